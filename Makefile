@@ -1,0 +1,50 @@
+# `make demo`, `make test` and `make dev` each work alone from a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
+export DAGSTER_HOME := $(CURDIR)/dagster_home
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test check lint clean
+
+help:  ## Show what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.product: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}. Name another: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.product
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.product  ## Make the environment and install the product
+
+# Written once: tomorrow's sample would be another mailbox, landed on top of today's.
+$(SAMPLE)/mailbox.mbox: | $(VENV)/.product
+	$(BIN)/tickets sample $(SAMPLE)
+
+demo: $(SAMPLE)/mailbox.mbox  ## Sample mailbox in; tickets, champion model and drift report out
+	$(BIN)/tickets import $(SAMPLE)/mailbox.mbox --labels $(SAMPLE)/labels.csv
+	$(BIN)/tickets run
+
+dev: $(VENV)/.product  ## Dagster's UI and daemon on http://127.0.0.1:3000
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+
+test: $(VENV)/.tests  ## The whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tests  ## The quick part of the test suite
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(VENV)/.tests  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## Remove the environment; mail, models and reports under data/ stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

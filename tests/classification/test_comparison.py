@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ticket_assets.classification.comparison import compare_with_champion
+from ticket_assets.classification.training import (
+    TrainedClassifier,
+    TrainingOptions,
+    TrainingSet,
+    train,
+)
+
+
+@pytest.fixture(scope="module")
+def champion(training_set: TrainingSet, options: TrainingOptions) -> TrainedClassifier:
+    """Trained on the first 300 of the 400 tickets."""
+    early = TrainingSet(
+        training_set.tickets.iloc[:300], training_set.vectors[:300], training_set.encoder
+    )
+    return train(early, options)
+
+
+def test_both_are_judged_on_tickets_that_neither_knows(
+    trained: TrainedClassifier, champion: TrainedClassifier, training_set: TrainingSet
+):
+    comparison = compare_with_champion(trained, champion, training_set)
+
+    # The candidate's hold-out is tickets 320 to 399; the champion knows those before 300.
+    assert comparison.rows == 80
+    assert comparison.basis.startswith("80 recent tickets that neither had learnt from")
+    assert comparison.candidate_macro_f1 == pytest.approx(
+        trained.evaluation.targets["category"].macro_f1
+    )
+    assert comparison.low <= comparison.difference <= comparison.high
+    assert comparison.not_worse
+
+
+def test_a_candidate_that_learnt_wrong_labels_is_worse(
+    champion: TrainedClassifier, training_set: TrainingSet, options: TrainingOptions
+):
+    # Given labels of the earlier part dealt anew, as after an import with a shifted column
+    tickets = training_set.tickets.copy()
+    earlier = np.arange(320)
+    shuffled = np.random.default_rng(0).permutation(earlier)
+    tickets.loc[earlier, "category"] = tickets["category"].to_numpy()[shuffled]
+    wrong = replace(training_set, tickets=tickets)
+
+    comparison = compare_with_champion(train(wrong, options), champion, wrong)
+
+    assert comparison.champion_macro_f1 > 0.8
+    assert comparison.high < 0
+    assert not comparison.not_worse
+
+
+def test_copies_of_mails_the_champion_knows_do_not_count_as_new(
+    trained: TrainedClassifier, champion: TrainedClassifier, training_set: TrainingSet
+):
+    learnt = champion.training_tickets.copy()
+    learnt.loc[:49, "text_group"] = trained.holdout["text_group"].iloc[:50].to_numpy()
+
+    comparison = compare_with_champion(
+        trained, replace(champion, training_tickets=learnt), training_set
+    )
+
+    assert comparison.rows == 30
+
+
+def test_recorded_scores_decide_when_too_few_tickets_are_new(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    comparison = compare_with_champion(trained, trained, training_set)
+
+    found = trained.evaluation.targets["category"]
+    width = (found.macro_f1_high - found.macro_f1_low) / 2
+    assert comparison.rows == 0
+    assert comparison.difference == 0
+    assert comparison.high == pytest.approx(np.sqrt(2) * width)
+    assert comparison.not_worse
+    assert "only 0 hold-out tickets are new to the champion" in comparison.basis
+
+
+def test_recorded_scores_decide_when_the_encoder_changed(
+    trained: TrainedClassifier,
+    champion: TrainedClassifier,
+    make_training_set: Callable[..., TrainingSet],
+):
+    other = replace(make_training_set(), encoder="another")
+
+    comparison = compare_with_champion(trained, champion, other)
+
+    assert comparison.rows == 0
+    assert "reads vectors of bag-of-words, not of another" in comparison.basis
+
+
+def test_a_much_lower_recorded_score_is_worse(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    found = trained.evaluation.targets["category"]
+    poor = replace(found, macro_f1=0.3, macro_f1_low=0.25, macro_f1_high=0.35)
+    candidate = replace(trained, evaluation=replace(trained.evaluation, targets={"category": poor}))
+
+    assert not compare_with_champion(candidate, trained, training_set).not_worse

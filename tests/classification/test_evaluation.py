@@ -1,0 +1,146 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ticket_assets.classification.evaluation import (
+    Evaluation,
+    bootstrap_macro_f1,
+    candidates_table,
+    confusion_counts,
+    confusion_matrix_markdown,
+    evaluate_target,
+    macro_f1,
+    per_class_table,
+)
+from ticket_assets.classification.evaluation_plots import (
+    confusion_matrix_png,
+    precision_coverage_png,
+    reliability_png,
+)
+from ticket_assets.classification.training import TrainedClassifier, most_frequent_by_category
+
+
+@pytest.fixture
+def small():
+    """Five tickets of a, b and c; the third and the fifth are wrong; b decides above 0.7."""
+    return evaluate_target(
+        labels=("a", "b", "c"),
+        probability=np.array(
+            [[0.8, 0.1, 0.1], [0.1, 0.9, 0.0], [0.3, 0.6, 0.1], [0.1, 0.75, 0.15], [0.5, 0.1, 0.4]]
+        ),
+        truth=np.array([0, 1, 0, 1, 2]),
+        training_codes=np.array([1, 1, 1, 0, 2]),
+        thresholds=np.array([2.0, 0.7, 2.0]),
+        deployed_thresholds=np.array([0.9, 0.7, 2.0]),
+        ticket_ids=["t1", "t2", "t3", "t4", "t5"],
+        languages=["fr", "fr", "en", "en", "en"],
+        category_only=np.array([0, 0, 0, 1, 1]),
+        winner="tfidf",
+        candidates=[],
+        temperature=1.0,
+        excluded_classes={"d": 3},
+        seed=0,
+    )
+
+
+def test_scores_match_those_by_hand(small):
+    # a: P 1/2, R 1/2, F1 1/2; b: P 2/3, R 1, F1 4/5; c: never predicted, F1 0.
+    assert small.confusion == ((1, 1, 0), (0, 2, 0), (1, 0, 0))
+    assert small.accuracy == pytest.approx(3 / 5)
+    assert small.macro_f1 == pytest.approx((1 / 2 + 4 / 5 + 0) / 3)
+    assert [score.precision for score in small.per_class] == pytest.approx([1 / 2, 2 / 3, 0])
+    assert [score.recall for score in small.per_class] == pytest.approx([1 / 2, 1, 0])
+    assert [score.support for score in small.per_class] == [2, 2, 1]
+    # The right label is second for t3 (0.3) and for t5 (0.4).
+    assert small.top2_accuracy == 1.0
+
+
+def test_baselines_match_those_by_hand(small):
+    # Always b: right for 2 of 5; F1 of b = 2*2 / (5 + 2), the others 0.
+    assert small.baseline_accuracy == pytest.approx(2 / 5)
+    assert small.baseline_macro_f1 == pytest.approx((4 / 7) / 3)
+    # From the category alone: t1, t3 and t4 right; a: 2*2/(3+2), b: 2*1/(2+2), c: 0.
+    assert small.category_only_accuracy == pytest.approx(3 / 5)
+    assert small.category_only_macro_f1 == pytest.approx((4 / 5 + 1 / 2) / 3)
+
+
+def test_automatic_decisions_are_those_at_or_above_the_threshold_of_their_class(small):
+    assert small.coverage == pytest.approx(2 / 5)  # t2 and t4
+    assert small.auto_precision == 1.0
+    assert [score.coverage for score in small.per_class] == pytest.approx([0, 2 / 3, 0])
+    assert [score.auto_precision for score in small.per_class] == [None, 1.0, None]
+    assert [score.deployed_threshold for score in small.per_class] == [0.9, 0.7, 2.0]
+
+
+def test_languages_are_scored_apart(small):
+    english, french = small.per_language
+
+    assert (english.language, english.rows, english.accuracy) == ("en", 3, pytest.approx(1 / 3))
+    # English: a predicted b, b right, c predicted a: F1 0, 2/3, 0.
+    assert english.macro_f1 == pytest.approx(2 / 9)
+    assert (french.language, french.rows, french.macro_f1) == ("fr", 2, 1.0)
+
+
+def test_mistakes_come_most_confident_first(small):
+    assert [(m.ticket_id, m.label, m.predicted) for m in small.confident_mistakes] == [
+        ("t3", "a", "b"),
+        ("t5", "c", "a"),
+    ]
+
+
+def test_macro_f1_ignores_classes_that_do_not_occur():
+    assert macro_f1(confusion_counts(np.array([0, 0]), np.array([0, 0]), 3)) == 1.0
+
+
+def test_each_bootstrap_resample_is_scored_like_a_data_set_of_its_own():
+    truth, predicted = np.array([0, 1, 1]), np.array([0, 0, 1])
+    samples = np.array([[0, 0, 2], [1, 1, 1], [0, 1, 2]])
+
+    # All right; all wrong; a: 2/3 and b: 2/3.
+    assert bootstrap_macro_f1(truth, predicted, 2, samples) == pytest.approx([1, 0, 2 / 3])
+
+
+def test_priority_from_the_category_alone_is_the_most_frequent_one_there():
+    categories, codes = np.array([0, 0, 0, 1]), np.array([2, 2, 1, 1])
+
+    # Category 2 was never seen: the overall most frequent, the lower code on a tie.
+    assert most_frequent_by_category(categories, codes, 3).tolist() == [2, 1, 1]
+
+
+def test_evaluation_survives_json(trained: TrainedClassifier):
+    text = json.dumps(trained.evaluation.to_dict(), allow_nan=False)
+
+    assert Evaluation.from_dict(json.loads(text)) == trained.evaluation
+
+
+def test_tables_show_labels_thresholds_and_the_winner(trained: TrainedClassifier, small):
+    evaluation = replace(
+        trained.evaluation, targets={"category": replace(small, labels=("a|x", "b", "c"))}
+    )
+
+    assert "| b | 0.667 | 1.000 | 0.800 | 2 | 0.700 | 67% | 100.0% |" in per_class_table(
+        evaluation, "category"
+    )
+    assert "| c | 0.000 | 0.000 | 0.000 | 1 | always review | 0% | – |" in per_class_table(
+        evaluation, "category"
+    )
+    assert confusion_matrix_markdown(evaluation, "category").splitlines() == [
+        "| true ↓ predicted → | a\\|x | b | c |",
+        "|---|--:|--:|--:|",
+        "| a\\|x | 1 | 1 | 0 |",
+        "| b | 0 | 2 | 0 |",
+        "| c | 1 | 0 | 0 |",
+    ]
+    winner = trained.evaluation.targets["category"].winner
+    assert f"| **{winner}** |" in candidates_table(trained.evaluation, "category")
+
+
+@pytest.mark.parametrize("draw", [confusion_matrix_png, reliability_png, precision_coverage_png])
+@pytest.mark.parametrize("target", ["category", "priority"])
+def test_pictures_are_small_pngs(draw, target, trained: TrainedClassifier):
+    picture = draw(trained.evaluation, target)
+
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(picture) < 60_000

@@ -1,0 +1,153 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ticket_assets.classification import prediction
+from ticket_assets.classification.candidates import fit_expert
+from ticket_assets.classification.features import count_terms
+from ticket_assets.classification.prediction import Classifier, PredictionError
+from ticket_assets.classification.training import TrainedClassifier, TrainingSet
+
+
+def test_every_ticket_gets_known_labels_and_a_decision(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    tickets = training_set.tickets.iloc[:50].set_index("ticket_id", drop=False)
+
+    predicted = trained.classifier.predict(tickets, training_set.vectors[:50])
+
+    assert list(predicted.columns) == [
+        "category",
+        "category_confidence",
+        "category_decision",
+        "priority",
+        "priority_confidence",
+        "priority_decision",
+        "decision",
+    ]
+    assert predicted.index.equals(tickets.index)
+    assert set(predicted["category"]) <= {"access", "network", "printing"}
+    assert predicted["category_confidence"].between(1 / 3, 1).all()
+    assert predicted["priority_confidence"].between(1 / 2, 1).all()
+
+
+def test_automatic_means_that_both_labels_are_confident(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    predicted = trained.classifier.predict(training_set.tickets, training_set.vectors)
+    thresholds = {
+        name: dict(zip(model.labels, model.thresholds, strict=True))
+        for name, model in trained.classifier.targets.items()
+    }
+
+    confident = {
+        name: predicted[f"{name}_confidence"] >= predicted[name].map(thresholds[name])
+        for name in ("category", "priority")
+    }
+
+    assert ((predicted["category_decision"] == "auto") == confident["category"]).all()
+    assert ((predicted["priority_decision"] == "auto") == confident["priority"]).all()
+    both = confident["category"] & confident["priority"]
+    assert ((predicted["decision"] == "auto") == both).all()
+    assert 0 < both.sum() < len(both)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "☃☃☃", "漢字 だけ", "x" * 100_000])
+def test_texts_that_say_nothing_still_get_a_label(text: str, trained: TrainedClassifier):
+    width = len(trained.classifier.space.vector_centre)
+    tickets = trained.reference.iloc[:1].assign(text=text)
+
+    predicted = trained.classifier.predict(tickets, np.zeros((1, width), np.float32))
+
+    assert predicted["category"].iloc[0] in trained.classifier.targets["category"].labels
+    assert predicted["category_confidence"].notna().all()
+
+
+def test_batches_do_not_change_the_answer(
+    trained: TrainedClassifier, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
+):
+    whole = trained.classifier.predict(training_set.tickets, training_set.vectors)
+    monkeypatch.setattr(prediction, "BATCH_ROWS", 7)
+
+    parts = trained.classifier.predict(training_set.tickets, training_set.vectors)
+
+    assert parts.drop(columns=["category_confidence", "priority_confidence"]).equals(
+        whole.drop(columns=["category_confidence", "priority_confidence"])
+    )
+    assert parts["category_confidence"].to_numpy() == pytest.approx(
+        whole["category_confidence"].to_numpy()
+    )
+
+
+def test_a_day_without_mail_gives_an_empty_table(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    nothing = trained.classifier.predict(training_set.tickets[:0], training_set.vectors[:0])
+
+    whole = trained.classifier.predict(training_set.tickets[:1], training_set.vectors[:1])
+    assert len(nothing) == 0
+    assert list(nothing.columns) == list(whole.columns)
+
+
+def test_vectors_of_another_encoder_are_refused(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    with pytest.raises(PredictionError, match=r"width 24 from the encoder bag-of-words.*\(2, 3\)"):
+        trained.classifier.predict(training_set.tickets[:2], np.zeros((2, 3), np.float32))
+
+
+@pytest.fixture
+def reader(trained: TrainedClassifier, training_set: TrainingSet) -> Classifier:
+    """The classifier with one expert that reads terms, whichever candidate won."""
+    category = trained.classifier.targets["category"]
+    features = trained.classifier.space.features(
+        count_terms(training_set.tickets["text"].tolist()), training_set.vectors
+    )
+    codes = training_set.tickets["category"].map(category.labels.index).to_numpy()
+    terms = fit_expert("terms", features, codes, seed=7)
+    model = replace(category, experts=(terms,), expert_temperatures={"terms": 1.0})
+    return replace(trained.classifier, targets={"category": model})
+
+
+def test_explanation_names_the_words_of_the_category(reader: Classifier):
+    vector = reader.space.vector_centre
+
+    words = dict(reader.explain("bonjour, l'Imprimante : bourrage papier, merci", vector, top=3))
+
+    assert set(words) == {"imprimante", "bourrage", "papier"}
+    assert list(words.values()) == sorted(words.values(), reverse=True)
+    assert min(words.values()) > 0
+
+
+def test_weights_of_all_words_add_up_to_the_score_of_the_terms(reader: Classifier):
+    text = "printer paper jam printer queue"
+    vector = reader.space.vector_centre
+    category = reader.targets["category"]
+    code = category.labels.index("printing")
+
+    explained = reader.explain(text, vector, top=1000)
+
+    features = reader.space.features(count_terms([text]), vector[np.newaxis])
+    expert = category.experts[0]
+    score = expert.scores(features, 3)[0, code] - expert.estimator.intercept_[code]
+    # Words that speak against the category are not shown, so the sum can only be larger.
+    assert score - 1e-6 <= sum(weight for _, weight in explained) <= score * 1.05
+
+
+def test_a_category_decided_by_the_vector_alone_has_no_words_to_show(
+    reader: Classifier, training_set: TrainingSet
+):
+    category = reader.targets["category"]
+    features = reader.space.features(
+        count_terms(training_set.tickets["text"].tolist()), training_set.vectors
+    )
+    codes = training_set.tickets["category"].map(category.labels.index).to_numpy()
+    vectors_only = replace(
+        category,
+        experts=(fit_expert("vectors", features, codes, seed=7),),
+        expert_temperatures={"vectors": 1.0},
+    )
+    classifier = replace(reader, targets={"category": vectors_only})
+
+    assert classifier.explain("imprimante", training_set.vectors[0]) == []

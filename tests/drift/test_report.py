@@ -1,0 +1,253 @@
+"""A day's mail against the training reference: what warns, what does not, and what is written."""
+
+import json
+import re
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ticket_assets.drift.report import METRICS_DTYPES, DriftError, drift_report
+
+DAY = date(2026, 3, 4)
+LANGUAGES = ["fr", "en", "de", "es", "pt"]
+LANGUAGE_SHARES = [0.5, 0.32, 0.08, 0.06, 0.04]
+CATEGORIES = ["network", "account", "printer", "mailbox", "hardware", "software", "other"]
+CATEGORY_SHARES = [0.3, 0.2, 0.15, 0.13, 0.1, 0.08, 0.04]
+MEANINGS = np.random.default_rng(0).normal(size=(len(CATEGORIES), 32))
+
+
+def mail(rows, seed, languages=LANGUAGE_SHARES, categories=CATEGORY_SHARES, oov_share=0.05):
+    random = np.random.default_rng(seed)
+    category = random.choice(len(CATEGORIES), rows, p=categories)
+    vectors = MEANINGS[category] + random.normal(size=(rows, 32))
+    return pd.DataFrame(
+        {
+            "ticket_id": [f"{seed:010x}{row:010x}" for row in range(rows)],
+            "language": random.choice(LANGUAGES, rows, p=languages),
+            "character_count": random.lognormal(6, 0.8, rows).astype(int),
+            "category": np.array(CATEGORIES, dtype=object)[category],
+            "category_confidence": random.beta(6, 2, rows),
+            "oov_share": random.beta(15 * oov_share, 15 * (1 - oov_share), rows),
+            "vector": list(vectors.astype(np.float32)),
+        }
+    )
+
+
+REFERENCE = mail(1000, seed=1)
+
+
+def compare(current, reference=REFERENCE, **options):
+    options = {"model_version": "m1", "drift_distance": 0.1, "seed": 7} | options
+    return drift_report(reference, current, day=DAY, **options)
+
+
+def test_quiet_days_of_any_size_do_not_warn():
+    reports = [compare(mail(rows, seed=rows)) for rows in (1, 3, 20, 35, 50, 80, 150, 1500)]
+
+    assert [report.drifted_metrics for report in reports] == [[]] * len(reports)
+    assert all(report.html is None for report in reports)
+
+
+@pytest.mark.parametrize(
+    ("shift", "drifted"),
+    [
+        ({"languages": [0.2, 0.68, 0.05, 0.04, 0.03]}, ["language"]),
+        ({"categories": [0.04, 0.08, 0.1, 0.1, 0.13, 0.15, 0.4]}, ["category", "embedding"]),
+        ({"oov_share": 0.2}, ["oov_share"]),
+    ],
+)
+def test_shifted_day_warns_in_the_metrics_that_moved(shift, drifted):
+    report = compare(mail(80, seed=5, **shift))
+
+    assert report.drifted
+    assert report.drifted_metrics == drifted
+
+
+def test_figures_of_a_day_are_complete_and_typed():
+    report = compare(mail(50, seed=5), window_days=2)
+
+    metrics = report.metrics
+    assert metrics.dtypes.astype(str).to_dict() == METRICS_DTYPES
+    assert metrics["metric"].tolist() == [
+        "language",
+        "category",
+        "character_count",
+        "category_confidence",
+        "oov_share",
+        "embedding",
+    ]
+    assert set(metrics["received_at"]) == {pd.Timestamp("2026-03-04")}
+    assert set(metrics["reference_rows"]) == {1000}
+    assert set(metrics["current_rows"]) == {50}
+    assert set(metrics["window_days"]) == {2}
+    assert set(metrics["model_version"]) == {"m1"}
+    assert (metrics["threshold"] >= 0.1).all()
+    assert metrics["drifted"].tolist() == (metrics["distance"] >= metrics["threshold"]).tolist()
+
+
+def test_smallest_distance_that_counts_can_be_raised():
+    shifted = mail(80, seed=5, oov_share=0.2)
+
+    report = compare(shifted, drift_distance=50.0)
+
+    assert set(report.metrics["threshold"]) == {50.0}
+    assert not report.drifted
+
+
+def test_distances_and_verdicts_are_those_of_evidently():
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    current = mail(80, seed=5, languages=[0.2, 0.68, 0.05, 0.04, 0.03], oov_share=0.2)
+
+    metrics = compare(current).metrics
+
+    columns = metrics[metrics["metric"] != "embedding"]
+    categorical = ["language", "category"]
+    numerical = ["character_count", "category_confidence", "oov_share"]
+    definition = DataDefinition(categorical_columns=categorical, numerical_columns=numerical)
+    snapshot = Report(
+        [
+            ValueDrift(column=row.metric, method=row.method, threshold=row.threshold)
+            for row in columns.itertuples()
+        ],
+        include_tests=True,
+    ).run(
+        Dataset.from_pandas(current[categorical + numerical], definition),
+        Dataset.from_pandas(REFERENCE[categorical + numerical], definition),
+    )
+    expected = snapshot.dict()
+    np.testing.assert_allclose(
+        columns["distance"], [float(metric["value"]) for metric in expected["metrics"]]
+    )
+    assert columns["drifted"].tolist() == [
+        test["status"].value == "FAIL" for test in expected["tests"]
+    ]
+    assert columns["drifted"].any()
+    assert not columns["drifted"].all()
+
+
+def test_embedding_distance_is_in_spreads_of_the_reference_around_its_mean():
+    reference, current = np.stack(REFERENCE["vector"]), mail(50, seed=5)
+    mean = reference.mean(axis=0)
+    spread = np.sqrt(((reference - mean) ** 2).sum(axis=1).mean())
+
+    metrics = compare(current).metrics.set_index("metric")
+
+    moved = np.stack(current["vector"]).mean(axis=0) - mean
+    expected = np.linalg.norm(moved) / spread
+    assert metrics.loc["embedding", "distance"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_json_names_the_day_the_metrics_and_evidentlys_own_results():
+    document = json.loads(compare(mail(50, seed=5)).json)
+
+    assert document["day"] == "2026-03-04"
+    assert document["model_version"] == "m1"
+    assert [row["metric"] for row in document["metrics"]][:2] == ["language", "category"]
+    assert [metric["value"] for metric in document["evidently"]["metrics"]] == [
+        row["distance"] for row in document["metrics"]
+    ]
+    assert {test["status"] for test in document["evidently"]["tests"]} == {"SUCCESS"}
+
+
+def test_html_is_self_contained_and_holds_no_ticket():
+    current = mail(50, seed=5).assign(text="Bonjour, mon imprimante", sender="a@example.org")
+
+    html = compare(current, with_html=True).html
+
+    assert html is not None
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=", html)
+    assert "Bonjour, mon imprimante" not in html
+    assert "a@example.org" not in html
+    assert current["ticket_id"].iloc[0] not in html
+    assert "category_confidence" in html
+
+
+def test_drifted_day_has_html_without_being_asked():
+    assert compare(mail(80, seed=5, oov_share=0.2)).html is not None
+
+
+def test_same_tickets_in_any_order_give_the_same_figures():
+    current = mail(50, seed=5)
+
+    first = compare(current)
+    second = compare(
+        current.sample(frac=1, random_state=1), REFERENCE.sample(frac=1, random_state=2)
+    )
+
+    pd.testing.assert_frame_equal(first.metrics, second.metrics)
+    assert first.json == second.json
+
+
+def test_empty_day_has_no_figures_and_does_not_warn():
+    report = compare(REFERENCE.iloc[:0], with_html=True)
+
+    assert report.metrics.empty
+    assert report.metrics.dtypes.astype(str).to_dict() == METRICS_DTYPES
+    assert not report.drifted
+    assert report.drifted_metrics == []
+    assert report.html is None
+    assert json.loads(report.json)["metrics"] == []
+
+
+def test_one_category_and_constant_columns_are_compared():
+    constant = {"language": "fr", "category": "network", "oov_share": 0.0}
+    reference = REFERENCE.assign(**constant)
+
+    quiet = compare(mail(50, seed=5).assign(**constant), reference)
+    moved = compare(mail(50, seed=5).assign(**constant | {"language": "en"}), reference)
+
+    distances = quiet.metrics.set_index("metric")["distance"]
+    assert distances[["language", "category", "oov_share"]].tolist() == [0.0, 0.0, 0.0]
+    assert not quiet.drifted
+    assert moved.drifted_metrics == ["language"]
+
+
+def test_missing_values_are_left_out_and_counted():
+    current = mail(50, seed=5)
+    current["category_confidence"] = current["category_confidence"].where(current.index >= 10)
+    current["vector"] = current["vector"].where(current.index >= 20, None)
+    current["oov_share"] = None
+
+    metrics = compare(current, with_html=True).metrics.set_index("metric")
+
+    assert metrics.loc["category_confidence", "current_rows"] == 40
+    assert metrics.loc["embedding", "current_rows"] == 30
+    assert "oov_share" not in metrics.index
+
+
+def test_missing_language_counts_as_a_value_of_its_own_however_it_is_written():
+    current = mail(80, seed=5)
+    half_missing = current.assign(language=current["language"].where(current.index >= 40, None))
+    missing_alike = current.assign(language=np.nan)
+
+    report = compare(half_missing)
+    quiet = compare(missing_alike, REFERENCE.assign(language=None))
+
+    assert report.drifted_metrics == ["language"]
+    assert report.metrics.set_index("metric").loc["language", "current_rows"] == 80
+    assert quiet.drifted_metrics == []
+
+
+def test_vectors_of_another_encoder_are_refused():
+    current = mail(20, seed=5)
+    current["vector"] = [vector[:16] for vector in current["vector"]]
+
+    with pytest.raises(DriftError, match=r"different lengths \(\[16, 32\]\): train the classifier"):
+        compare(current)
+
+
+def test_missing_column_and_empty_reference_are_refused():
+    with pytest.raises(DriftError, match="current window has no column oov_share, vector"):
+        compare(mail(20, seed=5).drop(columns=["oov_share", "vector"]))
+    with pytest.raises(DriftError, match="reference is empty"):
+        compare(mail(20, seed=5), REFERENCE.iloc[:0])
+
+
+def test_nothing_is_sent_over_the_network():
+    from evidently.telemetry import event_logger
+
+    assert not event_logger.is_enabled()

@@ -1,0 +1,89 @@
+"""Distances between samples of the same mail, and the threshold drawn from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ticket_assets.drift.thresholds import (
+    RESAMPLES,
+    chance_distances,
+    chance_threshold,
+)
+
+CATEGORIES = np.repeat(["network", "printer", "account", "mailbox"], [200, 100, 60, 40])
+NUMBERS = np.round(np.random.default_rng(1).lognormal(5, 1, 400))
+VECTORS = np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
+REFERENCES = {"jensenshannon": CATEGORIES, "wasserstein": NUMBERS, "centroid": VECTORS}
+
+
+def evidently_distance(method, reference, sample):
+    from evidently.legacy.calculations.stattests import get_stattest
+    from evidently.legacy.core import ColumnType
+    from evidently.legacy.metrics.data_drift.embedding_drift_methods import DistanceDriftMethod
+
+    if method == "centroid":
+        return DistanceDriftMethod()(pd.DataFrame(sample), pd.DataFrame(reference))[0]
+    kind = ColumnType.Categorical if method == "jensenshannon" else ColumnType.Numerical
+    sides = pd.Series(reference), pd.Series(sample)
+    return get_stattest(*sides, kind, method)(*sides, kind, threshold=None).drift_score
+
+
+@pytest.mark.parametrize("method", REFERENCES)
+def test_chance_distances_are_those_evidently_measures_on_the_same_samples(method):
+    reference = REFERENCES[method]
+    # 50 current rows against 400 reference rows scatter like 44 against a fixed reference.
+    drawn = np.random.default_rng(7).integers(400, size=(RESAMPLES, 44))
+
+    distances = chance_distances(reference, 50, method, seed=7)
+
+    expected = [evidently_distance(method, reference, reference[rows]) for rows in drawn[:20]]
+    assert distances.shape == (RESAMPLES,)
+    np.testing.assert_allclose(distances[:20], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", REFERENCES)
+def test_larger_windows_have_smaller_thresholds_down_to_the_floor(method):
+    thresholds = [
+        chance_threshold(REFERENCES[method], size, method, floor=0.001, seed=7)
+        for size in (3, 20, 100, 1000)
+    ]
+
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert thresholds[0] > 2 * thresholds[-1] > 0.002
+    assert chance_threshold(REFERENCES[method], 100, method, floor=5.0, seed=7) == 5.0
+
+
+@pytest.mark.parametrize("method", REFERENCES)
+def test_about_one_sample_in_a_thousand_exceeds_its_threshold(method):
+    reference = REFERENCES[method]
+
+    threshold = chance_threshold(reference, 30, method, floor=0.0, seed=7)
+
+    fresh = np.concatenate([chance_distances(reference, 30, method, seed=s) for s in (8, 9, 10)])
+    assert 0.0002 < (fresh > threshold).mean() < 0.003
+
+
+def test_threshold_depends_on_content_seed_and_size_bucket_alone():
+    threshold = chance_threshold(NUMBERS, 64, "wasserstein", floor=0.0, seed=7)
+
+    def other(values, size, seed):
+        return chance_threshold(values, size, "wasserstein", floor=0.0, seed=seed)
+
+    assert other(NUMBERS.copy(), 64, 7) == threshold
+    assert other(NUMBERS, 67, 7) == threshold  # 64 to 67 share a bucket
+    assert other(NUMBERS, 68, 7) != threshold
+    assert other(NUMBERS, 64, 8) != threshold
+    assert other(NUMBERS * 2, 64, 7) == pytest.approx(threshold)  # in standard deviations
+    assert other(NUMBERS**2, 64, 7) != pytest.approx(threshold)
+
+
+@pytest.mark.parametrize(
+    ("method", "constant"),
+    [
+        ("jensenshannon", np.array(["network"] * 50, dtype=object)),
+        ("wasserstein", np.full(50, 0.3)),
+        ("centroid", np.ones((50, 4), dtype=np.float32)),
+    ],
+)
+def test_constant_reference_leaves_the_floor(method, constant):
+    assert chance_threshold(constant, 20, method, floor=0.1, seed=7) == 0.1

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ticket_assets.embedding import encoder as encoder_module
+from ticket_assets.embedding.encoder import Encoder, choose_precision, model_id, native_bf16
+from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.embedding.presets import EncoderModel, resolve_model
+
+TICKETS = [
+    "VPN drops every ten minutes\nSince the update this morning my VPN connection is lost.",
+    "Printer",
+    "",
+    "The invoice of March was charged twice, please refund one of the two payments. " * 12,
+    "My VPN connection is lost all the time since today's update",
+    "Badge does not open the door of building B any more",
+    "   \n\t ",
+    "Zwei Bildschirme flackern 🖥️🖥️",
+]
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Cosine of each row of `left` to the same row of `right`, both of unit length."""
+    return np.einsum("nd,nd->n", left, right)
+
+
+def load_tiny(folder: Path, **options: int) -> Encoder:
+    model = resolve_model(str(folder), encoders_dir=folder, allow_download=False)
+    return Encoder.load(model, precision="fp32", **options)
+
+
+def test_texts_become_finite_rows_of_unit_length(encoder: Encoder) -> None:
+    vectors = encoder.encode(TICKETS)
+
+    assert (vectors.shape, vectors.dtype) == ((len(TICKETS), 384), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_no_texts_give_no_rows_of_the_right_width(encoder: Encoder) -> None:
+    assert encoder.encode([]).shape == (0, 384)
+
+
+def test_rows_are_in_the_order_of_the_texts(encoder: Encoder) -> None:
+    forwards, backwards = encoder.encode(TICKETS), encoder.encode(TICKETS[::-1])
+
+    assert cosines(forwards, backwards[::-1]).min() > 0.9999
+    assert np.argmax(forwards[0] @ forwards[1:].T) + 1 == TICKETS.index(
+        "My VPN connection is lost all the time since today's update"
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_text_has_the_same_vector_alone_and_among_others(
+    minilm: EncoderModel, precision: str
+) -> None:
+    if precision == "bf16" and not native_bf16():
+        pytest.skip("this CPU has no bf16 instructions")
+    encoder = Encoder.load(minilm, precision=precision)  # type: ignore[arg-type]
+
+    together = encoder.encode(TICKETS)
+    alone = np.concatenate([encoder.encode([text]) for text in TICKETS])
+
+    assert cosines(together, alone).min() >= 0.999
+
+
+def test_bf16_is_close_to_fp32(encoder: Encoder, minilm: EncoderModel) -> None:
+    if not native_bf16():
+        pytest.skip("this CPU has no bf16 instructions")
+    half = Encoder.load(minilm, precision="bf16")
+
+    assert half.precision == "bf16"
+    assert cosines(half.encode(TICKETS), encoder.encode(TICKETS)).min() >= 0.999
+
+
+def test_a_vector_is_the_normalised_mean_over_the_texts_own_tokens(
+    make_folder: Callable[..., Path],
+) -> None:
+    import torch
+    from transformers import AutoModel
+
+    folder = make_folder()
+    network = AutoModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        hidden = network(input_ids=torch.tensor([[2, 14, 3]])).last_hidden_state[0].numpy()
+    mean = hidden.mean(axis=0)
+
+    vectors = load_tiny(folder).encode(["printer is broken", "please help the new printer"])
+
+    np.testing.assert_allclose(vectors[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_cls_pooling_takes_the_first_token(make_folder: Callable[..., Path]) -> None:
+    import torch
+    from transformers import AutoModel
+
+    folder = make_folder(pooling="cls_token")
+    network = AutoModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        first = network(input_ids=torch.tensor([[2, 14, 3]])).last_hidden_state[0, 0].numpy()
+
+    vectors = load_tiny(folder).encode(["printer is broken", "please help the new printer"])
+
+    np.testing.assert_allclose(vectors[0], first / np.linalg.norm(first), atol=1e-6)
+
+
+def test_an_empty_text_has_a_vector_even_without_special_tokens(
+    make_folder: Callable[..., Path],
+) -> None:
+    vectors = load_tiny(make_folder()).encode(["", "printer"])
+
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_texts_are_cut_at_max_tokens(make_folder: Callable[..., Path]) -> None:
+    encoder = load_tiny(make_folder(), max_tokens=3)
+
+    long, short = encoder.encode(["printer is broken please help", "printer is broken"])
+
+    np.testing.assert_allclose(long, short, atol=1e-6)
+
+
+def test_texts_longer_than_the_model_takes_are_cut_there(make_folder: Callable[..., Path]) -> None:
+    encoder = load_tiny(make_folder(), max_tokens=512)
+
+    at_limit, over_limit = encoder.encode(["vpn " * 24, "vpn " * 500])
+
+    np.testing.assert_allclose(over_limit, at_limit, atol=1e-6)
+
+
+def test_progress_counts_texts_up_to_all_of_them(make_folder: Callable[..., Path]) -> None:
+    seen: list[tuple[int, int]] = []
+    encoder = load_tiny(make_folder(), batch_tokens=8)
+
+    encoder.encode(
+        ["printer", "vpn vpn vpn vpn", "mail mail", "screen screen screen screen"],
+        lambda done, total: seen.append((done, total)),
+    )
+
+    # Two texts of 4 tokens fill a batch of 8; those of 2 and 1 tokens make the next.
+    assert seen == [(2, 4), (4, 4)]
+
+
+def test_loading_and_encoding_print_nothing(
+    make_folder: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder()
+    capfd.readouterr()  # what transformers says while the folder is made
+
+    load_tiny(folder).encode(["printer " * 500])
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_model_id_tells_what_decides_the_vectors(
+    minilm: EncoderModel, encoder: Encoder
+) -> None:
+    assert encoder.model_id == f"all-minilm-l6-v2@{minilm.revision}/fp32/256"
+    assert model_id(minilm, "bf16", 128) == f"all-minilm-l6-v2@{minilm.revision}/bf16/128"
+    # The model itself takes no more than 256 tokens, so a higher setting changes nothing.
+    assert model_id(minilm, "fp32", 512) == encoder.model_id
+
+
+def test_automatic_precision_is_bf16_where_the_cpu_has_it() -> None:
+    assert choose_precision("auto") == ("bf16" if native_bf16() else "fp32")
+    assert choose_precision("fp32") == "fp32"
+
+
+def test_a_broken_folder_is_refused_in_one_line(make_folder: Callable[..., Path]) -> None:
+    folder = make_folder()
+    (folder / "model.safetensors").write_bytes(b"not weights")
+
+    with pytest.raises(EncoderError) as raised:
+        load_tiny(folder)
+    assert str(raised.value).startswith(f"Cannot load the encoder {folder}: ")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "cores"),
+    [
+        ("200000 100000\n", 2.0),
+        ("50000 100000\n", 0.5),
+        ("max 100000\n", float("inf")),
+        ("", float("inf")),
+    ],
+)
+def test_a_containers_cpu_limit_is_read(tmp_path: Path, cpu_max: str, cores: float) -> None:
+    (tmp_path / "cpu.max").write_text(cpu_max)
+
+    assert encoder_module.cgroup_cores(tmp_path) == cores
+    assert encoder_module.cgroup_cores(tmp_path / "none") == float("inf")
+
+
+def test_weights_that_lack_a_tensor_are_refused(make_folder: Callable[..., Path]) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    file = make_folder() / "model.safetensors"
+    weights = load_file(file)
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+
+    with pytest.raises(EncoderError, match=r"lack encoder\.layer\.1\.output\.dense\.weight"):
+        load_tiny(file.parent)

@@ -1,0 +1,207 @@
+"""Tables that help desks export become messages, whatever their columns are called."""
+
+import json
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+
+from ticket_assets.mail.exports import ExportError, as_datetime
+from ticket_assets.mail.importing import read_mailbox
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.mail.raw_tickets import raw_tickets
+
+FRENCH = (
+    "Numéro;Objet;Description;Créé le;Demandeur;Catégorie;Priorité;État\r\n"
+    'INC1;"Réseau; coupé";"Depuis ce matin\r\nà l’étage";03/02/2025 14:05;'
+    "jean@x.fr;Réseau;Haute;clos\r\n"
+    "INC2;Écran noir;;04/02/2025;;;;\r\n"
+)
+
+
+def rows(path, **mapping):
+    return [
+        (json.loads(imported.message.content), imported)
+        for imported in read_mailbox(path, column_mapping=mapping)
+    ]
+
+
+def written(tmp_path, name, text, encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ";"), ("a.csv", ","), ("a.tsv", "\t")])
+def test_a_csv_with_french_headers_is_read(tmp_path, encoding, name, delimiter):
+    text = FRENCH.replace("Réseau; coupé", "Réseau§ coupé").replace(";", delimiter)
+    path = written(tmp_path, name, text.replace("§", ";"), encoding)
+
+    (first, imported), (second, other) = rows(path)
+
+    assert first["subject"] == "Réseau; coupé"
+    assert first["body"] == "Depuis ce matin\r\nà l’étage"
+    assert (first["message_id"], first["sender"]) == ("INC1", "jean@x.fr")
+    assert (first["original"]["Numéro"], first["original"]["État"]) == ("INC1", "clos")
+    assert imported.message.received_at == datetime(2025, 2, 3, 14, 5, tzinfo=UTC)
+    assert imported.message.received_at_source == "export"
+    assert (imported.label.category, imported.label.priority) == ("Réseau", "Haute")
+    assert (second["subject"], second["body"], other.label) == ("Écran noir", None, None)
+
+
+def test_a_row_whose_label_was_corrected_is_still_the_same_message(tmp_path):
+    before = rows(written(tmp_path, "a.csv", FRENCH))
+    after = rows(written(tmp_path, "a.csv", FRENCH.replace(";Réseau;Haute;", ";Email;Basse;")))
+
+    assert before[0][1].message == after[0][1].message
+    assert after[0][1].label.category == "Email"
+    assert after[0][1].label.ticket_id == before[0][1].label.ticket_id
+
+
+def test_the_label_of_a_row_names_the_ticket_that_the_row_becomes(tmp_path):
+    imported = rows(written(tmp_path, "a.csv", FRENCH))[0][1]
+    landing = LandingZone(tmp_path / "landing")
+    landing.land([imported.message])
+
+    (day,) = landing.days()
+    tickets = raw_tickets(landing, [day], max_message_bytes=10_000).tickets
+    assert tickets["ticket_id"].tolist() == [imported.label.ticket_id]
+
+
+def test_json_lines_and_parquet_give_the_same_tickets_as_csv(tmp_path):
+    table = pd.DataFrame(
+        {
+            "id": ["1", "2"],
+            "subject": ["Réseau", "Écran"],
+            "body": ["coupé", None],
+            "created_at": ["2025-02-03T14:05:00+01:00", None],
+            "queue": ["network", "hardware"],
+        }
+    )
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_json(tmp_path / "a.jsonl", orient="records", lines=True, force_ascii=False)
+    table.to_parquet(tmp_path / "a.parquet")
+
+    read = {}
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        read[name] = [
+            (
+                content["subject"],
+                content["body"],
+                imported.message.message_id,
+                imported.message.received_at,
+                imported.label.category,
+            )
+            for content, imported in rows(tmp_path / name)
+        ]
+    assert read["a.csv"] == read["a.jsonl"] == read["a.parquet"]
+    assert read["a.csv"] == [
+        ("Réseau", "coupé", "1", datetime(2025, 2, 3, 13, 5, tzinfo=UTC), "network"),
+        ("Écran", None, "2", None, "hardware"),
+    ]
+
+
+def test_a_parquet_timestamp_is_taken_as_utc(tmp_path):
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"text": ["x"], "date": [pd.Timestamp("2025-02-03 14:05")]}).to_parquet(path)
+
+    assert rows(path)[0][1].message.received_at == datetime(2025, 2, 3, 14, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        (
+            "a.csv",
+            "subject,body\nun,1\ndeux,2,3\ntrois,3\n",
+            "row 2: 3 cells where the header has 2",
+        ),
+        (
+            "a.jsonl",
+            '{"subject": "un"}\n{"subject": "deux\n{"subject": "trois"}\n',
+            "row 2: not a JSON",
+        ),
+    ],
+)
+def test_a_broken_row_lands_and_is_rejected_and_the_others_are_tickets(
+    tmp_path, name, text, reason
+):
+    landing = LandingZone(tmp_path / "landing")
+    landing.land(imported.message for imported in read_mailbox(written(tmp_path, name, text)))
+
+    (today,) = landing.days()
+    result = raw_tickets(landing, [today], max_message_bytes=10_000)
+    assert sorted(result.tickets["subject"]) == ["trois", "un"]
+    (row,) = result.rejected.to_dict("records")
+    assert row["reason"].startswith(reason)
+    assert b"deux" in (landing.root / row["path"]).read_bytes()
+
+
+@pytest.mark.parametrize("after", ["INC3,x\n", 'INC3,"x"\n', 'INC3,"x" y\n'])
+def test_a_stray_quote_does_not_hide_the_rows_after_it(tmp_path, after):
+    path = written(tmp_path, "a.csv", f'id,subject\nINC1,un\nINC2,"deux\n{after}')
+
+    (first, _), (second, _) = rows(path)
+
+    assert first["subject"] == "un"
+    assert second["broken"].startswith("row 2: its quotes do not match")
+    assert second["original"] == {"text": f'INC2,"deux\n{after}'}
+
+
+def test_sloppy_quotes_inside_one_line_are_read(tmp_path):
+    path = written(tmp_path, "a.csv", 'id,subject\nINC1,"il dit "non" ici"\n')
+
+    assert rows(path)[0][0]["subject"] == 'il dit non" ici"'
+
+
+def test_a_column_can_be_named_by_the_user(tmp_path):
+    path = written(tmp_path, "a.csv", "Titre court,Détail\nVPN,coupé\n")
+
+    (content, _imported), *_ = rows(path, subject="titre court", body="Détail")
+    assert (content["subject"], content["body"]) == ("VPN", "coupé")
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "reason"),
+    [
+        ("a,b\n1,2\n", {}, r"subject or a body. Its columns: a, b. .*`--column body=MyColumn`"),
+        ("a,b\n1,2\n", {"body": "c"}, "no column 'c' for body. Its columns: a, b"),
+        ("a,b\n1,2\n", {"corps": "a"}, "no field 'corps' to map: subject, body"),
+        ("\n\n", {}, "is empty"),
+    ],
+)
+def test_columns_that_cannot_be_found_are_explained(tmp_path, text, mapping, reason):
+    with pytest.raises(ExportError, match=reason):
+        rows(written(tmp_path, "a.csv", text), **mapping)
+
+
+def test_a_json_array_and_a_broken_parquet_are_explained(tmp_path):
+    with pytest.raises(ExportError, match="JSON array: expected one object per line"):
+        rows(written(tmp_path, "a.json", '[{"subject": "x"}]'))
+    with pytest.raises(ExportError, match="not a readable Parquet file"):
+        rows(written(tmp_path, "a.parquet", "PAR1 no"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [
+        ("2025-02-03", datetime(2025, 2, 3)),
+        ("2025-02-03 14:05", datetime(2025, 2, 3, 14, 5)),
+        ("2025-02-03T14:05:00Z", datetime(2025, 2, 3, 14, 5)),
+        ("2025-02-03T14:05:00+02:00", datetime(2025, 2, 3, 12, 5)),
+        ("3/2/2025", datetime(2025, 2, 3)),
+        ("03/02/2025 14:05:06", datetime(2025, 2, 3, 14, 5, 6)),
+        ("03.02.2025 à 14h05", datetime(2025, 2, 3, 14, 5)),
+        ("Mon, 3 Feb 2025 14:05:00 +0100", datetime(2025, 2, 3, 13, 5)),
+        (1738591500, datetime(2025, 2, 3, 14, 5)),
+        (1738591500000, datetime(2025, 2, 3, 14, 5)),
+        ("31/02/2025", None),
+        ("hier", None),
+        ("", None),
+        (None, None),
+        (float("nan"), None),
+    ],
+)
+def test_dates_are_read_as_desks_write_them(cell, read):
+    assert as_datetime(cell) == (read and read.replace(tzinfo=UTC))

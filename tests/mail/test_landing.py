@@ -1,0 +1,357 @@
+"""The landing zone keeps every message exactly once, whole, under its day, whatever happens."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
+
+NOON = datetime(2025, 3, 3, 12, tzinfo=UTC)
+
+
+def message(text="x", received_at=NOON, message_id=None, extension="eml"):
+    return IncomingMessage(
+        content=text.encode(),
+        extension=extension,
+        source="test",
+        received_at=received_at,
+        received_at_source="date" if received_at else "landed",
+        message_id=message_id,
+    )
+
+
+def label(category=None, priority=None, *, day=1, ticket_id=None, message_id=None, by="Anne"):
+    return Label(
+        category=category,
+        priority=priority,
+        labelled_at=datetime(2025, 4, day, tzinfo=UTC),
+        labelled_by=by,
+        ticket_id=ticket_id,
+        message_id=message_id,
+    )
+
+
+@pytest.fixture
+def landing(tmp_path):
+    return LandingZone(tmp_path / "landing")
+
+
+def test_an_empty_zone_has_nothing(landing):
+    assert landing.days() == []
+    assert list(landing.messages(NOON.date())) == []
+    assert list(landing.labels()) == []
+    assert landing.first_day() is None
+
+
+def test_a_message_is_its_bytes_under_its_utc_day(landing):
+    late_evening_in_montreal = datetime.fromisoformat("2025-03-03T22:00:00-05:00")
+
+    report = landing.land([message("Bonjour", late_evening_in_montreal, "1@x")])
+
+    (found,) = landing.messages(date(2025, 3, 4))
+    content_hash = hashlib.sha256(b"Bonjour").hexdigest()
+    assert (report.landed, report.already_there, report.days) == (1, 0, (date(2025, 3, 4),))
+    assert found.path == landing.root / "2025-03-04" / f"{content_hash}.eml"
+    assert found.read() == b"Bonjour"
+    assert (found.content_hash, found.ticket_id) == (content_hash, content_hash[:20])
+    assert found.received_at == datetime(2025, 3, 4, 3, tzinfo=UTC)
+    assert (found.source, found.received_at_source, found.size_bytes) == ("test", "date", 7)
+
+
+def test_the_manifest_names_every_message_of_its_batch(landing):
+    landing.land([message("a", message_id="1@x"), message("b")])
+
+    (manifest,) = (landing.root / "2025-03-03" / "_manifests").iterdir()
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [line["message_id"] for line in lines] == ["1@x", None]
+    assert lines[0]["sha256"] == hashlib.sha256(b"a").hexdigest()
+    assert lines[0]["received_at"] == "2025-03-03T12:00:00+00:00"
+
+
+def test_messages_come_by_received_time_then_hash(landing):
+    later = message("tard", NOON + timedelta(hours=1))
+    same_time = [message(str(number)) for number in range(5)]
+
+    landing.land([later, *same_time])
+
+    found = list(landing.messages(NOON.date()))
+    assert [each.content_hash for each in found[:-1]] == sorted(
+        hashlib.sha256(each.content).hexdigest() for each in same_time
+    )
+    assert found[-1].read() == b"tard"
+
+
+def test_landing_the_same_again_changes_nothing(landing):
+    messages = [message("a"), message("b"), message("a")]
+
+    first = landing.land(messages)
+    before = sorted((path, path.stat().st_mtime_ns) for path in landing.root.rglob("*"))
+    second = landing.land(messages)
+
+    assert (first.landed, first.already_there) == (2, 1)
+    assert (second.landed, second.already_there, second.days) == (0, 3, ())
+    assert sorted((path, path.stat().st_mtime_ns) for path in landing.root.rglob("*")) == before
+
+
+def test_a_message_without_a_date_lands_today_and_only_once(landing):
+    landing.land([message("x", received_at=None)])
+    (today,) = landing.days()
+    # As if it had landed a week ago.
+    week_ago = landing.root / (today - timedelta(days=7)).isoformat()
+    (landing.root / today.isoformat()).rename(week_ago)
+
+    again = landing.land([message("x", received_at=None)])
+
+    assert abs(datetime.now(UTC).date() - today) <= timedelta(days=1)
+    assert (again.landed, again.already_there) == (0, 1)
+    assert landing.days() == [today - timedelta(days=7)]
+
+
+def test_a_file_without_a_manifest_line_still_counts(landing):
+    folder = landing.root / "2025-03-03"
+    folder.mkdir(parents=True)
+    dated = b"Date: Mon, 3 Mar 2025 10:00:00 +0100\n\nx"
+    (folder / f"{hashlib.sha256(dated).hexdigest()}.eml").write_bytes(dated)
+    other_day = b"Date: Mon, 10 Mar 2025 10:00:00 +0100\n\nx"
+    (folder / f"{hashlib.sha256(other_day).hexdigest()}.eml").write_bytes(other_day)
+
+    start, at_nine = landing.messages(date(2025, 3, 3))
+
+    assert (start.received_at, start.received_at_source, start.source) == (
+        datetime(2025, 3, 3, tzinfo=UTC),
+        "landed",
+        "unknown",
+    )
+    assert (at_nine.received_at, at_nine.received_at_source) == (
+        datetime(2025, 3, 3, 9, tzinfo=UTC),
+        "date",
+    )
+
+
+def test_temporary_and_foreign_files_are_not_messages(landing):
+    landing.land([message("x")])
+    folder = landing.root / "2025-03-03"
+    (folder / f".{'0' * 64}.eml.1234.tmp").write_bytes(b"half")
+    (folder / "_manifests" / ".batch.jsonl.1234.tmp").write_bytes(b'{"sha')
+    (folder / "note.txt").write_text("x")
+    (landing.root / "2025-99-99").mkdir()
+
+    assert [each.read() for each in landing.messages(NOON.date())] == [b"x"]
+    assert landing.days() == [NOON.date()]
+
+
+def test_what_a_dead_process_left_is_removed_after_an_hour(landing):
+    landing.land([message("x")])
+    old = landing.root / "2025-03-03" / ".old.tmp"
+    young = landing.root / "2025-03-03" / ".young.tmp"
+    old.touch()
+    young.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+
+    landing.land([message("y")])
+
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_each_message_is_announced_once_it_is_on_disk(landing):
+    announced = []
+
+    def on_message(each):
+        assert [found.read() for found in landing.messages(NOON.date())] == [b"x"]
+        announced.append(each.content)
+
+    landing.land([message("x")], on_message)
+    landing.land([message("x")], on_message)
+
+    assert announced == [b"x", b"x"]
+
+
+def test_the_first_day_is_that_of_the_first_import_without_wild_dates(landing):
+    wild = message("wild", datetime(1995, 1, 1, tzinfo=UTC))
+    oldest = message("old", datetime(2023, 6, 1, tzinfo=UTC))
+
+    first = landing.land([message("new"), wild, oldest])
+    second = landing.land([message("older", datetime(2023, 5, 31, tzinfo=UTC)), message("newer")])
+
+    assert landing.first_day() == date(2023, 6, 1)
+    assert (landing.root / "first_day").read_text() == "2023-06-01\n"
+    assert (first.older, second.older) == (1, 1)
+
+
+def test_a_first_day_that_the_user_has_set_decides_what_is_older(landing):
+    report = landing.land([message("x")], first_day=date(2025, 3, 4))
+
+    assert report.older == 1
+
+
+def test_a_first_day_that_is_not_a_date_is_explained(landing):
+    landing.land([message("x")])
+    (landing.root / "first_day").write_text("hier\n")
+
+    with pytest.raises(LandingError, match="'hier': write the first day as YYYY-MM-DD"):
+        landing.first_day()
+
+
+def test_labels_come_back_as_they_were_given_and_land_once(landing):
+    labels = [label("accès", "high", message_id="1@x"), label("vpn", ticket_id="0" * 20)]
+
+    assert landing.land_labels(labels) == 2
+    assert landing.land_labels(labels) == 0
+    assert sorted(landing.labels(), key=lambda each: each.category) == labels
+
+
+def test_the_latest_label_wins_for_each_target_in_whatever_order_they_land(landing):
+    landing.land_labels([label(priority="high", day=3, ticket_id="t", by="Bob")])
+    landing.land_labels([label("network", "low", day=2, ticket_id="t")])
+    landing.land_labels([label("email", "urgent", day=1, ticket_id="t")])
+
+    pd.testing.assert_frame_equal(
+        landing.resolve_labels().labels,
+        pd.DataFrame(
+            {
+                "ticket_id": ["t"],
+                "category": ["network"],
+                "priority": ["high"],
+                "labelled_at": pd.Series([datetime(2025, 4, 3)], dtype="datetime64[us]"),
+                "labelled_by": ["Bob"],
+            }
+        ),
+    )
+
+
+def test_a_message_id_names_every_ticket_that_has_it(landing):
+    landing.land([message("a", message_id="1@x"), message("b", message_id="1@x"), message("c")])
+
+    landing.land_labels([label("vpn", message_id="<1@x>"), label("vpn", message_id="9@x")])
+    resolved = landing.resolve_labels()
+
+    assert set(resolved.labels["ticket_id"]) == {
+        hashlib.sha256(text).hexdigest()[:20] for text in (b"a", b"b")
+    }
+    assert resolved.unresolved == 1
+
+
+def test_no_labels_are_an_empty_frame_of_the_same_types(landing):
+    labels = landing.resolve_labels().labels
+
+    assert labels.empty
+    assert labels.dtypes.astype(str).to_dict() == {
+        "ticket_id": "object",
+        "category": "object",
+        "priority": "object",
+        "labelled_at": "datetime64[us]",
+        "labelled_by": "object",
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 20), max_size=30), st.sampled_from(["date", "received", "landed"]))
+def test_any_two_imports_hold_each_message_once(tmp_path_factory, numbers, source):
+    landing = LandingZone(tmp_path_factory.mktemp("landing"))
+    # A date header is part of the content; a delivery date may differ at each import.
+    messages = [
+        IncomingMessage(
+            content=str(number).encode(),
+            extension="eml",
+            source="test",
+            received_at=None
+            if source == "landed"
+            else NOON + timedelta(days=number if source == "date" else place),
+            received_at_source=source,
+            message_id=None,
+        )
+        for place, number in enumerate(numbers)
+    ]
+
+    reports = [landing.land(messages[: len(messages) // 2]), landing.land(reversed(messages))]
+
+    found = [int(each.read()) for day in landing.days() for each in landing.messages(day)]
+    assert sorted(found) == sorted(set(numbers))
+    assert sum(report.landed for report in reports) == len(found)
+
+
+LAND_FOREVER = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from ticket_assets.mail.landing import IncomingMessage, LandingZone
+
+def messages():
+    for number in range(int(sys.argv[2])):
+        moment = datetime(2025, 3, 1, tzinfo=UTC) + timedelta(hours=number % 72)
+        content = b"%d\\n" % number + b"x" * 20000
+        yield IncomingMessage(content, "eml", "test", moment, "date", f"{number}@x")
+
+print("started", flush=True)
+LandingZone(Path(sys.argv[1])).land(messages())
+"""
+
+
+def land_in_a_process(root, count):
+    command = [sys.executable, "-c", LAND_FOREVER, str(root), str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("files_before_the_kill", [1, 120])
+def test_a_landing_that_is_killed_leaves_no_torn_file_and_is_completed_by_the_next(
+    landing, files_before_the_kill
+):
+    count = 1200
+    process = land_in_a_process(landing.root, count)
+    assert process.stdout.readline() == "started\n"
+    while sum(1 for _ in landing.root.glob("*/*.eml")) < files_before_the_kill:
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    after_the_kill = [each for day in landing.days() for each in landing.messages(day)]
+    assert files_before_the_kill <= len(after_the_kill) < count
+    assert all(
+        hashlib.sha256(each.read()).hexdigest() == each.content_hash for each in after_the_kill
+    )
+    assert {each.source for each in after_the_kill} == {"test"}
+
+    assert land_in_a_process(landing.root, count).wait() == 0
+    completed = [each for day in landing.days() for each in landing.messages(day)]
+    assert sorted(int(each.read().split(b"\n")[0]) for each in completed) == list(range(count))
+
+
+def test_processes_that_land_the_same_at_once_leave_each_message_once(landing):
+    processes = [land_in_a_process(landing.root, 300) for _ in range(3)]
+
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    found = [each for day in landing.days() for each in landing.messages(day)]
+    assert sorted(int(each.read().split(b"\n")[0]) for each in found) == list(range(300))
+
+
+def test_a_reader_sees_whole_messages_with_their_source_while_another_process_lands(landing):
+    process = land_in_a_process(landing.root, 1500)
+    seen = 0
+    while process.poll() is None:
+        for day in landing.days():
+            for each in landing.messages(day):
+                assert hashlib.sha256(each.read()).hexdigest() == each.content_hash
+                assert each.source == "test"
+                seen += 1
+
+    assert process.returncode == 0
+    assert seen > 0
+
+
+def test_a_zone_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "landing").write_text("a file where the folder should be")
+
+    with pytest.raises(LandingError, match=r"Cannot write to the landing zone .*landing: "):
+        LandingZone(tmp_path / "landing").land([message()])
+    with pytest.raises(LandingError, match=r"Cannot write to the landing zone .*landing: "):
+        LandingZone(tmp_path / "landing").land_labels([label("vpn", ticket_id="t")])

@@ -1,0 +1,377 @@
+"""What desks receive becomes text without loss; what cannot be read is refused with a reason."""
+
+import json
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ticket_assets.mail.parsing import UnreadableMessage, clean_text, parse_message
+
+
+def mail(headers: str, body: bytes = b"Bonjour\r\n") -> bytes:
+    lines = "From: claire@exemple.fr\nTo: support@exemple.fr\nSubject: Panne\n" + headers
+    return lines.replace("\n", "\r\n").encode() + b"\r\n" + body
+
+
+def parsed(content: bytes):
+    return parse_message(content, "eml")
+
+
+def part(headers: bytes, body: bytes) -> bytes:
+    return b"--frontiere\r\n" + headers + b"\r\n\r\n" + body + b"\r\n"
+
+
+def multipart(*parts: bytes, kind: str = "mixed") -> bytes:
+    headers = f"Content-Type: multipart/{kind}; boundary=frontiere\n"
+    return mail(headers, b"".join(parts) + b"--frontiere--\r\n")
+
+
+def test_a_quoted_printable_latin_1_mail_keeps_its_accents():
+    content = mail(
+        "Content-Type: text/plain; charset=iso-8859-1\n"
+        "Content-Transfer-Encoding: quoted-printable\n",
+        b"L'imprimante du 3=E8me =E9tage est bloqu=E9e.\r\n",
+    )
+
+    assert parsed(content).body_text == "L'imprimante du 3ème étage est bloquée.\n"
+
+
+def test_a_base64_windows_1252_mail_keeps_its_typographic_signs():
+    content = mail(
+        "Content-Type: text/plain; charset=windows-1252\nContent-Transfer-Encoding: base64\n",
+        b"TJJpbXByaW1hbnRlIGNv+3RlIDIwIIA=\r\n",
+    )
+
+    assert parsed(content).body_text == "L’imprimante coûte 20 €"
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["", "; charset=utf-8", "; charset=us-ascii", "; charset=inconnu", "; charset=undefined"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_missing_or_wrong_charset_loses_no_letter(charset, encoding):
+    content = mail(
+        f"Content-Type: text/plain{charset}\nContent-Transfer-Encoding: 8bit\n",
+        "Réseau coupé à l’étage, coût 20 €".encode(encoding),
+    )
+
+    assert parsed(content).body_text == "Réseau coupé à l’étage, coût 20 €"
+
+
+def test_latin_1_that_is_really_windows_1252_keeps_its_typographic_signs():
+    content = mail(
+        "Content-Type: text/plain; charset=iso-8859-1\n", "L’accès coûte 20 €".encode("cp1252")
+    )
+
+    assert parsed(content).body_text == "L’accès coûte 20 €"
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("=?utf-8?B?UHJvYmzDqG1l?= VPN", "Problème VPN"),
+        (
+            "=?iso-8859-1?Q?Probl=E8me_d'acc=E8s?=\r\n =?iso-8859-1?Q?_au_VPN?=",
+            "Problème d'accès au VPN",
+        ),
+        ("=?utf-8?B?UHJvYmzD?= =?utf-8?B?qG1l?=", "Problème"),
+        ("=?inconnu?Q?Probl=C3=A8me?=", "Problème"),
+        ("=?utf-8?B?UHJvYmzDqG1l!!!?=", "Problème"),
+        ("=?utf-8?B?a?=", "=?utf-8?B?a?="),
+    ],
+)
+def test_an_encoded_subject_is_decoded(sent, read):
+    content = f"From: a@b.fr\r\nSubject: {sent}\r\n\r\nx".encode()
+
+    assert parsed(content).subject == read
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_raw_8_bit_headers_are_decoded(encoding):
+    content = (
+        "From: Hélène Façade <h@x.fr>\nSubject: Accès =?utf-8?Q?r=C3=A9seau?= coupé\n\nx"
+    ).encode(encoding)
+
+    assert parsed(content).sender_name == "Hélène Façade"
+    assert parsed(content).subject == "Accès réseau coupé"
+
+
+def test_a_mail_with_html_alone_has_only_html():
+    content = mail("Content-Type: text/html; charset=utf-8\n", "<p>Écran noir</p>".encode())
+
+    assert parsed(content).body_text is None
+    assert parsed(content).body_html == "<p>Écran noir</p>"
+
+
+def test_the_alternatives_of_a_mail_are_kept_apart_and_several_texts_joined():
+    content = multipart(
+        part(b"Content-Type: text/plain", b"Bonjour"),
+        part(b"Content-Type: text/html", b"<p>Bonjour</p>"),
+        part(b"Content-Type: text/plain", b"Pied de page"),
+    )
+
+    assert parsed(content).body_text == "Bonjour\nPied de page"
+    assert parsed(content).body_html == "<p>Bonjour</p>"
+
+
+def test_attachments_are_named_and_their_text_stays_out():
+    content = multipart(
+        part(b"Content-Type: text/plain", b"Voir le journal"),
+        part(b"Content-Type: text/plain; name=journal.log", b"ERREUR 42"),
+        part(
+            b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
+            b"Content-Disposition: attachment; filename*=utf-8''%C3%A9cran.pdf",
+            b"JVBERi0=",
+        ),
+        part(b'Content-Type: image/png; name="=?utf-8?Q?=C3=A9cran.png?="', b"PNG"),
+        part(b"Content-Type: image/png\r\nContent-ID: <logo.png@01D>", b"PNG"),
+        part(b"Content-Type: text/calendar", b"BEGIN:VCALENDAR"),
+        part(b"Content-Type: text/plain\r\nContent-Disposition: attachment", b"sans nom"),
+    )
+
+    assert parsed(content).body_text == "Voir le journal"
+    assert parsed(content).attachments == [
+        "journal.log",
+        "écran.pdf",
+        "écran.png",
+        "logo.png@01D",
+        "attachment.ics",
+        "attachment.txt",
+    ]
+
+
+FORWARDED = part(
+    b"Content-Type: message/rfc822",
+    b"From: bob@exemple.fr\r\nSubject: =?utf-8?Q?Re=C3=A7u?=\r\n\r\nTexte de Bob",
+)
+
+
+def test_the_text_of_a_forwarded_message_does_not_replace_the_requesters():
+    found = parsed(multipart(part(b"Content-Type: text/plain", b"Voir ci-joint"), FORWARDED))
+
+    assert (found.body_text, found.subject) == ("Voir ci-joint", "Panne")
+    assert found.attachments == ["Reçu.eml"]
+
+
+def test_a_pure_forward_keeps_the_forwarded_text():
+    found = parsed(multipart(FORWARDED))
+
+    assert (found.body_text, found.subject) == ("Texte de Bob", "Panne")
+    assert found.sender == "claire@exemple.fr"
+
+
+def test_a_multipart_without_its_boundary_keeps_its_text():
+    content = mail("Content-Type: multipart/mixed\n", "Réseau coupé".encode("cp1252"))
+
+    assert parsed(content).body_text == "Réseau coupé"
+
+
+def test_nul_characters_and_lone_surrogates_do_not_reach_the_table():
+    content = mail("Content-Type: text/plain; charset=utf-8\n", b"avant\x00apr\xc3\xa8s")
+    row = json.dumps({"subject": "x\ud83d\ude00\ud800", "body": "a\x00b"}).encode()
+
+    assert parsed(content).body_text == "avantaprès"
+    assert parse_message(row, "json").subject == "x😀\ufffd"
+    assert parse_message(row, "json").body_text == "ab"
+
+
+def test_ids_addresses_and_thread_are_normalised():
+    content = (
+        b"Message-ID: <3@x>\r\nIn-Reply-To: <2@x>\r\nReferences: <1@x>\r\n <2@x>\r\n"
+        b'From: "Petit, Jean" <Jean.PETIT@Exemple.fr>\r\n'
+        b"To: support@exemple.fr, Bob <BOB@exemple.fr>\r\nCc: bob@exemple.fr\r\n"
+        b"Subject: Re: VPN\r\n\r\nx"
+    )
+    found = parsed(content)
+
+    assert (found.message_id, found.in_reply_to, found.thread_id) == ("3@x", "2@x", "1@x")
+    assert (found.sender, found.sender_name) == ("jean.petit@exemple.fr", "Petit, Jean")
+    assert found.recipients == ["support@exemple.fr", "bob@exemple.fr"]
+
+
+def test_mails_without_ids_share_the_thread_of_their_subject():
+    def thread(subject):
+        return parsed(f"From: a@b.fr\nSubject: {subject}\n\nx".encode()).thread_id
+
+    assert thread("VPN  coupé") == thread("RE: TR : Re[2]: vpn coupé") != thread("VPN lent")
+
+
+def test_a_name_without_an_address_is_kept_as_the_senders_name():
+    found = parsed(b"From: Accueil du site\nSubject: x\n\nx")
+
+    assert (found.sender, found.sender_name) == (None, "Accueil du site")
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ("", "request"),
+        ("Auto-Submitted: no\n", "request"),
+        ("Auto-Submitted: auto-replied\n", "auto_reply"),
+        ("X-Autoreply: yes\n", "auto_reply"),
+        ("X-Autorespond: absent\n", "auto_reply"),
+        ("Precedence: auto_reply\n", "auto_reply"),
+        ("Precedence: bulk\n", "auto_reply"),
+        ("Precedence: bulk\nList-Id: <annonces.exemple.fr>\n", "list"),
+        ("List-Unsubscribe: <https://exemple.fr>\n", "list"),
+        ("Precedence: list\n", "list"),
+        ("Auto-Submitted: auto-replied\nX-Failed-Recipients: z@x.fr\n", "bounce"),
+        ("Content-Type: multipart/report; report-type=delivery-status; boundary=b\n", "bounce"),
+        ("Return-Path: <>\n", "request"),
+    ],
+)
+def test_the_kind_of_a_mail_is_in_its_headers(headers, kind):
+    assert parsed(mail(headers)).kind == kind
+
+
+def test_an_empty_return_path_from_the_mailer_daemon_is_a_bounce():
+    content = b"Return-Path: <>\nFrom: MAILER-DAEMON@mx.exemple.fr\nSubject: Undelivered\n\nx"
+
+    assert parsed(content).kind == "bounce"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the message is empty"),
+        (b" \r\n\r\n", "the message is empty"),
+        (b"\x89PNG\x00\x01", "no header lines"),
+        (b"Bonjour, rien ne marche", "no header lines"),
+        (b"X-Mailer: rien\n\n \n", "no subject, sender or text"),
+    ],
+)
+def test_what_is_not_a_mail_is_refused_with_a_reason(content, reason):
+    with pytest.raises(UnreadableMessage, match=f"^{reason}"):
+        parsed(content)
+
+
+def test_a_mail_nested_beyond_reason_is_refused():
+    content = b"From: a@b.fr\n" + b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (depth, depth)
+        for depth in range(3000)
+    )
+
+    with pytest.raises(UnreadableMessage, match="nested too deeply"):
+        parsed(content)
+
+
+def test_a_mail_that_mail_parser_refuses_is_read_by_the_standard_library(monkeypatch):
+    def refuse(_message):
+        raise ValueError("refused")
+
+    monkeypatch.setattr("ticket_assets.mail.parsing.MailParser", refuse)
+    found = parsed(
+        multipart(
+            part(b"Content-Type: text/plain; charset=utf-8", "Écran noir".encode("cp1252")),
+            part(b"Content-Type: application/pdf; name=a.pdf", b"PDF"),
+        )
+    )
+
+    assert (found.subject, found.sender) == ("Panne", "claire@exemple.fr")
+    assert (found.body_text, found.attachments) == ("Écran noir", ["a.pdf"])
+
+
+def test_parsing_neither_prints_nor_logs_nor_writes(tmp_path, monkeypatch, capfd, caplog):
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        parsed(
+            multipart(
+                part(b"Content-Type: text/rtf", b"{\\rtf1}"),
+                part(b"Content-Type: application/ms-tnef", b"x"),
+                part(b"Content-Type: text/enriched", b"x"),
+            )
+        )
+        parsed(b"From: a@b.fr\nSubject: =?utf-8?B?a?=\n\nx")
+
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_of_an_export_is_a_request():
+    row = {
+        "subject": "Écran noir",
+        "body": "Depuis ce matin",
+        "sender": "Jean Petit <JEAN@exemple.fr>",
+        "recipients": "support@exemple.fr, bob@exemple.fr",
+        "message_id": "INC0042",
+        "original": {"État": "clos"},
+    }
+    found = parse_message(json.dumps(row).encode(), "json")
+
+    assert (found.subject, found.body_text) == ("Écran noir", "Depuis ce matin")
+    assert (found.sender, found.sender_name) == ("jean@exemple.fr", "Jean Petit")
+    assert found.recipients == ["support@exemple.fr", "bob@exemple.fr"]
+    assert (found.message_id, found.thread_id, found.kind) == ("INC0042", "INC0042", "request")
+
+
+def test_html_in_the_body_column_is_kept_as_html():
+    row = json.dumps({"subject": "x", "body": "<p>Bonjour</p>"}).encode()
+    comparison = json.dumps({"subject": "x", "body": "si a < b et c > d"}).encode()
+
+    assert parse_message(row, "json").body_html == "<p>Bonjour</p>"
+    assert parse_message(comparison, "json").body_text == "si a < b et c > d"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b'{"subject": " ", "original": {}}', "neither a subject nor a body"),
+        (b'{"broken": "row 3: 4 cells where the header has 2"}', "row 3: 4 cells"),
+    ],
+)
+def test_a_row_without_a_ticket_is_refused_with_a_reason(row, reason):
+    with pytest.raises(UnreadableMessage, match=reason):
+        parse_message(row, "json")
+
+
+MAILS = [
+    multipart(
+        part(b"Content-Type: text/plain; charset=utf-8", "Réseau coupé".encode()),
+        part(b"Content-Type: text/html; charset=iso-8859-1", b"<p>R\xe9seau</p>"),
+        FORWARDED,
+        part(b"Content-Type: image/png; name=a.png\r\nContent-Transfer-Encoding: base64", b"iVBO"),
+    ),
+    mail("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n", b"w6k="),
+    "From: =?utf-8?Q?H=C3=A9l?= <h@x.fr>\nSubject: =?utf-8?B?w6k=?= é\n\nx".encode(),
+]
+
+
+@st.composite
+def mutated_mails(draw):
+    content = bytearray(draw(st.sampled_from(MAILS)))
+    for _ in range(draw(st.integers(1, 12))):
+        start = draw(st.integers(0, len(content)))
+        stop = min(len(content), start + draw(st.integers(0, 20)))
+        content[start:stop] = draw(
+            st.one_of(
+                st.binary(max_size=8),
+                st.sampled_from([b"\r\n", b"\n\n", b"--frontiere", b"=?", b"charset=utf-16", b"<"]),
+            )
+        )
+    return bytes(content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(mutated_mails(), st.binary(max_size=400)), st.sampled_from(["eml", "json"]))
+def test_whatever_the_bytes_the_result_is_valid_unicode_or_a_reason(content, extension):
+    try:
+        found = parse_message(content, extension)
+    except UnreadableMessage:
+        return
+    everything = json.dumps(vars(found), ensure_ascii=False)
+    assert everything.encode("utf-8")
+    assert "\\u0000" not in everything
+    assert parse_message(content, extension) == found
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00")))
+def test_valid_text_without_control_characters_is_left_alone(text):
+    visible = "".join(char for char in text if not "\x80" <= char <= "\x9f")
+
+    assert clean_text(visible) == visible

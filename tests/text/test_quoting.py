@@ -1,0 +1,87 @@
+"""Quotes and signatures of the mail clients and languages a desk meets, each cut exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ticket_assets.text.quoting import split_reply
+
+BODIES = yaml.safe_load(Path(__file__).with_name("replies.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_the_requesters_words_are_what_is_left(body: dict[str, str]) -> None:
+    assert split_reply(body["text"]).own == body["own"]
+
+
+def test_each_part_holds_its_lines() -> None:
+    parts = split_reply(
+        "PC en panne.\n\nCordialement,\nJean\n\nLe 12/03/2024 à 10:22, S a écrit :\n> Oui"
+    )
+
+    assert parts.own == "PC en panne."
+    assert parts.signature == "Cordialement,\nJean"
+    assert parts.quoted == "Le 12/03/2024 à 10:22, S a écrit :\n> Oui"
+
+
+def test_an_outlook_forward_with_a_note_keeps_both_when_the_subject_says_forward() -> None:
+    text = "C'est réparé.\n\nDe : Jean\nEnvoyé : lundi\nÀ : Paul\nObjet : VPN\n\nLe VPN est coupé."
+
+    assert split_reply(text).own == "C'est réparé."
+    assert split_reply(text, forwarded=True).own == "C'est réparé.\nLe VPN est coupé."
+
+
+def test_a_long_paragraph_is_kept_whole() -> None:
+    text = "Le PC redémarre sans cesse. " * 1_000
+
+    assert split_reply(text).own == text.strip()
+
+
+LINES = [
+    "De : Jean", "Envoyé : lundi", "À : Paul", "Objet : VPN", "> cité", "Cordialement,", "Merci",
+    "-- ", "Le 12/03/2024 à 10:22, S a écrit :", "---------- Forwarded message ---------", "",
+    "Le PC est en panne.", "Jean Dupont", "________________________________", "\x00", "\ud800",
+    "Envoyé de mon iPhone", "-----Message d'origine-----", "PS : voir 0x80070005", "Am 1 schrieb",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.one_of(st.sampled_from(LINES), st.text(max_size=20)), max_size=20).map("\n".join)
+)
+def test_some_words_are_always_left(text: str) -> None:
+    parts = split_reply(text)
+
+    assert parts.own or not any(map(str.isalnum, text))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(LINES), max_size=12).map("\n".join))
+def test_a_sentence_above_everything_is_never_lost(text: str) -> None:
+    own = "L'écran du poste 204 reste noir depuis ce matin, erreur 0x80070005."
+
+    assert own in split_reply(f"{own}\n{text}").own
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "De : x\n",
+        "> a",
+        "a\n",
+        "Le 1 ",
+        "On 1 wrote:",
+        "-----",
+        "Cordialement\n",
+        "À : x\n",
+        "Merci\n",
+    ],
+)
+def test_long_monotonous_bodies_end_soon(unit: str) -> None:
+    assert split_reply(unit * (500_000 // len(unit))).own

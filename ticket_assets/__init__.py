@@ -1,0 +1,15 @@
+"""Turns IT-support mail into tickets with a category, a priority and a queue one can trust."""
+
+import os
+
+# Set before any library is imported, since each reads its switch at import: nothing leaves the
+# machine unless the user says so.
+for _switch, _value in {
+    "ANONYMIZED_TELEMETRY": "False",  # Chroma
+    "DO_NOT_TRACK": "1",  # Evidently
+    "ITERATIVE_DO_NOT_TRACK": "1",  # Evidently's carrier
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+}.items():
+    os.environ.setdefault(_switch, _value)

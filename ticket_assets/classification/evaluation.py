@@ -1,0 +1,378 @@
+"""What a classifier is worth on tickets it has never seen, as numbers and as markdown tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ticket_assets.classification.calibration import (
+    ALWAYS_REVIEW,
+    expected_calibration_error,
+    reliability,
+)
+from ticket_assets.classification.features import Booleans, Floats, Integers
+
+BOOTSTRAP_SAMPLES = 1000
+MISTAKES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class CandidateScore:
+    """A candidate in the cross-validation; log-loss after its temperature."""
+
+    name: str
+    macro_f1: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One label on the hold-out; coverage and auto_precision are of the predictions of it."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    threshold: float
+    """Threshold these figures were measured with."""
+    deployed_threshold: float
+    """Threshold of the final model, found on all labelled tickets."""
+    coverage: float
+    auto_precision: float | None
+
+
+@dataclass(frozen=True)
+class LanguageScore:
+    language: str
+    rows: int
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    ticket_id: str
+    label: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class TargetEvaluation:
+    """How well one target (category or priority) is predicted on the hold-out."""
+
+    labels: tuple[str, ...]
+    winner: str
+    candidates: tuple[CandidateScore, ...]
+    training_rows: int
+    holdout_rows: int
+    accuracy: float
+    macro_f1: float
+    macro_f1_low: float
+    macro_f1_high: float
+    baseline_accuracy: float
+    baseline_macro_f1: float
+    category_only_accuracy: float | None
+    category_only_macro_f1: float | None
+    top2_accuracy: float
+    ece: float
+    coverage: float
+    auto_precision: float | None
+    temperature: float
+    per_class: tuple[ClassScore, ...]
+    per_language: tuple[LanguageScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Rows: true label, columns: predicted label, in the order of `labels`."""
+    reliability: tuple[tuple[float, float, int], ...]
+    """(mean confidence, accuracy, rows) of each non-empty confidence bin."""
+    precision_by_coverage: tuple[tuple[float, float], ...]
+    """(coverage, accuracy) when only the most confident share of the hold-out is decided."""
+    confident_mistakes: tuple[Mistake, ...]
+    excluded_classes: Mapping[str, int]
+    """Labels with too few tickets to learn, with their ticket counts."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of a candidate classifier; `to_dict` is ready for JSON."""
+
+    encoder: str
+    fingerprint: str
+    target_precision: float
+    training_from: str
+    """Receipt of the first labelled ticket (UTC); `training_to`: of the last."""
+    training_to: str
+    holdout_from: str
+    holdout_to: str
+    holdout_copies_dropped: int
+    """Hold-out tickets left out because an earlier ticket has the same text group."""
+    unusable_rows: int
+    """Tickets with a label but without a category that can be learnt."""
+    auto_coverage: float
+    """Share of the hold-out that is decided automatically (every target confident)."""
+    auto_precision: float | None
+    """Share of those whose every label is right; None when there are none."""
+    targets: Mapping[str, TargetEvaluation]
+    skipped_targets: Mapping[str, str]
+    """Targets that could not be learnt, each with the reason."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Evaluation:
+        targets = {name: _target_from_dict(part) for name, part in content["targets"].items()}
+        return cls(**{**content, "targets": targets})
+
+
+def _target_from_dict(content: Mapping[str, Any]) -> TargetEvaluation:
+    return TargetEvaluation(
+        **{
+            **content,
+            "labels": tuple(content["labels"]),
+            "candidates": tuple(CandidateScore(**part) for part in content["candidates"]),
+            "per_class": tuple(ClassScore(**part) for part in content["per_class"]),
+            "per_language": tuple(LanguageScore(**part) for part in content["per_language"]),
+            "confident_mistakes": tuple(Mistake(**part) for part in content["confident_mistakes"]),
+            "confusion": tuple(tuple(row) for row in content["confusion"]),
+            "reliability": tuple((mean, share, n) for mean, share, n in content["reliability"]),
+            "precision_by_coverage": tuple((x, y) for x, y in content["precision_by_coverage"]),
+        }
+    )
+
+
+def confusion_counts(truth: Integers, predicted: Integers, class_count: int) -> Integers:
+    """Rows true, columns predicted; shape (class_count, class_count)."""
+    pairs = truth.astype(np.int64) * class_count + predicted
+    return np.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
+
+
+def class_scores(confusion: Integers) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 per class; 0 where undefined. Leading axes are kept."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
+    predicted = confusion.sum(axis=-2)
+    support = confusion.sum(axis=-1)
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / np.maximum(support, 1)
+    return precision, recall, 2 * hits / np.maximum(predicted + support, 1)
+
+
+def macro_f1(confusion: Integers) -> Floats:
+    """Mean F1 over the classes that occur in the truth. Leading axes are kept."""
+    occurs = confusion.sum(axis=-1) > 0
+    f1 = class_scores(confusion)[2]
+    return np.asarray((f1 * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1))
+
+
+def bootstrap_macro_f1(
+    truth: Integers, predicted: Integers, class_count: int, samples: Integers
+) -> Floats:
+    """Macro-F1 of each resample; `samples` holds row positions, shape (resamples, rows)."""
+    cells = class_count**2
+    pairs = (truth.astype(np.int64) * class_count + predicted)[samples]
+    offset = np.arange(len(samples))[:, np.newaxis] * cells
+    counts = np.bincount((pairs + offset).ravel(), minlength=len(samples) * cells)
+    return macro_f1(counts.reshape(len(samples), class_count, class_count))
+
+
+def bootstrap_samples(rows: int, seed: int) -> Integers:
+    """Row positions drawn with replacement, shape (BOOTSTRAP_SAMPLES, rows)."""
+    return np.random.default_rng(seed).integers(0, rows, (BOOTSTRAP_SAMPLES, rows))
+
+
+def evaluate_target(
+    *,
+    labels: tuple[str, ...],
+    probability: Floats,
+    truth: Integers,
+    training_codes: Integers,
+    thresholds: Floats,
+    deployed_thresholds: Floats,
+    ticket_ids: Sequence[str],
+    languages: Sequence[str],
+    category_only: Integers | None,
+    winner: str,
+    candidates: Sequence[CandidateScore],
+    temperature: float,
+    excluded_classes: Mapping[str, int],
+    seed: int,
+) -> TargetEvaluation:
+    """The evaluation of one target from hold-out probabilities, shape (rows, labels).
+
+    The baseline always answers the most frequent training label. `category_only` is the answer of
+    someone who knows only the predicted category.
+    """
+    count = len(labels)
+    predicted = probability.argmax(axis=1)
+    confidence = probability[np.arange(len(truth)), predicted]
+    correct = predicted == truth
+    automatic = confidence >= thresholds[predicted]
+    confusion = confusion_counts(truth, predicted, count)
+    spread = bootstrap_macro_f1(truth, predicted, count, bootstrap_samples(len(truth), seed))
+    low, high = np.quantile(spread, [0.025, 0.975])
+    majority = np.full(len(truth), np.bincount(training_codes, minlength=count).argmax())
+    second = np.argsort(-probability, axis=1, kind="stable")[:, :2]
+    return TargetEvaluation(
+        labels=labels,
+        winner=winner,
+        candidates=tuple(candidates),
+        training_rows=len(training_codes),
+        holdout_rows=len(truth),
+        accuracy=float(correct.mean()),
+        macro_f1=float(macro_f1(confusion)),
+        macro_f1_low=float(low),
+        macro_f1_high=float(high),
+        baseline_accuracy=float((majority == truth).mean()),
+        baseline_macro_f1=float(macro_f1(confusion_counts(truth, majority, count))),
+        category_only_accuracy=(
+            None if category_only is None else float((category_only == truth).mean())
+        ),
+        category_only_macro_f1=(
+            None
+            if category_only is None
+            else float(macro_f1(confusion_counts(truth, category_only, count)))
+        ),
+        top2_accuracy=float((second == truth[:, np.newaxis]).any(axis=1).mean()),
+        ece=expected_calibration_error(confidence, correct),
+        coverage=float(automatic.mean()),
+        auto_precision=_share(correct, automatic),
+        temperature=temperature,
+        per_class=_per_class(
+            labels=labels,
+            confusion=confusion,
+            predicted=predicted,
+            correct=correct,
+            automatic=automatic,
+            thresholds=thresholds,
+            deployed_thresholds=deployed_thresholds,
+        ),
+        per_language=_per_language(languages, truth, predicted, count),
+        confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
+        reliability=tuple(reliability(confidence, correct)),
+        precision_by_coverage=_precision_by_coverage(confidence, correct),
+        confident_mistakes=_mistakes(labels, ticket_ids, truth, predicted, confidence),
+        excluded_classes=dict(excluded_classes),
+    )
+
+
+def _share(correct: Booleans, rows: Booleans) -> float | None:
+    return float(correct[rows].mean()) if rows.any() else None
+
+
+def _per_class(
+    *,
+    labels: tuple[str, ...],
+    confusion: Integers,
+    predicted: Integers,
+    correct: Booleans,
+    automatic: Booleans,
+    thresholds: Floats,
+    deployed_thresholds: Floats,
+) -> tuple[ClassScore, ...]:
+    precision, recall, f1 = class_scores(confusion)
+    scores = []
+    for code, label in enumerate(labels):
+        mine = predicted == code
+        scores.append(
+            ClassScore(
+                label=label,
+                precision=float(precision[code]),
+                recall=float(recall[code]),
+                f1=float(f1[code]),
+                support=int(confusion[code].sum()),
+                threshold=float(thresholds[code]),
+                deployed_threshold=float(deployed_thresholds[code]),
+                coverage=float(automatic[mine].mean()) if mine.any() else 0.0,
+                auto_precision=_share(correct, mine & automatic),
+            )
+        )
+    return tuple(scores)
+
+
+def _per_language(
+    languages: Sequence[str], truth: Integers, predicted: Integers, count: int
+) -> tuple[LanguageScore, ...]:
+    names = np.array([language or "unknown" for language in languages], dtype=object)
+    scores = []
+    for name in sorted(set(names)):
+        mine = names == name
+        confusion = confusion_counts(truth[mine], predicted[mine], count)
+        accuracy = float((truth[mine] == predicted[mine]).mean())
+        scores.append(LanguageScore(name, int(mine.sum()), accuracy, float(macro_f1(confusion))))
+    return tuple(scores)
+
+
+def _precision_by_coverage(
+    confidence: Floats, correct: Booleans, points: int = 50
+) -> tuple[tuple[float, float], ...]:
+    order = np.argsort(-confidence, kind="stable")
+    running = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    cuts = np.unique(np.linspace(1, len(order), min(points, len(order))).astype(int))
+    return tuple((cut / len(order), float(running[cut - 1])) for cut in cuts.tolist())
+
+
+def _mistakes(
+    labels: tuple[str, ...],
+    ticket_ids: Sequence[str],
+    truth: Integers,
+    predicted: Integers,
+    confidence: Floats,
+) -> tuple[Mistake, ...]:
+    wrong = np.flatnonzero(predicted != truth)
+    worst = sorted(wrong.tolist(), key=lambda row: (-confidence[row], ticket_ids[row]))
+    return tuple(
+        Mistake(ticket_ids[r], labels[truth[r]], labels[predicted[r]], float(confidence[r]))
+        for r in worst[:MISTAKES_SHOWN]
+    )
+
+
+def candidates_table(evaluation: Evaluation, target: str) -> str:
+    """Markdown table of the cross-validated candidates, the winner in bold."""
+    found = evaluation.targets[target]
+    lines = ["| candidate | macro-F1 | log-loss |", "|---|--:|--:|"]
+    for score in found.candidates:
+        name = f"**{score.name}**" if score.name == found.winner else score.name
+        lines.append(f"| {name} | {score.macro_f1:.3f} | {score.log_loss:.3f} |")
+    return "\n".join(lines)
+
+
+def per_class_table(evaluation: Evaluation, target: str) -> str:
+    """Markdown table of the hold-out figures per label."""
+    lines = [
+        "| label | precision | recall | F1 | tickets | threshold | automatic | right then |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for score in evaluation.targets[target].per_class:
+        right = "–" if score.auto_precision is None else f"{score.auto_precision:.1%}"
+        lines.append(
+            f"| {_cell(score.label)} | {score.precision:.3f} | {score.recall:.3f} "
+            f"| {score.f1:.3f} | {score.support} | {threshold_text(score.deployed_threshold)} "
+            f"| {score.coverage:.0%} | {right} |"
+        )
+    return "\n".join(lines)
+
+
+def confusion_matrix_markdown(evaluation: Evaluation, target: str) -> str:
+    """Markdown table: rows true, columns predicted."""
+    found = evaluation.targets[target]
+    names = [_cell(label) for label in found.labels]
+    lines = [
+        "| true ↓ predicted → | " + " | ".join(names) + " |",
+        "|---" + "|--:" * len(names) + "|",
+    ]
+    for name, row in zip(names, found.confusion, strict=True):
+        lines.append(f"| {name} | " + " | ".join(str(cell) for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def threshold_text(threshold: float) -> str:
+    return "always review" if threshold >= ALWAYS_REVIEW else f"{threshold:.3f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,32 @@
+"""The labelled tickets of the warehouse, as the training takes them."""
+
+from __future__ import annotations
+
+from ticket_assets.classification.training import NotEnoughLabels, TrainingSet
+from ticket_assets.storage.vectors import to_matrix
+from ticket_assets.storage.warehouse import Warehouse
+
+
+def labelled_tickets(warehouse: Warehouse) -> TrainingSet:
+    """Every ticket with a category or a priority, its text and its vector.
+
+    Raises:
+        NotEnoughLabels: no ticket has a label.
+        WarehouseError: a table has not been materialised yet.
+    """
+    rows = warehouse.arrow(
+        "select c.ticket_id, c.received_at, c.text, c.tokens, c.language, l.category, l.priority,"
+        " e.model, e.vector from ticket_labels l"
+        " join clean_tickets c using (ticket_id) join ticket_embeddings e using (ticket_id)"
+        " order by c.received_at, c.ticket_id"
+    )
+    if not rows.num_rows:
+        raise NotEnoughLabels(
+            "No ticket has a label yet. Import mail with labels: tickets import PATH --labels FILE,"
+            " or an export that has a category column."
+        )
+    return TrainingSet(
+        tickets=rows.drop_columns(["model", "vector"]).to_pandas(),
+        vectors=to_matrix(rows["vector"]),
+        encoder=rows["model"][0].as_py(),
+    )

@@ -1,0 +1,112 @@
+"""The model card saved beside a classifier: what it is, what it is worth, and its limits."""
+
+from __future__ import annotations
+
+from ticket_assets.classification.calibration import THRESHOLD_CONFIDENCE
+from ticket_assets.classification.evaluation import (
+    Evaluation,
+    TargetEvaluation,
+    candidates_table,
+    confusion_matrix_markdown,
+    per_class_table,
+)
+from ticket_assets.classification.training import TrainedClassifier
+
+
+def model_card(trained: TrainedClassifier, version: str) -> str:
+    """Markdown; the same training gives the same text."""
+    evaluation = trained.evaluation
+    sections = [_summary(trained, version)]
+    for target in evaluation.targets:
+        sections.append(_target_section(evaluation, target))
+    for target, reason in evaluation.skipped_targets.items():
+        sections.append(f"## {target.capitalize()}\n\nNot predicted. {reason}")
+    sections.append(_limits(evaluation))
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(trained: TrainedClassifier, version: str) -> str:
+    evaluation = trained.evaluation
+    right = _percent(evaluation.auto_precision)
+    return f"""# Ticket classifier {version}
+
+Predicts the {" and the ".join(evaluation.targets)} of an IT-support ticket, each with a calibrated
+probability, and leaves to people what it is not sure of.
+
+| | |
+|---|---|
+| encoder | {evaluation.encoder} |
+| labelled tickets | {len(trained.training_tickets)} |
+| received | {evaluation.training_from} to {evaluation.training_to} (UTC) |
+| evaluated on those received | {evaluation.holdout_from} to {evaluation.holdout_to} (UTC) |
+| copies left out of the evaluation | {evaluation.holdout_copies_dropped} |
+| labelled tickets that could not be used | {evaluation.unusable_rows} |
+| decided automatically | {evaluation.auto_coverage:.1%} of the evaluated tickets |
+| every label right among those | {right} |
+| fingerprint | `{evaluation.fingerprint}` |"""
+
+
+def _target_section(evaluation: Evaluation, target: str) -> str:
+    found = evaluation.targets[target]
+    return f"""## {target.capitalize()}
+
+{_scores(found)}
+
+Candidates, by cross-validation on the {found.training_rows} earlier tickets:
+
+{candidates_table(evaluation, target)}
+
+Per label, on the {found.holdout_rows} evaluated tickets:
+
+{per_class_table(evaluation, target)}
+
+{confusion_matrix_markdown(evaluation, target)}
+
+{_excluded(found)}"""
+
+
+def _scores(found: TargetEvaluation) -> str:
+    lines = [
+        "| | accuracy | macro-F1 |",
+        "|---|--:|--:|",
+        f"| this classifier ({found.winner}) | {found.accuracy:.3f} | {found.macro_f1:.3f} "
+        f"(95 % interval {found.macro_f1_low:.3f} to {found.macro_f1_high:.3f}) |",
+        f"| always the most frequent | {found.baseline_accuracy:.3f} "
+        f"| {found.baseline_macro_f1:.3f} |",
+    ]
+    if found.category_only_accuracy is not None:
+        lines.append(
+            f"| from the predicted category alone | {found.category_only_accuracy:.3f} "
+            f"| {found.category_only_macro_f1:.3f} |"
+        )
+    lines += [
+        "",
+        f"The right label is among the two likeliest for {found.top2_accuracy:.1%}. Calibration "
+        f"error {found.ece:.3f} (temperature {found.temperature:.3g}). Confident enough to decide: "
+        f"{found.coverage:.1%}, of which {_percent(found.auto_precision)} right.",
+    ]
+    return "\n".join(lines)
+
+
+def _excluded(found: TargetEvaluation) -> str:
+    if not found.excluded_classes:
+        return "Every label seen was learnt."
+    names = ", ".join(f"{name} ({count})" for name, count in found.excluded_classes.items())
+    return f"Too few tickets to be learnt, hence never predicted: {names}."
+
+
+def _limits(evaluation: Evaluation) -> str:
+    return f"""## Limits
+
+- It knows only the labels above. A ticket of any other kind gets one of them, or goes to review.
+- Thresholds aim at a precision of {evaluation.target_precision:.0%} per label, with
+  {THRESHOLD_CONFIDENCE:.0%} confidence on past tickets. When the mail changes they no longer hold:
+  watch the drift report and train again.
+- A label with few tickets is rarely decided automatically, however good it looks: the evidence is
+  missing, and more labelled tickets bring it.
+- The figures were measured on a model fitted on the earlier tickets; the one saved here has also
+  learnt from the evaluated ones, and its thresholds were found on all of them."""
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.1%}"

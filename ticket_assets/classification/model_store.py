@@ -1,0 +1,402 @@
+"""Classifiers on disk: saved whole or not at all, checked before use, one of them the champion."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from ticket_assets.classification.candidates import Expert
+from ticket_assets.classification.evaluation import Evaluation
+from ticket_assets.classification.features import FeatureSpace
+from ticket_assets.classification.model_card import model_card
+from ticket_assets.classification.prediction import Classifier, TargetModel
+from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary_from_frame
+from ticket_assets.errors import TicketAssetsError
+
+FORMAT = 1
+"""Raise it when a saved classifier can no longer be read by the code before."""
+MODEL, EVALUATION, CARD, MANIFEST = (
+    "model.skops",
+    "evaluation.json",
+    "model_card.md",
+    "manifest.json",
+)
+TABLES = ("reference", "vocabulary", "holdout", "training_tickets")
+CHAMPION = "champion.json"
+ALLOWED_TYPES: frozenset[str] = frozenset()
+"""Types a model file may hold beyond those skops trusts by itself (plain Python, NumPy, SciPy and
+scikit-learn). None are needed; one that a library update makes necessary is added here by hand."""
+_VERSION = re.compile(r"[0-9a-f]{12}")
+
+
+class ModelError(TicketAssetsError):
+    """A saved classifier is missing, damaged, or not one this code may load."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A saved classifier: its name, where it is, and what its manifest says."""
+
+    version: str
+    path: Path
+    fingerprint: str
+    encoder: str
+    labels: Mapping[str, tuple[str, ...]]
+    training_tickets: int
+    training_from: str
+    training_to: str
+    created_at: str
+
+
+class ModelStore:
+    """The folder `root` with one folder per saved classifier, and the champion's name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(self, trained: TrainedClassifier, created_at: datetime) -> ModelVersion:
+        """The version this classifier is saved as: the first 12 digits of its fingerprint.
+
+        The same training gives the same version and the same bytes (but for `created_at`, kept
+        from the first time); a sound version that exists already is left as it is.
+        """
+        version = trained.evaluation.fingerprint[:12]
+        target = self.root / version
+        if target.exists():
+            try:
+                return self._verified(version)
+            except ModelError:
+                shutil.rmtree(target)
+        self.root.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self.root))
+        try:
+            _write(draft, trained, version, created_at)
+            try:
+                draft.rename(target)
+            except OSError:
+                # Another run saved the same version meanwhile: theirs is as good, if it is sound.
+                self._verified(version)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return self.version(version)
+
+    def load(self, version: str) -> Classifier:
+        """The classifier of this version.
+
+        Raises:
+            ModelError: the version or one of its files is missing, a file is not the one that was
+                saved, or the model holds a type that may not be loaded.
+        """
+        self._verified(version)
+        return _classifier((self.root / version / MODEL).read_bytes(), version)
+
+    def load_trained(self, version: str) -> TrainedClassifier:
+        """Everything that was saved for this version; raises like `load`."""
+        found = self._verified(version)
+        tables = {name: pd.read_parquet(found.path / f"{name}.parquet") for name in TABLES}
+        return TrainedClassifier(
+            classifier=_classifier((found.path / MODEL).read_bytes(), version),
+            evaluation=self.load_evaluation(version),
+            reference=tables["reference"],
+            vocabulary=vocabulary_from_frame(tables["vocabulary"]),
+            holdout=tables["holdout"],
+            training_tickets=tables["training_tickets"],
+        )
+
+    def find_trained(self, fingerprint: str) -> TrainedClassifier | None:
+        """What was saved for this fingerprint, or None when it is not there or is damaged."""
+        try:
+            found = self.load_trained(fingerprint[:12])
+        except ModelError:
+            return None
+        return found if found.evaluation.fingerprint == fingerprint else None
+
+    def load_evaluation(self, version: str) -> Evaluation:
+        """The evaluation of this version; raises like `load`."""
+        content = (self._verified(version).path / EVALUATION).read_text("utf-8")
+        return Evaluation.from_dict(json.loads(content))
+
+    def version(self, version: str) -> ModelVersion:
+        """What the manifest says of a saved version.
+
+        Raises:
+            ModelError: there is no such version, or its manifest cannot be read.
+        """
+        manifest = self._manifest(version)
+        try:
+            return ModelVersion(
+                version=version,
+                path=self.root / version,
+                labels={name: tuple(labels) for name, labels in manifest["labels"].items()},
+                **{
+                    name: manifest[name]
+                    for name in (
+                        "fingerprint", "encoder", "training_tickets", "training_from",
+                        "training_to", "created_at",
+                    )
+                },
+            )  # fmt: skip
+        except (KeyError, AttributeError, TypeError):
+            raise self._damaged(version, f"{MANIFEST} lacks entries") from None
+
+    def versions(self) -> list[ModelVersion]:
+        """All saved versions, the oldest first."""
+        if not self.root.is_dir():
+            return []
+        names = [path.name for path in self.root.iterdir() if _VERSION.fullmatch(path.name)]
+        return sorted(map(self.version, names), key=lambda found: (found.created_at, found.version))
+
+    def champion(self) -> ModelVersion | None:
+        """The version in use, or None before the first promotion.
+
+        Raises:
+            ModelError: the champion's name cannot be read, or its folder is gone.
+        """
+        history = self._history()
+        return self.version(history[-1]) if history else None
+
+    def require_champion(self) -> ModelVersion:
+        """The version in use.
+
+        Raises:
+            ModelError: there is none yet, or it cannot be read.
+        """
+        champion = self.champion()
+        if champion is None:
+            raise ModelError(
+                f"There is no champion model in {self.root.absolute()} yet. Materialise"
+                " ticket_classifier: tickets run."
+            )
+        return champion
+
+    def promote(self, version: str) -> ModelVersion:
+        """Makes this version the champion once its files are checked; remembers the former one."""
+        found = self._verified(version)
+        history = self._history()
+        if not history or history[-1] != version:
+            self._write_history([*history, version])
+        return found
+
+    def rollback(self) -> ModelVersion:
+        """Makes the former champion the champion again.
+
+        Raises:
+            ModelError: there is no former champion, or it is damaged.
+        """
+        history = self._history()
+        if len(history) < 2:
+            raise ModelError(
+                f"There is no former champion in {self.root} to go back to: "
+                f"{'only ' + history[0] if history else 'none'} was ever promoted."
+            )
+        found = self._verified(history[-2])
+        self._write_history(history[:-1])
+        return found
+
+    def _history(self) -> list[str]:
+        path = self.root / CHAMPION
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise ModelError(f"Cannot read {path}: {error}. Promote a version again.") from None
+        history = content.get("history") if isinstance(content, dict) else None
+        if not isinstance(history, list) or not all(
+            isinstance(name, str) and _VERSION.fullmatch(name) for name in history
+        ):
+            raise ModelError(f"{path} does not list versions. Delete it and promote one again.")
+        return history
+
+    def _write_history(self, history: list[str]) -> None:
+        content = json.dumps({"champion": history[-1], "history": history}, indent=2)
+        draft = self.root / f".{CHAMPION}-{os.getpid()}"
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(content + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.root / CHAMPION)
+
+    def _manifest(self, version: str) -> dict[str, Any]:
+        if not _VERSION.fullmatch(version):
+            raise ModelError(f"{version!r} is not a model version: 12 hexadecimal digits expected.")
+        path = self.root / version / MANIFEST
+        try:
+            manifest = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ModelError(
+                f"There is no classifier {version} in {self.root}. Materialise "
+                "candidate_classifier to train one."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise self._damaged(version, f"{MANIFEST} cannot be read ({error})") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise self._damaged(version, f"{MANIFEST} is not of format {FORMAT}")
+        return manifest
+
+    def _verified(self, version: str) -> ModelVersion:
+        files = self._manifest(version).get("files")
+        if not isinstance(files, dict):
+            raise self._damaged(version, f"{MANIFEST} lacks the files' SHA-256")
+        for name in _file_names():
+            path = self.root / version / name
+            try:
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise self._damaged(version, f"{name}: {error.strerror}") from None
+            if digest != files.get(name):
+                raise self._damaged(version, f"the SHA-256 of {name} is not the one recorded")
+        return self.version(version)
+
+    def _damaged(self, version: str, reason: str) -> ModelError:
+        return ModelError(
+            f"The classifier {version} in {self.root} is damaged: {reason}. Roll back to the "
+            "former champion, or delete its folder and materialise candidate_classifier."
+        )
+
+
+def _file_names() -> tuple[str, ...]:
+    return (MODEL, EVALUATION, CARD, *(f"{name}.parquet" for name in TABLES))
+
+
+def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: datetime) -> None:
+    (folder / MODEL).write_bytes(_model_bytes(trained.classifier))
+    evaluation = json.dumps(
+        trained.evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False
+    )
+    (folder / EVALUATION).write_text(evaluation + "\n", encoding="utf-8")
+    (folder / CARD).write_text(model_card(trained, version), encoding="utf-8")
+    tables = {
+        "reference": trained.reference,
+        "vocabulary": vocabulary_frame(trained.vocabulary),
+        "holdout": trained.holdout,
+        "training_tickets": trained.training_tickets,
+    }
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
+    manifest = {
+        "format": FORMAT,
+        "version": version,
+        "fingerprint": trained.evaluation.fingerprint,
+        "encoder": trained.classifier.encoder,
+        "labels": {name: list(model.labels) for name, model in trained.classifier.targets.items()},
+        "training_tickets": len(trained.training_tickets),
+        "training_from": trained.evaluation.training_from,
+        "training_to": trained.evaluation.training_to,
+        "created_at": created_at.isoformat(),
+        "files": {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _file_names()
+        },
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    folder.chmod(0o755)  # mkdtemp made it private; other users may run the UI
+
+
+def _model_bytes(classifier: Classifier) -> bytes:
+    import skops.io
+
+    parts = {
+        "encoder": classifier.encoder,
+        "space": classifier.space.to_parts(),
+        "targets": {
+            name: {
+                "labels": list(model.labels),
+                "candidate": model.candidate,
+                "experts": [{"reads": e.reads, "estimator": e.estimator} for e in model.experts],
+                "expert_temperatures": dict(model.expert_temperatures),
+                "temperature": model.temperature,
+                "thresholds": model.thresholds,
+            }
+            for name, model in classifier.targets.items()
+        },
+    }
+    return _without_traces(skops.io.dumps(parts))
+
+
+def _without_traces(content: bytes) -> bytes:
+    """The same skops file without times and memory addresses, so that equal models are equal bytes.
+
+    skops names its members and marks its nodes after `id()`; here they are numbered as they come.
+    """
+    numbers: dict[int, int] = {}
+    members: dict[str, str] = {}
+
+    def numbered(node: Any) -> Any:
+        if isinstance(node, list):
+            return [numbered(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        renamed: dict[str, Any] = {}
+        for key, value in node.items():
+            if key == "__id__":
+                renamed[key] = numbers.setdefault(value, len(numbers))
+            elif key == "file" and isinstance(value, str):
+                renamed[key] = members.setdefault(value, f"{len(members)}{Path(value).suffix}")
+            else:
+                renamed[key] = numbered(value)
+        return renamed
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = numbered(json.loads(archive.read("schema.json")))
+        data = {members[name]: archive.read(name) for name in archive.namelist() if name in members}
+    data["schema.json"] = json.dumps(schema).encode()
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(data):
+            member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, data[name])
+    return output.getvalue()
+
+
+def _classifier(content: bytes, version: str) -> Classifier:
+    import skops.io
+
+    try:
+        found = set(skops.io.get_untrusted_types(data=content))
+        refused = sorted(found - ALLOWED_TYPES)
+        if refused:
+            raise ModelError(
+                f"The classifier {version} holds types that may not be loaded: "
+                f"{', '.join(refused)}. It was not written by this product; delete its folder."
+            )
+        parts = cast(dict[str, Any], skops.io.loads(content, trusted=sorted(found)))
+        return _from_parts(parts)
+    except ModelError:
+        raise
+    except Exception as error:
+        # skops, zipfile and scikit-learn raise whatever a foreign or older file makes them raise.
+        raise ModelError(
+            f"The classifier {version} cannot be loaded: {' '.join(str(error).split())}. "
+            "Materialise candidate_classifier to train a new one."
+        ) from error
+
+
+def _from_parts(parts: Mapping[str, Any]) -> Classifier:
+    targets = {
+        name: TargetModel(
+            labels=tuple(part["labels"]),
+            candidate=part["candidate"],
+            experts=tuple(Expert(e["reads"], e["estimator"]) for e in part["experts"]),
+            expert_temperatures=part["expert_temperatures"],
+            temperature=part["temperature"],
+            thresholds=part["thresholds"],
+        )
+        for name, part in parts["targets"].items()
+    }
+    return Classifier(parts["encoder"], FeatureSpace.from_parts(parts["space"]), targets)

@@ -1,0 +1,161 @@
+"""The classifier in use: labels with calibrated confidences, decisions, and the words behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ticket_assets.classification.calibration import probabilities
+from ticket_assets.classification.candidates import Expert, combined_scores
+from ticket_assets.classification.features import (
+    Features,
+    FeatureSpace,
+    Floats,
+    count_terms,
+)
+from ticket_assets.errors import TicketAssetsError
+
+TARGETS = ("category", "priority")
+BATCH_ROWS = 1024
+
+
+class PredictionError(TicketAssetsError):
+    """Tickets and vectors do not fit the model."""
+
+
+@dataclass(frozen=True)
+class TargetModel:
+    """What decides one label: its experts, their temperatures, and the abstain thresholds."""
+
+    labels: tuple[str, ...]
+    candidate: str
+    experts: tuple[Expert, ...]
+    expert_temperatures: Mapping[str, float]
+    temperature: float
+    thresholds: Floats
+    """Per label the least confidence of an automatic decision; above 1: always review."""
+
+    def probabilities(self, features: Features) -> Floats:
+        """Calibrated probabilities, shape (rows, labels)."""
+        scores = {e.reads: e.scores(features, len(self.labels)) for e in self.experts}
+        return probabilities(combined_scores(scores, self.expert_temperatures), self.temperature)
+
+    def decide(self, probability: Floats) -> pd.DataFrame:
+        """Columns label, confidence, automatic, of the likeliest labels."""
+        codes = probability.argmax(axis=1)
+        confidence = probability[np.arange(len(codes)), codes]
+        return pd.DataFrame(
+            {
+                "label": np.array(self.labels, dtype=object)[codes],
+                "confidence": confidence,
+                "automatic": confidence >= self.thresholds[codes],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted classifier of tickets; `targets` has `category` and, where learnt, `priority`."""
+
+    encoder: str
+    space: FeatureSpace
+    targets: Mapping[str, TargetModel]
+
+    def predict(self, tickets: pd.DataFrame, vectors: Floats) -> pd.DataFrame:
+        """Labels, confidences and decisions, one row per ticket, on the index of `tickets`.
+
+        `tickets` needs the column text; `vectors` is aligned, shape (rows, d). A confidence is the
+        calibrated probability of the label. `decision` is `auto` when every label the classifier
+        gives is confident, else `review`. Without a priority model the priority columns are null
+        and the category decides alone.
+
+        Raises:
+            PredictionError: `vectors` has other rows or another width than the model expects.
+        """
+        self._check(len(tickets), vectors)
+        texts = tickets["text"].tolist()
+        batches = [
+            self._predict_batch(
+                texts[start : start + BATCH_ROWS], vectors[start : start + BATCH_ROWS]
+            )
+            for start in range(0, len(texts), BATCH_ROWS)
+        ] or [_empty_predictions()]
+        return pd.concat(batches, ignore_index=True).set_axis(tickets.index)
+
+    def explain(self, text: str, vector: Floats, top: int = 8) -> list[tuple[str, float]]:
+        """The words of a text that spoke most for its predicted category, with their weight.
+
+        A word's weight is its share of the category's score (weight x term value), that of its
+        character terms included. Empty when the category is decided by the vector alone.
+        """
+        self._check(1, vector[np.newaxis])
+        model = self.targets["category"]
+        features = self.space.features(count_terms([text]), vector[np.newaxis])
+        code = int(model.probabilities(features).argmax())
+        expert = next((e for e in model.experts if e.reads != "vectors"), None)
+        if expert is None:
+            return []
+        weights = _class_weights(expert.estimator, code)
+        row = features.terms
+        contributions = dict(
+            zip(row.indices.tolist(), (row.data * weights[row.indices]), strict=True)
+        )
+        total: dict[str, float] = {}
+        for column, words in self.space.readable_terms(text):
+            for word in words:
+                share = float(contributions.get(column, 0.0)) / len(words)
+                total[word] = total.get(word, 0.0) + share
+        strongest = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:top]
+        return [(word, weight) for word, weight in strongest if weight > 0]
+
+    def _check(self, rows: int, vectors: Floats) -> None:
+        width = len(self.space.vector_centre)
+        if vectors.shape != (rows, width):
+            raise PredictionError(
+                f"The classifier expects {rows} vectors of width {width} from the encoder "
+                f"{self.encoder}, but got an array of shape {vectors.shape}. Materialise "
+                "ticket_embeddings with the encoder the classifier was trained with, or retrain."
+            )
+
+    def _predict_batch(self, texts: Sequence[str], vectors: Floats) -> pd.DataFrame:
+        features = self.space.features(count_terms(texts), vectors)
+        columns: dict[str, Any] = {}
+        automatic = np.ones(len(texts), dtype=bool)
+        for target in TARGETS:
+            model = self.targets.get(target)
+            if model is None:
+                columns[target] = pd.Series([None] * len(texts), dtype=object)
+                columns[f"{target}_confidence"] = np.full(len(texts), np.nan)
+                columns[f"{target}_decision"] = pd.Series([None] * len(texts), dtype=object)
+                continue
+            decided = model.decide(model.probabilities(features))
+            columns[target] = decided["label"]
+            columns[f"{target}_confidence"] = decided["confidence"]
+            columns[f"{target}_decision"] = _decision(decided["automatic"].to_numpy())
+            automatic &= decided["automatic"].to_numpy()
+        return pd.DataFrame({**columns, "decision": _decision(automatic)})
+
+
+def _decision(automatic: Any) -> Any:
+    return np.where(automatic, "auto", "review").astype(object)
+
+
+def _class_weights(estimator: Any, code: int) -> Floats:
+    """The linear weights of a class code; of two classes only the second has stored weights."""
+    position = int(np.flatnonzero(estimator.classes_ == code)[0])
+    if len(estimator.coef_) == 1:
+        return np.asarray(estimator.coef_[0] * (0.5 if position else -0.5))
+    return np.asarray(estimator.coef_[position])
+
+
+def _empty_predictions() -> pd.DataFrame:
+    columns: dict[str, Any] = {}
+    for target in TARGETS:
+        columns[target] = pd.Series([], dtype=object)
+        columns[f"{target}_confidence"] = pd.Series([], dtype=float)
+        columns[f"{target}_decision"] = pd.Series([], dtype=object)
+    return pd.DataFrame({**columns, "decision": pd.Series([], dtype=object)})

@@ -1,0 +1,119 @@
+"""The gates between a candidate and the champion, and the candidate that waits before them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ticket_assets.classification.comparison import Comparison
+from ticket_assets.classification.evaluation import Evaluation
+from ticket_assets.classification.model_store import ModelStore, ModelVersion
+from ticket_assets.errors import TicketAssetsError
+
+CANDIDATE = "candidate.json"
+
+
+class PromotionRefusedError(TicketAssetsError):
+    """The candidate may not become the champion."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The latest candidate: its saved version and how it compares with the champion."""
+
+    version: str
+    comparison: Comparison | None
+    """None when there was no other champion to compare with."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A promise that a candidate has to keep, and the figures behind the verdict."""
+
+    passed: bool
+    figures: dict[str, float | str]
+
+
+def write_candidate(root: Path, candidate: Candidate) -> None:
+    """Make `candidate` the one that waits for its gates, in place of an earlier one."""
+    draft = root / f".{CANDIDATE}-{os.getpid()}"
+    draft.write_text(json.dumps(asdict(candidate), indent=2) + "\n", encoding="utf-8")
+    draft.replace(root / CANDIDATE)
+
+
+def read_candidate(root: Path) -> Candidate:
+    """The candidate that waits.
+
+    Raises:
+        PromotionRefusedError: there is none, or its file cannot be read.
+    """
+    try:
+        content = json.loads((root / CANDIDATE).read_text("utf-8"))
+        comparison = content["comparison"]
+        return Candidate(content["version"], Comparison(**comparison) if comparison else None)
+    except FileNotFoundError:
+        raise PromotionRefusedError(
+            f"There is no candidate in {root}. Materialise candidate_classifier first."
+        ) from None
+    except (ValueError, TypeError, KeyError):
+        raise PromotionRefusedError(
+            f"{root / CANDIDATE} cannot be read. Materialise candidate_classifier again."
+        ) from None
+
+
+def beats_majority_baseline(evaluation: Evaluation) -> Gate:
+    """For every target the lower end of the macro-F1's 95 % interval is above always saying the
+    most frequent label."""
+    figures: dict[str, float | str] = {}
+    passed = True
+    for name, target in evaluation.targets.items():
+        figures[f"{name}_macro_f1"] = target.macro_f1
+        figures[f"{name}_macro_f1_low"] = target.macro_f1_low
+        figures[f"{name}_majority_macro_f1"] = target.baseline_macro_f1
+        passed &= target.macro_f1_low > target.baseline_macro_f1
+    return Gate(passed, figures)
+
+
+def reaches_macro_f1_floor(evaluation: Evaluation, floor: float) -> Gate:
+    """The macro-F1 of the category is at least `floor`."""
+    macro_f1 = evaluation.targets["category"].macro_f1
+    return Gate(macro_f1 >= floor, {"macro_f1": macro_f1, "floor": floor})
+
+
+def is_not_worse_than_champion(comparison: Comparison | None) -> Gate:
+    """The candidate is not significantly worse than the champion, or is the first of its kind."""
+    if comparison is None:
+        return Gate(True, {"basis": "there is no other champion"})
+    figures: dict[str, Any] = asdict(comparison)
+    return Gate(figures.pop("not_worse"), figures)
+
+
+def promote(store: ModelStore, macro_f1_floor: float) -> ModelVersion:
+    """Make the waiting candidate the champion.
+
+    The gates are looked at once more, whoever asks: a check that failed in an earlier run does
+    not stop a later one by itself.
+
+    Raises:
+        PromotionRefusedError: the candidate fails a gate.
+        ModelError: its files are missing or damaged.
+    """
+    candidate = read_candidate(store.root)
+    evaluation = store.load_evaluation(candidate.version)
+    gates = {
+        "it does not beat the majority baseline": beats_majority_baseline(evaluation),
+        "its macro-F1 is below TICKETS_MACRO_F1_FLOOR": reaches_macro_f1_floor(
+            evaluation, macro_f1_floor
+        ),
+        "it is worse than the champion": is_not_worse_than_champion(candidate.comparison),
+    }
+    failed = [f"{reason} ({gate.figures})" for reason, gate in gates.items() if not gate.passed]
+    if failed:
+        raise PromotionRefusedError(
+            f"Candidate {candidate.version} is not promoted: {'; '.join(failed)}. The champion"
+            " stays. Add or correct labels and materialise candidate_classifier again."
+        )
+    return store.promote(candidate.version)

@@ -1,0 +1,36 @@
+"""Entry point for Dagster: everything in `defs/`, and what applies to all of it."""
+
+import warnings
+from pathlib import Path
+
+import dagster as dg
+
+from ticket_assets.defs.conventions import with_conventions
+from ticket_assets.defs.event_log import relax_sqlite_synchronisation
+from ticket_assets.defs.io_managers import WarehouseIOManager
+from ticket_assets.defs.runs import step_events
+from ticket_assets.settings import load_settings
+from ticket_assets.storage.tables import SCHEMA
+
+# Parts of Dagster that we use are marked beta or preview; the pinned version is known to work.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+settings = load_settings()
+relax_sqlite_synchronisation()
+
+defs = dg.Definitions.merge(
+    dg.load_from_defs_folder(path_within_project=Path(__file__).parent).map_resolved_asset_specs(
+        func=with_conventions
+    ),
+    dg.Definitions(
+        resources={
+            "settings": settings,
+            "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
+        },
+        loggers={"console": dg.colored_console_logger, "step_events": step_events},
+        # One process per run: the steps share one import of the libraries, and the embedded
+        # database takes one writer anyway.
+        executor=dg.in_process_executor,
+    ),
+)

@@ -1,0 +1,150 @@
+"""drift_metrics and drift_report: how far each day's mail is from what the champion learnt."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
+from ticket_assets.defs.previews import picture, record_rows_per_day
+from ticket_assets.settings import Settings
+from ticket_assets.storage.warehouse import Warehouse
+
+
+@dg.multi_asset(
+    name="drift_report",
+    outs={
+        "drift_metrics": dg.AssetOut(
+            description="One row per day and metric: distance to the training reference, the"
+            " distance from which it counts as drift, and the verdict.",
+            kinds={"duckdb", "evidently"},
+            code_version="1",
+        ),
+        "drift_report": dg.AssetOut(
+            dagster_type=dg.Nothing,
+            description="Evidently's report of each day: JSON, and HTML for the latest day and for"
+            " days that drift.",
+            kinds={"evidently", "html"},
+            code_version="1",
+        ),
+    },
+    deps=["ticket_predictions", "ticket_embeddings", "clean_tickets", "ticket_classifier"],
+    partitions_def=DAILY,
+    backfill_policy=SINGLE_RUN,
+    group_name="drift",
+    pool=WAREHOUSE_POOL,
+)
+def drift_report(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.Output[Any]]:
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.classification.vocabulary import oov_share
+    from ticket_assets.drift.daily import WINDOW_REACH, daily_reports
+    from ticket_assets.drift.plots import drift_history_png, drift_markdown, drift_png
+    from ticket_assets.drift.report import empty_metrics
+    from ticket_assets.drift.store import ReportStore
+
+    store = ModelStore(settings.models_dir)
+    champion = store.require_champion()
+    trained = store.load_trained(champion.version)
+    warehouse = Warehouse(settings.warehouse_path)
+    wanted = days(context)
+
+    def load_window(first: date, last: date) -> pd.DataFrame:
+        tickets = warehouse.frame(
+            "select c.ticket_id, c.received_at, c.language, c.character_count, c.tokens,"
+            " p.category, p.category_confidence, e.vector"
+            " from clean_tickets c join ticket_predictions p using (ticket_id)"
+            " join ticket_embeddings e using (ticket_id)"
+            " where c.received_at::date between ? and ?",
+            [first, last],
+        )
+        return tickets.assign(oov_share=oov_share(tickets["tokens"].tolist(), trained.vocabulary))
+
+    received = warehouse.frame(
+        "select received_at from ticket_predictions where received_at::date between ? and ?",
+        [wanted[0] - WINDOW_REACH, wanted[-1]],
+    )
+    reports = ReportStore(settings.reports_dir)
+    figures = []
+    for done, report in enumerate(
+        daily_reports(
+            wanted,
+            received=received,
+            load_window=load_window,
+            reference=trained.reference,
+            model_version=champion.version,
+            drift_distance=settings.drift_distance,
+            min_tickets=settings.drift_min_tickets,
+            seed=settings.seed,
+        ),
+        start=1,
+    ):
+        path = reports.write(report)
+        figures.append(report.metrics)
+        key = report.day.isoformat()
+        context.add_asset_metadata(
+            {
+                "drifted": report.drifted,
+                "drifted_metrics": report.drifted_metrics,
+                "figures": dg.MetadataValue.md(drift_markdown(report)),
+                "json": dg.MetadataValue.path(str(path.absolute())),
+            },
+            asset_key="drift_report",
+            partition_key=key,
+        )
+        html = reports.html_path(report.day)
+        if html is not None:
+            context.add_asset_metadata(
+                {
+                    "html": dg.MetadataValue.path(str(html.absolute())),
+                    "distances": picture("Distance / threshold", drift_png(report.metrics)),
+                },
+                asset_key="drift_report",
+                partition_key=key,
+            )
+        if done % 20 == 0:
+            context.log.info(f"{done} of {len(wanted)} days compared")
+    reports.prune_html(settings.drift_html_days)
+    metrics = pd.concat(figures) if figures else empty_metrics()
+    record_rows_per_day(context, metrics["received_at"], wanted, "drift_metrics")
+    context.add_asset_metadata(
+        {"history": picture("Distance / threshold per day", drift_history_png(metrics))},
+        asset_key="drift_metrics",
+    )
+    yield dg.Output(metrics, "drift_metrics")
+    yield dg.Output(None, "drift_report")
+
+
+@dg.asset_check(
+    asset="drift_report",
+    pool=WAREHOUSE_POOL,
+    description="The latest day of the run that has mail is within its drift thresholds. It warns"
+    " and never blocks: mail that changes still has to be sorted.",
+)
+def drift_is_within_bounds(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
+    figures = Warehouse(settings.warehouse_path).frame(
+        "select strftime(received_at, '%Y-%m-%d') as day, metric, distance, threshold, drifted"
+        " from drift_metrics"
+        " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)"
+        " order by received_at, metric",
+        [first, last],
+    )
+    latest = figures[figures["day"] == figures["day"].max()]
+    drifted = latest[latest["drifted"]]
+    return dg.AssetCheckResult(
+        passed=drifted.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "day": str(latest["day"].iloc[0]) if len(latest) else "no mail",
+            "drifted_metrics": drifted["metric"].tolist(),
+            "days_that_drift": figures.loc[figures["drifted"], "day"].unique().tolist(),
+            **{f"{row.metric}_distance": float(row.distance) for row in latest.itertuples()},
+        },
+    )

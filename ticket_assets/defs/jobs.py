@@ -1,0 +1,24 @@
+"""Jobs: the whole graph, and its parts as they are run in daily life."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+CLASSIFY = ["ticket_predictions", "drift_metrics", "drift_report"]
+LEARN = ["ticket_labels", "candidate_classifier", "ticket_classifier"]
+
+whole_graph = dg.define_asset_job(
+    "whole_graph",
+    selection=dg.AssetSelection.all(),
+    description="From the landing zone to the drift report, training included.",
+)
+classify_mail = dg.define_asset_job(
+    "classify_mail",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*LEARN),
+    description="New mail through to predictions and drift with the champion there is.",
+)
+retrain = dg.define_asset_job(
+    "retrain",
+    selection=dg.AssetSelection.assets(*LEARN),
+    description="A new candidate, promoted to champion when its blocking checks pass.",
+)

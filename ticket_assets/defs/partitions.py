@@ -1,0 +1,45 @@
+"""Daily partitions by the UTC date on which a message was received."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.settings import Settings, load_settings
+
+
+def first_day(settings: Settings) -> date:
+    """The first processed day: the setting, else the first import's, else today (UTC)."""
+    return (
+        settings.first_day
+        or LandingZone(settings.landing_dir).first_day()
+        or datetime.now(UTC).date()
+    )
+
+
+# Today's mail is sorted today, so the day under way has its partition too (end_offset=1).
+DAILY = dg.DailyPartitionsDefinition(
+    start_date=first_day(load_settings()).isoformat(), timezone="UTC", end_offset=1
+)
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+
+
+def days(context: dg.AssetExecutionContext) -> list[date]:
+    """The days that this run materialises, in order."""
+    return [date.fromisoformat(key) for key in context.partition_keys]
+
+
+def run_window(tags: Mapping[str, str]) -> tuple[date, date] | None:
+    """First and last day that a run with these tags is about; None when it is about no day.
+
+    A check is evaluated once per run, for all the days of the run together.
+    """
+    single = tags.get("dagster/partition")
+    first = tags.get("dagster/asset_partition_range_start", single)
+    last = tags.get("dagster/asset_partition_range_end", single)
+    if first is None or last is None:
+        return None
+    return date.fromisoformat(first), date.fromisoformat(last)

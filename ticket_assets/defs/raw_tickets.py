@@ -1,0 +1,143 @@
+"""raw_tickets and rejected_messages: what has landed, parsed day by day."""
+
+import dagster as dg
+import pandas as pd
+
+from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
+from ticket_assets.defs.previews import counts, markdown_table, record_rows_per_day
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
+from ticket_assets.settings import Settings
+from ticket_assets.storage.warehouse import Warehouse
+
+
+@dg.multi_asset(
+    name="raw_tickets",
+    outs={
+        "raw_tickets": dg.AssetOut(
+            description="One row per message that landed: ids, conversation, sender, subject and"
+            " whole bodies. A fixed parser is a re-materialisation.",
+            kinds={"duckdb", "pandas"},
+            code_version="1",
+        ),
+        "rejected_messages": dg.AssetOut(
+            description="Messages of which no ticket could be made, each with the reason and the"
+            " place of its bytes. They never disappear and never stop the day.",
+            kinds={"duckdb", "pandas"},
+            code_version="1",
+        ),
+    },
+    partitions_def=DAILY,
+    backfill_policy=SINGLE_RUN,
+    group_name="mail",
+    pool=WAREHOUSE_POOL,
+)
+def raw_tickets(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    wanted = days(context)
+    parsed = parse_landed(
+        LandingZone(settings.landing_dir),
+        wanted,
+        max_message_bytes=settings.max_message_mb * 1_000_000,
+    )
+    record_rows_per_day(context, parsed.tickets["received_at"], wanted, "raw_tickets")
+    record_rows_per_day(context, parsed.rejected["received_at"], wanted, "rejected_messages")
+    context.add_asset_metadata(
+        {"kinds": counts(parsed.tickets["kind"]), "sources": counts(parsed.tickets["source"])},
+        asset_key="raw_tickets",
+    )
+    context.add_asset_metadata(
+        {"reasons": counts(parsed.rejected["reason"])}, asset_key="rejected_messages"
+    )
+    return parsed.tickets, parsed.rejected
+
+
+@dg.asset_check(
+    asset="raw_tickets",
+    blocking=True,
+    pool=WAREHOUSE_POOL,
+    description="No two rows of raw_tickets have the same ticket_id.",
+)
+def ticket_ids_are_unique(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+    twice = Warehouse(settings.warehouse_path).rows(
+        "select ticket_id, count(*) as times from raw_tickets group by all having times > 1"
+    )
+    return dg.AssetCheckResult(
+        passed=not twice,
+        metadata={"repeated_ids": len(twice), "examples": [row[0] for row in twice[:5]]},
+    )
+
+
+@dg.asset_check(
+    asset="raw_tickets",
+    blocking=True,
+    pool=WAREHOUSE_POOL,
+    description="Every message that landed on the run's days is a ticket or a rejection of that"
+    " same day: none is lost, none stands under another date.",
+)
+def received_dates_are_inside_the_partition(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    landing = LandingZone(settings.landing_dir)
+    window = run_window(context.run.tags)
+    landed = {
+        day: sum(1 for _ in landing.messages(day))
+        for day in landing.days()
+        if day >= DAILY.start.date() and (window is None or window[0] <= day <= window[1])
+    }
+    stored = dict(
+        Warehouse(settings.warehouse_path).rows(
+            "select received_at::date, count(*) from (select received_at from raw_tickets"
+            " union all select received_at from rejected_messages) group by all"
+        )
+    )
+    wrong = [
+        (day, count, stored.get(day, 0))
+        for day, count in landed.items()
+        if count != stored.get(day, 0)
+    ]
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        metadata={
+            "days": len(landed),
+            "messages": sum(landed.values()),
+            "days_that_differ": dg.MetadataValue.md(
+                markdown_table(("day", "landed", "in the tables"), wrong[:10])
+            ),
+        },
+    )
+
+
+@dg.asset_check(
+    asset="raw_tickets",
+    pool=WAREHOUSE_POOL,
+    description="The share of rejected messages is below TICKETS_REJECTED_SHARE_LIMIT.",
+)
+def rejected_share_is_low(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
+    rejected, messages = (
+        Warehouse(settings.warehouse_path)
+        .frame(
+            "with messages as (select received_at, false as rejected from raw_tickets"
+            " union all select received_at, true from rejected_messages)"
+            " select count(*) filter (rejected), count(*) from messages"
+            " where received_at::date >= ? and received_at::date <= coalesce(?, received_at::date)",
+            [first, last],
+        )
+        .iloc[0]
+    )
+    share = rejected / messages if messages else 0.0
+    return dg.AssetCheckResult(
+        passed=share <= settings.rejected_share_limit,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rejected": rejected,
+            "messages": messages,
+            "share": share,
+            "limit": settings.rejected_share_limit,
+        },
+    )

@@ -1,0 +1,186 @@
+"""Runs started from the command line: in this process, on the Dagster instance of the UI."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+from dagster import AssetCheckSeverity, DagsterEventType
+
+from ticket_assets.errors import TicketAssetsError
+
+EventListener = Callable[[dg.DagsterEvent], None]
+
+
+class RunError(TicketAssetsError):
+    """A run cannot be started, or did not succeed."""
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """An asset check that did not pass."""
+
+    asset: str
+    check: str
+    blocking: bool
+
+
+@dataclass
+class RunSummary:
+    """What a run did."""
+
+    run_id: str
+    success: bool
+    materialised: list[str] = field(default_factory=list)
+    passed_checks: int = 0
+    failed_checks: list[FailedCheck] = field(default_factory=list)
+    failed_steps: dict[str, str] = field(default_factory=dict)
+    """Name of each failed step to the message of its error."""
+    skipped: list[str] = field(default_factory=list)
+
+
+class _StepEventHandler(logging.Handler):
+    """Hands the events of a run to a listener while it goes on."""
+
+    listener: EventListener | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is not None and self.listener is not None:
+            self.listener(event)
+
+
+_handler = _StepEventHandler()
+
+
+@dg.logger({}, description="Hands a run's events to the command line's progress display.")
+def step_events(_: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.getLogger("ticket_assets.step_events")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.handlers = [_handler]
+    return logger
+
+
+def dagster_home() -> Path:
+    """The Dagster home of this process: DAGSTER_HOME, else `dagster_home` in the working folder.
+
+    Raises:
+        RunError: neither holds a dagster.yaml.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or "dagster_home").absolute()
+    if not (home / "dagster.yaml").is_file():
+        raise RunError(
+            f"There is no dagster.yaml in {home}. Set DAGSTER_HOME to the project's dagster_home"
+            " folder, or start the command from the project's folder."
+        )
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def materialise(
+    first_day: date | None = None,
+    last_day: date | None = None,
+    assets: Iterable[str] = (),
+    listener: EventListener | None = None,
+) -> RunSummary:
+    """Materialise `assets` (all when none is named) for the days in one run.
+
+    Args:
+        first_day: first day, by default the first processed day.
+        last_day: last day, by default today (UTC).
+
+    Raises:
+        RunError: an asset or a day does not exist, or there is no Dagster home.
+    """
+    dagster_home()
+    from ticket_assets.definitions import defs
+    from ticket_assets.defs.partitions import DAILY
+
+    known = DAILY.get_partition_keys()
+    first = first_day.isoformat() if first_day else known[0]
+    last = last_day.isoformat() if last_day else known[-1]
+    for day in (first, last):
+        if day not in known:
+            raise RunError(
+                f"{day} is not a processed day: they go from {known[0]} to {known[-1]} (UTC)."
+                " Move the first one with TICKETS_FIRST_DAY."
+            )
+    if first > last:
+        raise RunError(f"The first day {first} comes after the last day {last}.")
+    job = defs.resolve_job_def("whole_graph")
+    selection = _selection(list(assets))
+    summary = RunSummary(run_id="", success=False)
+
+    def collect(event: dg.DagsterEvent) -> None:
+        _collect(summary, event)
+        if listener is not None:
+            listener(event)
+
+    _handler.listener = collect
+    try:
+        with dg.DagsterInstance.get() as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                run_config={"loggers": {"step_events": {}}},
+                tags={
+                    "dagster/asset_partition_range_start": first,
+                    "dagster/asset_partition_range_end": last,
+                }
+                if first != last
+                else {"dagster/partition": first},
+                asset_selection=selection,
+                raise_on_error=False,
+            )
+    finally:
+        _handler.listener = None
+    summary.run_id = result.run_id
+    summary.success = result.success
+    return summary
+
+
+def _selection(assets: list[str]) -> list[dg.AssetKey] | None:
+    """Keys of the named assets and of those that are written together with them; None for all."""
+    from ticket_assets.definitions import defs
+
+    if not assets:
+        return None
+    graph = defs.resolve_asset_graph()
+    known = sorted(key.to_user_string() for key in graph.executable_asset_keys)
+    unknown = [name for name in assets if name not in known]
+    if unknown:
+        raise RunError(f"There is no asset {', '.join(unknown)}. Assets: {', '.join(known)}.")
+    named = dg.AssetSelection.assets(*assets).required_multi_asset_neighbors()
+    return list(named.resolve(graph))
+
+
+def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
+    kind = event.event_type
+    if kind == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
+        name = event.asset_key.to_user_string()
+        if name not in summary.materialised:
+            summary.materialised.append(name)
+    elif kind == DagsterEventType.ASSET_CHECK_EVALUATION:
+        evaluation = event.asset_check_evaluation_data
+        if evaluation.passed:
+            summary.passed_checks += 1
+        else:
+            summary.failed_checks.append(
+                FailedCheck(
+                    asset=evaluation.asset_key.to_user_string(),
+                    check=evaluation.check_name,
+                    blocking=bool(evaluation.blocking)
+                    and evaluation.severity == AssetCheckSeverity.ERROR,
+                )
+            )
+    elif kind == DagsterEventType.STEP_FAILURE and event.step_key is not None:
+        error = event.step_failure_data.error
+        cause = error.cause if error and error.cause else error
+        summary.failed_steps[event.step_key] = cause.message.strip() if cause else "unknown error"
+    elif kind == DagsterEventType.STEP_SKIPPED and event.step_key is not None:
+        summary.skipped.append(event.step_key)

@@ -1,0 +1,37 @@
+"""ticket_classifier: the champion, promoted from the candidate when its gates are passed."""
+
+import dagster as dg
+
+from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.settings import Settings
+
+
+@dg.asset(
+    deps=["candidate_classifier"],
+    description="The model in use. A candidate that fails a blocking check never becomes it.",
+    group_name="learning",
+    kinds={"scikitlearn"},
+    code_version="1",
+    pool=WAREHOUSE_POOL,
+)
+def ticket_classifier(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.classification.promotion import promote
+
+    store = ModelStore(settings.models_dir)
+    former = store.champion()
+    champion = promote(store, settings.macro_f1_floor)
+    if former is not None and former.version != champion.version:
+        context.log.info(f"{champion.version} takes over from {former.version}")
+    return dg.MaterializeResult(
+        metadata={
+            "version": champion.version,
+            "former_version": former.version if former else "",
+            "encoder": champion.encoder,
+            "trained_on": champion.training_tickets,
+            "model_card": dg.MetadataValue.md((champion.path / "model_card.md").read_text("utf-8")),
+            "folder": dg.MetadataValue.path(str(champion.path.absolute())),
+        }
+    )

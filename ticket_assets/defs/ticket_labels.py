@@ -1,0 +1,57 @@
+"""ticket_labels: the category and priority that people gave, latest wins."""
+
+import dagster as dg
+import pandas as pd
+
+from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.previews import counts
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.routing import load_routing
+from ticket_assets.settings import Settings
+from ticket_assets.storage.warehouse import Warehouse
+
+
+@dg.asset(
+    description="Labels from imports and corrections; the latest of a ticket wins, for category"
+    " and priority apart.",
+    group_name="learning",
+    kinds={"duckdb", "pandas"},
+    code_version="1",
+    pool=WAREHOUSE_POOL,
+)
+def ticket_labels(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> pd.DataFrame:
+    resolved = LandingZone(settings.landing_dir).resolve_labels()
+    context.add_asset_metadata(
+        {
+            "dagster/row_count": len(resolved.labels),
+            "labels_without_ticket": resolved.unresolved,
+            "categories": counts(resolved.labels["category"]),
+            "priorities": counts(resolved.labels["priority"]),
+        }
+    )
+    return resolved.labels
+
+
+@dg.asset_check(
+    asset="ticket_labels",
+    blocking=True,
+    pool=WAREHOUSE_POOL,
+    description="Every label is a category or a priority of the routing file.",
+)
+def labels_are_configured(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+    routing = load_routing(settings.routing)
+    labels = Warehouse(settings.warehouse_path).frame(
+        "select category, priority from ticket_labels"
+    )
+    unknown = {
+        target: sorted(set(labels[target].dropna()) - set(allowed))
+        for target, allowed in (
+            ("category", routing.categories),
+            ("priority", routing.priorities),
+        )
+    }
+    return dg.AssetCheckResult(
+        passed=not any(unknown.values()), metadata={"labels": len(labels), "unknown": unknown}
+    )

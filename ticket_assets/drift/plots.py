@@ -1,0 +1,67 @@
+"""Drift figures for people: small charts and a markdown table."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ticket_assets.drift.report import DriftReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUIET, DRIFTED = "#4c78a8", "#d62728"
+
+
+def drift_png(metrics: pd.DataFrame) -> bytes:
+    """Bars of distance / threshold per metric of one day; beyond the line at 1 is drift."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2.5), layout="constrained")
+    axes = figure.subplots()
+    ordered = metrics[::-1]
+    colours = ordered["drifted"].map({True: DRIFTED, False: QUIET})
+    axes.barh(ordered["metric"], ordered["distance"] / ordered["threshold"], color=colours)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xlabel("distance / threshold")
+    return _png(figure)
+
+
+def drift_history_png(metrics: pd.DataFrame) -> bytes:
+    """Distance / threshold per metric over the days of `metrics`; drifted days have a dot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for metric, days in metrics.sort_values("received_at").groupby("metric", sort=False):
+        ratio = days["distance"] / days["threshold"]
+        (line,) = axes.plot(days["received_at"], ratio, linewidth=1, label=metric)
+        drifted = days["drifted"]
+        axes.scatter(days["received_at"][drifted], ratio[drifted], s=16, color=line.get_color())
+    axes.axhline(1, color="black", linewidth=1)
+    axes.set_ylabel("distance / threshold")
+    figure.autofmt_xdate()
+    if len(metrics):
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return _png(figure)
+
+
+def drift_markdown(report: DriftReport) -> str:
+    """A table of the report's metrics, drifted ones in bold, or a line that says there is none."""
+    if report.metrics.empty:
+        return f"No tickets on {report.day}: nothing to compare."
+    lines = ["| metric | distance | threshold | drifted | tickets |", "|---|---:|---:|---|---:|"]
+    for row in report.metrics.to_dict("records"):
+        name = f"**{row['metric']}**" if row["drifted"] else row["metric"]
+        verdict = "yes" if row["drifted"] else "no"
+        figures = f"{row['distance']:.3f} | {row['threshold']:.3f}"
+        lines.append(f"| {name} | {figures} | {verdict} | {row['current_rows']} |")
+    return "\n".join(lines)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()

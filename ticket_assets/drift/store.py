@@ -1,0 +1,68 @@
+"""Drift reports on disk: one folder per day, figures kept for ever, HTML for a while."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from ticket_assets.drift.report import DriftReport
+
+FIGURES = "drift.json"
+HTML = "drift.html"
+
+
+@dataclass(frozen=True)
+class ReportStore:
+    """`<root>/<YYYY-MM-DD>/drift.json` and, for days that have one, `drift.html` beside it."""
+
+    root: Path
+
+    def write(self, report: DriftReport) -> Path:
+        """Writes the report in place of the day's earlier one; returns the path of the figures."""
+        folder = self._folder(report.day)
+        folder.mkdir(parents=True, exist_ok=True)
+        if report.html is None:
+            (folder / HTML).unlink(missing_ok=True)
+        else:
+            _replace(folder / HTML, report.html)
+        _replace(folder / FIGURES, report.json)
+        return folder / FIGURES
+
+    def days(self) -> list[date]:
+        """The days that have a report, earliest first."""
+        return sorted(
+            date.fromisoformat(path.parent.name) for path in self.root.glob(f"*/{FIGURES}")
+        )
+
+    def latest(self) -> date | None:
+        """The last day that has a report."""
+        return max(self.days(), default=None)
+
+    def html_path(self, day: date) -> Path | None:
+        """Where the day's HTML is, when there is one."""
+        path = self._folder(day) / HTML
+        return path if path.exists() else None
+
+    def prune_html(self, keep_days: int) -> list[Path]:
+        """Removes the HTML of all but the `keep_days` days up to the latest; returns what went."""
+        latest = self.latest()
+        if latest is None:
+            return []
+        first_kept = latest - timedelta(days=keep_days - 1)
+        pruned = [self._folder(day) / HTML for day in self.days() if day < first_kept]
+        pruned = [path for path in pruned if path.exists()]
+        for path in pruned:
+            path.unlink()
+        return pruned
+
+    def _folder(self, day: date) -> Path:
+        return self.root / day.isoformat()
+
+
+def _replace(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never half of one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

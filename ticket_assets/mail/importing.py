@@ -1,0 +1,201 @@
+"""Import of a mailbox or an export, with its labels, into the landing zone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ticket_assets.mail.exports import (
+    TABLE_SUFFIXES,
+    ExportError,
+    export_message,
+    open_export,
+)
+from ticket_assets.mail.labels import LabelSet, file_time, read_labels
+from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone, ticket_id_of
+from ticket_assets.mail.mailboxes import (
+    eml_messages,
+    eml_paths,
+    maildir_paths,
+    mbox_messages,
+)
+
+Kind = Literal["mbox", "maildir", "eml folder", "eml", "table"]
+
+_START_BYTES = 65536
+_NOT_MAIL = {
+    b"\xd0\xcf\x11\xe0": "an Outlook message (.msg); save it as .eml",
+    b"!BDN": "an Outlook archive (.pst); export it as mbox or .eml",
+    b"PK\x03\x04": "a ZIP archive or a workbook; unpack it, or save the sheet as CSV",
+    b"\x1f\x8b": "gzip-compressed; unpack it",
+}
+
+
+class Imported(NamedTuple):
+    """A message of a mailbox or an export, with the label the export gave it."""
+
+    message: IncomingMessage
+    label: Label | None
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import changed."""
+
+    landed: int
+    already_there: int
+    labels: int
+    """Labels that were not there yet."""
+    older: int
+    """Landed messages from before the first day, which wait until it is moved back."""
+    days: tuple[date, ...]
+    """Days that received a new message, sorted."""
+    unresolved: int
+    """Labels in the whole landing zone whose message id no landed message has."""
+
+
+def read_mailbox(
+    path: Path, *, column_mapping: Mapping[str, str] | None = None
+) -> Iterator[Imported]:
+    """The messages in a mailbox or an export, one in memory at a time.
+
+    Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, and tables in CSV, TSV, JSON
+    Lines or Parquet; `column_mapping` says which column of a table holds a field.
+
+    Raises:
+        ExportError: the path is none of these, or a table lacks what a ticket needs.
+    """
+    kind = _kind(path)
+    if kind == "table":
+        yield from _read_export(path, column_mapping or {})
+        return
+    if column_mapping:
+        raise ExportError(f"{path} has no columns to map: it is not a table.")
+    messages = {
+        "mbox": lambda: mbox_messages(path, f"mbox:{path.name}"),
+        "maildir": lambda: eml_messages(maildir_paths(path), f"maildir:{path.name}"),
+        "eml folder": lambda: eml_messages(eml_paths(path), f"eml:{path.name}"),
+        "eml": lambda: eml_messages([path], f"eml:{path.name}"),
+    }[kind]()
+    for message in messages:
+        yield Imported(message, None)
+
+
+def import_path(
+    landing: LandingZone,
+    path: Path,
+    *,
+    categories: Iterable[str],
+    priorities: Iterable[str],
+    column_mapping: Mapping[str, str] | None = None,
+    labels_path: Path | None = None,
+    first_day: date | None = None,
+    on_message: Callable[[IncomingMessage], None] | None = None,
+) -> ImportReport:
+    """Land a mailbox or an export, and the labels in it and in `labels_path`.
+
+    Every label is checked before anything lands. Importing the same again changes nothing.
+    `first_day` is the first day in use if the user has set one.
+
+    Raises:
+        ExportError: a file cannot be used; UnknownLabelError: a label is not allowed.
+    """
+    known = LabelSet(categories, priorities)
+    known.check(_export_labels(path, column_mapping), str(path))
+    if labels_path:
+        known.check(read_labels(labels_path), str(labels_path))
+    landed = landing.land(
+        (imported.message for imported in read_mailbox(path, column_mapping=column_mapping)),
+        on_message=on_message,
+        first_day=first_day,
+    )
+    labels = landing.land_labels(known.matched(_export_labels(path, column_mapping)))
+    if labels_path:
+        labels += landing.land_labels(known.matched(read_labels(labels_path)))
+    return ImportReport(
+        landed=landed.landed,
+        already_there=landed.already_there,
+        labels=labels,
+        older=landed.older,
+        days=landed.days,
+        unresolved=landing.resolve_labels().unresolved if labels_path else 0,
+    )
+
+
+def found_labels(
+    path: Path, column_mapping: Mapping[str, str] | None = None
+) -> tuple[Counter[str], Counter[str]]:
+    """How often each category and each priority occurs in an export, as written there."""
+    categories: Counter[str] = Counter()
+    priorities: Counter[str] = Counter()
+    for label in _export_labels(path, column_mapping):
+        categories.update(filter(None, [label.category]))
+        priorities.update(filter(None, [label.priority]))
+    return categories, priorities
+
+
+def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iterator[Label]:
+    """The labels inside an export; a mailbox has none and is not read."""
+    if _kind(path) != "table":
+        return
+    columns = open_export(path, column_mapping or {}).columns
+    if columns.keys() & {"category", "priority"}:
+        for imported in read_mailbox(path, column_mapping=column_mapping):
+            if imported.label:
+                yield imported.label
+
+
+def _read_export(path: Path, column_mapping: Mapping[str, str]) -> Iterator[Imported]:
+    table = open_export(path, column_mapping)
+    source = f"{path.suffix[1:].lower()}:{path.name}"
+    # The people who gave the labels did so before the file was written; no cell says when.
+    labelled_at = file_time(path)
+    for row in table:
+        message = export_message(table, row, source)
+        category, priority = table.text(row, "category"), table.text(row, "priority")
+        label = None
+        if category or priority:
+            label = Label(
+                category=category,
+                priority=priority,
+                labelled_at=labelled_at,
+                labelled_by=source,
+                ticket_id=ticket_id_of(hashlib.sha256(message.content).hexdigest()),
+                message_id=message.message_id,
+            )
+        yield Imported(message, label)
+
+
+def _kind(path: Path) -> Kind:
+    if path.is_dir():
+        if maildir_paths(path):
+            return "maildir"
+        if not eml_paths(path):
+            raise ExportError(f"{path} holds no mail: expected a Maildir or .eml files.")
+        return "eml folder"
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+    except OSError as error:
+        raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
+    if not start.strip():
+        raise ExportError(f"{path} is empty.")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return "table"
+    if start.startswith(b"From "):
+        return "mbox"
+    for magic, what in _NOT_MAIL.items():
+        if start.startswith(magic):
+            raise ExportError(f"{path} is {what}.")
+    if path.suffix.lower() == ".eml" or re.match(rb"[!-9;-~]+:", start):
+        return "eml"
+    raise ExportError(
+        f"{path} is not known as a mailbox or an export: expected an mbox file, a Maildir, .eml"
+        " files, or a table (.csv, .tsv, .jsonl, .parquet)."
+    )

@@ -1,0 +1,471 @@
+"""The landing zone: the original bytes of every message, under the day it was received."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.headers import bare_id
+from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Extension = Literal["eml", "json"]
+
+BATCH_MESSAGES = 500
+BATCH_BYTES = 64 * 1024 * 1024
+BATCH_LABELS = 10_000
+WRITERS = 8
+FIRST_DAY_REACH = timedelta(days=731)
+"""How far before its newest mail a first import may start: a handful of mails with wild dates
+must not make thousands of empty partitions."""
+STALE_SECONDS = 3600
+"""A temporary file this old was left by a process that died."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MESSAGE_FILE = re.compile(r"[0-9a-f]{64}\.(?:eml|json)")
+_LABEL_FIELDS = ("category", "priority", "labelled_at", "labelled_by", "ticket_id", "message_id")
+
+
+class LandingError(TicketAssetsError):
+    """The landing zone cannot be written, or holds something it never wrote."""
+
+
+@dataclass(frozen=True)
+class IncomingMessage:
+    """A message on its way to the landing zone."""
+
+    content: bytes
+    extension: Extension
+    source: str
+    received_at: datetime | None
+    """Aware; None when nothing says it, and the landing time is then used."""
+    received_at_source: ReceivedAtSource
+    message_id: str | None
+
+
+@dataclass(frozen=True)
+class LandedMessage:
+    """A message in the landing zone."""
+
+    content_hash: str
+    ticket_id: str
+    extension: str
+    path: Path
+    source: str
+    received_at: datetime
+    received_at_source: ReceivedAtSource
+    landed_at: datetime
+    size_bytes: int
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a person said about a ticket, which is named by its ticket id or its message id."""
+
+    category: str | None
+    priority: str | None
+    labelled_at: datetime
+    labelled_by: str
+    ticket_id: str | None
+    message_id: str | None
+
+
+@dataclass(frozen=True)
+class LandingReport:
+    """What one landing changed."""
+
+    landed: int
+    already_there: int
+    days: tuple[date, ...]
+    """Days that received a new message, sorted."""
+    older: int
+    """Landed messages from before the first day, which wait until it is moved back."""
+
+
+@dataclass(frozen=True)
+class ResolvedLabels:
+    """The labels that hold now, one row per ticket."""
+
+    labels: pd.DataFrame
+    unresolved: int
+    """Labels whose message id no landed message has."""
+
+
+def ticket_id_of(content_hash: str) -> str:
+    """The ticket id of the message with this SHA-256 (hexadecimal)."""
+    return content_hash[:20]
+
+
+class LandingZone:
+    """A folder of original messages, content-addressed under their received day (UTC).
+
+    Written by any number of processes, each file atomically and once; whoever lists the folder at
+    the same time sees whole files only. A batch's manifest is on disk before its messages, so a
+    landing that dies in between is completed by landing the same messages again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def land(
+        self,
+        messages: Iterable[IncomingMessage],
+        on_message: Callable[[IncomingMessage], None] | None = None,
+        first_day: date | None = None,
+    ) -> LandingReport:
+        """Land the messages that are not there yet, in batches of bounded size.
+
+        `on_message` is called for each message once it is safely on disk, so that a source may
+        then forget it. `first_day` is the first day in use if the user has set one.
+
+        Raises:
+            LandingError: the folder cannot be written; the batches before have landed.
+        """
+        landed: Counter[date] = Counter()
+        already_there = 0
+        swept: set[Path] = set()
+        for batch in _batches(messages):
+            new = self._new_messages(batch)
+            folders = {found.path.parent for _, found in new}
+            with self._explained_failures():
+                for folder in folders - swept:
+                    (folder / "_manifests").mkdir(parents=True, exist_ok=True)
+                    _remove_stale(folder)
+                self._write_batch(new)
+            swept |= folders
+            landed.update(found.received_at.date() for _, found in new)
+            already_there += len(batch) - len(new)
+            if on_message:
+                for message in batch:
+                    on_message(message)
+        settled = self._settle_first_day()
+        first_day = first_day or settled
+        return LandingReport(
+            landed=landed.total(),
+            already_there=already_there,
+            days=tuple(sorted(landed)),
+            older=sum(count for day, count in landed.items() if first_day and day < first_day),
+        )
+
+    def days(self) -> list[date]:
+        """The days that have a folder, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            day
+            for entry in os.scandir(self.root)
+            if _DAY.fullmatch(entry.name) and (day := _iso_day(entry.name)) and entry.is_dir()
+        )
+
+    def messages(self, day: date) -> Iterator[LandedMessage]:
+        """The day's messages by received time, then hash. A file that no manifest names counts."""
+        folder = self.root / day.isoformat()
+        if not folder.is_dir():
+            return
+        # Files before manifests: a file that lands in between has no line yet.
+        entries = [entry for entry in os.scandir(folder) if _MESSAGE_FILE.fullmatch(entry.name)]
+        manifest = {line["sha256"]: line for line in self._manifest_lines(folder)}
+        found = [
+            _landed_message(entry, day, manifest.get(entry.name.partition(".")[0]))
+            for entry in entries
+        ]
+        yield from sorted(found, key=lambda message: (message.received_at, message.content_hash))
+
+    def first_day(self) -> date | None:
+        """The first day to process: the earliest of the first import that is at most two years
+        older than its newest mail. None before the first import has ended.
+
+        Raises:
+            LandingError: the file `first_day` was edited and is not a date.
+        """
+        path = self.root / "first_day"
+        try:
+            text = path.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return None
+        day = _iso_day(text)
+        if day is None:
+            raise LandingError(f"{path} holds {text!r}: write the first day as YYYY-MM-DD.")
+        return day
+
+    def land_labels(self, labels: Iterable[Label]) -> int:
+        """Land labels and return how many were in files that were not there yet.
+
+        Raises:
+            LandingError: the folder cannot be written.
+        """
+        folder = self.root / "labels"
+        remaining = iter(labels)
+        landed = 0
+        while batch := list(islice(remaining, BATCH_LABELS)):
+            content = b"".join(map(_label_line, batch))
+            path = folder / f"{hashlib.sha256(content).hexdigest()}.jsonl"
+            if not path.exists():
+                with self._explained_failures():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    _write_once(path, content)
+                    _sync_folder(folder)
+                landed += len(batch)
+        return landed
+
+    def labels(self) -> Iterator[Label]:
+        """Every label ever landed, in no particular order of time."""
+        for path in sorted((self.root / "labels").glob("*.jsonl")):
+            for line in _json_lines(path):
+                fields = {name: line[name] for name in _LABEL_FIELDS}
+                yield Label(**{**fields, "labelled_at": _moment(line["labelled_at"])})
+
+    def resolve_labels(self) -> ResolvedLabels:
+        """The labels that hold now: the latest of each ticket, category and priority apart.
+
+        A later label that has only a priority keeps the earlier category. Columns: ticket_id,
+        category, priority (string or None), labelled_at (UTC, `datetime64[us]`) and labelled_by,
+        both of the ticket's latest label.
+        """
+        import pandas as pd
+
+        ordered = sorted(self.labels(), key=lambda label: label.labelled_at)
+        tickets = self._tickets_of(
+            {label.message_id for label in ordered if label.message_id and not label.ticket_id}
+        )
+        unresolved = 0
+        latest: dict[str, dict[str, Any]] = {}
+        for label in ordered:
+            named = (
+                {label.ticket_id} if label.ticket_id else tickets.get(label.message_id or "", set())
+            )
+            unresolved += not named
+            for ticket_id in named:
+                row = latest.setdefault(ticket_id, {"category": None, "priority": None})
+                row["category"] = label.category or row["category"]
+                row["priority"] = label.priority or row["priority"]
+                row["labelled_at"] = label.labelled_at.replace(tzinfo=None)
+                row["labelled_by"] = label.labelled_by
+        columns = ["ticket_id", "category", "priority", "labelled_at", "labelled_by"]
+        rows = [{"ticket_id": ticket_id, **latest[ticket_id]} for ticket_id in sorted(latest)]
+        frame = pd.DataFrame(rows, columns=columns).astype(object)
+        frame["labelled_at"] = frame["labelled_at"].astype("datetime64[us]")
+        return ResolvedLabels(frame, unresolved)
+
+    @contextmanager
+    def _explained_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LandingError(
+                f"Cannot write to the landing zone {self.root}: {error.strerror}. Check its space"
+                " and permissions, then land the same again."
+            ) from error
+
+    def _new_messages(
+        self, batch: list[IncomingMessage]
+    ) -> list[tuple[IncomingMessage, LandedMessage]]:
+        landed_at = datetime.now(UTC)
+        days = self.days() if not all(map(_is_dated_by_content, batch)) else []
+        new: dict[str, tuple[IncomingMessage, LandedMessage]] = {}
+        for message in batch:
+            content_hash = hashlib.sha256(message.content).hexdigest()
+            name = f"{content_hash}.{message.extension}"
+            moment = as_utc(message.received_at) if message.received_at else landed_at
+            path = self.root / moment.date().isoformat() / name
+            if content_hash in new or path.exists():
+                continue
+            # A message that does not hold its date has no fixed day: it may have landed on another.
+            if not _is_dated_by_content(message) and any(
+                (self.root / day.isoformat() / name).exists() for day in days
+            ):
+                continue
+            new[content_hash] = (
+                message,
+                LandedMessage(
+                    content_hash=content_hash,
+                    ticket_id=ticket_id_of(content_hash),
+                    extension=message.extension,
+                    path=path,
+                    source=message.source,
+                    received_at=moment,
+                    received_at_source=(
+                        message.received_at_source if message.received_at else "landed"
+                    ),
+                    landed_at=landed_at,
+                    size_bytes=len(message.content),
+                ),
+            )
+        return list(new.values())
+
+    def _write_batch(self, new: list[tuple[IncomingMessage, LandedMessage]]) -> None:
+        if not new:
+            return
+        manifests: dict[Path, list[str]] = {}
+        for message, landed in new:
+            line = {
+                "sha256": landed.content_hash,
+                "source": landed.source,
+                "received_at": landed.received_at.isoformat(),
+                "received_at_source": landed.received_at_source,
+                "landed_at": landed.landed_at.isoformat(),
+                "message_id": bare_id(message.message_id),
+            }
+            manifests.setdefault(landed.path.parent / "_manifests", []).append(json.dumps(line))
+        batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+        for folder, lines in manifests.items():
+            _write_once(folder / f"{batch}.jsonl", "\n".join([*lines, ""]).encode())
+            _sync_folder(folder)
+        # The disk confirms several files at a time: one after the other takes twice as long.
+        with ThreadPoolExecutor(WRITERS) as writers:
+            for written in [
+                writers.submit(_write_once, landed.path, message.content) for message, landed in new
+            ]:
+                written.result()
+        for folder in manifests:
+            _sync_folder(folder.parent)
+        _sync_folder(self.root)  # a day's first message made its folder
+
+    def _manifest_lines(self, folder: Path) -> Iterator[dict[str, Any]]:
+        # In order of landing: where a landing died and was repeated, the later line is the true
+        # one, since the file was written after it.
+        for path in sorted((folder / "_manifests").glob("*.jsonl")):
+            yield from _json_lines(path)
+
+    def _tickets_of(self, message_ids: set[str]) -> dict[str, set[str]]:
+        tickets: dict[str, set[str]] = {}
+        for day in self.days() if message_ids else []:
+            for line in self._manifest_lines(self.root / day.isoformat()):
+                if line["message_id"] in message_ids:
+                    ticket_id = ticket_id_of(line["sha256"])
+                    tickets.setdefault(line["message_id"], set()).add(ticket_id)
+        return tickets
+
+    def _settle_first_day(self) -> date | None:
+        day = self.first_day()
+        if day is None and (days := self.days()):
+            day = min(each for each in days if each >= days[-1] - FIRST_DAY_REACH)
+            _write_once(self.root / "first_day", f"{day}\n".encode())
+            _sync_folder(self.root)
+        return day
+
+
+def _batches(messages: Iterable[IncomingMessage]) -> Iterator[list[IncomingMessage]]:
+    batch: list[IncomingMessage] = []
+    size = 0
+    for message in messages:
+        batch.append(message)
+        size += len(message.content)
+        if len(batch) >= BATCH_MESSAGES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _is_dated_by_content(message: IncomingMessage) -> bool:
+    return message.received_at is not None and message.received_at_source in ("date", "export")
+
+
+def _landed_message(
+    entry: os.DirEntry[str], day: date, line: dict[str, Any] | None
+) -> LandedMessage:
+    path = Path(entry.path)
+    status = entry.stat()
+    if line is None:
+        moment, moment_source = received_at(path.read_bytes())
+        line = {
+            "source": "unknown",
+            "received_at": moment.isoformat() if moment else "",
+            "received_at_source": moment_source,
+            "landed_at": datetime.fromtimestamp(status.st_mtime, UTC).isoformat(),
+        }
+    received: datetime | None = _moment(line["received_at"]) if line["received_at"] else None
+    moment_source = line["received_at_source"]
+    if received is None or received.date() != day:
+        # The folder decides, since it is what a partition reads.
+        received, moment_source = datetime.combine(day, time_of_day(), UTC), "landed"
+    return LandedMessage(
+        content_hash=path.stem,
+        ticket_id=ticket_id_of(path.stem),
+        extension=path.suffix[1:],
+        path=path,
+        source=line["source"],
+        received_at=received,
+        received_at_source=moment_source,
+        landed_at=_moment(line["landed_at"]),
+        size_bytes=status.st_size,
+    )
+
+
+def _label_line(label: Label) -> bytes:
+    fields = {
+        **asdict(label),
+        "labelled_at": as_utc(label.labelled_at).isoformat(),
+        "message_id": bare_id(label.message_id),
+    }
+    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise LandingError(
+                    f"{path}, line {number} is not JSON: the file was changed by hand;"
+                    " restore it from a backup."
+                ) from None
+
+
+def _iso_day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Write a file that is either absent or whole, and survives a power cut once its folder is
+    synced. Temporary names are unique: two writers of one message must not share a half file."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    with temporary.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(folder: Path) -> None:
+    for temporary in [*folder.glob(".*.tmp"), *folder.glob("_manifests/.*.tmp")]:
+        with suppress(FileNotFoundError):  # a writer beside this one finished or removed it
+            if temporary.stat().st_mtime < time.time() - STALE_SECONDS:
+                temporary.unlink()

@@ -1,0 +1,119 @@
+"""The rows of `raw_tickets` and `rejected_messages`, read from the landing zone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import pandas as pd
+
+from ticket_assets.mail.landing import LandedMessage, LandingZone
+from ticket_assets.mail.parsing import UnreadableMessage, parse_message
+
+TICKET_COLUMNS = (
+    "ticket_id",
+    "message_id",
+    "in_reply_to",
+    "thread_id",
+    "received_at",
+    "received_at_source",
+    "sender",
+    "sender_name",
+    "recipients",
+    "subject",
+    "body_text",
+    "body_html",
+    "attachments",
+    "kind",
+    "source",
+    "size_bytes",
+)
+REJECTED_COLUMNS = ("content_hash", "received_at", "source", "reason", "size_bytes", "path")
+
+MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class RawTickets:
+    """What the landed messages became; a message is in exactly one of the two."""
+
+    tickets: pd.DataFrame
+    """One row per readable message, with TICKET_COLUMNS."""
+    rejected: pd.DataFrame
+    """One row per other message, with REJECTED_COLUMNS."""
+
+
+def raw_tickets(
+    landing: LandingZone, days: Iterable[date], *, max_message_bytes: int
+) -> RawTickets:
+    """The tickets of the given days (UTC), and the messages of which none can be made.
+
+    `received_at` is naive UTC (`datetime64[us]`) and always lies inside the day a message landed
+    under. `recipients` and `attachments` are JSON lists. Both frames have their columns and types
+    also when they are empty.
+    """
+    tickets: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    for day in days:
+        for message in landing.messages(day):
+            try:
+                tickets.append(_ticket(message, max_message_bytes))
+            except UnreadableMessage as error:
+                rejected.append(_rejected(landing, message, error.reason))
+    return RawTickets(_frame(tickets, TICKET_COLUMNS), _frame(rejected, REJECTED_COLUMNS))
+
+
+def _ticket(message: LandedMessage, max_message_bytes: int) -> dict[str, Any]:
+    if message.size_bytes > max_message_bytes:
+        raise UnreadableMessage(
+            f"too large: {message.size_bytes / MB:.3g} MB, the limit is"
+            f" {max_message_bytes / MB:.3g} MB (TICKETS_MAX_MESSAGE_MB)"
+        )
+    parsed = parse_message(message.read(), message.extension)
+    return {
+        "ticket_id": message.ticket_id,
+        "message_id": parsed.message_id,
+        "in_reply_to": parsed.in_reply_to,
+        "thread_id": parsed.thread_id,
+        "received_at": _naive(message.received_at),
+        "received_at_source": message.received_at_source,
+        "sender": parsed.sender,
+        "sender_name": parsed.sender_name,
+        "recipients": json.dumps(parsed.recipients, ensure_ascii=False),
+        "subject": parsed.subject,
+        "body_text": parsed.body_text,
+        "body_html": parsed.body_html,
+        "attachments": json.dumps(parsed.attachments, ensure_ascii=False),
+        "kind": parsed.kind,
+        "source": message.source,
+        "size_bytes": message.size_bytes,
+    }
+
+
+def _rejected(landing: LandingZone, message: LandedMessage, reason: str) -> dict[str, Any]:
+    return {
+        "content_hash": message.content_hash,
+        "received_at": _naive(message.received_at),
+        "source": message.source,
+        "reason": reason,
+        "size_bytes": message.size_bytes,
+        "path": message.path.relative_to(landing.root).as_posix(),
+    }
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=None)
+
+
+def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
+    # Built by column: a frame made of rows would turn None into NaN where a column has no string.
+    types = {"received_at": "datetime64[us]", "size_bytes": "int64"}
+    return pd.DataFrame(
+        {
+            name: pd.Series([row[name] for row in rows], dtype=types.get(name, "object"))
+            for name in columns
+        }
+    )

@@ -1,0 +1,56 @@
+"""When a message was received, from its own headers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from ticket_assets.mail.headers import header_fields, split_message
+
+ReceivedAtSource = Literal["date", "received", "landed", "export"]
+
+EARLIEST_YEAR = 1990
+"""Clocks that were never set write 1970 or 1980; desks had no e-mail before this."""
+CLOCK_TOLERANCE = timedelta(days=1)
+"""A sender's clock or time zone may be this far ahead; a later date is not believed."""
+
+
+def received_at(content: bytes) -> tuple[datetime | None, ReceivedAtSource]:
+    """The message's time (aware, UTC) and the header it is from, or `(None, "landed")`.
+
+    The `Date` header is taken first, then the newest `Received` header, which stands on top.
+    Only the header block is read.
+    """
+    fields = header_fields(split_message(content)[0])
+    for value in fields.get("date", [])[:1]:
+        if moment := believable(mail_date(value)):
+            return moment, "date"
+    for value in fields.get("received", [])[:1]:
+        if moment := believable(mail_date(value.rpartition(";")[2])):
+            return moment, "received"
+    return None, "landed"
+
+
+def mail_date(value: str) -> datetime | None:
+    """An RFC 5322 date in UTC; a date without an offset is taken as UTC."""
+    try:
+        return as_utc(parsedate_to_datetime(value.strip()))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def as_utc(moment: datetime) -> datetime:
+    """An aware datetime in UTC; a naive one is taken as UTC.
+
+    Raises:
+        OverflowError: the date leaves the calendar when its offset is applied.
+    """
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def believable(moment: datetime | None) -> datetime | None:
+    """The date, or None if it is before 1990 or more than a day in the future."""
+    if moment is None or moment.year < EARLIEST_YEAR:
+        return None
+    return moment if moment <= datetime.now(UTC) + CLOCK_TOLERANCE else None

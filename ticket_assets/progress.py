@@ -1,0 +1,32 @@
+"""Progress of long work as sentences for a log: done, total, rate, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class ProgressLog:
+    """Calls `log` with a sentence at most every `every` seconds, and once at the end.
+
+    An instance is itself the `on_progress(done, total)` callback that the plain packages take.
+    """
+
+    def __init__(self, log: Callable[[str], object], unit: str, every: float = 5.0) -> None:
+        self._log = log
+        self._unit = unit
+        self._every = every
+        self._start = time.monotonic()
+        self._last = self._start
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last < self._every:
+            return
+        self._last = now
+        seconds = max(now - self._start, 1e-9)
+        left = (total - done) * seconds / done if done else float("inf")
+        self._log(
+            f"{done:,} of {total:,} {self._unit} ({done / max(total, 1):.0%}),"
+            f" {done / seconds:,.0f} per second, {left:,.0f} s left"
+        )

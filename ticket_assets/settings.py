@@ -1,0 +1,205 @@
+"""Every setting of the product: typed, documented, read from `TICKETS_*` variables or `.env`."""
+
+from __future__ import annotations
+
+import functools
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ticket_assets.errors import TicketAssetsError
+
+Language = Literal["fr", "en", "de", "es", "pt"]
+PREFIX = "TICKETS_"
+
+
+class SettingsError(TicketAssetsError):
+    """A setting has a value that is not allowed."""
+
+
+class Settings(BaseSettings):
+    """All user settings. A field `name` is read from the variable `TICKETS_NAME`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=False,
+    )
+
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder of everything the product writes: landing zone, warehouse, collection,"
+        " models, reports. Relative to the working directory.",
+    )
+    first_day: date | None = Field(
+        default=None,
+        description="First day (UTC, YYYY-MM-DD) whose mail is processed. Unset: the earliest day"
+        " of the first import. Older mail is landed but waits until this is moved back.",
+    )
+    routing: Path | None = Field(
+        default=None,
+        description="YAML file with the desk's categories, their queues and its priorities."
+        " Unset: the packaged routing.yaml.",
+    )
+    languages: Annotated[tuple[Language, ...], NoDecode] = Field(
+        default=("fr", "en", "de", "es", "pt"),
+        min_length=1,
+        description="Languages the desk receives, comma-separated, the main one first.",
+    )
+    phone_regions: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("FR", "BE", "CH", "GB", "US", "DE", "ES", "PT"),
+        min_length=1,
+        description="Countries (ISO codes, comma-separated) whose national phone numbers are"
+        " recognised and masked; international ones always are.",
+    )
+    mask_ip_addresses: bool = Field(
+        default=True, description="Replace IP addresses in ticket texts by a placeholder."
+    )
+    max_message_mb: int = Field(
+        default=50, ge=1, le=1024, description="Messages larger than this (MB) are rejected."
+    )
+    encoder: str = Field(
+        default="multilingual-e5-small",
+        min_length=1,
+        description="Text encoder: multilingual-e5-small, all-minilm-l6-v2 (English), or any"
+        " Hugging Face id or folder.",
+    )
+    encoder_precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto",
+        description="Number format of the encoder; auto takes bf16 where the CPU has it natively.",
+    )
+    encoder_max_tokens: int = Field(
+        default=256, ge=16, le=8192, description="Longer texts are cut to this many tokens."
+    )
+    encoder_batch_tokens: int = Field(
+        default=4096,
+        ge=256,
+        le=1_000_000,
+        description="Tokens per encoder batch, padding included.",
+    )
+    encoder_threads: int | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads of the encoder. Unset: all cores."
+    )
+    allow_download: bool = Field(
+        default=False, description="Allow an encoder to be fetched from the Hugging Face hub."
+    )
+    chroma_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/:]+(:\d+)?/?$",
+        description="Chroma server, like http://chroma:8000. Unset: embedded, in the data folder.",
+    )
+    target_precision: float = Field(
+        default=0.95, gt=0.5, lt=1.0, description="Precision that automatic labels must keep."
+    )
+    macro_f1_floor: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="A candidate whose macro-F1 on categories is lower is refused.",
+    )
+    holdout_share: float = Field(
+        default=0.2,
+        gt=0.0,
+        lt=0.6,
+        description="Share of the labelled tickets, the most recent, kept aside for evaluation.",
+    )
+    min_class_tickets: int = Field(
+        default=10,
+        ge=2,
+        le=10_000,
+        description="A category or priority with fewer labelled tickets is reported and left out.",
+    )
+    seed: int = Field(default=7, ge=0, le=2**32 - 1, description="Seed of every random choice.")
+    neighbours: int = Field(
+        default=5, ge=1, le=50, description="Nearest labelled past tickets kept with a prediction."
+    )
+    rejected_share_limit: float = Field(
+        default=0.02,
+        ge=0.0,
+        le=1.0,
+        description="Share of rejected messages above which raw_tickets warns.",
+    )
+    auto_share_floor: float = Field(
+        default=0.2,
+        ge=0.0,
+        le=1.0,
+        description="Share of automatic decisions below which ticket_predictions warns.",
+    )
+    drift_min_tickets: int = Field(
+        default=50,
+        ge=1,
+        le=100_000,
+        description="A day's drift window reaches back until it holds this many tickets.",
+    )
+    drift_distance: float = Field(
+        default=0.1,
+        gt=0.0,
+        le=1.0,
+        description="Smallest distance to the training reference that counts as drift; raised to"
+        " what same-sized samples of the reference show by chance.",
+    )
+    drift_html_days: int = Field(
+        default=30, ge=1, le=3650, description="Days for which drift reports are kept as HTML."
+    )
+
+    @field_validator("languages", "phone_regions", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def landing_dir(self) -> Path:
+        return self.data_dir / "landing"
+
+    @property
+    def warehouse_path(self) -> Path:
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def collection_dir(self) -> Path:
+        return self.data_dir / "collection"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.data_dir / "models"
+
+    @property
+    def encoders_dir(self) -> Path:
+        return self.data_dir / "encoders"
+
+    @property
+    def reports_dir(self) -> Path:
+        return self.data_dir / "reports"
+
+
+@functools.cache
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a variable has a value that is not allowed; the message names the
+            variable, the value and what is allowed.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        field = str(problem["loc"][0])
+        variable = PREFIX + field.upper()
+        about = Settings.model_fields[field].description or ""
+        lines.append(f"{variable}={problem['input']!r} is not allowed: {problem['msg']}. {about}")
+    return "; ".join(lines)

@@ -1,0 +1,289 @@
+"""The Chroma collection of the tickets, kept equal to the warehouse by difference."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.vectors import Matrix
+
+Metadata = dict[str, str | int | bool]
+
+QUERY_BATCH = 256
+"""Vectors per query: enough to amortise the call, few enough to keep the answer small."""
+
+
+class CollectionError(TicketAssetsError):
+    """The vector collection cannot be reached or opened."""
+
+
+@dataclass(frozen=True)
+class SyncCounts:
+    """What a synchronisation changed, in tickets."""
+
+    upserted: int
+    relabelled: int
+    deleted: int
+    unchanged: int
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A ticket near another one."""
+
+    ticket_id: str
+    similarity: float
+    """Cosine similarity, 1 for the same direction."""
+    category: str | None
+    priority: str | None
+    day: date
+    text_hash: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "ticket_id": self.ticket_id,
+            "similarity": round(self.similarity, 4),
+            "category": self.category,
+            "priority": self.priority,
+            "day": self.day.isoformat(),
+        }
+
+
+def day_number(day: date) -> int:
+    """A day as Chroma can compare it: 2026-11-20 becomes 20261120."""
+    return day.year * 10_000 + day.month * 100 + day.day
+
+
+def collection_name(model: str) -> str:
+    """Name of the collection that holds the vectors of `model`, within Chroma's rules."""
+    return ("tickets-" + re.sub(r"[^a-zA-Z0-9]+", "-", model)).rstrip("-")[:200]
+
+
+def expected_metadata(rows: pd.DataFrame) -> list[Metadata]:
+    """Metadata of each ticket: day, language, text hash, and its labels where a person gave them.
+
+    Args:
+        rows: received_at, language, text_hash, category and priority (None where unlabelled).
+    """
+    records: list[Metadata] = []
+    for row in rows.to_dict("records"):
+        metadata: Metadata = {
+            "day": day_number(row["received_at"].date()),
+            "language": row["language"],
+            "text_hash": row["text_hash"],
+            "labelled": isinstance(row["category"], str),
+        }
+        for label in ("category", "priority"):
+            if isinstance(row[label], str):
+                metadata[label] = row[label]
+        records.append(metadata)
+    return records
+
+
+class TicketCollection:
+    """A Chroma collection of ticket vectors; its ids are the ticket ids."""
+
+    def __init__(self, client: Any, collection: Any) -> None:
+        self._client = client
+        self._collection = collection
+        self._batch = client.get_max_batch_size()
+
+    @classmethod
+    @contextmanager
+    def open(cls, model: str, *, folder: Path, url: str | None) -> Iterator[TicketCollection]:
+        """The collection of `model`, created when absent; in `folder`, or on the server at `url`.
+
+        Raises:
+            CollectionError: the server does not answer, or the folder is not a Chroma folder.
+        """
+        client = _client(folder, url)
+        try:
+            collection = client.get_or_create_collection(
+                collection_name(model),
+                configuration={"hnsw": {"space": "cosine"}},
+                embedding_function=None,
+                metadata={"model": model},
+            )
+            yield cls(client, collection)
+        finally:
+            # Chroma keeps one system per folder alive; a later open in this process would see
+            # files that another process has changed since.
+            client.close()
+
+    def count(self) -> int:
+        return int(self._collection.count())
+
+    def ids(self) -> set[str]:
+        """All ticket ids in the collection."""
+        return {ticket_id for page in self._pages(None, []) for ticket_id in page["ids"]}
+
+    def sync(
+        self,
+        rows: pd.DataFrame,
+        vectors: Matrix,
+        first_day: date,
+        last_day: date,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> SyncCounts:
+        """Make the collection's tickets from `first_day` to `last_day` (inclusive) equal `rows`.
+
+        Only what differs is sent: new or re-written texts with their vectors, changed labels as
+        metadata alone, and ids that are no longer in the table are deleted.
+
+        Args:
+            rows: ticket_id, received_at, language, text_hash, category, priority.
+            vectors: float32 of shape (len(rows), dimension), aligned with `rows`.
+        """
+        window = {
+            "$and": [
+                {"day": {"$gte": day_number(first_day)}},
+                {"day": {"$lte": day_number(last_day)}},
+            ]
+        }
+        present: dict[str, Metadata] = {}
+        for page in self._pages(window, ["metadatas"]):
+            present.update(zip(page["ids"], page["metadatas"], strict=True))
+        ids = rows["ticket_id"].tolist()
+        wanted = expected_metadata(rows)
+        gone = sorted(set(present) - set(ids))
+        upsert, relabel = [], []
+        for index, (ticket_id, metadata) in enumerate(zip(ids, wanted, strict=True)):
+            stored = present.get(ticket_id)
+            if stored is None or stored["text_hash"] != metadata["text_hash"]:
+                upsert.append(index)
+            elif stored != metadata:
+                relabel.append(index)
+        for batch in _batches(gone, self._batch):
+            self._collection.delete(ids=list(batch))
+        sent = 0
+        for batch in _batches(upsert, self._batch):
+            self._collection.upsert(
+                ids=[ids[index] for index in batch],
+                embeddings=vectors[list(batch)],
+                metadatas=[wanted[index] for index in batch],
+            )
+            sent += len(batch)
+            if on_progress:
+                on_progress(sent, len(upsert))
+        for batch in _batches(relabel, self._batch):
+            # An update merges metadata: a key that is gone has to be set to None.
+            self._collection.update(
+                ids=[ids[index] for index in batch],
+                metadatas=[
+                    {key: wanted[index].get(key) for key in {*present[ids[index]], *wanted[index]}}
+                    for index in batch
+                ],
+            )
+        return SyncCounts(
+            upserted=len(upsert),
+            relabelled=len(relabel),
+            deleted=len(gone),
+            unchanged=len(ids) - len(upsert) - len(relabel),
+        )
+
+    def nearest(
+        self,
+        vectors: Matrix,
+        count: int,
+        *,
+        labelled_only: bool = False,
+        before: date | None = None,
+    ) -> list[list[Neighbour]]:
+        """For each vector the `count` nearest tickets, nearest first.
+
+        Args:
+            vectors: float32 of shape (n, dimension).
+            labelled_only: only tickets to which a person gave a category.
+            before: only tickets received on an earlier day than this one.
+        """
+        if not len(vectors) or not self.count():
+            return [[] for _ in range(len(vectors))]
+        conditions: list[dict[str, Any]] = []
+        if labelled_only:
+            conditions.append({"labelled": True})
+        if before is not None:
+            conditions.append({"day": {"$lt": day_number(before)}})
+        where = {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+        neighbours: list[list[Neighbour]] = []
+        for start in range(0, len(vectors), QUERY_BATCH):
+            answer = self._collection.query(
+                query_embeddings=np.ascontiguousarray(vectors[start : start + QUERY_BATCH]),
+                n_results=count,
+                where=where,
+                include=["distances", "metadatas"],
+            )
+            for found in zip(answer["ids"], answer["distances"], answer["metadatas"], strict=True):
+                neighbours.append([_neighbour(*one) for one in zip(*found, strict=True)])
+        return neighbours
+
+    def _pages(self, where: dict[str, Any] | None, include: list[str]) -> Iterator[Any]:
+        offset = 0
+        while True:
+            page = self._collection.get(
+                where=where, include=include, limit=self._batch, offset=offset
+            )
+            yield page
+            if len(page["ids"]) < self._batch:
+                return
+            offset += self._batch
+
+
+def neighbours_json(neighbours: Iterable[Neighbour]) -> str:
+    """Neighbours as the JSON list that the predictions table keeps."""
+    return json.dumps([neighbour.as_dict() for neighbour in neighbours], ensure_ascii=False)
+
+
+def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour:
+    number = int(metadata["day"])
+    category, priority = metadata.get("category"), metadata.get("priority")
+    return Neighbour(
+        ticket_id=ticket_id,
+        similarity=1.0 - float(distance),
+        category=str(category) if category is not None else None,
+        priority=str(priority) if priority is not None else None,
+        day=date(number // 10_000, number // 100 % 100, number % 100),
+        text_hash=str(metadata["text_hash"]),
+    )
+
+
+def _client(folder: Path, url: str | None) -> Any:
+    import chromadb
+    from chromadb.config import Settings
+
+    quiet = Settings(anonymized_telemetry=False)
+    try:
+        if url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            return chromadb.PersistentClient(str(folder), settings=quiet)
+        parts = urlsplit(url)
+        ssl = parts.scheme == "https"
+        return chromadb.HttpClient(
+            host=parts.hostname or "",
+            port=parts.port or (443 if ssl else 8000),
+            ssl=ssl,
+            settings=quiet,
+        )
+    except Exception as error:
+        where = f"the Chroma server at {url}" if url else f"the Chroma folder {folder}"
+        advice = (
+            "Check TICKETS_CHROMA_URL and that the server runs."
+            if url
+            else "Move the folder away and run `tickets run` to build it again."
+        )
+        raise CollectionError(f"Cannot open {where}: {str(error).strip()} {advice}") from error
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,179 @@
+"""The warehouse's tables, declared once: columns, types, what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ticket_assets.errors import TicketAssetsError
+
+SCHEMA = "tickets"
+VECTOR = "FLOAT[]"
+"""Type of a vector column; its length is known when the first vectors are written."""
+
+
+class TableError(TicketAssetsError):
+    """Rows do not have the columns that their table declares."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its DuckDB type and what it holds."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the warehouse and, where it is partitioned, the column that tells the day."""
+
+    name: str
+    columns: tuple[Column, ...]
+    partition_column: str | None = "received_at"
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def require_columns(self, found: Iterable[str]) -> None:
+        """Check that `found` are the declared columns, in any order.
+
+        Raises:
+            TableError: a column is missing or is not declared.
+        """
+        names = set(found)
+        missing = [name for name in self.column_names if name not in names]
+        unknown = sorted(names - set(self.column_names))
+        if missing or unknown:
+            raise TableError(
+                f"Rows for table {SCHEMA}.{self.name} do not fit: missing columns {missing},"
+                f" undeclared columns {unknown}. They are declared in storage/tables.py."
+            )
+
+
+def _table(
+    name: str,
+    columns: Mapping[str, tuple[str, str]],
+    partition_column: str | None = "received_at",
+) -> Table:
+    return Table(
+        name,
+        tuple(Column(column, *about) for column, about in columns.items()),
+        partition_column,
+    )
+
+
+TICKET_ID = ("VARCHAR", "First 20 hexadecimal characters of the SHA-256 of the landed bytes")
+RECEIVED_AT = ("TIMESTAMP", "When the message was received (UTC)")
+MODEL_VERSION = ("VARCHAR", "Version of the champion model")
+
+TABLES = {
+    table.name: table
+    for table in (
+        _table(
+            "raw_tickets",
+            {
+                "ticket_id": TICKET_ID,
+                "message_id": ("VARCHAR", "Message-ID header"),
+                "in_reply_to": ("VARCHAR", "Message-ID of the message this one answers"),
+                "thread_id": ("VARCHAR", "First message of the conversation"),
+                "received_at": RECEIVED_AT,
+                "received_at_source": (
+                    "VARCHAR",
+                    "Where received_at comes from: date, received, landed or export",
+                ),
+                "sender": ("VARCHAR", "Address of the sender"),
+                "sender_name": ("VARCHAR", "Name of the sender as the message gives it"),
+                "recipients": ("VARCHAR", "Addresses the message was sent to, as a JSON list"),
+                "subject": ("VARCHAR", "Decoded subject"),
+                "body_text": ("VARCHAR", "Plain-text body, whole"),
+                "body_html": ("VARCHAR", "HTML body, whole"),
+                "attachments": ("VARCHAR", "File names of the attachments, as a JSON list"),
+                "kind": ("VARCHAR", "request, auto_reply, bounce or list"),
+                "source": ("VARCHAR", "Where the message was landed from"),
+                "size_bytes": ("BIGINT", "Size of the landed message in bytes"),
+            },
+        ),
+        _table(
+            "rejected_messages",
+            {
+                "content_hash": ("VARCHAR", "SHA-256 of the landed bytes"),
+                "received_at": RECEIVED_AT,
+                "source": ("VARCHAR", "Where the message was landed from"),
+                "reason": ("VARCHAR", "Why no ticket could be made of it"),
+                "size_bytes": ("BIGINT", "Size of the landed message in bytes"),
+                "path": ("VARCHAR", "Where its bytes are kept, relative to the landing zone"),
+            },
+        ),
+        _table(
+            "clean_tickets",
+            {
+                "ticket_id": TICKET_ID,
+                "received_at": RECEIVED_AT,
+                "language": ("VARCHAR", "Language of the text, ISO 639-1"),
+                "subject": ("VARCHAR", "Masked subject without reply and forward prefixes"),
+                "text": ("VARCHAR", "Masked subject and own words of the requester"),
+                "tokens": ("VARCHAR", "Lower-case words without stopwords, separated by spaces"),
+                "text_hash": ("VARCHAR", "SHA-256 of text"),
+                "token_count": ("BIGINT", "Number of tokens"),
+                "character_count": ("BIGINT", "Number of characters of text"),
+                "masked": ("VARCHAR", "Personal data masked, as JSON: kind to count"),
+            },
+        ),
+        _table(
+            "ticket_labels",
+            {
+                "ticket_id": TICKET_ID,
+                "category": ("VARCHAR", "Category that a person gave"),
+                "priority": ("VARCHAR", "Priority that a person gave"),
+                "labelled_at": ("TIMESTAMP", "When the latest label was given (UTC)"),
+                "labelled_by": ("VARCHAR", "Who or what export gave the latest label"),
+            },
+            partition_column=None,
+        ),
+        _table(
+            "ticket_embeddings",
+            {
+                "ticket_id": TICKET_ID,
+                "received_at": RECEIVED_AT,
+                "text_hash": ("VARCHAR", "SHA-256 of the encoded text"),
+                "model": ("VARCHAR", "Encoder, its revision, precision and maximum length"),
+                "vector": (VECTOR, "Embedding of unit length"),
+            },
+        ),
+        _table(
+            "ticket_predictions",
+            {
+                "ticket_id": TICKET_ID,
+                "received_at": RECEIVED_AT,
+                "category": ("VARCHAR", "Predicted category"),
+                "category_confidence": ("DOUBLE", "Calibrated probability of the category"),
+                "category_decision": ("VARCHAR", "auto where confident enough, else review"),
+                "priority": ("VARCHAR", "Predicted priority"),
+                "priority_confidence": ("DOUBLE", "Calibrated probability of the priority"),
+                "priority_decision": ("VARCHAR", "auto where confident enough, else review"),
+                "decision": ("VARCHAR", "auto where both labels are sure, else review"),
+                "queue": ("VARCHAR", "Queue of the category, or the review queue"),
+                "nearest": ("VARCHAR", "Nearest labelled past tickets as JSON, nearest first"),
+                "model_version": MODEL_VERSION,
+            },
+        ),
+        _table(
+            "drift_metrics",
+            {
+                "received_at": ("TIMESTAMP", "The day, at 00:00 UTC"),
+                "metric": ("VARCHAR", "What was compared"),
+                "method": ("VARCHAR", "Distance used"),
+                "distance": ("DOUBLE", "Distance between the day and the training reference"),
+                "threshold": ("DOUBLE", "Distance from which it counts as drift"),
+                "drifted": ("BOOLEAN", "Whether the distance reaches the threshold"),
+                "reference_rows": ("BIGINT", "Tickets in the reference"),
+                "current_rows": ("BIGINT", "Tickets in the current window"),
+                "window_days": ("BIGINT", "Days the current window reaches back"),
+                "model_version": MODEL_VERSION,
+            },
+        ),
+    )
+}

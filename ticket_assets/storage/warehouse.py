@@ -1,0 +1,160 @@
+"""Read access to the DuckDB warehouse, and the statements that make its tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.tables import SCHEMA, VECTOR, Table
+
+LOCK_PATIENCE_SECONDS = 60.0
+
+
+class WarehouseError(TicketAssetsError):
+    """The warehouse cannot be read."""
+
+
+def ensure_table(
+    connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
+) -> None:
+    """Create `table` unless it exists, and add the columns it has gained since it was created."""
+    connection.execute(f"create schema if not exists {SCHEMA}")
+
+    def sql_type(declared: str) -> str:
+        return f"FLOAT[{vector_length}]" if declared == VECTOR and vector_length else declared
+
+    columns = ", ".join(f"{column.name} {sql_type(column.type)}" for column in table.columns)
+    connection.execute(f"create table if not exists {SCHEMA}.{table.name} ({columns})")
+    for column in table.columns:
+        connection.execute(
+            f"alter table {SCHEMA}.{table.name}"
+            f" add column if not exists {column.name} {sql_type(column.type)}"
+        )
+
+
+class Warehouse:
+    """The tables in the DuckDB file at `path`, read through short-lived connections.
+
+    DuckDB lets one process write, or several read. A reader that meets a writer waits up to
+    `patience` seconds, since writers hold the file for one statement each.
+    """
+
+    def __init__(self, path: Path, patience: float = LOCK_PATIENCE_SECONDS) -> None:
+        self.path = path
+        self._patience = patience
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection, closed on leaving.
+
+        Raises:
+            WarehouseError: there is no warehouse yet, it stays locked, or it is not readable.
+        """
+        if not self.path.exists():
+            raise WarehouseError(
+                f"There is no warehouse at {self.path} yet. Import mail with `tickets import PATH`,"
+                " then `tickets run`."
+            )
+        connection = self._open()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        until = time.monotonic() + self._patience
+        wait = 0.02
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=True)
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise WarehouseError(
+                        f"The warehouse {self.path} cannot be read: {_first_line(error)}"
+                        " Move the file away and run `tickets run` to build it again from the"
+                        " landing zone."
+                    ) from None
+                if time.monotonic() > until:
+                    raise WarehouseError(
+                        f"The warehouse {self.path} is in use by another process. Try again when"
+                        " the run has finished."
+                    ) from None
+                time.sleep(wait)
+                wait = min(wait * 2, 1.0)
+
+    def tables(self) -> set[str]:
+        """Names of the tables that exist; none when there is no warehouse."""
+        if not self.path.exists():
+            return set()
+        with self.connect() as connection:
+            rows = connection.execute(
+                "select table_name from information_schema.tables where table_schema = ?", [SCHEMA]
+            ).fetchall()
+        return {str(row[0]) for row in rows}
+
+    def frame(
+        self,
+        sql: str,
+        parameters: Sequence[Any] = (),
+        frames: Mapping[str, pd.DataFrame] | None = None,
+    ) -> pd.DataFrame:
+        """The rows of a query as a frame; `frames` can be named in it like tables.
+
+        Raises:
+            WarehouseError: a table of the query has not been materialised yet.
+        """
+        frame: pd.DataFrame = self._query(sql, parameters, frames).to_pandas()
+        return frame
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a small query as Python values; raises like `frame`."""
+        table = self._query(sql, parameters, None)
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The only row of a query; raises like `frame`."""
+        (row,) = self.rows(sql, parameters)
+        return row
+
+    def arrow(
+        self,
+        sql: str,
+        parameters: Sequence[Any] = (),
+        frames: Mapping[str, pd.DataFrame] | None = None,
+    ) -> pa.Table:
+        """Like `frame`, as an Arrow table: vectors come without a copy per row."""
+        return self._query(sql, parameters, frames)
+
+    def _query(
+        self, sql: str, parameters: Sequence[Any], frames: Mapping[str, pd.DataFrame] | None
+    ) -> pa.Table:
+        with self.connect() as connection:
+            if self._has_schema(connection):
+                connection.execute(f"set schema = '{SCHEMA}'")
+            for name, frame in (frames or {}).items():
+                connection.register(name, frame)
+            try:
+                return connection.execute(sql, list(parameters)).to_arrow_table()
+            except duckdb.CatalogException as error:
+                raise WarehouseError(
+                    f"{_first_line(error)} Materialise it first: `tickets run`."
+                ) from None
+
+    @staticmethod
+    def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
+        found = connection.execute(
+            "select 1 from information_schema.schemata where schema_name = ?", [SCHEMA]
+        ).fetchone()
+        return found is not None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") + "."

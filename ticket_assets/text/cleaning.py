@@ -1,0 +1,196 @@
+"""From raw messages to the text and tokens that models see."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ticket_assets.text.characters import readable
+from ticket_assets.text.html import html_to_text
+from ticket_assets.text.language import detect_language
+from ticket_assets.text.privacy import mask_personal_data
+from ticket_assets.text.quoting import split_reply
+from ticket_assets.text.tokens import tokens
+
+MAX_CHARACTERS = 100_000
+"""A ticket's text is cut here: pasted logs go on for megabytes and encoders read a few hundred
+tokens."""
+NOT_REQUESTS = ("auto_reply", "bounce", "list")
+"""Kinds of message that are no tickets."""
+_MAX_BODY = 2_000_000
+_REPLY_PREFIX = re.compile(
+    r"\s*(?:re|ré|rép|aw|antw?|sv|rv|res|ref|tr|fwd?|wg|wtr|enc|i)\s?(?:\[\d+\])?\s?:",
+    re.IGNORECASE,
+)
+_FORWARD_PREFIX = re.compile(r"\s*(?:tr|fwd?|wg|rv|enc|i)\s?:", re.IGNORECASE)
+_NO_TEXT_PART = re.compile(
+    r"(?:html (?:viewer|view|capable|compatible|format)"
+    r"|(?:view|see|read|display) (?:this|the) (?:e-?mail|message)"
+    r"|en html|au format html|im html-format|formato html)",
+    re.IGNORECASE,
+)
+_BLANKS = re.compile(r"[ \t]+")
+_LINE_BREAKS = re.compile(r" ?\n ?")
+_MANY_LINE_BREAKS = re.compile(r"\n{3,}")
+
+
+class CleanText(NamedTuple):
+    """One ticket as models see it; `text` is empty when the message says nothing."""
+
+    subject: str
+    text: str
+    tokens: list[str]
+    language: str
+    text_hash: str
+    """SHA-256 of `text`, in hex."""
+    masked: dict[str, int]
+
+
+class CleanTickets(NamedTuple):
+    """The tickets of some messages, and how many messages were left out for which reason."""
+
+    tickets: pd.DataFrame
+    left_out: dict[str, int]
+
+
+def clean_text(
+    subject: str | None,
+    body_text: str | None,
+    body_html: str | None,
+    *,
+    languages: Sequence[str],
+    phone_regions: Sequence[str],
+    mask_ip_addresses: bool = True,
+) -> CleanText:
+    """What the requester wrote, without quotes, signature and personal data.
+
+    `text` is the subject without its "Re:" and "TR:", a line break, and the body; `languages` are
+    those the desk receives, the main one first.
+    """
+    whole_subject = _tidy(readable(subject or "")).replace("\n", " ")
+    own_subject = without_prefixes(whole_subject)
+    parts = split_reply(
+        _body(body_text, body_html), forwarded=bool(_FORWARD_PREFIX.match(whole_subject))
+    )
+    mask = functools.partial(
+        mask_personal_data, phone_regions=phone_regions, mask_ip_addresses=mask_ip_addresses
+    )
+    whole = f"{own_subject}\n{_tidy(parts.own)}".strip()[: 2 * MAX_CHARACTERS]
+    text, counts = mask(whole)
+    if len(text) > MAX_CHARACTERS:
+        # Between words, and masked again: half a number can look like another.
+        tail = (MAX_CHARACTERS - 200, MAX_CHARACTERS)
+        between = max(text.rfind(" ", *tail), text.rfind("\n", *tail))
+        text = mask(text[: between if between > 0 else MAX_CHARACTERS]).text
+    language = detect_language(text, languages)
+    return CleanText(
+        subject=text.partition("\n")[0] if own_subject else "",
+        text=text,
+        tokens=tokens(text, language),
+        language=language,
+        text_hash=hashlib.sha256(text.encode()).hexdigest(),
+        masked=counts,
+    )
+
+
+def clean_tickets(
+    raw: pd.DataFrame,
+    *,
+    languages: Sequence[str],
+    phone_regions: Sequence[str],
+    mask_ip_addresses: bool = True,
+) -> CleanTickets:
+    """The `clean_tickets` table made from rows of `raw_tickets`, in the same order.
+
+    Automatic replies, bounces, list mail and messages without any text are left out and counted.
+    """
+    left_out: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    columns = ["ticket_id", "received_at", "kind", "subject", "body_text", "body_html"]
+    for ticket_id, received_at, kind, subject, body_text, body_html in raw[columns].itertuples(
+        index=False, name=None
+    ):
+        if kind in NOT_REQUESTS:
+            left_out[kind] += 1
+            continue
+        clean = clean_text(
+            _string(subject),
+            _string(body_text),
+            _string(body_html),
+            languages=languages,
+            phone_regions=phone_regions,
+            mask_ip_addresses=mask_ip_addresses,
+        )
+        if not clean.text:
+            left_out["no text"] += 1
+            continue
+        rows.append(
+            {
+                "ticket_id": ticket_id,
+                "received_at": received_at,
+                "language": clean.language,
+                "subject": clean.subject,
+                "text": clean.text,
+                "tokens": " ".join(clean.tokens),
+                "text_hash": clean.text_hash,
+                "token_count": len(clean.tokens),
+                "character_count": len(clean.text),
+                "masked": json.dumps(clean.masked, sort_keys=True),
+            }
+        )
+    tickets = pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES)
+    return CleanTickets(tickets, dict(left_out))
+
+
+_DTYPES = {
+    "ticket_id": "object",
+    "received_at": "datetime64[us]",
+    "language": "object",
+    "subject": "object",
+    "text": "object",
+    "tokens": "object",
+    "text_hash": "object",
+    "token_count": "int64",
+    "character_count": "int64",
+    "masked": "object",
+}
+
+
+def without_prefixes(subject: str) -> str:
+    """`subject` without its leading "Re:", "TR:", "Fwd:", "AW:"..., however many."""
+    while match := _REPLY_PREFIX.match(subject):
+        subject = subject[match.end() :]
+    return subject.strip()
+
+
+def _body(body_text: str | None, body_html: str | None) -> str:
+    """The plain-text part, unless it is empty or only says to look at the HTML part."""
+    plain = readable((body_text or "")[:_MAX_BODY])
+    if not body_html:
+        return plain
+    if len(plain.strip()) > 200 and not _NO_TEXT_PART.search(plain[:1000]):
+        return plain
+    rich = html_to_text(body_html)
+    if not rich.strip():
+        return plain
+    poorer = len(plain.split()) * 4 < len(rich.split()) and len(rich.split()) > 12
+    if not plain.strip() or poorer or (_NO_TEXT_PART.search(plain) and len(plain) < 400):
+        return rich
+    return plain
+
+
+def _tidy(text: str) -> str:
+    """One blank where there were several, at most one empty line between paragraphs."""
+    text = _LINE_BREAKS.sub("\n", _BLANKS.sub(" ", text))
+    return _MANY_LINE_BREAKS.sub("\n\n", text).strip()
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,85 @@
+"""HTML mail bodies as readable text, with the parts that mail clients mark as quoted marked `>`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ticket_assets.text.characters import readable
+from ticket_assets.text.quoting import is_forward_marker
+
+if TYPE_CHECKING:
+    from resiliparse.parse.html import HTMLTree, Node
+
+_MAX_CHARACTERS = 3_000_000
+_INLINE_DATA = re.compile(r"data:[\w/+.\-]{1,80};base64,[A-Za-z0-9+/=\s%]{64,}+")
+_SKIPPED = (
+    "head",
+    "style",
+    "script",
+    "title",
+    "template",
+    "[hidden]",
+    '[style*="display:none"]',
+    '[style*="display: none"]',
+    '[style*="mso-hide:all"]',
+)
+# What Gmail, Apple Mail, Thunderbird, Yahoo and Proton put around the message one replies to. A
+# bare <blockquote> is not one: Outlook uses it to indent what the requester writes.
+_QUOTES = (
+    'blockquote[type="cite"], blockquote.gmail_quote, blockquote.protonmail_quote,'
+    " .yahoo_quoted, .moz-cite-prefix, .gmail_attr"
+)
+_OUTLOOK_HEADERS = "#divRplyFwdMsg, #x_divRplyFwdMsg"
+_MAX_QUOTES = 40
+# Private-use characters: `readable` has removed any that the mail itself may hold.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_MARKS = re.compile(f"[{_OPEN}{_CLOSE}]")
+_MANY_BLANKS = re.compile(r"[ \t]{2,}|\t")
+
+
+def html_to_text(html: str) -> str:
+    """Visible text of `html` (its first 3 million characters, embedded images aside).
+
+    Paragraphs, list items and table rows keep their lines. What a mail client marked as the
+    quoted message has `> ` before each line, and Outlook's header block an `Original Message` line
+    above it, so that `quoting.split_reply` decides over HTML and plain text alike.
+    """
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
+
+    tree = HTMLTree.parse(_INLINE_DATA.sub("", readable(html))[:_MAX_CHARACTERS])
+    if tree.body is None:
+        return ""
+    for quote in tree.body.query_selector_all(_QUOTES)[:_MAX_QUOTES]:
+        if not is_forward_marker((quote.text or "").lstrip()[:100].split("\n")[0]):
+            quote.before(_line(tree, _OPEN))
+            quote.after(_line(tree, _CLOSE))
+    for headers in tree.body.query_selector_all(_OUTLOOK_HEADERS)[:_MAX_QUOTES]:
+        headers.before(_line(tree, "-----Original Message-----"))
+    text = extract_plain_text(
+        tree, preserve_formatting=True, alt_texts=False, skip_elements=list(_SKIPPED)
+    )
+    return _prefix_quotes(text.replace("\xa0", " "))
+
+
+def _line(tree: HTMLTree, text: str) -> Node:
+    paragraph = tree.create_element("p")
+    mark = tree.create_text_node(text)
+    if paragraph is None or mark is None:  # only for a document that was freed
+        raise RuntimeError("cannot add to the parsed document")
+    paragraph.append_child(mark)
+    return paragraph
+
+
+def _prefix_quotes(text: str) -> str:
+    lines = []
+    depth = 0
+    for line in text.split("\n"):
+        opened, closed = line.count(_OPEN), line.count(_CLOSE)
+        depth += opened
+        content = _MANY_BLANKS.sub(" ", _MARKS.sub("", line)).rstrip()
+        if content or not (opened or closed):
+            lines.append(f"> {content}" if depth else content)
+        depth = max(depth - closed, 0)
+    return "\n".join(lines).strip("\n")
