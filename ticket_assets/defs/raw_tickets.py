@@ -119,16 +119,12 @@ def rejected_share_is_low(
     context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.AssetCheckResult:
     first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    rejected, messages = (
-        Warehouse(settings.warehouse_path)
-        .frame(
-            "with messages as (select received_at, false as rejected from raw_tickets"
-            " union all select received_at, true from rejected_messages)"
-            " select count(*) filter (rejected), count(*) from messages"
-            " where received_at::date >= ? and received_at::date <= coalesce(?, received_at::date)",
-            [first, last],
-        )
-        .iloc[0]
+    rejected, messages = Warehouse(settings.warehouse_path).row(
+        "with messages as (select received_at, false as rejected from raw_tickets"
+        " union all select received_at, true from rejected_messages)"
+        " select count(*) filter (rejected), count(*) from messages"
+        " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)",
+        [first, last],
     )
     share = rejected / messages if messages else 0.0
     return dg.AssetCheckResult(
