@@ -20,11 +20,10 @@ def test_every_ticket_gets_known_labels_and_a_decision(
     assert list(predicted.columns) == [
         "category",
         "category_confidence",
-        "category_decision",
+        "decision",
         "priority",
         "priority_confidence",
         "priority_decision",
-        "decision",
     ]
     assert predicted.index.equals(tickets.index)
     assert set(predicted["category"]) <= {"access", "network", "printing"}
@@ -32,7 +31,7 @@ def test_every_ticket_gets_known_labels_and_a_decision(
     assert predicted["priority_confidence"].between(1 / 2, 1).all()
 
 
-def test_automatic_means_that_both_labels_are_confident(
+def test_automatic_means_that_the_label_reaches_its_threshold(
     trained: TrainedClassifier, training_set: TrainingSet
 ):
     predicted = trained.classifier.predict(training_set.tickets, training_set.vectors)
@@ -46,11 +45,9 @@ def test_automatic_means_that_both_labels_are_confident(
         for name in ("category", "priority")
     }
 
-    assert ((predicted["category_decision"] == "auto") == confident["category"]).all()
+    assert ((predicted["decision"] == "auto") == confident["category"]).all()
     assert ((predicted["priority_decision"] == "auto") == confident["priority"]).all()
-    both = confident["category"] & confident["priority"]
-    assert ((predicted["decision"] == "auto") == both).all()
-    assert 0 < both.sum() < len(both)
+    assert 0 < confident["category"].sum() < len(predicted)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "☃☃☃", "漢字 だけ", "x" * 100_000])

@@ -145,12 +145,12 @@ def test_automatic_decisions_keep_the_target_precision(
 def test_calibration_makes_up_for_scores_that_are_too_modest(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):
-    # Given a desk where one label in four is drawn by lot; a temperature of 1 would be off by 0.17
+    # Given a desk where one label in four is drawn by lot; at a temperature of 1 it is 0.13 to 0.17
     noisy = make_training_set(count=1200, seed=6, noise=0.25)
 
     found = train(noisy, replace(options, folds=3, holdout_share=0.5)).evaluation
 
-    assert found.targets["category"].ece < 0.12
+    assert found.targets["category"].ece < 0.1
 
 
 def test_priorities_keep_the_order_of_the_desk(trained: TrainedClassifier):
@@ -169,7 +169,7 @@ def test_a_desk_without_priorities_gets_a_category_classifier(
     assert list(trained.evaluation.targets) == ["category"]
     assert "0 have them; labels seen: none" in trained.evaluation.skipped_targets["priority"]
     assert predicted["priority"].isna().all()
-    assert (predicted["decision"] == predicted["category_decision"]).all()
+    assert predicted["priority_decision"].isna().all()
     assert set(predicted["decision"]) == {"auto", "review"}
 
 

@@ -113,10 +113,6 @@ class Evaluation:
     """Hold-out tickets left out because an earlier ticket has the same text group."""
     unusable_rows: int
     """Tickets with a label but without a category that can be learnt."""
-    auto_coverage: float
-    """Share of the hold-out that is decided automatically (every target confident)."""
-    auto_precision: float | None
-    """Share of those whose every label is right; None when there are none."""
     targets: Mapping[str, TargetEvaluation]
     skipped_targets: Mapping[str, str]
     """Targets that could not be learnt, each with the reason."""

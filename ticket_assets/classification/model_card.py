@@ -27,7 +27,6 @@ def model_card(trained: TrainedClassifier, version: str) -> str:
 
 def _summary(trained: TrainedClassifier, version: str) -> str:
     evaluation = trained.evaluation
-    right = _percent(evaluation.auto_precision)
     return f"""# Ticket classifier {version}
 
 Predicts the {" and the ".join(evaluation.targets)} of an IT-support ticket, each with a calibrated
@@ -41,8 +40,6 @@ probability, and leaves to people what it is not sure of.
 | evaluated on those received | {evaluation.holdout_from} to {evaluation.holdout_to} (UTC) |
 | copies left out of the evaluation | {evaluation.holdout_copies_dropped} |
 | labelled tickets that could not be used | {evaluation.unusable_rows} |
-| decided automatically | {evaluation.auto_coverage:.1%} of the evaluated tickets |
-| every label right among those | {right} |
 | fingerprint | `{evaluation.fingerprint}` |"""
 
 

@@ -20,6 +20,9 @@ from ticket_assets.classification.features import (
 from ticket_assets.errors import TicketAssetsError
 
 TARGETS = ("category", "priority")
+DECISIONS = {"category": "decision", "priority": "priority_decision"}
+"""Column that says whether a target's label is sure. The category decides the queue, so its
+decision is the ticket's; a target precision holds for each label by itself."""
 BATCH_ROWS = 1024
 
 
@@ -69,9 +72,9 @@ class Classifier:
         """Labels, confidences and decisions, one row per ticket, on the index of `tickets`.
 
         `tickets` needs the column text; `vectors` is aligned, shape (rows, d). A confidence is the
-        calibrated probability of the label. `decision` is `auto` when every label the classifier
-        gives is confident, else `review`. Without a priority model the priority columns are null
-        and the category decides alone.
+        calibrated probability of the label. `decision` is about the category, and so the queue:
+        `auto` where it is confident, else `review`; `priority_decision` is the same of the
+        priority. Without a priority model the priority columns are null.
 
         Raises:
             PredictionError: `vectors` has other rows or another width than the model expects.
@@ -124,24 +127,20 @@ class Classifier:
     def _predict_batch(self, texts: Sequence[str], vectors: Floats) -> pd.DataFrame:
         features = self.space.features(count_terms(texts), vectors)
         columns: dict[str, Any] = {}
-        automatic = np.ones(len(texts), dtype=bool)
         for target in TARGETS:
             model = self.targets.get(target)
             if model is None:
                 columns[target] = pd.Series([None] * len(texts), dtype=object)
                 columns[f"{target}_confidence"] = np.full(len(texts), np.nan)
-                columns[f"{target}_decision"] = pd.Series([None] * len(texts), dtype=object)
+                columns[DECISIONS[target]] = pd.Series([None] * len(texts), dtype=object)
                 continue
             decided = model.decide(model.probabilities(features))
             columns[target] = decided["label"]
             columns[f"{target}_confidence"] = decided["confidence"]
-            columns[f"{target}_decision"] = _decision(decided["automatic"].to_numpy())
-            automatic &= decided["automatic"].to_numpy()
-        return pd.DataFrame({**columns, "decision": _decision(automatic)})
-
-
-def _decision(automatic: Any) -> Any:
-    return np.where(automatic, "auto", "review").astype(object)
+            columns[DECISIONS[target]] = np.where(decided["automatic"], "auto", "review").astype(
+                object
+            )
+        return pd.DataFrame(columns)
 
 
 def _class_weights(estimator: Any, code: int) -> Floats:
@@ -157,5 +156,5 @@ def _empty_predictions() -> pd.DataFrame:
     for target in TARGETS:
         columns[target] = pd.Series([], dtype=object)
         columns[f"{target}_confidence"] = pd.Series([], dtype=float)
-        columns[f"{target}_decision"] = pd.Series([], dtype=object)
-    return pd.DataFrame({**columns, "decision": pd.Series([], dtype=object)})
+        columns[DECISIONS[target]] = pd.Series([], dtype=object)
+    return pd.DataFrame(columns)

@@ -32,7 +32,9 @@ class SortedTicket:
     category_confidence: float
     priority: str | None
     priority_confidence: float | None
+    priority_decision: str | None
     decision: str
+    """auto where the category is sure and the ticket goes to its queue, else review."""
     queue: str
     language: str
     terms: list[tuple[str, float]]
@@ -47,6 +49,7 @@ class SortedTicket:
             "category_confidence": _rounded(self.category_confidence),
             "priority": self.priority,
             "priority_confidence": _rounded(self.priority_confidence),
+            "priority_decision": self.priority_decision,
             "decision": self.decision,
             "queue": self.queue,
             "language": self.language,
@@ -144,6 +147,7 @@ def sort_text(text: str, settings: Settings) -> SortedTicket:
         category_confidence=float(row["category_confidence"]),
         priority=row["priority"],
         priority_confidence=float(row["priority_confidence"]) if has_priority else None,
+        priority_decision=row["priority_decision"],
         decision=row["decision"],
         queue=_queues(predicted, load_routing(settings.routing)).iloc[0],
         language=clean.language,
@@ -157,7 +161,7 @@ def _queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
     """The category's queue where the category is sure; the review queue elsewhere, and where the
     routing file no longer has the category."""
     queue = predicted["category"].map(routing.queues)
-    return queue.where(predicted["category_decision"] == "auto").fillna(routing.review_queue)
+    return queue.where(predicted["decision"] == "auto").fillna(routing.review_queue)
 
 
 def _nearest(

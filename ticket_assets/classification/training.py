@@ -107,7 +107,9 @@ class TrainedClassifier:
     """Hold-out tickets as the model fitted on the earlier part saw them: ticket_id and, per target,
     <target>, <target>_predicted, <target>_confidence, <target>_automatic."""
     training_tickets: pd.DataFrame
-    """ticket_id and text_group of every ticket the final model was fitted on."""
+    """Every ticket the final model was fitted on: ticket_id, text_group, and what it would look
+    like had it not been learnt: category, category_confidence (out of fold), oov_share (leave one
+    out)."""
     fit_seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """CPU seconds per target and expert over the compared folds. Not saved: it differs each time.
     """
@@ -242,13 +244,14 @@ def _train(
         options=options,
     )
     vocabulary = build_vocabulary(labelled.tickets["tokens"].tolist())
+    unlearnt = _as_unlearnt(labelled, deployed["category"].probability, vocabulary)
     return TrainedClassifier(
         classifier=final,
         evaluation=evaluation,
-        reference=_reference(labelled, deployed["category"].probability, vocabulary, options),
+        reference=_reference(unlearnt, labelled, options),
         vocabulary=vocabulary,
         holdout=predictions,
-        training_tickets=labelled.tickets[["ticket_id", "text_group"]].reset_index(drop=True),
+        training_tickets=unlearnt.drop(columns=["language", "character_count"]),
         fit_seconds=compared.seconds,
     )
 
@@ -549,16 +552,6 @@ def _evaluate(
             excluded_classes=labelled.excluded[target],
             seed=options.seed,
         )
-    complete = np.all([labelled.codes[target][holdout] >= 0 for target in judged.targets], axis=0)
-    automatic = predictions[[f"{target}_automatic" for target in judged.targets]].all(axis=1)
-    right = np.all(
-        [
-            predictions[t].to_numpy() == predictions[f"{t}_predicted"].to_numpy()
-            for t in judged.targets
-        ],
-        axis=0,
-    )
-    judged_rows = automatic.to_numpy() & complete
     received = labelled.tickets["received_at"]
     return Evaluation(
         encoder=final.encoder,
@@ -570,8 +563,6 @@ def _evaluate(
         holdout_to=str(received.iloc[holdout[-1]]),
         holdout_copies_dropped=copies,
         unusable_rows=labelled.unusable_rows,
-        auto_coverage=float(automatic.mean()),
-        auto_precision=float(right[judged_rows].mean()) if judged_rows.any() else None,
         targets=targets,
         skipped_targets=labelled.skipped,
     )
@@ -596,23 +587,27 @@ def _codes(labels: pd.Series, names: Sequence[str]) -> Integers:
     return np.asarray(pd.Categorical(labels, categories=list(names)).codes, dtype=np.int64)
 
 
-def _reference(
-    labelled: _Labelled, probability: Floats, vocabulary: Vocabulary, options: TrainingOptions
-) -> pd.DataFrame:
-    size = len(labelled.tickets)
-    generator = np.random.default_rng(options.seed)
-    chosen = np.sort(generator.permutation(size)[:REFERENCE_ROWS])
-    tickets = labelled.tickets.iloc[chosen].reset_index(drop=True)
-    codes = probability[chosen].argmax(axis=1)
-    names = np.array(labelled.labels["category"], dtype=object)
+def _as_unlearnt(labelled: _Labelled, probability: Floats, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Each training ticket as the classifier would see it had it not learnt from it."""
+    tickets = labelled.tickets
+    codes = probability.argmax(axis=1)
     return pd.DataFrame(
         {
             "ticket_id": tickets["ticket_id"],
+            "text_group": tickets["text_group"],
             "language": tickets["language"],
             "character_count": tickets["text"].str.len(),
-            "category": names[codes],
-            "category_confidence": probability[chosen, codes],
+            "category": np.array(labelled.labels["category"], dtype=object)[codes],
+            "category_confidence": probability[np.arange(len(codes)), codes],
             "oov_share": leave_one_out_oov_share(tickets["tokens"].tolist(), vocabulary),
-            "vector": pd.Series(list(labelled.vectors[chosen])),
         }
-    )
+    ).reset_index(drop=True)
+
+
+def _reference(
+    unlearnt: pd.DataFrame, labelled: _Labelled, options: TrainingOptions
+) -> pd.DataFrame:
+    generator = np.random.default_rng(options.seed)
+    chosen = np.sort(generator.permutation(len(unlearnt))[:REFERENCE_ROWS])
+    sampled = unlearnt.drop(columns="text_group").iloc[chosen].reset_index(drop=True)
+    return sampled.assign(vector=pd.Series(list(labelled.vectors[chosen])))

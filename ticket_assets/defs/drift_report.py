@@ -41,8 +41,8 @@ def drift_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.Output[Any]]:
     from ticket_assets.classification.model_store import ModelStore
-    from ticket_assets.classification.vocabulary import oov_share
     from ticket_assets.drift.daily import WINDOW_REACH, daily_reports
+    from ticket_assets.drift.out_of_sample import out_of_sample
     from ticket_assets.drift.plots import drift_history_png, drift_markdown, drift_png
     from ticket_assets.drift.report import empty_metrics
     from ticket_assets.drift.store import ReportStore
@@ -62,7 +62,7 @@ def drift_report(
             " where c.received_at::date between ? and ?",
             [first, last],
         )
-        return tickets.assign(oov_share=oov_share(tickets["tokens"].tolist(), trained.vocabulary))
+        return out_of_sample(tickets, trained)
 
     received = warehouse.frame(
         "select received_at from ticket_predictions where received_at::date between ? and ?",

@@ -26,11 +26,8 @@ def evaluation_metadata(evaluation: Evaluation) -> dict[str, dg.MetadataValue[An
     )
 
     metadata: dict[str, dg.MetadataValue[Any]] = {
-        "auto_coverage": dg.MetadataValue.float(evaluation.auto_coverage),
         "scores": dg.MetadataValue.md(_scores(evaluation)),
     }
-    if evaluation.auto_precision is not None:
-        metadata["auto_precision"] = dg.MetadataValue.float(evaluation.auto_precision)
     for name, target in evaluation.targets.items():
         metadata |= {
             f"{name}_macro_f1": dg.MetadataValue.float(target.macro_f1),
