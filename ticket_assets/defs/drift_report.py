@@ -1,8 +1,7 @@
 """drift_metrics and drift_report: how far each day's mail is from what the champion learnt."""
 
 from collections.abc import Iterator
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
@@ -10,8 +9,13 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
 from ticket_assets.defs.previews import picture, record_rows_per_day
+from ticket_assets.progress import ProgressLog
 from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from ticket_assets.drift.report import DriftReport
+    from ticket_assets.drift.store import ReportStore
 
 
 @dg.multi_asset(
@@ -41,75 +45,35 @@ def drift_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.Output[Any]]:
     from ticket_assets.classification.model_store import ModelStore
-    from ticket_assets.drift.daily import WINDOW_REACH, daily_reports
-    from ticket_assets.drift.out_of_sample import out_of_sample
-    from ticket_assets.drift.plots import drift_history_png, drift_markdown, drift_png
-    from ticket_assets.drift.report import empty_metrics
+    from ticket_assets.drift.daily import daily_reports
+    from ticket_assets.drift.plots import drift_history_png
     from ticket_assets.drift.store import ReportStore
 
-    store = ModelStore(settings.models_dir)
-    champion = store.require_champion()
-    trained = store.load_trained(champion.version)
-    warehouse = Warehouse(settings.warehouse_path)
-    wanted = days(context)
-
-    def load_window(first: date, last: date) -> pd.DataFrame:
-        tickets = warehouse.frame(
-            "select c.ticket_id, c.received_at, c.language, c.character_count, c.tokens,"
-            " p.category, p.category_confidence, e.vector"
-            " from clean_tickets c join ticket_predictions p using (ticket_id)"
-            " join ticket_embeddings e using (ticket_id)"
-            " where c.received_at::date between ? and ?",
-            [first, last],
-        )
-        return out_of_sample(tickets, trained)
-
-    received = warehouse.frame(
-        "select received_at from ticket_predictions where received_at::date between ? and ?",
-        [wanted[0] - WINDOW_REACH, wanted[-1]],
-    )
+    models = ModelStore(settings.models_dir)
+    champion = models.require_champion()
     reports = ReportStore(settings.reports_dir)
+    wanted = days(context)
+    progress = ProgressLog(context.log.info, "days compared")
     figures = []
-    for done, report in enumerate(
-        daily_reports(
-            wanted,
-            received=received,
-            load_window=load_window,
-            reference=trained.reference,
-            model_version=champion.version,
-            drift_distance=settings.drift_distance,
-            min_tickets=settings.drift_min_tickets,
-            seed=settings.seed,
-        ),
-        start=1,
+    for report in daily_reports(
+        wanted,
+        warehouse=Warehouse(settings.warehouse_path),
+        champion=models.load_trained(champion.version),
+        model_version=champion.version,
+        drift_distance=settings.drift_distance,
+        min_tickets=settings.drift_min_tickets,
+        seed=settings.seed,
     ):
-        path = reports.write(report)
-        figures.append(report.metrics)
-        key = report.day.isoformat()
+        reports.write(report)
         context.add_asset_metadata(
-            {
-                "drifted": report.drifted,
-                "drifted_metrics": report.drifted_metrics,
-                "figures": dg.MetadataValue.md(drift_markdown(report)),
-                "json": dg.MetadataValue.path(str(path.absolute())),
-            },
+            _report_metadata(report, reports),
             asset_key="drift_report",
-            partition_key=key,
+            partition_key=report.day.isoformat(),
         )
-        html = reports.html_path(report.day)
-        if html is not None:
-            context.add_asset_metadata(
-                {
-                    "html": dg.MetadataValue.path(str(html.absolute())),
-                    "distances": picture("Distance / threshold", drift_png(report.metrics)),
-                },
-                asset_key="drift_report",
-                partition_key=key,
-            )
-        if done % 20 == 0:
-            context.log.info(f"{done} of {len(wanted)} days compared")
+        figures.append(report.metrics)
+        progress(len(figures), len(wanted))
     reports.prune_html(settings.drift_html_days)
-    metrics = pd.concat(figures) if figures else empty_metrics()
+    metrics = pd.concat(figures)
     record_rows_per_day(context, metrics["received_at"], wanted, "drift_metrics")
     context.add_asset_metadata(
         {"history": picture("Distance / threshold per day", drift_history_png(metrics))},
@@ -117,6 +81,22 @@ def drift_report(
     )
     yield dg.Output(metrics, "drift_metrics")
     yield dg.Output(None, "drift_report")
+
+
+def _report_metadata(report: "DriftReport", reports: "ReportStore") -> dict[str, Any]:
+    from ticket_assets.drift.plots import drift_markdown, drift_png
+
+    metadata: dict[str, Any] = {
+        "drifted": report.drifted,
+        "drifted_metrics": report.drifted_metrics,
+        "figures": dg.MetadataValue.md(drift_markdown(report)),
+        "json": dg.MetadataValue.path(str(reports.figures_path(report.day).absolute())),
+    }
+    html = reports.html_path(report.day)
+    if html is not None:
+        metadata["html"] = dg.MetadataValue.path(str(html.absolute()))
+        metadata["distances"] = picture("Distance / threshold", drift_png(report.metrics))
+    return metadata
 
 
 @dg.asset_check(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-CLASSIFY = ["ticket_predictions", "drift_metrics", "drift_report"]
 LEARN = ["ticket_labels", "candidate_classifier", "ticket_classifier"]
 
 whole_graph = dg.define_asset_job(

@@ -14,6 +14,9 @@ from dagster import AssetCheckSeverity, DagsterEventType
 
 from ticket_assets.errors import TicketAssetsError
 
+LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
+PREDICTED = ("ticket_predictions", "drift_report")
+
 EventListener = Callable[[dg.DagsterEvent], None]
 
 
@@ -142,6 +145,27 @@ def materialise(
     summary.run_id = result.run_id
     summary.success = result.success
     return summary
+
+
+def materialise_all(
+    first_day: date | None = None,
+    last_day: date | None = None,
+    listener: EventListener | None = None,
+) -> list[RunSummary]:
+    """Materialise the whole graph; sort the mail with the present champion if no candidate passes.
+
+    A candidate that fails stops what comes after it in its run, but new mail still has to be
+    sorted: the predictions and the drift report then have a run of their own, the second summary.
+    """
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.settings import load_settings
+
+    whole = materialise(first_day, last_day, (), listener)
+    only_learning_failed = all(step.startswith(LEARNING_STEPS) for step in whole.failed_steps)
+    champion = ModelStore(load_settings().models_dir).champion()
+    if whole.success or not only_learning_failed or champion is None:
+        return [whole]
+    return [whole, materialise(first_day, last_day, PREDICTED, listener)]
 
 
 def _selection(assets: list[str]) -> list[dg.AssetKey] | None:

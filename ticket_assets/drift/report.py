@@ -48,11 +48,6 @@ class DriftError(TicketAssetsError):
     """The reference or the window cannot be compared."""
 
 
-def empty_metrics() -> pd.DataFrame:
-    """No figures, with the columns and types of `METRICS_DTYPES`."""
-    return pd.DataFrame(columns=list(METRICS_DTYPES)).astype(METRICS_DTYPES)
-
-
 @dataclass(frozen=True)
 class DriftReport:
     """What one day's comparison found.

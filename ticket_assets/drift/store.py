@@ -19,6 +19,10 @@ class ReportStore:
 
     root: Path
 
+    def figures_path(self, day: date) -> Path:
+        """Where the day's figures are, or would be."""
+        return self._folder(day) / FIGURES
+
     def write(self, report: DriftReport) -> Path:
         """Writes the report in place of the day's earlier one; returns the path of the figures."""
         folder = self._folder(report.day)
