@@ -25,8 +25,8 @@ class ProgressLog:
             return
         self._last = now
         seconds = max(now - self._start, 1e-9)
-        left = (total - done) * seconds / done if done else float("inf")
+        left = f", {(total - done) * seconds / done:,.0f} s left" if done else ""
         self._log(
             f"{done:,} of {total:,} {self._unit} ({done / max(total, 1):.0%}),"
-            f" {done / seconds:,.0f} per second, {left:,.0f} s left"
+            f" {done / seconds:,.0f} per second{left}"
         )

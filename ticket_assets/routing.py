@@ -79,6 +79,6 @@ def _routing(content: Any, where: str) -> Routing:
             f"{where}: `priorities` must list at least two different names, least urgent first."
         )
     review_queue = content.get("review_queue", "triage")
-    if not isinstance(review_queue, str):
+    if not isinstance(review_queue, str) or not review_queue.strip():
         raise RoutingError(f"{where}: `review_queue` must be a queue's name.")
     return Routing(queues=queues, priorities=tuple(priorities), review_queue=review_queue)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from ticket_assets.errors import TicketAssetsError
 
 Language = Literal["fr", "en", "de", "es", "pt"]
 PREFIX = "TICKETS_"
 
+# Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
+# TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
+_SERVICE_LINK = re.compile(r"tickets_(\w+_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp)\w*)?)")
+
 
 class SettingsError(TicketAssetsError):
-    """A setting has a value that is not allowed."""
+    """A setting has a value that is not allowed, or there is no such setting."""
 
 
 class Settings(BaseSettings):
@@ -31,6 +43,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         validate_default=False,
+        str_strip_whitespace=True,
     )
 
     data_dir: Path = Field(
@@ -156,6 +169,26 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("phone_regions")
+    @classmethod
+    def _known_regions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from phonenumbers import SUPPORTED_REGIONS
+
+        value = tuple(region.upper() for region in value)
+        for region in value:
+            if region not in SUPPORTED_REGIONS:
+                raise ValueError(f"{region!r} is not a country's two-letter code, as in FR")
+        return value
+
+    @field_validator("data_dir", "routing")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        # A shell expands ~ in a variable, nobody does in `.env`.
+        try:
+            return value.expanduser() if value else value
+        except RuntimeError:
+            raise ValueError("there is no such user's home folder") from None
+
     @property
     def landing_dir(self) -> Path:
         return self.data_dir / "landing"
@@ -186,13 +219,41 @@ def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: a variable has a value that is not allowed; the message names the
-            variable, the value and what is allowed.
+        SettingsError: a variable has a value that is not allowed, and the message names the
+            variable, the value and what is allowed; a variable is no setting, and the message
+            names the nearest one; or `.env` cannot be read.
     """
     try:
+        _refuse_unknown_variables()
         return Settings()
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"Cannot read .env: it is not UTF-8 ({error}). Save it so.") from None
+    except OSError as error:
+        raise SettingsError(f"Cannot read .env: {error.strerror}.") from None
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable would otherwise leave its setting at the default, without a word."""
+    settings = {f"{PREFIX}{field}".lower() for field in Settings.model_fields}
+    # `.env` first: Dagster copies its lines to the environment.
+    sources = {
+        ".env": DotEnvSettingsSource(Settings),
+        "the environment": EnvSettingsSource(Settings),
+    }
+    for where, source in sources.items():
+        for variable in sorted(source.env_vars):
+            name = variable.lower()
+            if name in settings or not name.startswith(PREFIX.lower()):
+                continue
+            if _SERVICE_LINK.fullmatch(name):
+                continue
+            near = difflib.get_close_matches(name, settings, n=1, cutoff=0.7)
+            hint = f"; {near[0].upper()} is" if near else ""
+            raise SettingsError(
+                f"{name.upper()} in {where} is not a setting{hint}. `.env.example` lists them all."
+            )
 
 
 def _explain(error: ValidationError) -> str:
@@ -201,5 +262,11 @@ def _explain(error: ValidationError) -> str:
         field = str(problem["loc"][0])
         variable = PREFIX + field.upper()
         about = Settings.model_fields[field].description or ""
-        lines.append(f"{variable}={problem['input']!r} is not allowed: {problem['msg']}. {about}")
+        reason = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{variable}={_written(problem['input'])!r} is not allowed: {reason}. {about}")
     return "; ".join(lines)
+
+
+def _written(value: Any) -> Any:
+    """A value as its variable has it: tuples separated by commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value

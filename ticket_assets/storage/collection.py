@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,9 @@ Metadata = dict[str, str | int | bool]
 
 QUERY_BATCH = 256
 """Vectors per query: enough to amortise the call, few enough to keep the answer small."""
+
+
+LABELS = ("category", "priority")
 
 
 class CollectionError(TicketAssetsError):
@@ -66,8 +70,12 @@ def day_number(day: date) -> int:
 
 
 def collection_name(model: str) -> str:
-    """Name of the collection that holds the vectors of `model`, within Chroma's rules."""
-    return ("tickets-" + re.sub(r"[^a-zA-Z0-9]+", "-", model)).rstrip("-")[:200]
+    """Name of the collection that holds the vectors of `model`, within Chroma's rules.
+
+    The digest tells apart models whose names differ in punctuation alone, or far into a path.
+    """
+    readable = re.sub(r"[^a-zA-Z0-9]+", "-", f"tickets-{model}")[:100].strip("-")
+    return f"{readable}-{hashlib.sha256(model.encode()).hexdigest()[:10]}"
 
 
 def expected_metadata(rows: pd.DataFrame) -> list[Metadata]:
@@ -84,7 +92,7 @@ def expected_metadata(rows: pd.DataFrame) -> list[Metadata]:
             "text_hash": row["text_hash"],
             "labelled": isinstance(row["category"], str),
         }
-        for label in ("category", "priority"):
+        for label in LABELS:
             if isinstance(row[label], str):
                 metadata[label] = row[label]
         records.append(metadata)
@@ -107,19 +115,20 @@ class TicketCollection:
         Raises:
             CollectionError: the server does not answer, or the folder is not a Chroma folder.
         """
-        client = _client(folder, url)
-        try:
-            collection = client.get_or_create_collection(
-                collection_name(model),
-                configuration={"hnsw": {"space": "cosine"}},
-                embedding_function=None,
-                metadata={"model": model},
-            )
-            yield cls(client, collection)
-        finally:
-            # Chroma keeps one system per folder alive; a later open in this process would see
-            # files that another process has changed since.
-            client.close()
+        with ExitStack() as stack:
+            with _explaining(folder, url):
+                client = _client(folder, url)
+                # Chroma keeps one system per folder alive; a later open in this process would
+                # see files that another process has changed since.
+                stack.callback(client.close)
+                collection = client.get_or_create_collection(
+                    collection_name(model),
+                    configuration={"hnsw": {"space": "cosine"}},
+                    embedding_function=None,
+                    metadata={"model": model},
+                )
+                opened = cls(client, collection)
+            yield opened
 
     def count(self) -> int:
         return int(self._collection.count())
@@ -171,19 +180,15 @@ class TicketCollection:
             self._collection.upsert(
                 ids=[ids[index] for index in batch],
                 embeddings=vectors[list(batch)],
-                metadatas=[wanted[index] for index in batch],
+                metadatas=[_replacing(present.get(ids[index]), wanted[index]) for index in batch],
             )
             sent += len(batch)
             if on_progress:
                 on_progress(sent, len(upsert))
         for batch in _batches(relabel, self._batch):
-            # An update merges metadata: a key that is gone has to be set to None.
             self._collection.update(
                 ids=[ids[index] for index in batch],
-                metadatas=[
-                    {key: wanted[index].get(key) for key in {*present[ids[index]], *wanted[index]}}
-                    for index in batch
-                ],
+                metadatas=[_replacing(present[ids[index]], wanted[index]) for index in batch],
             )
         return SyncCounts(
             upserted=len(upsert),
@@ -244,6 +249,15 @@ def neighbours_json(neighbours: Iterable[Neighbour]) -> str:
     return json.dumps([neighbour.as_dict() for neighbour in neighbours], ensure_ascii=False)
 
 
+def _replacing(stored: Metadata | None, wanted: Metadata) -> dict[str, str | int | bool | None]:
+    """What has to be sent to have exactly `wanted` stored.
+
+    Chroma merges metadata, also in an upsert: a key that goes has to be set to None. The labels
+    always are, since a ticket may be stored under another day than the ones looked at.
+    """
+    return {key: wanted.get(key) for key in (*(stored or ()), *LABELS, *wanted)}
+
+
 def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour:
     number = int(metadata["day"])
     category, priority = metadata.get("category"), metadata.get("priority")
@@ -262,18 +276,23 @@ def _client(folder: Path, url: str | None) -> Any:
     from chromadb.config import Settings
 
     quiet = Settings(anonymized_telemetry=False)
+    if url is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return chromadb.PersistentClient(str(folder), settings=quiet)
+    parts = urlsplit(url)
+    ssl = parts.scheme == "https"
+    return chromadb.HttpClient(
+        host=parts.hostname or "",
+        port=parts.port or (443 if ssl else 8000),
+        ssl=ssl,
+        settings=quiet,
+    )
+
+
+@contextmanager
+def _explaining(folder: Path, url: str | None) -> Iterator[None]:
     try:
-        if url is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            return chromadb.PersistentClient(str(folder), settings=quiet)
-        parts = urlsplit(url)
-        ssl = parts.scheme == "https"
-        return chromadb.HttpClient(
-            host=parts.hostname or "",
-            port=parts.port or (443 if ssl else 8000),
-            ssl=ssl,
-            settings=quiet,
-        )
+        yield
     except Exception as error:
         where = f"the Chroma server at {url}" if url else f"the Chroma folder {folder}"
         advice = (
@@ -281,7 +300,8 @@ def _client(folder: Path, url: str | None) -> Any:
             if url
             else "Move the folder away and run `tickets run` to build it again."
         )
-        raise CollectionError(f"Cannot open {where}: {str(error).strip()} {advice}") from error
+        reason = " ".join(str(error).split()).rstrip(".!")
+        raise CollectionError(f"Cannot open {where}: {reason}. {advice}") from error
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

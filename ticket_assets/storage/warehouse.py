@@ -16,6 +16,8 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.tables import SCHEMA, VECTOR, Table
 
 LOCK_PATIENCE_SECONDS = 60.0
+LOCKED = "Could not set lock on file"
+"""How DuckDB says that another process writes."""
 
 
 class WarehouseError(TicketAssetsError):
@@ -75,13 +77,10 @@ class Warehouse:
         while True:
             try:
                 return duckdb.connect(str(self.path), read_only=True)
-            except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
-                    raise WarehouseError(
-                        f"The warehouse {self.path} cannot be read: {_first_line(error)}"
-                        " Move the file away and run `tickets run` to build it again from the"
-                        " landing zone."
-                    ) from None
+            except (duckdb.IOException, duckdb.ConnectionException) as error:
+                # A connection error is a writer in this process, which DuckDB tells otherwise.
+                if isinstance(error, duckdb.IOException) and LOCKED not in str(error):
+                    raise self._unreadable(error) from None
                 if time.monotonic() > until:
                     raise WarehouseError(
                         f"The warehouse {self.path} is in use by another process. Try again when"
@@ -109,7 +108,8 @@ class Warehouse:
         """The rows of a query as a frame; `frames` can be named in it like tables.
 
         Raises:
-            WarehouseError: a table of the query has not been materialised yet.
+            WarehouseError: a table of the query has not been materialised yet, or the file is
+                damaged.
         """
         frame: pd.DataFrame = self._query(sql, parameters, frames).to_pandas()
         return frame
@@ -147,6 +147,14 @@ class Warehouse:
                 raise WarehouseError(
                     f"{_first_line(error)} Materialise it first: `tickets run`."
                 ) from None
+            except duckdb.IOException as error:
+                raise self._unreadable(error) from None
+
+    def _unreadable(self, error: duckdb.IOException) -> WarehouseError:
+        return WarehouseError(
+            f"The warehouse {self.path} cannot be read: {_first_line(error)} Move the file away"
+            " and run `tickets run` to build it again from the landing zone."
+        )
 
     @staticmethod
     def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -157,4 +165,4 @@ class Warehouse:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") + "."
+    return str(error).splitlines()[0].rstrip(".!") + "."
