@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from ticket_assets.console import (
+    StepProgress,
+    output,
+    print_error,
+    print_run,
+    print_status,
+    print_ticket,
+    print_warning,
+    progress_bar,
+)
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from dagster import DagsterEvent
-    from rich.progress import Progress
-
-    from ticket_assets.classification.sorting import SortedTicket
+from ticket_assets.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(
     name="tickets",
@@ -32,19 +34,36 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-output = Console(highlight=False)
-messages = Console(stderr=True, highlight=False)
+EARLIEST_SAMPLE = date(2001, 1, 1)
+"""A sample of the longest span still begins when dates of mail are believed."""
+INTERRUPTED = 130
+
+
+class CommandError(TicketAssetsError):
+    """A command cannot be carried out as it was given."""
 
 
 def main() -> None:
     """Run the command; an error meant for people is one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that is not UTF-8 shows what it can
+            stream.reconfigure(errors="replace")
     try:
         app()
     except TicketAssetsError as error:
-        messages.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        print_error(str(error))
         sys.exit(1)
-    except BrokenPipeError:
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print_error(
+            f"{error.strerror or error}{where}. Check the path, its permissions and the free"
+            " space, then run the command again."
+        )
         sys.exit(1)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print_error("Interrupted. What was finished is kept; run the command again to go on.")
+        raise
 
 
 @app.command(epilog="Example: `tickets sample data/sample --messages 500 --days 20`")
@@ -61,21 +80,25 @@ def sample(
         typer.Option(formats=["%Y-%m-%d"], help="Last day; by default yesterday (UTC)."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Same seed, same mailbox; by default TICKETS_SEED.")
+        int | None,
+        typer.Option(min=0, help="Same seed, same mailbox; by default TICKETS_SEED."),
     ] = None,
 ) -> None:
     """Write a believable French and English support mailbox, with the labels people gave."""
     from ticket_assets.sample.mailbox import generate, write_mailbox
 
-    settings = load_settings()
-    last_day = until.date() if until else _today() - timedelta(days=1)
+    settings = _settings()
+    today = datetime.now(UTC).date()
+    last_day = until.date() if until else today - timedelta(days=1)
+    if not EARLIEST_SAMPLE <= last_day <= today:
+        raise typer.BadParameter(f"--until goes from {EARLIEST_SAMPLE} to today ({today}, UTC).")
     mails = generate(
         messages=count,
         days=days,
         until=last_day,
         seed=settings.seed if seed is None else seed,
     )
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Writing the sample mailbox", total=count)
         files = write_mailbox(
             folder or settings.data_dir / "sample", mails, lambda: progress.advance(task)
@@ -120,16 +143,17 @@ def import_mail(
     from ticket_assets.mail.landing import LandingZone
     from ticket_assets.routing import load_routing
 
-    settings = load_settings()
+    settings = _settings()
     mapping = _column_mapping(column or [])
     if write_routing is not None:
         _write_routing(path, labels, mapping, write_routing)
         return
     routing = load_routing(settings.routing)
-    with _progress() as progress:
+    landing = LandingZone(settings.landing_dir)
+    with progress_bar() as progress:
         task = progress.add_task("Landing messages", total=None)
         report = import_path(
-            LandingZone(settings.landing_dir),
+            landing,
             path,
             categories=routing.categories,
             priorities=routing.priorities,
@@ -143,17 +167,23 @@ def import_mail(
         f" {report.labels:,} new labels."
     )
     if report.unresolved:
-        messages.print(
-            f"[yellow]{report.unresolved:,} labels name a message that has not landed;[/]"
-            " they count once it has."
+        print_warning(
+            f"{report.unresolved:,} labels name a message that has not landed; they count once it"
+            " has."
+        )
+    if report.undated:
+        print_warning(
+            f"{report.undated:,} messages have no date that can be read and are filed under today."
         )
     if report.older:
-        oldest = min(report.days)
-        messages.print(
-            f"[yellow]{report.older:,} messages are older than the first processed day and"
-            f" wait.[/] To have them processed, set TICKETS_FIRST_DAY={oldest.isoformat()} in .env"
-            " and reload Dagster.",
-            soft_wrap=True,
+        print_warning(
+            f"{report.older:,} messages are older than the first processed day and wait. To have"
+            f" them processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and reload Dagster."
+        )
+    if not any(landing.labels()):
+        print_warning(
+            "No labels have landed yet, and sorting is learnt from them: import them with --labels"
+            " FILE, or say which column of an export holds them, like --column category=Queue."
         )
     if report.landed or report.labels:
         output.print("Next: tickets run")
@@ -183,32 +213,32 @@ def run(
     """
     if day is not None and (first is not None or last is not None):
         raise typer.BadParameter("--day goes without --from and --to.")
-    load_settings()
-    from ticket_assets.defs.runs import materialise
+    from ticket_assets.mail.landing import LandingZone
+
+    settings = _settings()
+    if not LandingZone(settings.landing_dir).days():
+        raise CommandError(
+            f"Nothing has landed in {settings.landing_dir.absolute()} yet. Import mail with"
+            " `tickets import PATH`, or write some to try it out with `tickets sample`."
+        )
+    from ticket_assets.defs.runs import materialise, materialise_all
+    from ticket_assets.status import read_status
 
     start, end = (day or first), (day or last)
-    with _progress() as progress:
-        summary = materialise(
-            start.date() if start else None,
-            end.date() if end else None,
-            only or [],
-            _StepProgress(progress),
-        )
-    for failed in summary.failed_checks:
-        kind = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
-        output.print(f"{kind}  {failed.asset}: {failed.check}")
-    output.print(
-        f"{len(summary.materialised)} assets materialised, {summary.passed_checks} checks passed,"
-        f" {len(summary.failed_checks)} did not. Run {summary.run_id}"
-    )
-    for step, reason in summary.failed_steps.items():
-        messages.print(f"[bold red]Error:[/] {step}: {escape(reason)}", soft_wrap=True)
-    if summary.success:
-        _print_status(load_settings())
-        return
-    if summary.skipped:
-        messages.print(f"Not materialised: {', '.join(sorted(summary.skipped))}", soft_wrap=True)
-    raise typer.Exit(1)
+    first_day, last_day = (start.date() if start else None), (end.date() if end else None)
+    with progress_bar() as progress:
+        shown = StepProgress(progress)
+        if only:
+            summaries = [materialise(first_day, last_day, only, shown, shown.start)]
+        else:
+            summaries = materialise_all(first_day, last_day, shown, shown.start)
+    for summary in summaries:
+        print_run(summary)
+    if not summaries[0].success:
+        if len(summaries) > 1:
+            print_warning("No candidate was promoted; the present champion has sorted the mail.")
+        raise typer.Exit(1)
+    print_status(read_status(settings), settings.landing_dir)
 
 
 @app.command(
@@ -220,14 +250,15 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say category, priority, queue and confidence of a text, and the nearest past tickets."""
-    from ticket_assets.classification.sorting import sort_text
+    from ticket_assets.mail.headers import decode_unlabelled
+    from ticket_assets.triage import triage
 
-    settings = load_settings()
-    ticket = sort_text(sys.stdin.read() if text == "-" else text, settings)
+    settings = _settings()
+    ticket = triage(decode_unlabelled(sys.stdin.buffer.read()) if text == "-" else text, settings)
     if as_json:
-        print(json.dumps(ticket.as_dict(), ensure_ascii=False, indent=2))
+        _print_json(ticket.as_dict())
     else:
-        _print_ticket(ticket)
+        print_ticket(ticket)
 
 
 @app.command(epilog="Example: `tickets status --json`")
@@ -235,44 +266,27 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what has landed, what the tables hold and how good the champion is."""
-    settings = load_settings()
+    from ticket_assets.status import read_status
+
+    settings = _settings()
+    found = read_status(settings)
     if as_json:
-        from ticket_assets.status import read_status
-
-        print(json.dumps(read_status(settings), ensure_ascii=False, indent=2, default=str))
+        _print_json(found)
     else:
-        _print_status(settings)
+        print_status(found, settings.landing_dir)
 
 
-def _today() -> date:
-    return datetime.now(UTC).date()
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
 
 
-def _progress() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=messages,
-    )
-
-
-class _StepProgress:
-    """Shows which asset or check a run is at, and how many steps it has done."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("Starting", total=None)
-
-    def __call__(self, event: DagsterEvent) -> None:
-        name = event.event_type_value
-        if name == "STEP_START" and event.step_key:
-            self._progress.update(self._task, description=event.step_key.ljust(40)[:40])
-        elif name in {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}:
-            self._progress.advance(self._task)
+def _settings() -> Settings:
+    settings = load_settings()
+    if settings.data_dir.exists() and not settings.data_dir.is_dir():
+        raise SettingsError(
+            f"TICKETS_DATA_DIR={settings.data_dir} is not a folder. Name one; it need not exist."
+        )
+    return settings
 
 
 def _column_mapping(pairs: list[str]) -> dict[str, str] | None:
@@ -290,118 +304,20 @@ def _write_routing(
 ) -> None:
     import yaml
 
-    from ticket_assets.mail.importing import found_labels
-    from ticket_assets.routing import RoutingError, load_routing
+    from ticket_assets.mail.importing import draft_routing
 
     if target.exists():
-        raise RoutingError(f"{target} exists already; it is not overwritten. Name another file.")
-    categories, priorities = found_labels(labels or path, mapping)
-    if not categories:
-        raise RoutingError(f"No category was found in {labels or path}; nothing was written.")
-    known = load_routing(None).priorities
-    # The usual words have a known order; the desk's own ones have to be put in order by a person.
-    ordered = list(known) if set(priorities) <= set(known) else sorted(priorities)
+        raise CommandError(f"{target} exists already; it is not overwritten. Name another file.")
+    draft = draft_routing(path, mapping, labels)
     content = {
-        "categories": {name: {"queue": name} for name in sorted(categories)},
-        "priorities": ordered if len(ordered) >= 2 else list(known),
-        "review_queue": "triage",
+        "categories": {name: {"queue": queue} for name, queue in draft.queues.items()},
+        "priorities": list(draft.priorities),
+        "review_queue": draft.review_queue,
     }
     target.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
     output.print(
-        f"{len(categories)} categories written to {target}. Give each its queue, put the"
-        f" priorities in order, least urgent first, then set TICKETS_ROUTING={target}.",
+        f"{len(draft.queues)} categories written to {target}. Give each its queue, check that the"
+        f" priorities go from the least to the most urgent, then set TICKETS_ROUTING={target} and"
+        " import.",
         soft_wrap=True,
     )
-
-
-def _print_ticket(ticket: SortedTicket) -> None:
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row(
-        "category", f"[bold]{escape(ticket.category)}[/]", _percent(ticket.category_confidence)
-    )
-    if ticket.priority is not None:
-        table.add_row(
-            "priority", f"[bold]{escape(ticket.priority)}[/]", _percent(ticket.priority_confidence)
-        )
-    table.add_row("queue", escape(ticket.queue), "")
-    decision = (
-        "[green]auto[/]" if ticket.decision == "auto" else "[yellow]review: a person should look[/]"
-    )
-    table.add_row("decision", decision, "")
-    if ticket.terms:
-        table.add_row("because of", escape(", ".join(term for term, _ in ticket.terms)), "")
-    output.print(table)
-    if not ticket.nearest:
-        return
-    nearest = Table(
-        "similar", "category", "priority", "day", "text", title="Nearest labelled tickets"
-    )
-    for neighbour in ticket.nearest:
-        nearest.add_row(
-            f"{neighbour['similarity']:.2f}",
-            neighbour["category"],
-            neighbour["priority"] or "",
-            neighbour["day"],
-            escape(" ".join(neighbour["text"].split())[:80]),
-        )
-    output.print(nearest)
-
-
-def _print_status(settings: Settings) -> None:
-    from rich.table import Table
-
-    from ticket_assets.status import read_status
-
-    found = read_status(settings)
-    landing = found["landing"]
-    output.print(
-        f"Landing zone  {landing['messages']:,} messages on {landing['days']:,} days"
-        + (f", {landing['first']} to {landing['last']}" if landing["days"] else "")
-        + f"  ({settings.landing_dir.absolute()})",
-        soft_wrap=True,
-    )
-    if not landing["messages"]:
-        output.print(
-            "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."
-        )
-        return
-    if found["tables"]:
-        tables = Table("table", "rows", "newest (UTC)", box=None, pad_edge=False)
-        for name, about in found["tables"].items():
-            tables.add_row(name, f"{about['rows']:,}", str(about["newest"] or ""))
-        output.print(tables)
-    else:
-        output.print("No table yet: tickets run")
-    _print_champion(found["champion"])
-    decisions = Counter(found["decisions"])
-    total = decisions.total()
-    if total:
-        output.print(
-            f"Predictions   {decisions['auto'] / total:.0%} auto,"
-            f" {decisions['review'] / total:.0%} for a person to look at"
-        )
-    if found["drift"]:
-        drift = found["drift"]
-        verdict = "[yellow]drifts[/]" if drift["drifted"] else "[green]quiet[/]"
-        reasons = f" ({', '.join(drift['metrics'])})" if drift["metrics"] else ""
-        output.print(f"Drift         {drift['day']}: {verdict}{reasons}", soft_wrap=True)
-
-
-def _print_champion(champion: dict[str, Any] | None) -> None:
-    if champion is None:
-        output.print("No champion model yet: label tickets, then tickets run")
-        return
-    output.print(f"Champion      {champion['version']}, on {champion['encoder']}", soft_wrap=True)
-    for target, scores in champion["targets"].items():
-        output.print(
-            f"  {target:<11} macro-F1 {scores['macro_f1']:.3f} (majority"
-            f" {scores['majority_macro_f1']:.3f}) on the most recent {scores['rows']:,} labelled;"
-            f" {scores['coverage']:.0%} sure, {_percent(scores['precision'])} of those right",
-            soft_wrap=True,
-        )
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"

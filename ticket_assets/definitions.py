@@ -8,7 +8,7 @@ import dagster as dg
 from ticket_assets.defs.conventions import with_conventions
 from ticket_assets.defs.event_log import relax_sqlite_synchronisation
 from ticket_assets.defs.io_managers import WarehouseIOManager
-from ticket_assets.defs.runs import step_events
+from ticket_assets.defs.step_events import step_events
 from ticket_assets.settings import load_settings
 from ticket_assets.storage.tables import SCHEMA
 

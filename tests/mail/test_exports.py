@@ -176,6 +176,38 @@ def test_columns_that_cannot_be_found_are_explained(tmp_path, text, mapping, rea
         rows(written(tmp_path, "a.csv", text), **mapping)
 
 
+def test_columns_of_the_same_name_are_both_kept_and_the_first_counts(tmp_path):
+    path = written(tmp_path, "a.csv", "subject,body,body,,\nVPN,coupé,depuis hier,1,2\n")
+
+    ((content, _imported),) = rows(path)
+
+    assert content["body"] == "coupé"
+    assert content["original"] == {
+        "subject": "VPN",
+        "body": "coupé",
+        "body (2)": "depuis hier",
+        "": "1",
+        "(2)": "2",
+    }
+
+
+def test_the_unicode_text_of_a_spreadsheet_is_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("Sujet\tCorps\nÉcran\tnoir\n", "utf-16")
+
+    ((content, _imported),) = rows(path)
+
+    assert (content["subject"], content["body"]) == ("Écran", "noir")
+
+
+def test_a_file_that_is_not_text_is_explained(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"subject,body\n\x00\x01\x02")
+
+    with pytest.raises(ExportError, match=r"a\.csv is not text, .*save it as UTF-8"):
+        rows(path)
+
+
 def test_a_json_array_and_a_broken_parquet_are_explained(tmp_path):
     with pytest.raises(ExportError, match="JSON array: expected one object per line"):
         rows(written(tmp_path, "a.json", '[{"subject": "x"}]'))

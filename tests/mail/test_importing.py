@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ticket_assets.mail.exports import ExportError
-from ticket_assets.mail.importing import found_labels, import_path
+from ticket_assets.mail.importing import draft_routing, found_labels, import_path
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError, read_labels, unknown_labels
 from ticket_assets.mail.landing import Label, LandingZone
 
@@ -77,7 +77,8 @@ def test_an_unknown_label_lands_nothing_and_says_what_to_do(landing, tmp_path):
     assert str(refused.value) == (
         f"{export}: unknown categories: 'Paie' (2) (known: access, réseau);"
         " unknown priorities: 'P1' (1) (known: low, normal, high, urgent). Nothing was imported."
-        " Add them to the routing file (TICKETS_ROUTING) or change them in the file."
+        " Add them to the routing file (TICKETS_ROUTING), change them in the file, or have a"
+        " routing file written from it with `--write-routing routing.yaml`."
     )
     assert not landing.root.exists()
 
@@ -130,6 +131,64 @@ def test_the_labels_of_an_export_can_be_listed_before_there_is_a_routing_file(tm
 
     assert categories == {"Reseau": 1, "ACCESS": 2}
     assert priorities == {"Haute": 1}
+
+
+def test_spellings_of_one_label_are_listed_as_the_most_frequent(tmp_path):
+    export = written(tmp_path, "a.csv", "id,body,queue\n1,x,PAIE\n2,x,Paie\n3,x,paie\n4,x,Paie\n")
+
+    assert found_labels(export)[0] == {"Paie": 4}
+
+
+@pytest.mark.parametrize(
+    ("found", "drafted"),
+    [
+        (["Urgent", "basse", "Moyenne"], ("basse", "Moyenne", "Urgent")),
+        (["high", "P2", "low", "P1"], ("low", "high", "P1", "P2")),
+        (["haute"], ("low", "normal", "high", "urgent")),
+        (["P1"], ("low", "normal", "high", "urgent", "P1")),
+        ([], ("low", "normal", "high", "urgent")),
+    ],
+)
+def test_a_drafted_routing_orders_the_priorities_whose_words_it_knows(tmp_path, found, drafted):
+    rows = "".join(f"x,,{priority}\n" for priority in found)
+    export = written(tmp_path, "a.csv", f"body,queue,priority\nx,Paie,\nx,Achats,\n{rows}")
+
+    routing = draft_routing(export)
+
+    assert routing.priorities == drafted
+    assert routing.queues == {"Achats": "Achats", "Paie": "Paie"}
+
+
+def test_an_export_can_be_imported_with_the_routing_drafted_from_it(landing, tmp_path):
+    labels = written(tmp_path, "labels.csv", "id,category,priority\nINC2,Achats,P1\n")
+    export = written(tmp_path, "a.csv", EXPORT)
+
+    routing = draft_routing(export, labels_path=labels)
+    report = import_path(
+        landing,
+        export,
+        categories=routing.categories,
+        priorities=routing.priorities,
+        labels_path=labels,
+    )
+
+    assert routing.categories == ("ACCESS", "Achats", "Reseau")
+    assert report.labels == 3
+
+
+def test_a_draft_without_two_categories_is_refused(tmp_path):
+    export = written(tmp_path, "a.csv", "body,type\nx,Paie\n")
+
+    with pytest.raises(ExportError, match=r"names no category.*--column category=MyColumn"):
+        draft_routing(export)
+
+
+def test_messages_without_a_usable_date_are_counted(landing, tmp_path):
+    dates = "body,date\na,03/02/2025\nb,31/31/2025\nc,\n"
+
+    report = imported(landing, written(tmp_path, "a.csv", dates))
+
+    assert (report.landed, report.undated) == (3, 2)
 
 
 def test_a_mailbox_holds_no_labels(tmp_path):

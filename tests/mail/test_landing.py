@@ -117,6 +117,31 @@ def test_a_message_without_a_date_lands_today_and_only_once(landing):
     assert landing.days() == [today - timedelta(days=7)]
 
 
+def test_a_message_whose_date_was_still_to_come_is_not_landed_again_once_it_has_passed(landing):
+    landing.land([message("x", received_at=None)])
+    in_a_week = datetime.now(UTC) + timedelta(days=7)
+
+    # The same bytes, read when their date is believed.
+    again = landing.land([message("x", in_a_week), message("y", in_a_week)])
+
+    assert (again.landed, again.already_there) == (1, 1)
+    assert [len(list(landing.messages(day))) for day in landing.days()] == [1, 1]
+
+
+def test_messages_without_a_date_are_counted(landing):
+    report = landing.land([message("x", received_at=None), message("y")])
+
+    assert (report.landed, report.undated) == (2, 1)
+
+
+def test_a_day_with_a_manifest_alone_holds_nothing(landing):
+    landing.land([message("x"), message("y", NOON - timedelta(days=1))])
+    for left in (landing.root / "2025-03-02").glob("*.eml"):
+        left.unlink()
+
+    assert landing.days() == [NOON.date()]
+
+
 def test_a_file_without_a_manifest_line_still_counts(landing):
     folder = landing.root / "2025-03-03"
     folder.mkdir(parents=True)

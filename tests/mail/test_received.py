@@ -53,6 +53,22 @@ def test_a_date_more_than_a_day_ahead_is_not_believed_but_a_wrong_zone_is():
     assert received_at(message(timedelta(hours=12))) == (now + timedelta(hours=12), "date")
 
 
+def test_whether_a_date_is_in_the_future_depends_on_the_clock_given():
+    message = b"Date: Tue, 3 Mar 2026 10:00:00 +0000\n\nx"
+    sent = datetime(2026, 3, 3, 10, tzinfo=UTC)
+
+    assert received_at(message, now=datetime(2026, 3, 2, 9, tzinfo=UTC)) == (None, "landed")
+    assert received_at(message, now=datetime(2026, 3, 2, 10, tzinfo=UTC)) == (sent, "date")
+
+
+def test_a_date_after_its_receipt_is_never_believed():
+    ahead = RECEIVED + b"Date: Thu, 6 Mar 2025 10:00:00 +0100\r\n\r\nx"
+    received = (datetime(2025, 3, 4, 8, 0, 5, tzinfo=UTC), "received")
+
+    assert received_at(ahead, now=datetime(2025, 3, 4, 9, tzinfo=UTC)) == received
+    assert received_at(ahead, now=datetime(2026, 1, 1, tzinfo=UTC)) == received
+
+
 def test_a_date_line_in_the_body_is_not_a_header():
     message = b"Subject: x\n\nDate: Mon, 3 Mar 2025 10:00:00 +0100\n"
 

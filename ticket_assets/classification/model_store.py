@@ -214,7 +214,10 @@ class ModelStore:
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            raise ModelError(f"Cannot read {path}: {error}. Promote a version again.") from None
+            raise ModelError(
+                f"{path} cannot be read ({type(error).__name__}). Delete it and materialise"
+                " ticket_classifier: tickets run."
+            ) from None
         history = content.get("history") if isinstance(content, dict) else None
         if not isinstance(history, list) or not all(
             isinstance(name, str) and _VERSION.fullmatch(name) for name in history

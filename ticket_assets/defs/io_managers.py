@@ -17,7 +17,7 @@ from dagster_duckdb.io_manager import DuckDbClient
 from dagster_duckdb_pandas import DuckDBPandasTypeHandler
 
 from ticket_assets.storage.tables import TABLES
-from ticket_assets.storage.warehouse import ensure_table
+from ticket_assets.storage.warehouse import Warehouse, ensure_table
 
 
 class WarehouseClient(DuckDbClient):
@@ -33,15 +33,8 @@ class WarehouseClient(DuckDbClient):
     def connect(
         context: dg.OutputContext | dg.InputContext, table_slice: TableSlice
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        Path(str(table_slice.database)).parent.mkdir(parents=True, exist_ok=True)
-        with DuckDbClient.connect(context, table_slice) as connection:
-            try:
-                connection.begin()
-                yield connection
-                connection.commit()
-            except BaseException:
-                connection.close()
-                raise
+        with Warehouse(Path(str(table_slice.database))).transaction() as connection:
+            yield connection
 
     @staticmethod
     def ensure_schema_exists(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,12 +12,13 @@ from pathlib import Path
 import dagster as dg
 from dagster import AssetCheckSeverity, DagsterEventType
 
+from ticket_assets.defs.step_events import EventListener, step_listener
 from ticket_assets.errors import TicketAssetsError
 
+OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
+"""Class name before the message of an error of ours, which is written for people."""
 LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
 PREDICTED = ("ticket_predictions", "drift_report")
-
-EventListener = Callable[[dg.DagsterEvent], None]
 
 
 class RunError(TicketAssetsError):
@@ -47,29 +48,6 @@ class RunSummary:
     skipped: list[str] = field(default_factory=list)
 
 
-class _StepEventHandler(logging.Handler):
-    """Hands the events of a run to a listener while it goes on."""
-
-    listener: EventListener | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        event = getattr(record, "dagster_meta", {}).get("dagster_event")
-        if event is not None and self.listener is not None:
-            self.listener(event)
-
-
-_handler = _StepEventHandler()
-
-
-@dg.logger({}, description="Hands a run's events to the command line's progress display.")
-def step_events(_: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.getLogger("ticket_assets.step_events")
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    logger.handlers = [_handler]
-    return logger
-
-
 def dagster_home() -> Path:
     """The Dagster home of this process: DAGSTER_HOME, else `dagster_home` in the working folder.
 
@@ -91,12 +69,15 @@ def materialise(
     last_day: date | None = None,
     assets: Iterable[str] = (),
     listener: EventListener | None = None,
+    on_start: Callable[[int], None] | None = None,
 ) -> RunSummary:
     """Materialise `assets` (all when none is named) for the days in one run.
 
     Args:
         first_day: first day, by default the first processed day.
         last_day: last day, by default today (UTC).
+        listener: called with each event of the run.
+        on_start: called with the number of assets and checks that the run has.
 
     Raises:
         RunError: an asset or a day does not exist, or there is no Dagster home.
@@ -118,6 +99,10 @@ def materialise(
         raise RunError(f"The first day {first} comes after the last day {last}.")
     job = defs.resolve_job_def("whole_graph")
     selection = _selection(list(assets))
+    if selection is not None:
+        job = job.get_subset(asset_selection=selection)
+    if on_start is not None:
+        on_start(len(job.nodes))
     summary = RunSummary(run_id="", success=False)
 
     def collect(event: dg.DagsterEvent) -> None:
@@ -125,7 +110,7 @@ def materialise(
         if listener is not None:
             listener(event)
 
-    _handler.listener = collect
+    step_listener.listener = collect
     try:
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
@@ -137,11 +122,10 @@ def materialise(
                 }
                 if first != last
                 else {"dagster/partition": first},
-                asset_selection=selection,
                 raise_on_error=False,
             )
     finally:
-        _handler.listener = None
+        step_listener.listener = None
     summary.run_id = result.run_id
     summary.success = result.success
     return summary
@@ -151,6 +135,7 @@ def materialise_all(
     first_day: date | None = None,
     last_day: date | None = None,
     listener: EventListener | None = None,
+    on_start: Callable[[int], None] | None = None,
 ) -> list[RunSummary]:
     """Materialise the whole graph; sort the mail with the present champion if no candidate passes.
 
@@ -160,15 +145,15 @@ def materialise_all(
     from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.settings import load_settings
 
-    whole = materialise(first_day, last_day, (), listener)
+    whole = materialise(first_day, last_day, (), listener, on_start)
     only_learning_failed = all(step.startswith(LEARNING_STEPS) for step in whole.failed_steps)
     champion = ModelStore(load_settings().models_dir).champion()
     if whole.success or not only_learning_failed or champion is None:
         return [whole]
-    return [whole, materialise(first_day, last_day, PREDICTED, listener)]
+    return [whole, materialise(first_day, last_day, PREDICTED, listener, on_start)]
 
 
-def _selection(assets: list[str]) -> list[dg.AssetKey] | None:
+def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
     """Keys of the named assets and of those that are written together with them; None for all."""
     from ticket_assets.definitions import defs
 
@@ -180,7 +165,7 @@ def _selection(assets: list[str]) -> list[dg.AssetKey] | None:
     if unknown:
         raise RunError(f"There is no asset {', '.join(unknown)}. Assets: {', '.join(known)}.")
     named = dg.AssetSelection.assets(*assets).required_multi_asset_neighbors()
-    return list(named.resolve(graph))
+    return set(named.resolve(graph))
 
 
 def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
@@ -205,6 +190,7 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
     elif kind == DagsterEventType.STEP_FAILURE and event.step_key is not None:
         error = event.step_failure_data.error
         cause = error.cause if error and error.cause else error
-        summary.failed_steps[event.step_key] = cause.message.strip() if cause else "unknown error"
+        reason = cause.message.strip() if cause else "unknown error"
+        summary.failed_steps[event.step_key] = OWN_ERROR.sub("", reason)
     elif kind == DagsterEventType.STEP_SKIPPED and event.step_key is not None:
         summary.skipped.append(event.step_key)

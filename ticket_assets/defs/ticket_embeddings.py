@@ -171,13 +171,13 @@ def vectors_have_the_encoders_dimension(
 def vectors_are_finite_and_of_unit_length(
     settings: dg.ResourceParam[Settings],
 ) -> dg.AssetCheckResult:
-    # list_* take DuckDB's fixed-size arrays as lists; NaN makes the length NaN, which is not
-    # within the tolerance.
+    # list_* take DuckDB's fixed-size arrays as lists; NaN makes the length NaN and a missing vector
+    # null, neither of which is within the tolerance.
     vectors, wrong, shortest, longest = Warehouse(settings.warehouse_path).row(
         "with lengths as (select"
         " sqrt(list_sum(list_transform(vector::float[], x -> x::double * x))) as length"
         " from ticket_embeddings)"
-        " select count(*), count(*) filter (not (length between ? and ?)),"
+        " select count(*), count(*) filter ((length between ? and ?) is not true),"
         " min(length), max(length) from lengths",
         [1 - UNIT_LENGTH_TOLERANCE, 1 + UNIT_LENGTH_TOLERANCE],
     )

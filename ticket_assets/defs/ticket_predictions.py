@@ -107,7 +107,8 @@ def predictions_are_in_the_label_set(settings: dg.ResourceParam[Settings]) -> dg
     outside = {category for category, _ in found} - set(routing.categories)
     outside |= {priority for _, priority in found if priority} - set(routing.priorities)
     (improper,) = warehouse.row(
-        "select count(*) from ticket_predictions where not (category_confidence between 0 and 1)"
+        "select count(*) from ticket_predictions"
+        " where (category_confidence between 0 and 1) is not true"
         " or not (coalesce(priority_confidence, 0) between 0 and 1)"
     )
     return dg.AssetCheckResult(

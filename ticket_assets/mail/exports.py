@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from codecs import getincrementaldecoder
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -65,6 +66,9 @@ LABEL_COLUMNS: dict[str, tuple[str, ...]] = {
 
 _CELL_LIMIT = 1 << 30  # the csv module refuses cells over 128 KB, which a long thread exceeds
 _PARQUET_BATCH = 1000
+_START_BYTES = 65536
+_SHOWN_COLUMNS = 40
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
 _DAY_FIRST = re.compile(
     r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T,à]+(\d{1,2})[:h](\d{2})(?::(\d{2}))?)?"
 )
@@ -123,6 +127,8 @@ def open_table(
         raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
     if is_empty:
         raise ExportError(f"{path} is empty.")
+    if kind != "parquet" and _is_binary(path):
+        raise ExportError(f"{path} is not text, whatever its name says: save it as UTF-8 CSV.")
     names = _column_names(path, kind)
     if not names:
         raise ExportError(f"{path} names no columns: expected a header line, or JSON objects.")
@@ -138,7 +144,7 @@ def open_table(
             raise ExportError(f"There is no field {field!r} to map: {', '.join(fields)}.")
         if column not in names and fold(column) not in folded:
             raise ExportError(
-                f"{path} has no column {column!r} for {field}. Its columns: {', '.join(names)}."
+                f"{path} has no column {column!r} for {field}. Its columns: {_listed(names)}."
             )
         columns[field] = column if column in names else folded[fold(column)]
     return Table(path, kind, columns)
@@ -154,7 +160,7 @@ def open_export(path: Path, column_mapping: Mapping[str, str]) -> Table:
     if "subject" not in table.columns and "body" not in table.columns:
         raise ExportError(
             f"{path} has no column known as a subject or a body. Its columns:"
-            f" {', '.join(_column_names(path, table.kind))}. Say which one it is,"
+            f" {_listed(_column_names(path, table.kind))}. Say which one it is,"
             " like `--column body=MyColumn`."
         )
     return table
@@ -232,6 +238,17 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN_COLUMNS
+    return ", ".join(names[:_SHOWN_COLUMNS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _is_binary(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(_START_BYTES)
+    return b"\x00" in start and not start.startswith(_UTF_16_MARKS)
+
+
 def _column_names(path: Path, kind: str) -> list[str]:
     if kind == "parquet":
         return [str(name) for name in _parquet(path).schema_arrow.names]
@@ -259,12 +276,25 @@ def _csv_header(path: Path) -> tuple[list[str], str, str]:
             file.seek(0)
             headers.append((next(csv.reader(file, delimiter=delimiter), []), delimiter))
     names, delimiter = max(headers, key=lambda header: len(header[0]))
-    return [name.strip() for name in names], delimiter, encoding
+    return _told_apart([name.strip() for name in names]), delimiter, encoding
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Column names of which no two are the same: a row keeps the cells of all."""
+    seen: Counter[str] = Counter()
+    different = []
+    for name in names:
+        seen[name] += 1
+        different.append(f"{name} ({seen[name]})".strip() if seen[name] > 1 else name)
+    return different
 
 
 def _encoding(path: Path) -> str:
     decoder = getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
+        if file.read(2) in _UTF_16_MARKS:
+            return "utf-16"
+        file.seek(0)
         try:
             while chunk := file.read(1 << 20):
                 decoder.decode(chunk)

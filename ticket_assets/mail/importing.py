@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,9 +16,10 @@ from ticket_assets.mail.exports import (
     TABLE_SUFFIXES,
     ExportError,
     export_message,
+    fold,
     open_export,
 )
-from ticket_assets.mail.labels import LabelSet, file_time, read_labels
+from ticket_assets.mail.labels import LabelSet, file_time, ordered_priorities, read_labels
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone, ticket_id_of
 from ticket_assets.mail.mailboxes import (
     eml_messages,
@@ -25,6 +27,7 @@ from ticket_assets.mail.mailboxes import (
     maildir_paths,
     mbox_messages,
 )
+from ticket_assets.routing import Routing, load_routing
 
 Kind = Literal["mbox", "maildir", "eml folder", "eml", "table"]
 
@@ -50,6 +53,8 @@ class ImportReport:
 
     landed: int
     already_there: int
+    undated: int
+    """Landed messages without a usable date, which are filed under the day they landed."""
     labels: int
     """Labels that were not there yet."""
     older: int
@@ -121,6 +126,7 @@ def import_path(
     return ImportReport(
         landed=landed.landed,
         already_there=landed.already_there,
+        undated=landed.undated,
         labels=labels,
         older=landed.older,
         days=landed.days,
@@ -129,15 +135,63 @@ def import_path(
 
 
 def found_labels(
-    path: Path, column_mapping: Mapping[str, str] | None = None
+    path: Path,
+    column_mapping: Mapping[str, str] | None = None,
+    labels_path: Path | None = None,
 ) -> tuple[Counter[str], Counter[str]]:
-    """How often each category and each priority occurs in an export, as written there."""
+    """How often each category and each priority occurs in an export and in `labels_path`.
+
+    Spellings that differ in case, accents or punctuation alone are one label, named as most often.
+
+    Raises:
+        ExportError: a file cannot be used.
+    """
     categories: Counter[str] = Counter()
     priorities: Counter[str] = Counter()
-    for label in _export_labels(path, column_mapping):
+    labels = [_export_labels(path, column_mapping)]
+    if labels_path:
+        labels.append(read_labels(labels_path))
+    for label in chain.from_iterable(labels):
         categories.update(filter(None, [label.category]))
         priorities.update(filter(None, [label.priority]))
-    return categories, priorities
+    return _one_spelling(categories), _one_spelling(priorities)
+
+
+def draft_routing(
+    path: Path,
+    column_mapping: Mapping[str, str] | None = None,
+    labels_path: Path | None = None,
+) -> Routing:
+    """A routing to start from: every category found in its own queue, the priorities in order.
+
+    Raises:
+        ExportError: a file cannot be used, or there are no two categories to tell apart.
+    """
+    categories, priorities = found_labels(path, column_mapping, labels_path)
+    if len(categories) < 2:
+        raise ExportError(
+            f"{labels_path or path} names {len(categories) or 'no'} category; a routing file needs"
+            " at least two. Say which column holds them, like `--column category=MyColumn`, or give"
+            " a file of labels with `--labels`."
+        )
+    usual = load_routing(None)
+    names = list(priorities)
+    if len(names) < 2:
+        known = LabelSet((), usual.priorities)
+        names = [name for name in names if known.priority(name) is None] + list(usual.priorities)
+    return Routing(
+        queues={name: name for name in sorted(categories)},
+        priorities=tuple(ordered_priorities(names)),
+        review_queue=usual.review_queue,
+    )
+
+
+def _one_spelling(values: Counter[str]) -> Counter[str]:
+    spelling: dict[str, str] = {}
+    merged: Counter[str] = Counter()
+    for value, count in values.most_common():
+        merged[spelling.setdefault(fold(value), value)] += count
+    return merged
 
 
 def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iterator[Label]:

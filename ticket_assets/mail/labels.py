@@ -137,7 +137,8 @@ class LabelSet:
         if problems:
             raise UnknownLabelError(
                 f"{where}: {'; '.join(problems)}. Nothing was imported. Add them to the routing"
-                " file (TICKETS_ROUTING) or change them in the file."
+                " file (TICKETS_ROUTING), change them in the file, or have a routing file written"
+                " from it with `--write-routing routing.yaml`."
             )
 
     def matched(self, labels: Iterable[Label]) -> Iterator[Label]:
@@ -148,6 +149,13 @@ class LabelSet:
                 category=label.category and self.category(label.category),
                 priority=label.priority and self.priority(label.priority),
             )
+
+
+def ordered_priorities(names: Iterable[str]) -> list[str]:
+    """Priority names from least to most urgent, as far as their words are known; the others, whose
+    order only the desk knows, follow by name."""
+    ranks = {word: rank for rank, words in enumerate(_PRIORITY_WORDS) for word in words}
+    return sorted(names, key=lambda name: (ranks.get(fold(name), len(_PRIORITY_WORDS)), name))
 
 
 def _counts(values: Counter[str]) -> str:

@@ -100,6 +100,8 @@ class LandingReport:
     """Days that received a new message, sorted."""
     older: int
     """Landed messages from before the first day, which wait until it is moved back."""
+    undated: int
+    """Landed messages without a usable date, under the day they landed."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class LandingZone:
             LandingError: the folder cannot be written; the batches before have landed.
         """
         landed: Counter[date] = Counter()
-        already_there = 0
+        already_there = undated = 0
         swept: set[Path] = set()
         for batch in _batches(messages):
             new = self._new_messages(batch)
@@ -155,6 +157,7 @@ class LandingZone:
             swept |= folders
             landed.update(found.received_at.date() for _, found in new)
             already_there += len(batch) - len(new)
+            undated += sum(found.received_at_source == "landed" for _, found in new)
             if on_message:
                 for message in batch:
                     on_message(message)
@@ -165,16 +168,21 @@ class LandingZone:
             already_there=already_there,
             days=tuple(sorted(landed)),
             older=sum(count for day, count in landed.items() if first_day and day < first_day),
+            undated=undated,
         )
 
     def days(self) -> list[date]:
-        """The days that have a folder, sorted."""
+        """The days that hold a message, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(
             day
             for entry in os.scandir(self.root)
-            if _DAY.fullmatch(entry.name) and (day := _iso_day(entry.name)) and entry.is_dir()
+            if _DAY.fullmatch(entry.name)
+            and (day := _iso_day(entry.name))
+            and entry.is_dir()
+            # A landing that died may have left a manifest alone.
+            and any(_MESSAGE_FILE.fullmatch(file.name) for file in os.scandir(entry))
         )
 
     def messages(self, day: date) -> Iterator[LandedMessage]:
@@ -281,7 +289,8 @@ class LandingZone:
         self, batch: list[IncomingMessage]
     ) -> list[tuple[IncomingMessage, LandedMessage]]:
         landed_at = datetime.now(UTC)
-        days = self.days() if not all(map(_is_dated_by_content, batch)) else []
+        started_at = self._started_at()
+        days: list[date] | None = None
         new: dict[str, tuple[IncomingMessage, LandedMessage]] = {}
         for message in batch:
             content_hash = hashlib.sha256(message.content).hexdigest()
@@ -290,11 +299,10 @@ class LandingZone:
             path = self.root / moment.date().isoformat() / name
             if content_hash in new or path.exists():
                 continue
-            # A message that does not hold its date has no fixed day: it may have landed on another.
-            if not _is_dated_by_content(message) and any(
-                (self.root / day.isoformat() / name).exists() for day in days
-            ):
-                continue
+            if _may_have_another_day(message, started_at):
+                days = self.days() if days is None else days
+                if any((self.root / day.isoformat() / name).exists() for day in days):
+                    continue
             new[content_hash] = (
                 message,
                 LandedMessage(
@@ -356,6 +364,13 @@ class LandingZone:
                     tickets.setdefault(line["message_id"], set()).add(ticket_id)
         return tickets
 
+    def _started_at(self) -> datetime | None:
+        """When the first import ended, or None before."""
+        try:
+            return datetime.fromtimestamp((self.root / "first_day").stat().st_mtime, UTC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def _settle_first_day(self) -> date | None:
         day = self.first_day()
         if day is None and (days := self.days()):
@@ -378,8 +393,16 @@ def _batches(messages: Iterable[IncomingMessage]) -> Iterator[list[IncomingMessa
         yield batch
 
 
-def _is_dated_by_content(message: IncomingMessage) -> bool:
-    return message.received_at is not None and message.received_at_source in ("date", "export")
+def _may_have_another_day(message: IncomingMessage, started_at: datetime | None) -> bool:
+    """Whether the message can have landed under another day than the one it has now.
+
+    That is so when it does not hold its date, and when its date was still to come, and was perhaps
+    not believed, while the zone was in use. (A date is believed up to a day ahead: that is room for
+    the first import to take its time.)
+    """
+    if message.received_at is None or message.received_at_source not in ("date", "export"):
+        return True
+    return started_at is None or as_utc(message.received_at) > started_at
 
 
 def _landed_message(

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
-from email.utils import getaddresses
+from email.utils import collapse_rfc2231_value, getaddresses
 from typing import Any, Literal
 
 from mailparser import MailParser
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.flowed import unflow
 from ticket_assets.mail.headers import (
     HeaderFields,
     bare_id,
@@ -198,7 +199,8 @@ def _simplify_parts(message: Message) -> list[Message]:
     mail-parser adds the text of forwarded messages to that of their carrier, encodes the bytes of
     attachments that nothing reads here, draws random names for those without one, and decodes text
     in a wrong charset with replacement characters. So forwards and attachments are emptied and
-    named, and a charset that does not fit is replaced by one that does.
+    named, a charset that does not fit is replaced by one that does, and soft line breaks, which it
+    keeps, are undone.
     """
     forwarded: list[Message] = []
     parts = [message]
@@ -218,6 +220,7 @@ def _simplify_parts(message: Message) -> list[Message]:
             disposition == "inline" or (disposition is None and not part.get_filename())
         ):
             _fit_charset(part)
+            _unflow(part)
         else:
             extension = mimetypes.guess_extension(content_type) or ""
             named = (part.get_filename() or "").strip() or (
@@ -248,6 +251,34 @@ def _fit_charset(part: Message) -> None:
         part.set_param("charset", "utf-8" if _decodes(payload, "utf-8") else "iso-8859-1")
 
 
+def _unflow(part: Message) -> None:
+    payload = part.get_payload(decode=True)
+    if not _is_flowed(part) or not isinstance(payload, bytes):
+        return
+    text = unflow(
+        payload.decode(str(part.get_content_charset("utf-8")), "replace"),
+        delete_space=_deletes_space(part),
+    )
+    del part["Content-Transfer-Encoding"]
+    part["Content-Transfer-Encoding"] = "8bit"
+    part.set_param("charset", "utf-8")
+    part.set_payload(text.encode("utf-8", "replace").decode("ascii", "surrogateescape"))
+
+
+def _is_flowed(part: Message) -> bool:
+    return (
+        part.get_content_type() == "text/plain" and _parameter(part, "format").lower() == "flowed"
+    )
+
+
+def _deletes_space(part: Message) -> bool:
+    return _parameter(part, "delsp").lower() == "yes"
+
+
+def _parameter(part: Message, name: str) -> str:
+    return collapse_rfc2231_value(part.get_param(name, "")).strip()
+
+
 def _decodes(payload: bytes, charset: str) -> bool:
     if charset.replace("_", "-") in _UNFIT_CHARSETS:
         return False
@@ -271,9 +302,10 @@ def _read_with_stdlib(content: str, policy: Any) -> _Content:
             charset = str(part.get_content_charset("utf-8"))
             if isinstance(payload, bytes):
                 fits = _decodes(payload, charset)
-                texts[content_type].append(
-                    payload.decode(charset) if fits else decode_unlabelled(payload)
-                )
+                text = payload.decode(charset) if fits else decode_unlabelled(payload)
+                if _is_flowed(part):
+                    text = unflow(text, delete_space=_deletes_space(part))
+                texts[content_type].append(text)
         else:
             attachments.append(part.get_filename() or "attachment")
     senders = getaddresses([_header_text(message, "from")])

@@ -16,20 +16,22 @@ CLOCK_TOLERANCE = timedelta(days=1)
 """A sender's clock or time zone may be this far ahead; a later date is not believed."""
 
 
-def received_at(content: bytes) -> tuple[datetime | None, ReceivedAtSource]:
+def received_at(
+    content: bytes, now: datetime | None = None
+) -> tuple[datetime | None, ReceivedAtSource]:
     """The message's time (aware, UTC) and the header it is from, or `(None, "landed")`.
 
-    The `Date` header is taken first, then the newest `Received` header, which stands on top.
-    Only the header block is read.
+    The `Date` header is taken first, then the newest `Received` header, which stands on top. A
+    `Date` that is later than the message was received is not believed either, whenever one asks.
+    Only the header block is read. `now` is the present time unless another is given.
     """
     fields = header_fields(split_message(content)[0])
-    for value in fields.get("date", [])[:1]:
-        if moment := believable(mail_date(value)):
-            return moment, "date"
-    for value in fields.get("received", [])[:1]:
-        if moment := believable(mail_date(value.rpartition(";")[2])):
-            return moment, "received"
-    return None, "landed"
+    sent = believable(mail_date(next(iter(fields.get("date", [])), "")), now)
+    newest = next(iter(fields.get("received", [])), "").rpartition(";")[2]
+    received = believable(mail_date(newest), now)
+    if sent and (received is None or sent <= received + CLOCK_TOLERANCE):
+        return sent, "date"
+    return (received, "received") if received else (None, "landed")
 
 
 def mail_date(value: str) -> datetime | None:
@@ -49,8 +51,8 @@ def as_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def believable(moment: datetime | None) -> datetime | None:
+def believable(moment: datetime | None, now: datetime | None = None) -> datetime | None:
     """The date, or None if it is before 1990 or more than a day in the future."""
     if moment is None or moment.year < EARLIEST_YEAR:
         return None
-    return moment if moment <= datetime.now(UTC) + CLOCK_TOLERANCE else None
+    return moment if moment <= (now or datetime.now(UTC)) + CLOCK_TOLERANCE else None

@@ -1,4 +1,4 @@
-"""Read access to the DuckDB warehouse, and the statements that make its tables."""
+"""Connections to the DuckDB warehouse, and the statements that make its tables."""
 
 from __future__ import annotations
 
@@ -65,18 +65,35 @@ class Warehouse:
                 f"There is no warehouse at {self.path} yet. Import mail with `tickets import PATH`,"
                 " then `tickets run`."
             )
-        connection = self._open()
+        connection = self._open(read_only=True)
         try:
             yield connection
         finally:
             connection.close()
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A writing connection whose changes are all kept on leaving, or none after an error.
+
+        Raises:
+            WarehouseError: the file stays locked, or is not a warehouse.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._open(read_only=False)
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        finally:
+            # Closing drops a transaction that was not committed.
+            connection.close()
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         until = time.monotonic() + self._patience
         wait = 0.02
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=True)
+                return duckdb.connect(str(self.path), read_only=read_only)
             except (duckdb.IOException, duckdb.ConnectionException) as error:
                 # A connection error is a writer in this process, which DuckDB tells otherwise.
                 if isinstance(error, duckdb.IOException) and LOCKED not in str(error):

@@ -1,0 +1,385 @@
+"""The command as people meet it: what it prints, its exit code, and one line when it refuses."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-c", "from ticket_assets.cli import main; main()"]
+EXPORT = "subject,body,category,priority\nVPN,Down,network,high\nBadge,Lost,access,low\n"
+LIMIT_BYTES = 2000
+"""A file may not grow beyond this where the disk is to be full."""
+
+
+@pytest.fixture(scope="session")
+def dagster_home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("dagster_home")
+    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", home)
+    return home
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def tickets(tmp_path, data, dagster_home):
+    return Tickets(tmp_path, data, dagster_home)
+
+
+class Tickets:
+    """Runs the command in a folder of its own; keywords are TICKETS_ settings."""
+
+    def __init__(self, folder, data, dagster_home):
+        self.folder = folder
+        outer = {name: value for name, value in os.environ.items() if "TICKETS_" not in name}
+        self.environment = {
+            **outer,
+            "DAGSTER_HOME": str(dagster_home),
+            "TICKETS_DATA_DIR": str(data),
+            "TICKETS_ENCODER": "all-minilm-l6-v2",
+            "TICKETS_MIN_CLASS_TICKETS": "5",
+            "PYTHONPATH": str(PROJECT),
+        }
+
+    def __call__(self, *arguments, given=b"", preexec=None, **settings):
+        environment = {**self.environment, **{name: str(settings[name]) for name in settings}}
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env=environment,
+            input=given,
+            capture_output=True,
+            timeout=300,
+            check=False,
+            preexec_fn=preexec,
+        )
+        done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def write(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+
+def refused(done):
+    """The one line of a refusal, without its mark."""
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line.removeprefix("Error: ")
+
+
+def test_help_names_every_command_without_loading_what_they_need(tickets):
+    shown = tickets("--help")
+
+    assert shown.returncode == 0
+    for command in ("sample", "import", "run", "classify", "status"):
+        assert f" {command} " in shown.stdout
+    heavy = (
+        "import ticket_assets.cli, sys; print({'pandas', 'dagster', 'torch'} & set(sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, check=True)
+    assert loaded.stdout.decode().strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("import",),
+        ("import", "x.csv", "--column", "body"),
+        ("classify",),
+        ("run", "--day", "yesterday"),
+        ("run", "--day", "2026-01-02", "--to", "2026-01-03"),
+        ("sample", "--messages", "1"),
+        ("sample", "--until", "9999-12-31"),
+        ("sample", "--seed", "-1"),
+    ],
+)
+def test_a_command_that_is_not_well_formed_is_a_usage_error(tickets, arguments):
+    wrong = tickets(*arguments)
+
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "Usage: " in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "reason"),
+    [
+        ("missing.mbox", None, (), "Cannot read {path}: No such file or directory."),
+        ("missing.csv", None, (), "Cannot read {path}: No such file or directory."),
+        ("a.csv", "", (), "{path} is empty."),
+        ("a.csv", b"\x00\x01binary", (), "{path} is not text, whatever its name says"),
+        ("a.parquet", "PAR1", (), "{path} is not a readable Parquet file"),
+        ("a.mbox", b"\x89PNG\r\n", (), "{path} is not known as a mailbox or an export"),
+        ("a.csv", "x,y\n1,2\n", (), "like `--column body=MyColumn`"),
+        ("a.csv", EXPORT, ("--column", "body=Zork"), "no column 'Zork' for body"),
+        ("a.csv", EXPORT, ("--column", "zork=body"), "There is no field 'zork' to map"),
+        ("a.csv", EXPORT, ("--labels", "."), ". is not a table"),
+        ("a.csv", EXPORT, ("--labels", "none.csv"), "Cannot read none.csv: No such file"),
+        ("a.csv", EXPORT + "a,b,Zork,low\n", (), "unknown categories: 'Zork' (1) (known: access,"),
+        ("a.csv", EXPORT + "a,b,Zork,low\n", (), "`--write-routing routing.yaml`"),
+    ],
+)
+def test_an_import_that_cannot_be_used_is_one_line_and_lands_nothing(
+    tickets, name, content, options, reason
+):
+    path = tickets.folder / name
+    if content is not None:
+        tickets.write(name, content)
+
+    line = refused(tickets("import", path, *options))
+
+    assert reason.format(path=path) in line
+    assert not (tickets.folder / "data").exists()
+
+
+def test_a_folder_without_mail_is_refused(tickets):
+    (tickets.folder / "empty").mkdir()
+
+    assert refused(tickets("import", "empty")).startswith("empty holds no mail")
+
+
+def test_an_import_that_fails_keeps_what_has_landed(tickets):
+    tickets("import", tickets.write("a.csv", EXPORT))
+
+    refused(tickets("import", tickets.write("b.csv", EXPORT + "x,y,Zork,low\n")))
+
+    assert json.loads(tickets("status", "--json").stdout)["landing"]["messages"] == 2
+
+
+def test_an_import_says_what_landed_what_is_doubtful_and_what_comes_next(tickets):
+    export = tickets.write("a.csv", "subject,body\nVPN,Down\nBadge,Lost\n")
+
+    done = tickets("import", export)
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "2 messages landed, 0 already there, 0 new labels.",
+        "Next: tickets run",
+    ]
+    undated, unlabelled = done.stderr.splitlines()
+    assert undated.startswith("Note: 2 messages have no date that can be read")
+    assert "No labels have landed yet" in unlabelled
+
+
+def test_a_strangers_export_is_imported_with_the_routing_written_from_it(tickets):
+    export = tickets.write(
+        "a.csv", "body,team,priority\nx,Paie,high\ny,Achats,medium\nz,Paie,low\n"
+    )
+
+    draft = tickets("import", export, "--column", "category=team", "--write-routing", "desk.yaml")
+    again = tickets("import", export, "--column", "category=team", "--write-routing", "desk.yaml")
+    done = tickets("import", export, "--column", "category=team", TICKETS_ROUTING="desk.yaml")
+
+    assert "2 categories written to desk.yaml" in draft.stdout
+    written = (tickets.folder / "desk.yaml").read_text()
+    assert written.index("- low") < written.index("- medium") < written.index("- high")
+    assert refused(again).startswith("desk.yaml exists already; it is not overwritten")
+    assert "3 messages landed, 0 already there, 3 new labels." in done.stdout
+
+
+def test_a_routing_file_that_cannot_be_written_is_one_line(tickets):
+    export = tickets.write("a.csv", EXPORT)
+
+    line = refused(tickets("import", export, "--write-routing", "no/folder.yaml"))
+
+    assert line.startswith("No such file or directory: no/folder.yaml. Check the path")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("status", "--json"), ("run",), ("classify", "VPN"), ("sample",)]
+)
+def test_a_data_folder_that_is_a_file_is_one_line(tickets, arguments):
+    path = tickets.write("file", "x")
+
+    line = refused(tickets(*arguments, TICKETS_DATA_DIR=path))
+
+    assert line == f"TICKETS_DATA_DIR={path} is not a folder. Name one; it need not exist."
+
+
+@pytest.mark.parametrize("arguments", [("sample",), ("import", "a.csv")])
+def test_a_disk_that_is_full_is_one_line(tickets, arguments):
+    tickets.write("a.csv", EXPORT + "x," + "y" * LIMIT_BYTES + ",access,low\n")
+
+    def fill_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
+
+    assert "File too large" in refused(tickets(*arguments, preexec=fill_disk))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"TICKETS_SEED": "x"}, "TICKETS_SEED='x' is not allowed"),
+        ({"TICKETS_ROUTING": "none.yaml"}, "Cannot read the routing file none.yaml"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_one_line(tickets, settings, reason):
+    export = tickets.write("a.csv", EXPORT)
+
+    assert refused(tickets("import", export, **settings)).startswith(reason)
+
+
+def test_a_dotenv_file_that_is_not_text_is_one_line(tickets):
+    tickets.write(".env", b"\xff\xfe\x00")
+
+    assert refused(tickets("status")).startswith("Cannot read .env")
+
+
+def test_a_run_before_anything_has_landed_says_so(tickets, data):
+    line = refused(tickets("run"))
+
+    assert line.startswith(f"Nothing has landed in {data / 'landing'} yet. Import mail with")
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("text", ["", "  ", "-"])
+def test_classifying_nothing_is_refused(tickets, text):
+    assert refused(tickets("classify", text, given=b"\n")).startswith(
+        "There is no text to classify"
+    )
+
+
+def test_classifying_before_any_training_says_how_to_train(tickets):
+    line = refused(tickets("classify", "The VPN is down"))
+
+    assert "`tickets import PATH --labels FILE`, then train with `tickets run`" in line
+
+
+def test_the_status_of_an_empty_folder_is_shown(tickets, data):
+    shown = tickets("status")
+    found = json.loads(tickets("status", "--json").stdout)
+
+    assert shown.returncode == 0
+    assert "Nothing has landed yet: tickets import PATH" in shown.stdout
+    assert found["landing"] == {"messages": 0, "days": 0, "first": None, "last": None}
+    assert (found["data_dir"], found["champion"]) == (str(data), None)
+
+
+def test_output_that_nobody_reads_ends_the_command_silently(tickets):
+    process = tickets.start("status", "--json")
+    process.stdout.close()
+
+    assert process.wait(60) == 1
+    assert process.stderr.read() == ""
+
+
+def test_ctrl_c_is_one_line_and_exit_130(tickets, data):
+    process = tickets.start("sample", "--messages", "200000")
+    while not data.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+
+    output, error = process.communicate(timeout=60)
+
+    assert (process.returncode, output) == (130, "")
+    assert error.splitlines() == [
+        "Error: Interrupted. What was finished is kept; run the command again to go on."
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, dagster_home):
+    folder = tmp_path_factory.mktemp("trained")
+    tickets = Tickets(folder, folder / "data", dagster_home)
+    sample = tickets("sample", "--messages", "300", "--days", "20")
+    landed = tickets(
+        "import", "data/sample/mailbox.mbox", "--labels", folder / "data/sample/labels.csv"
+    )
+    return tickets, sample, landed, tickets("run")
+
+
+@pytest.mark.slow
+def test_from_a_sample_to_a_trained_champion(trained):
+    tickets, sample, landed, run = trained
+
+    assert sample.stdout.startswith("300 messages in ")
+    assert landed.stdout.startswith("300 messages landed, 0 already there, ")
+    assert run.returncode == 0
+    assert run.stdout.splitlines()[-1].startswith("Drift ")
+    found = json.loads(tickets("status", "--json").stdout)
+    assert (found["landing"]["messages"], found["landing"]["days"]) == (300, 20)
+    assert found["tables"]["ticket_predictions"]["rows"] == sum(found["decisions"].values())
+
+
+@pytest.mark.slow
+def test_a_classified_text_is_shown_to_people_and_as_json(trained):
+    tickets, *_ = trained
+
+    shown = tickets("classify", "Mon imprimante n'imprime plus")
+    from_stdin = tickets("classify", "-", "--json", given="Écran noir, cassé".encode("cp1252"))
+    not_utf_8 = tickets("classify", "Écran noir", PYTHONIOENCODING="ascii")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:4]] == [
+        "category",
+        "priority",
+        "queue",
+        "decision",
+    ]
+    ticket = json.loads(from_stdin.stdout)
+    assert (ticket["language"], ticket["decision"] in {"auto", "review"}) == ("fr", True)
+    assert not_utf_8.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--day", "2001-01-01"), "2001-01-01 is not a processed day: they go from"),
+        (("--from", "{last}", "--to", "{first}"), "The first day {last} comes after the last day"),
+        (("--only", "nonsense"), "There is no asset nonsense. Assets: candidate_classifier,"),
+    ],
+)
+def test_a_run_of_what_does_not_exist_is_one_line(trained, arguments, reason):
+    tickets, *_ = trained
+    landing = json.loads(tickets("status", "--json").stdout)["landing"]
+
+    line = refused(tickets("run", *(argument.format(**landing) for argument in arguments)))
+
+    assert line.startswith(reason.format(**landing))
+
+
+@pytest.mark.slow
+def test_a_run_without_its_dagster_home_is_one_line(trained):
+    tickets, *_ = trained
+
+    assert refused(tickets("run", DAGSTER_HOME="none")).startswith("There is no dagster.yaml in")
+
+
+@pytest.mark.slow
+def test_a_damaged_model_is_one_line(trained, tmp_path):
+    tickets, *_ = trained
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tickets.folder / "data", damaged)
+    for model in damaged.glob("models/*/model.skops"):
+        model.write_bytes(b"damaged")
+
+    line = refused(tickets("classify", "VPN", TICKETS_DATA_DIR=damaged))
+
+    assert "is damaged: " in line
+    assert "model.skops" in line

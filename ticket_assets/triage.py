@@ -1,0 +1,145 @@
+"""What the champion says of one text, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.routing import load_routing
+
+if TYPE_CHECKING:
+    from ticket_assets.settings import Settings
+    from ticket_assets.storage.collection import Neighbour
+    from ticket_assets.storage.warehouse import Warehouse
+
+
+class TriageError(TicketAssetsError):
+    """A text cannot be sorted."""
+
+
+@dataclass(frozen=True)
+class SortedTicket:
+    """What the champion says of one text, and why."""
+
+    category: str
+    category_confidence: float
+    priority: str | None
+    priority_confidence: float | None
+    priority_decision: str | None
+    decision: str
+    """auto where the category is sure and the ticket goes to its queue, else review."""
+    queue: str
+    language: str
+    terms: list[tuple[str, float]]
+    """Words that spoke most for the category, with their weight."""
+    nearest: list[dict[str, Any]]
+    """Nearest labelled tickets: ticket_id, similarity, category, priority, day, text."""
+    model_version: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "category": self.category,
+            "category_confidence": _rounded(self.category_confidence),
+            "priority": self.priority,
+            "priority_confidence": _rounded(self.priority_confidence),
+            "priority_decision": self.priority_decision,
+            "decision": self.decision,
+            "queue": self.queue,
+            "language": self.language,
+            "terms": [{"term": term, "weight": round(weight, 4)} for term, weight in self.terms],
+            "nearest": self.nearest,
+            "model_version": self.model_version,
+        }
+
+
+def triage(text: str, settings: Settings) -> SortedTicket:
+    """What the champion says of a text, cleaned and masked like a ticket's.
+
+    Raises:
+        TriageError: the text is empty, or no model has been trained yet.
+    """
+    import pandas as pd
+
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.classification.sorting import queues
+    from ticket_assets.embedding.encoder import Encoder
+    from ticket_assets.embedding.presets import resolve_model
+    from ticket_assets.storage.collection import TicketCollection
+    from ticket_assets.storage.warehouse import Warehouse
+    from ticket_assets.text.cleaning import clean_text
+
+    subject, _, body = text.strip().partition("\n")
+    clean = clean_text(
+        subject,
+        body,
+        None,
+        languages=settings.languages,
+        phone_regions=settings.phone_regions,
+        mask_ip_addresses=settings.mask_ip_addresses,
+    )
+    if not clean.text:
+        raise TriageError("There is no text to classify. Give one, or `-` and standard input.")
+    store = ModelStore(settings.models_dir)
+    champion = store.champion()
+    if champion is None:
+        raise TriageError(
+            f"There is no trained model in {settings.models_dir.absolute()} yet. Import labelled"
+            " mail with `tickets import PATH --labels FILE`, then train with `tickets run`."
+        )
+    classifier = store.load(champion.version)
+    encoder = Encoder.load(
+        resolve_model(
+            settings.encoder,
+            encoders_dir=settings.encoders_dir,
+            allow_download=settings.allow_download,
+        ),
+        precision=settings.encoder_precision,
+        max_tokens=settings.encoder_max_tokens,
+        batch_tokens=settings.encoder_batch_tokens,
+        threads=settings.encoder_threads,
+    )
+    if encoder.model_id != champion.encoder:
+        raise TriageError(
+            f"The champion was trained with the encoder {champion.encoder}, the settings say"
+            f" {encoder.model_id}. Set TICKETS_ENCODER back, or train again: tickets run."
+        )
+    vectors = encoder.encode([clean.text])
+    predicted = classifier.predict(pd.DataFrame({"text": [clean.text]}), vectors)
+    row = predicted.iloc[0]
+    with TicketCollection.open(
+        champion.encoder, folder=settings.collection_dir, url=settings.chroma_url
+    ) as collection:
+        nearest = collection.nearest(vectors, settings.neighbours, labelled_only=True)[0]
+    has_priority = row["priority"] is not None
+    return SortedTicket(
+        category=row["category"],
+        category_confidence=float(row["category_confidence"]),
+        priority=row["priority"],
+        priority_confidence=float(row["priority_confidence"]) if has_priority else None,
+        priority_decision=row["priority_decision"],
+        decision=row["decision"],
+        queue=queues(predicted, load_routing(settings.routing)).iloc[0],
+        language=clean.language,
+        terms=classifier.explain(clean.text, vectors[0]),
+        nearest=_with_texts(nearest, Warehouse(settings.warehouse_path)),
+        model_version=champion.version,
+    )
+
+
+def _with_texts(neighbours: Iterable[Neighbour], warehouse: Warehouse) -> list[dict[str, Any]]:
+    rows = [neighbour.as_dict() for neighbour in neighbours]
+    if not rows:
+        return []
+    import pandas as pd
+
+    texts = warehouse.frame(
+        "select ticket_id, text from clean_tickets where ticket_id in (select ticket_id from near)",
+        frames={"near": pd.DataFrame(rows)[["ticket_id"]]},
+    ).set_index("ticket_id")["text"]
+    return [{**row, "text": str(texts.get(row["ticket_id"], ""))} for row in rows]
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
