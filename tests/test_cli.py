@@ -383,3 +383,19 @@ def test_a_damaged_model_is_one_line(trained, tmp_path):
 
     assert "is damaged: " in line
     assert "model.skops" in line
+
+
+@pytest.mark.slow
+def test_mail_is_sorted_by_the_champion_when_no_candidate_passes(trained):
+    tickets, *_ = trained
+    champion = json.loads(tickets("status", "--json").stdout)["champion"]["version"]
+
+    run = tickets("run", TICKETS_MACRO_F1_FLOOR=1)
+
+    assert run.returncode == 1
+    assert run.stdout.splitlines()[0] == (
+        "failed  candidate_classifier: candidate_reaches_the_floor"
+    )
+    assert "\n3 assets materialised, " in run.stdout
+    assert "No candidate was promoted; the present champion has sorted the mail." in run.stderr
+    assert json.loads(tickets("status", "--json").stdout)["champion"]["version"] == champion

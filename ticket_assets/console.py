@@ -13,7 +13,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ticket_assets.defs.runs import RunSummary
+    from ticket_assets.run_summary import RunSummary
     from ticket_assets.triage import SortedTicket
 
 output = Console(highlight=False)

@@ -13,9 +13,8 @@ WAREHOUSE_POOL = "warehouse"
 """Claimed by every asset and check that opens the DuckDB file, which takes one writer."""
 
 COLLECTION_POOL = "collection"
-"""Claimed by what uses Chroma's embedded client, which takes one process."""
-
-BLOCKING: dict[str, bool] = {"blocking": True}
+"""Claimed by what uses Chroma's embedded client, which takes one process. A step can claim one
+pool: these also open the DuckDB file, for a statement at a time, and wait for its lock."""
 
 
 def with_conventions(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from dagster import AssetCheckSeverity, DagsterEventType
 
 from ticket_assets.defs.step_events import EventListener, step_listener
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.run_summary import FailedCheck, RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
 """Class name before the message of an error of ours, which is written for people."""
@@ -23,29 +23,6 @@ PREDICTED = ("ticket_predictions", "drift_report")
 
 class RunError(TicketAssetsError):
     """A run cannot be started, or did not succeed."""
-
-
-@dataclass(frozen=True)
-class FailedCheck:
-    """An asset check that did not pass."""
-
-    asset: str
-    check: str
-    blocking: bool
-
-
-@dataclass
-class RunSummary:
-    """What a run did."""
-
-    run_id: str
-    success: bool
-    materialised: list[str] = field(default_factory=list)
-    passed_checks: int = 0
-    failed_checks: list[FailedCheck] = field(default_factory=list)
-    failed_steps: dict[str, str] = field(default_factory=dict)
-    """Name of each failed step to the message of its error."""
-    skipped: list[str] = field(default_factory=list)
 
 
 def dagster_home() -> Path:
@@ -143,12 +120,13 @@ def materialise_all(
     sorted: the predictions and the drift report then have a run of their own, the second summary.
     """
     from ticket_assets.classification.model_store import ModelStore
-    from ticket_assets.settings import load_settings
+    from ticket_assets.definitions import settings
 
     whole = materialise(first_day, last_day, (), listener, on_start)
-    only_learning_failed = all(step.startswith(LEARNING_STEPS) for step in whole.failed_steps)
-    champion = ModelStore(load_settings().models_dir).champion()
-    if whole.success or not only_learning_failed or champion is None:
+    only_learning_failed = bool(whole.failed_steps) and all(
+        step.startswith(LEARNING_STEPS) for step in whole.failed_steps
+    )
+    if not only_learning_failed or ModelStore(settings.models_dir).champion() is None:
         return [whole]
     return [whole, materialise(first_day, last_day, PREDICTED, listener, on_start)]
 

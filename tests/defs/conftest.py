@@ -1,0 +1,118 @@
+"""The product's definitions over a temporary data folder, and what the tests build small states of.
+
+Dagster reads definitions at import, and with them the settings: the environment is set while the
+package is imported, and put back at once so that other tests see their own.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ticket_assets.classification.training import TrainingSet
+from ticket_assets.settings import PREFIX, Settings, load_settings
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.warehouse import ensure_table
+
+FIRST_DAY = date(2025, 6, 1)
+_folder = tempfile.TemporaryDirectory(prefix="tickets-defs-", ignore_cleanup_errors=True)
+
+with pytest.MonkeyPatch.context() as _environment:
+    # A developer's own settings stay out.
+    _environment.chdir(_folder.name)
+    for _name in [name for name in os.environ if name.startswith(PREFIX)]:
+        _environment.delenv(_name)
+    for _name, _value in {
+        "TICKETS_DATA_DIR": f"{_folder.name}/data",
+        "TICKETS_FIRST_DAY": FIRST_DAY.isoformat(),
+        "TICKETS_ENCODER": "all-minilm-l6-v2",
+        "TICKETS_ENCODER_PRECISION": "fp32",
+        "TICKETS_ENCODER_MAX_TOKENS": "64",
+        "TICKETS_MIN_CLASS_TICKETS": "5",
+    }.items():
+        _environment.setenv(_name, _value)
+    load_settings.cache_clear()
+    from ticket_assets import definitions
+load_settings.cache_clear()
+
+Rows = Sequence[Mapping[str, Any]]
+Fill = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def product() -> dg.Definitions:
+    """The definitions that Dagster loads."""
+    return definitions.defs
+
+
+@pytest.fixture(scope="session")
+def product_settings() -> Settings:
+    """The settings that the definitions were loaded with."""
+    return definitions.settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, product_settings: Settings) -> Settings:
+    """The same settings over a data folder of the test's own."""
+    return product_settings.model_copy(update={"data_dir": tmp_path / "data"})
+
+
+@pytest.fixture(scope="session")
+def fill() -> Callable[..., None]:
+    """Appends rows to a table of the warehouse as it is declared; columns left out are null."""
+
+    def append(settings: Settings, table: str, rows: Rows, vector_length: int | None = None):
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        # By Arrow: a frame would turn a NaN into a null.
+        columns = {
+            name: pa.array([row.get(name) for row in rows]) for name in TABLES[table].column_names
+        }
+        with duckdb.connect(str(settings.warehouse_path)) as connection:
+            ensure_table(connection, TABLES[table], vector_length)
+            if rows:
+                connection.from_arrow(pa.table(columns)).insert_into(f"{SCHEMA}.{table}")
+
+    return append
+
+
+TOPICS = {
+    "access": "account password locked sign-in rights permission expired reset",
+    "network": "vpn network wifi drops slow tunnel router unreachable",
+    "printing": "printer paper jam toner queue tray scanner stripes",
+}
+POLITE = "hello thanks please since yesterday morning our floor again still urgent help nobody"
+
+
+@pytest.fixture(scope="session")
+def labelled_desk() -> TrainingSet:
+    """180 labelled tickets, two hours apart; one in ten was filed under a wrong category."""
+    random = np.random.default_rng(5)
+    rows = []
+    for number in range(180):
+        topic = str(random.choice(list(TOPICS)))
+        words = [*random.choice(TOPICS[topic].split(), 4), *random.choice(POLITE.split(), 6)]
+        rows.append(
+            {
+                "ticket_id": f"{number:020x}",
+                "received_at": pd.Timestamp(FIRST_DAY) + pd.Timedelta(hours=2 * number),
+                "text": " ".join(words),
+                "tokens": " ".join(words),
+                "language": "en",
+                "category": str(random.choice(list(TOPICS))) if number % 10 == 0 else topic,
+                "priority": None,
+                "topic": list(TOPICS).index(topic),
+            }
+        )
+    tickets = pd.DataFrame(rows)
+    vectors = np.eye(8)[tickets.pop("topic")] + random.normal(scale=0.3, size=(len(rows), 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return TrainingSet(tickets, vectors.astype(np.float32), "an-encoder@1")

@@ -1,0 +1,233 @@
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+import sqlalchemy
+import yaml
+
+from ticket_assets.defs.event_log import _relax, relax_sqlite_synchronisation
+from ticket_assets.defs.partitions import DAILY, first_day, run_window
+from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.settings import Settings
+from ticket_assets.storage.tables import TABLES
+
+PROJECT = Path(__file__).parents[2]
+BLOCKING_CHECKS = {
+    "ticket_ids_are_unique",
+    "received_dates_are_inside_the_partition",
+    "no_text_is_empty",
+    "languages_are_known",
+    "no_personal_data_is_left",
+    "every_clean_ticket_has_one_vector",
+    "vectors_come_from_one_encoder",
+    "vectors_have_the_encoders_dimension",
+    "vectors_are_finite_and_of_unit_length",
+    "collection_has_the_ids_of_the_table",
+    "a_vector_finds_itself",
+    "labels_are_configured",
+    "candidate_beats_the_majority",
+    "candidate_reaches_the_floor",
+    "candidate_is_not_worse_than_the_champion",
+    "every_clean_ticket_has_one_prediction",
+    "predictions_are_in_the_label_set",
+}
+WARNING_CHECKS = {"rejected_share_is_low", "auto_share_is_high", "drift_is_within_bounds"}
+
+
+@pytest.fixture
+def nodes(product: dg.Definitions) -> list:
+    graph = product.resolve_asset_graph()
+    return [graph.get(key) for key in graph.executable_asset_keys]
+
+
+@pytest.mark.slow
+def test_dagster_accepts_the_definitions(tmp_path: Path):
+    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", tmp_path)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TICKETS_")},
+        "DAGSTER_HOME": str(tmp_path),
+        "TICKETS_DATA_DIR": str(tmp_path / "data"),
+    }
+
+    validated = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-m",
+         "ticket_assets.definitions"],
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+    assert validated.returncode == 0, validated.stdout + validated.stderr
+    assert not (tmp_path / "data").exists(), "loading the definitions has written data"
+
+
+def test_every_asset_says_what_it_is_and_whose(nodes: list):
+    lacking = {
+        (node.key.to_user_string(), what)
+        for node in nodes
+        for what, value in {
+            "description": node.description,
+            "kinds": node.kinds,
+            "code_version": node.code_version,
+            "owner": "team:support-data" in node.owners,
+            "tag": node.tags.get("domain") == "it-support",
+            "group": node.group_name != "default",
+            "pool": node.pools,
+        }.items()
+        if not value
+    }
+
+    assert not lacking
+
+
+def test_the_assets_are_the_graph_that_the_desk_knows(nodes: list):
+    groups: dict[str, set[str]] = {}
+    for node in nodes:
+        groups.setdefault(node.group_name, set()).add(node.key.to_user_string())
+
+    assert groups == {
+        "mail": {"raw_tickets", "rejected_messages"},
+        "text": {"clean_tickets", "ticket_embeddings", "ticket_collection"},
+        "learning": {"ticket_labels", "candidate_classifier", "ticket_classifier"},
+        "predictions": {"ticket_predictions"},
+        "drift": {"drift_metrics", "drift_report"},
+    }
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
+def test_a_table_asset_shows_the_columns_that_are_declared(nodes: list, table):
+    (metadata,) = [node.metadata for node in nodes if node.key == dg.AssetKey(table.name)]
+
+    columns = metadata["dagster/column_schema"].columns
+
+    assert [(column.name, column.type) for column in columns] == [
+        (column.name, column.type) for column in table.columns
+    ]
+    assert all(column.description for column in columns)
+    assert metadata["dagster/table_name"] == f"tickets.{table.name}"
+    assert metadata.get("partition_expr") == table.partition_column
+
+
+def test_what_is_written_by_day_is_partitioned_by_day_and_backfilled_in_one_run(nodes: list):
+    whole = {node.key.to_user_string() for node in nodes if node.partitions_def is None}
+    daily = [node for node in nodes if node.partitions_def is not None]
+
+    assert whole == {"ticket_labels", "candidate_classifier", "ticket_classifier"}
+    assert all(node.partitions_def == DAILY for node in daily)
+    assert all(node.backfill_policy == dg.BackfillPolicy.single_run() for node in daily)
+
+
+def test_checks_of_wrong_data_block_and_checks_of_changed_mail_do_not(product: dg.Definitions):
+    graph = product.resolve_asset_graph()
+    checks = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+    assert {check.name for check in checks if check.blocking} == BLOCKING_CHECKS
+    assert {check.name for check in checks if not check.blocking} == WARNING_CHECKS
+    assert all(check.description for check in checks)
+
+
+def test_partitions_start_on_the_first_day_of_the_settings(product_settings: Settings):
+    assert DAILY.get_first_partition_key() == product_settings.first_day.isoformat() == "2025-06-01"
+
+
+def test_today_has_its_partition_already():
+    keys = DAILY.get_partition_keys(current_time=datetime(2025, 6, 3, 12, tzinfo=UTC))
+
+    assert keys == ["2025-06-01", "2025-06-02", "2025-06-03"]
+
+
+def test_without_the_setting_partitions_start_with_the_first_import(settings: Settings):
+    unset = settings.model_copy(update={"first_day": None})
+    LandingZone(unset.landing_dir).land(
+        [
+            IncomingMessage(
+                content=b"Date: Wed, 5 Mar 2025 10:00:00 +0000\n\nHello",
+                extension="eml",
+                source="test",
+                received_at=datetime(2025, 3, 5, 10, tzinfo=UTC),
+                received_at_source="date",
+                message_id=None,
+            )
+        ]
+    )
+
+    assert first_day(unset) == date(2025, 3, 5)
+    assert first_day(settings) == date(2025, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("tags", "window"),
+    [
+        ({}, None),
+        ({"dagster/partition": "2025-06-02"}, (date(2025, 6, 2), date(2025, 6, 2))),
+        (
+            {
+                "dagster/asset_partition_range_start": "2025-06-01",
+                "dagster/asset_partition_range_end": "2025-06-09",
+            },
+            (date(2025, 6, 1), date(2025, 6, 9)),
+        ),
+    ],
+)
+def test_a_run_says_by_its_tags_which_days_it_is_about(tags: dict[str, str], window):
+    assert run_window(tags) == window
+
+
+def test_the_dagster_home_is_one_that_dagster_loads(tmp_path: Path):
+    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", tmp_path)
+
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        pools = instance.get_concurrency_config().pool_config
+
+        assert pools.default_pool_limit == 1
+        assert pools.pool_granularity.value == "op"
+        assert instance.telemetry_enabled is False
+        assert instance.run_monitoring_enabled
+        assert instance.run_retries_enabled
+
+
+def test_the_workspace_names_the_module_of_the_definitions():
+    workspace = yaml.safe_load((PROJECT / "workspace.yaml").read_text("utf-8"))
+
+    modules = [source["python_module"]["module_name"] for source in workspace["load_from"]]
+
+    assert modules == ["ticket_assets.definitions"]
+
+
+def test_sqlite_does_not_wait_for_the_disk_after_each_event(tmp_path: Path):
+    relax_sqlite_synchronisation()
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/events.db")
+
+    with engine.connect() as connection:
+        synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    engine.dispose()
+
+    assert synchronous == 1, "NORMAL is 1, SQLite's own default FULL is 2"
+
+
+def test_the_write_ahead_log_outlives_the_connection_of_one_event(tmp_path: Path):
+    relax_sqlite_synchronisation()
+    path = tmp_path / "events.db"
+    with sqlite3.connect(path) as plain:
+        plain.execute("PRAGMA journal_mode=WAL")
+        plain.execute("CREATE TABLE events (name TEXT)")
+    plain.close()
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.pool.NullPool)
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO events VALUES ('step started')")
+
+    assert (tmp_path / "events.db-wal").stat().st_size > 0
+
+
+def test_a_database_other_than_sqlite_is_left_alone():
+    with duckdb.connect() as connection:
+        with pytest.raises(duckdb.CatalogException):
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        _relax(connection, None)

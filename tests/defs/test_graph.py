@@ -1,0 +1,408 @@
+"""The whole graph, materialised for real: sample mailbox, encoder, DuckDB, Chroma, model store.
+
+The runs follow each other on one desk: everything, everything again, then one day with late mail.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ticket_assets.classification.model_store import ModelStore
+from ticket_assets.classification.promotion import read_candidate
+from ticket_assets.defs.runs import RunError, RunSummary, materialise
+from ticket_assets.drift.store import ReportStore
+from ticket_assets.mail.importing import import_path
+from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.routing import load_routing
+from ticket_assets.sample.mailbox import SampleMail, generate, write_mailbox
+from ticket_assets.settings import Settings
+from ticket_assets.storage.collection import TicketCollection
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.vectors import to_matrix
+from ticket_assets.storage.warehouse import Warehouse
+
+pytestmark = pytest.mark.slow
+
+PROJECT = Path(__file__).parents[2]
+MAIL_DAYS = 20
+FIRST = date(2025, 6, 1)
+LAST = date(2025, 6, 21)
+"""The sample's last mail is of the day before: this one has none."""
+LATE = date(2025, 6, 5)
+DAYS = [FIRST + timedelta(days=number) for number in range(MAIL_DAYS + 1)]
+DAILY_TABLES = {name: table for name, table in TABLES.items() if table.partition_column}
+WHOLE_ASSETS = {"ticket_labels", "candidate_classifier", "ticket_classifier"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, and what there was when it had ended."""
+
+    summary: RunSummary
+    metadata: Mapping[str, Mapping[str | None, Mapping[str, Any]]]
+    """By asset and partition (None for an asset without)."""
+    checks: frozenset[str]
+    tables: Mapping[str, pa.Table]
+    collected: frozenset[str]
+    champion: str
+
+
+@pytest.fixture(scope="module")
+def mails() -> list[SampleMail]:
+    return list(generate(messages=400, days=MAIL_DAYS, until=DAYS[MAIL_DAYS - 1]))
+
+
+@pytest.fixture(scope="module")
+def desk(
+    product_settings: Settings,
+    mails: list[SampleMail],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Settings]:
+    """The settings of a desk whose mail and labels have landed."""
+    home = tmp_path_factory.mktemp("dagster_home")
+    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", home)
+    sample = write_mailbox(tmp_path_factory.mktemp("sample"), mails)
+    routing = load_routing(None)
+    imported = import_path(
+        LandingZone(product_settings.landing_dir),
+        sample.mailbox,
+        categories=routing.categories,
+        priorities=routing.priorities,
+        labels_path=sample.labels,
+    )
+    assert imported.landed == 400
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DAGSTER_HOME", str(home))
+        yield product_settings
+
+
+@pytest.fixture(scope="module")
+def first_run(desk: Settings) -> Run:
+    return run(desk, FIRST, LAST)
+
+
+@pytest.fixture(scope="module")
+def second_run(desk: Settings, first_run: Run) -> Run:
+    return run(desk, FIRST, LAST)
+
+
+LATE_MAIL = (
+    b"From: Ann Late <ann@example.com>\nTo: desk@example.com\nMessage-ID: <late@example.com>\n"
+    b"Date: Thu, 5 Jun 2025 23:59:59 +0000\nSubject: Printer tray\n\n"
+    b"The printer on the second floor does not pull paper from its lower tray any more.\n"
+)
+LATE_ID = hashlib.sha256(LATE_MAIL).hexdigest()[:20]
+
+
+@pytest.fixture(scope="module")
+def late_run(desk: Settings, second_run: Run) -> Run:
+    LandingZone(desk.landing_dir).land(
+        [
+            IncomingMessage(
+                content=LATE_MAIL,
+                extension="eml",
+                source="eml:late.eml",
+                received_at=datetime(2025, 6, 5, 23, 59, 59, tzinfo=UTC),
+                received_at_source="date",
+                message_id="late@example.com",
+            )
+        ]
+    )
+    return run(desk, LATE, LATE)
+
+
+def run(desk: Settings, first: date, last: date) -> Run:
+    summary = materialise(first, last)
+    metadata: dict[str, dict[str | None, dict[str, Any]]] = {}
+    with dg.DagsterInstance.get() as instance:
+        for record in instance.get_records_for_run(summary.run_id).records:
+            event = record.event_log_entry.dagster_event
+            if event and event.event_type_value == "ASSET_MATERIALIZATION":
+                found = event.step_materialization_data.materialization
+                metadata.setdefault(found.asset_key.to_user_string(), {})[found.partition] = {
+                    name: value.value for name, value in found.metadata.items()
+                }
+        checks = frozenset(
+            record.event_log_entry.dagster_event.asset_check_evaluation_data.check_name
+            for record in instance.get_records_for_run(
+                summary.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+            ).records
+        )
+    champion = ModelStore(desk.models_dir).require_champion()
+    with TicketCollection.open(
+        champion.encoder, folder=desk.collection_dir, url=None
+    ) as collection:
+        collected = frozenset(collection.ids())
+    warehouse = Warehouse(desk.warehouse_path)
+    with warehouse.connect() as connection:
+        tables = {
+            name: connection.table(f"{SCHEMA}.{name}").order("ALL").to_arrow_table()
+            for name in warehouse.tables()
+        }
+    return Run(summary, metadata, checks, tables, collected, champion.version)
+
+
+def per_day(table: pa.Table) -> dict[str, int]:
+    """Rows of each day, days without rows included."""
+    received = [moment.date() for moment in table["received_at"].to_pylist()]
+    return {day.isoformat(): received.count(day) for day in DAYS}
+
+
+def values(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
+    return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+
+
+def test_the_whole_graph_succeeds_for_all_days_in_one_run(product: dg.Definitions, first_run: Run):
+    summary = first_run.summary
+
+    assert summary.success, summary.failed_steps
+    assert not summary.skipped
+    assert [check for check in summary.failed_checks if check.blocking] == []
+    assert set(summary.materialised) == {
+        key.to_user_string() for key in product.resolve_asset_graph().executable_asset_keys
+    }
+
+
+def test_every_asset_is_materialised_for_every_day(desk: Settings, first_run: Run):
+    wanted = {day.isoformat() for day in DAYS}
+
+    with dg.DagsterInstance.get() as instance:
+        for asset in set(first_run.summary.materialised) - WHOLE_ASSETS:
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == wanted, asset
+
+    assert set(first_run.metadata) == set(first_run.summary.materialised)
+    for asset, partitions in first_run.metadata.items():
+        assert set(partitions) == ({None} if asset in WHOLE_ASSETS else wanted), asset
+
+
+def test_every_check_is_evaluated(product: dg.Definitions, first_run: Run):
+    keys = product.resolve_asset_graph().asset_check_keys
+
+    assert first_run.checks == {key.name for key in keys}
+
+
+def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
+    assert set(first_run.tables) == {
+        "raw_tickets",
+        "rejected_messages",
+        "clean_tickets",
+        "ticket_labels",
+        "ticket_embeddings",
+        "ticket_predictions",
+        "drift_metrics",
+    }
+    for name, table in first_run.tables.items():
+        assert tuple(table.column_names) == TABLES[name].column_names
+
+
+def test_every_message_is_a_ticket_or_a_rejection(mails: list[SampleMail], first_run: Run):
+    raw, rejected = first_run.tables["raw_tickets"], first_run.tables["rejected_messages"]
+    broken = sum(mail.group == "broken" for mail in mails)
+
+    assert raw.num_rows + rejected.num_rows == len(mails) == 400
+    assert rejected.num_rows == broken == 2
+    sent = sorted(mail.received_at.date() for mail in mails if mail.group != "broken")
+    assert sorted(moment.date() for moment in raw["received_at"].to_pylist()) == sent
+
+
+def test_automatic_replies_are_no_tickets(mails: list[SampleMail], first_run: Run):
+    raw, clean = first_run.tables["raw_tickets"], first_run.tables["clean_tickets"]
+    requests = {ticket for ticket, kind in values(raw, "ticket_id", "kind") if kind == "request"}
+
+    assert set(clean["ticket_id"].to_pylist()) == requests
+    assert raw.num_rows - clean.num_rows == sum(mail.group == "auto_reply" for mail in mails) > 0
+
+
+def test_every_clean_ticket_has_a_vector_of_unit_length(first_run: Run):
+    clean, stored = first_run.tables["clean_tickets"], first_run.tables["ticket_embeddings"]
+
+    vectors = to_matrix(stored["vector"])
+
+    assert sorted(values(stored, "ticket_id", "text_hash")) == sorted(
+        values(clean, "ticket_id", "text_hash")
+    )
+    assert vectors.shape == (clean.num_rows, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_the_collection_holds_the_ids_of_the_table(first_run: Run):
+    assert first_run.collected == set(
+        first_run.tables["ticket_embeddings"]["ticket_id"].to_pylist()
+    )
+
+
+def test_the_labels_that_people_gave_stand_with_their_tickets(
+    mails: list[SampleMail], first_run: Run
+):
+    labels = {
+        ticket: (category, priority)
+        for ticket, category, priority in values(
+            first_run.tables["ticket_labels"], "ticket_id", "category", "priority"
+        )
+    }
+    given = {mail.message_id: (mail.category, mail.priority) for mail in mails if mail.labelled}
+
+    found = {
+        message: labels[ticket]
+        for ticket, message in values(first_run.tables["raw_tickets"], "ticket_id", "message_id")
+        if ticket in labels
+    }
+
+    assert len(given) == 280
+    assert found == given
+
+
+def test_the_first_candidate_becomes_the_champion(desk: Settings, first_run: Run):
+    (candidate,) = first_run.metadata["candidate_classifier"].values()
+    (champion,) = first_run.metadata["ticket_classifier"].values()
+
+    assert champion["version"] == candidate["version"] == first_run.champion
+    assert candidate["already_trained"] is False
+    assert champion["former_version"] == ""
+    assert read_candidate(desk.models_dir).version == first_run.champion
+
+
+def test_every_clean_ticket_is_sent_to_a_queue_of_the_routing(first_run: Run):
+    routing = load_routing(None)
+    predictions = first_run.tables["ticket_predictions"]
+
+    assert predictions["ticket_id"].to_pylist() == (
+        first_run.tables["clean_tickets"]["ticket_id"].to_pylist()
+    )
+    decided = values(predictions, "category", "decision", "queue")
+    assert {decision for _, decision, _ in decided} <= {"auto", "review"}
+    assert [queue for _, _, queue in decided] == [
+        routing.queues[category] if decision == "auto" else routing.review_queue
+        for category, decision, _ in decided
+    ]
+    assert set(predictions["model_version"].to_pylist()) == {first_run.champion}
+
+
+def test_the_nearest_tickets_are_labelled_ones_of_earlier_days(first_run: Run):
+    labels = first_run.tables["ticket_labels"]
+    category_of = dict(values(labels, "ticket_id", "category"))
+    predictions = first_run.tables["ticket_predictions"]
+
+    for received_at, nearest in values(predictions, "received_at", "nearest"):
+        near = json.loads(nearest)
+        assert len(near) == 5 or received_at.date() == FIRST
+        assert all(date.fromisoformat(one["day"]) < received_at.date() for one in near)
+        assert all(category_of[one["ticket_id"]] == one["category"] for one in near)
+        similarities = [one["similarity"] for one in near]
+        assert similarities == sorted(similarities, reverse=True)
+
+
+def test_every_day_with_mail_has_drift_figures_and_every_day_a_report(
+    desk: Settings, first_run: Run
+):
+    figures = first_run.tables["drift_metrics"]
+    per_metric = per_day(figures)
+
+    assert set(per_metric.values()) == {6, 0}
+    assert [day for day, rows in per_metric.items() if not rows] == [LAST.isoformat()]
+    assert ReportStore(desk.reports_dir).days() == DAYS
+    assert ReportStore(desk.reports_dir).html_path(DAYS[-2]).stat().st_size > 100_000
+    assert set(figures["model_version"].to_pylist()) == {first_run.champion}
+
+
+@pytest.mark.parametrize("name", DAILY_TABLES)
+def test_the_rows_that_each_day_reports_are_the_rows_of_the_table(first_run: Run, name: str):
+    reported = {
+        day: metadata["dagster/partition_row_count"]
+        for day, metadata in first_run.metadata[name].items()
+    }
+
+    assert reported == per_day(first_run.tables[name])
+    assert sum(reported.values()) == first_run.tables[name].num_rows
+
+
+def test_a_day_without_mail_is_an_empty_partition(first_run: Run):
+    empty = LAST.isoformat()
+
+    for name in DAILY_TABLES:
+        assert first_run.metadata[name][empty]["dagster/partition_row_count"] == 0
+        assert per_day(first_run.tables[name])[empty] == 0
+
+
+def test_a_second_run_encodes_and_sends_nothing(first_run: Run, second_run: Run):
+    texts = first_run.tables["clean_tickets"].num_rows
+    once = first_run.metadata["ticket_embeddings"][FIRST.isoformat()]
+    again = second_run.metadata["ticket_embeddings"][FIRST.isoformat()]
+    sent = second_run.metadata["ticket_collection"][FIRST.isoformat()]
+
+    assert second_run.summary.success
+    assert once["texts_encoded"] > 0
+    assert (again["texts_encoded"], again["vectors_looked_up"]) == (0, texts)
+    assert (sent["upserted"], sent["relabelled"], sent["deleted"]) == (0, 0, 0)
+    assert sent["unchanged"] == sent["tickets_in_collection"] == texts
+
+
+def test_a_second_run_learns_nothing_twice(first_run: Run, second_run: Run):
+    (candidate,) = second_run.metadata["candidate_classifier"].values()
+
+    assert candidate["already_trained"] is True
+    assert second_run.champion == first_run.champion
+
+
+def test_a_second_run_leaves_the_same_tables(first_run: Run, second_run: Run):
+    assert second_run.tables.keys() == first_run.tables.keys()
+    for name, table in first_run.tables.items():
+        assert second_run.tables[name].equals(table), name
+
+
+def test_late_mail_appears_when_its_day_is_materialised_again(second_run: Run, late_run: Run):
+    assert late_run.summary.success, late_run.summary.failed_steps
+    for name in ("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictions"):
+        before = set(second_run.tables[name]["ticket_id"].to_pylist())
+        after = set(late_run.tables[name]["ticket_id"].to_pylist())
+        assert after - before == {LATE_ID}, name
+        assert not before - after, name
+    assert late_run.collected - second_run.collected == {LATE_ID}
+    assert late_run.metadata["ticket_embeddings"][LATE.isoformat()]["texts_encoded"] == 1
+    assert late_run.metadata["ticket_collection"][LATE.isoformat()]["upserted"] == 1
+    assert late_run.champion == second_run.champion
+
+
+def test_a_run_of_one_day_is_about_that_day_alone(late_run: Run):
+    for asset, partitions in late_run.metadata.items():
+        assert set(partitions) == ({None} if asset in WHOLE_ASSETS else {LATE.isoformat()})
+
+
+@pytest.mark.parametrize("name", DAILY_TABLES)
+def test_a_run_of_one_day_leaves_the_rows_of_the_others(second_run: Run, late_run: Run, name: str):
+    def others(table: pa.Table) -> pa.Table:
+        return table.filter(
+            pa.array([moment.date() != LATE for moment in table["received_at"].to_pylist()])
+        )
+
+    untouched = others(late_run.tables[name])
+
+    assert untouched.num_rows > 0
+    assert untouched.equals(others(second_run.tables[name]))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "assets", "why"),
+    [
+        (date(2025, 5, 31), LAST, (), "2025-05-31 is not a processed day"),
+        (FIRST, date(2999, 1, 1), (), "2999-01-01 is not a processed day"),
+        (LAST, FIRST, (), "comes after the last day"),
+        (FIRST, FIRST, ("coffee",), "There is no asset coffee"),
+    ],
+)
+@pytest.mark.usefixtures("desk")
+def test_a_run_of_what_does_not_exist_is_refused(
+    first: date, last: date, assets: tuple[str, ...], why: str
+):
+    with pytest.raises(RunError, match=why):
+        materialise(first, last, assets)
