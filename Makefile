@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A worker per core; the tests of a file share what they set up.
+PARALLEL := --numprocesses auto --dist loadfile
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PYTHONUNBUFFERED := 1
@@ -36,10 +38,10 @@ dev: $(VENV)/.product  ## Dagster's UI and daemon on http://127.0.0.1:3000
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
 test: $(VENV)/.tests  ## The whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(VENV)/.tests  ## The quick part of the test suite
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 lint: $(VENV)/.tests  ## Style and types
 	$(BIN)/ruff check .

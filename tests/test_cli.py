@@ -163,6 +163,7 @@ def test_a_folder_without_mail_is_refused(tickets):
     assert refused(tickets("import", "empty")).startswith("empty holds no mail")
 
 
+@pytest.mark.slow
 def test_an_import_that_fails_keeps_what_has_landed(tickets):
     tickets("import", tickets.write("a.csv", EXPORT))
 
@@ -210,6 +211,7 @@ def test_a_routing_file_that_cannot_be_written_is_one_line(tickets):
     assert line.startswith("No such file or directory: no/folder.yaml. Check the path")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("status",), ("status", "--json"), ("run",), ("classify", "VPN"), ("sample",)]
 )
@@ -264,6 +266,7 @@ def test_classifying_nothing_is_refused(tickets, text):
     )
 
 
+@pytest.mark.slow
 def test_classifying_before_any_training_says_how_to_train(tickets):
     line = refused(tickets("classify", "The VPN is down"))
 
@@ -280,6 +283,7 @@ def test_the_status_of_an_empty_folder_is_shown(tickets, data):
     assert (found["data_dir"], found["champion"]) == (str(data), None)
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_ends_the_command_silently(tickets):
     process = tickets.start("status", "--json")
     process.stdout.close()

@@ -47,6 +47,8 @@ def _tables(warehouse: Warehouse, existing: set[str]) -> dict[str, Any]:
 
 
 def _champion(settings: Settings) -> dict[str, Any] | None:
+    if not settings.models_dir.exists():
+        return None  # spares an empty desk the import of scikit-learn
     from ticket_assets.classification.model_store import ModelStore
 
     store = ModelStore(settings.models_dir)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ticket_assets.settings import Settings
     from ticket_assets.storage.collection import Neighbour
     from ticket_assets.storage.warehouse import Warehouse
+    from ticket_assets.text.cleaning import CleanText
 
 
 class TriageError(TicketAssetsError):
@@ -60,14 +61,6 @@ def triage(text: str, settings: Settings) -> SortedTicket:
     Raises:
         TriageError: the text is empty, or no model has been trained yet.
     """
-    import pandas as pd
-
-    from ticket_assets.classification.model_store import ModelStore
-    from ticket_assets.classification.sorting import queues
-    from ticket_assets.embedding.encoder import Encoder
-    from ticket_assets.embedding.presets import resolve_model
-    from ticket_assets.storage.collection import TicketCollection
-    from ticket_assets.storage.warehouse import Warehouse
     from ticket_assets.text.cleaning import clean_text
 
     subject, _, body = text.strip().partition("\n")
@@ -81,6 +74,19 @@ def triage(text: str, settings: Settings) -> SortedTicket:
     )
     if not clean.text:
         raise TriageError("There is no text to classify. Give one, or `-` and standard input.")
+    return _triage(clean, settings)
+
+
+def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
+    import pandas as pd
+
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.classification.sorting import queues
+    from ticket_assets.embedding.encoder import Encoder
+    from ticket_assets.embedding.presets import resolve_model
+    from ticket_assets.storage.collection import TicketCollection
+    from ticket_assets.storage.warehouse import Warehouse
+
     store = ModelStore(settings.models_dir)
     champion = store.champion()
     if champion is None:

@@ -22,6 +22,7 @@ def champion(training_set: TrainingSet, options: TrainingOptions) -> TrainedClas
     return train(early, options)
 
 
+@pytest.mark.slow
 def test_both_are_judged_on_tickets_that_neither_knows(
     trained: TrainedClassifier, champion: TrainedClassifier, training_set: TrainingSet
 ):

@@ -105,6 +105,7 @@ def test_the_winner_is_among_the_best_in_cross_validation(trained: TrainedClassi
         assert scores[found.winner].log_loss == min(score.log_loss for score in equals)
 
 
+@pytest.mark.slow
 def test_the_candidate_wins_that_reads_where_the_signal_is(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -125,6 +126,7 @@ def test_the_candidate_wins_that_reads_where_the_signal_is(
     assert telling_texts.evaluation.targets["category"].accuracy > 0.85
 
 
+@pytest.mark.slow
 def test_automatic_decisions_keep_the_target_precision(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):

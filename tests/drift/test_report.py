@@ -43,6 +43,7 @@ def compare(current, reference=REFERENCE, **options):
     return drift_report(reference, current, day=DAY, **options)
 
 
+@pytest.mark.slow
 def test_quiet_days_of_any_size_do_not_warn():
     reports = [compare(mail(rows, seed=rows)) for rows in (1, 3, 20, 35, 50, 80, 150, 1500)]
 

@@ -32,6 +32,7 @@ def texts(messages: list[EmailMessage]) -> list[str]:
     return [body.get_content() for body in bodies if body is not None]
 
 
+@pytest.mark.slow
 def test_every_part_decodes_without_a_defect(messages: list[EmailMessage]) -> None:
     parts = [part for message in messages for part in message.walk()]
 

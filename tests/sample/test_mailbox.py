@@ -32,6 +32,7 @@ def digest(mails: list[SampleMail]) -> str:
     return hashlib.sha256(b"".join(mail.content for mail in mails)).hexdigest()
 
 
+@pytest.mark.slow
 def test_same_arguments_give_the_same_bytes_in_another_process(mails: list[SampleMail]) -> None:
     program = (
         "import hashlib; from datetime import date; from ticket_assets.sample.mailbox import *;"

@@ -162,6 +162,7 @@ def test_any_message_is_cleaned_and_satisfies_the_gate(subject: str, text: str, 
     assert ticket.text.startswith(ticket.subject)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "unit", ["De : x\n", "a@b.fr ", "06 12 34 56 78 ", "1.", "mdp: ", "é ", "x"]

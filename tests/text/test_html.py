@@ -128,6 +128,7 @@ def test_any_markup_is_accepted(html: str) -> None:
     assert "\x00" not in html_to_text(html)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "unit", ["<div>a", "<blockquote type=cite>a", "<table><tr><td>", "<", "&#", "<b>", "<p>a</p>"]

@@ -63,7 +63,10 @@ def _replace(
 ) -> str:
     pieces: list[str] = []
     done = 0
-    for start, end in find(text):
+    # In order of place: a finder of several notations gives them one after the other.
+    for start, end in sorted(find(text)):
+        if start < done:
+            continue
         pieces += [text[done:start], f"[{kind}]"]
         counts[kind] += 1
         done = end
