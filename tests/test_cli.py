@@ -76,6 +76,8 @@ class Tickets:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A suite started in the background has inherited that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def write(self, name, content):
@@ -96,7 +98,7 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     shown = tickets("--help")
 
     assert shown.returncode == 0
-    for command in ("sample", "import", "run", "classify", "status"):
+    for command in ("sample", "import", "fetch", "run", "classify", "status"):
         assert f" {command} " in shown.stdout
     heavy = (
         "import ticket_assets.cli, sys; print({'pandas', 'dagster', 'torch'} & set(sys.modules))"
@@ -244,6 +246,11 @@ def test_a_setting_that_is_wrong_is_one_line(tickets, settings, reason):
     export = tickets.write("a.csv", EXPORT)
 
     assert refused(tickets("import", export, **settings)).startswith(reason)
+
+
+def test_a_fetch_without_an_account_says_what_to_set(tickets, data):
+    assert refused(tickets("fetch")).startswith("No mail account is set: set TICKETS_IMAP_HOST")
+    assert not data.exists()
 
 
 def test_a_dotenv_file_that_is_not_text_is_one_line(tickets):
