@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ticket_assets.mail.imap import ImapAccount
 from ticket_assets.settings import PREFIX, Settings, SettingsError, load_settings
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
@@ -54,6 +55,11 @@ def test_without_variables_every_setting_has_its_default() -> None:
         ("MAX_MESSAGE_MB", "0", "greater than or equal to 1"),
         ("MAX_MESSAGE_MB", "1025", "less than or equal to 1024"),
         ("MAX_MESSAGE_MB", "50 MB", "valid integer"),
+        ("IMAP_PORT", "65536", "less than or equal to 65535"),
+        ("IMAP_SECURITY", "ssl", "'tls', 'starttls' or 'plain'"),
+        ("IMAP_FOLDERS", ",", "at least 1 item"),
+        ("IMAP_PASSWORD_FILE", "~nobody-of-that-name/x", "there is no such user's home folder"),
+        ("IMAP_BATCH", "0", "greater than or equal to 1"),
         ("ENCODER", " ", "at least 1 character"),
         ("ENCODER_PRECISION", "int8", "'auto', 'bf16' or 'fp32'"),
         ("ENCODER_MAX_TOKENS", "15", "greater than or equal to 16"),
@@ -138,6 +144,48 @@ def test_an_empty_value_means_the_default(monkeypatch: pytest.MonkeyPatch, field
     monkeypatch.setenv(f"TICKETS_{field.upper()}", "")
 
     assert load_settings() == Settings.model_construct()
+
+
+def test_a_mail_account_is_what_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKETS_IMAP_HOST", "imap.example.org")
+    monkeypatch.setenv("TICKETS_IMAP_USER", "desk")
+    monkeypatch.setenv("TICKETS_IMAP_PASSWORD", "s3cret")
+    monkeypatch.setenv("TICKETS_IMAP_FOLDERS", "INBOX, Réseau & VPN,INBOX")
+
+    account = load_settings().imap_account()
+
+    assert account == ImapAccount(
+        "imap.example.org",
+        "desk",
+        "s3cret",
+        folders=("INBOX", "Réseau & VPN"),
+    )
+    assert account.address == "imap.example.org:993"
+    assert "s3cret" not in f"{load_settings()!r} {account!r}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "No mail account is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"),
+        ({"HOST": "x"}, "No mail account is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"),
+        ({"HOST": "x", "USER": "y"}, "Set exactly one of TICKETS_IMAP_PASSWORD,"),
+        (
+            {"HOST": "x", "USER": "y", "PASSWORD": "z", "TOKEN_FILE": "t"},
+            "Set exactly one of TICKETS_IMAP_PASSWORD,",
+        ),
+    ],
+)
+def test_a_mail_account_that_is_not_whole_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], reason: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"TICKETS_IMAP_{name}", value)
+
+    with pytest.raises(SettingsError) as error:
+        load_settings().imap_account()
+
+    assert str(error.value).startswith(reason)
 
 
 def test_the_home_folder_is_found_from_its_sign(

@@ -13,3 +13,7 @@ for _switch, _value in {
     "TOKENIZERS_PARALLELISM": "true",
 }.items():
     os.environ.setdefault(_switch, _value)
+
+# Also read when the libraries load: compute threads that wait for one another sleep instead of
+# spinning. On cores shared with other work, spinning halves the encoder's speed.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,4 +1,4 @@
-"""The `tickets` command: sample mail, import, run, classify, status."""
+"""The `tickets` command: sample mail, import, fetch, run, classify, status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,10 @@ from ticket_assets.console import (
 )
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from ticket_assets.mail.imap import FetchReport
+    from ticket_assets.mail.importing import ImportReport
 
 app = typer.Typer(
     name="tickets",
@@ -120,7 +124,10 @@ def sample(
 def import_mail(
     path: Annotated[
         Path,
-        typer.Argument(help="mbox, Maildir, folder of .eml, .eml, CSV, TSV, JSONL or Parquet."),
+        typer.Argument(
+            help="mbox, Maildir, folder of .eml, .eml, CSV, TSV, JSONL or Parquet, or a .zip or"
+            " .tar.gz of them."
+        ),
     ],
     labels: Annotated[
         Path | None,
@@ -171,21 +178,52 @@ def import_mail(
             f"{report.unresolved:,} labels name a message that has not landed; they count once it"
             " has."
         )
-    if report.undated:
-        print_warning(
-            f"{report.undated:,} messages have no date that can be read and are filed under today."
-        )
-    if report.older:
-        print_warning(
-            f"{report.older:,} messages are older than the first processed day and wait. To have"
-            f" them processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and reload Dagster."
-        )
+    _note_doubts(report)
+    if report.ignored:
+        found = ", ".join(f"{count:,} {what}" for what, count in report.ignored.items())
+        print_warning(f"Passed over in the archive: {found}.")
     if not any(landing.labels()):
         print_warning(
             "No labels have landed yet, and sorting is learnt from them: import them with --labels"
             " FILE, or say which column of an export holds them, like --column category=Queue."
         )
     if report.landed or report.labels:
+        output.print("Next: tickets run")
+
+
+@app.command(
+    epilog="Examples: `tickets fetch`; "
+    "`TICKETS_IMAP_HOST=imap.example.org TICKETS_IMAP_USER=desk "
+    "TICKETS_IMAP_PASSWORD_FILE=password tickets fetch`"
+)
+def fetch() -> None:
+    """Land the new mail of the IMAP account in the settings; nothing is marked as read.
+
+    A fetch that was interrupted goes on where it was; nothing is landed twice.
+    """
+    from ticket_assets.mail.imap import fetch_new
+    from ticket_assets.mail.landing import LandingZone
+
+    settings = _settings()
+    account = settings.imap_account()
+    with progress_bar() as progress:
+        task = progress.add_task(f"Fetching from {account.host}", total=None)
+        report = fetch_new(
+            LandingZone(settings.landing_dir),
+            account,
+            settings.cursors_dir,
+            max_messages=settings.imap_batch,
+            on_message=lambda _: progress.advance(task),
+            first_day=settings.first_day,
+        )
+    output.print(
+        f"{report.landed:,} messages landed, {report.already_there:,} already there,"
+        f" {report.remaining:,} remain on {account.host}."
+    )
+    _note_doubts(report)
+    if report.remaining:
+        output.print("Next: tickets fetch, for those that remain")
+    elif report.landed:
         output.print("Next: tickets run")
 
 
@@ -287,6 +325,18 @@ def _settings() -> Settings:
             f"TICKETS_DATA_DIR={settings.data_dir} is not a folder. Name one; it need not exist."
         )
     return settings
+
+
+def _note_doubts(report: ImportReport | FetchReport) -> None:
+    if report.undated:
+        print_warning(
+            f"{report.undated:,} messages have no date that can be read and are filed under today."
+        )
+    if report.older:
+        print_warning(
+            f"{report.older:,} messages are older than the first processed day and wait. To have"
+            f" them processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and reload Dagster."
+        )
 
 
 def _column_mapping(pairs: list[str]) -> dict[str, str] | None:

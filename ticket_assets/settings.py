@@ -7,9 +7,9 @@ import functools
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -19,6 +19,9 @@ from pydantic_settings import (
 )
 
 from ticket_assets.errors import TicketAssetsError
+
+if TYPE_CHECKING:
+    from ticket_assets.mail.imap import ImapAccount
 
 Language = Literal["fr", "en", "de", "es", "pt"]
 PREFIX = "TICKETS_"
@@ -77,6 +80,43 @@ class Settings(BaseSettings):
     )
     max_message_mb: int = Field(
         default=50, ge=1, le=1024, description="Messages larger than this (MB) are rejected."
+    )
+    imap_host: str | None = Field(
+        default=None,
+        description="IMAP server that `tickets fetch` reads. Unset: none.",
+    )
+    imap_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the IMAP server. Unset: the usual one of its security.",
+    )
+    imap_security: Literal["tls", "starttls", "plain"] = Field(
+        default="tls",
+        description="How the connection to the IMAP server is protected; plain is not at all.",
+    )
+    imap_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of the IMAP server's certificate. Unset: those"
+        " that the system trusts.",
+    )
+    imap_user: str | None = Field(default=None, description="Account on the IMAP server.")
+    imap_password: SecretStr | None = Field(
+        default=None, description="Password of the account. A file is safer."
+    )
+    imap_password_file: Path | None = Field(
+        default=None, description="File with the password of the account."
+    )
+    imap_token_file: Path | None = Field(
+        default=None,
+        description="File with an OAuth2 access token (XOAUTH2), instead of a password; read again"
+        " at each login.",
+    )
+    imap_folders: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("INBOX",), min_length=1, description="Folders to fetch, comma-separated."
+    )
+    imap_batch: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Most messages that one fetch takes."
     )
     encoder: str = Field(
         default="multilingual-e5-small",
@@ -162,7 +202,7 @@ class Settings(BaseSettings):
         default=30, ge=1, le=3650, description="Days for which drift reports are kept as HTML."
     )
 
-    @field_validator("languages", "phone_regions", mode="before")
+    @field_validator("languages", "phone_regions", "imap_folders", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -180,7 +220,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{region!r} is not a country's two-letter code, as in FR")
         return value
 
-    @field_validator("data_dir", "routing")
+    @field_validator(
+        "data_dir",
+        "routing",
+        "imap_ca_file",
+        "imap_password_file",
+        "imap_token_file",
+    )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         # A shell expands ~ in a variable, nobody does in `.env`.
@@ -192,6 +238,10 @@ class Settings(BaseSettings):
     @property
     def landing_dir(self) -> Path:
         return self.data_dir / "landing"
+
+    @property
+    def cursors_dir(self) -> Path:
+        return self.data_dir / "cursors"
 
     @property
     def warehouse_path(self) -> Path:
@@ -212,6 +262,37 @@ class Settings(BaseSettings):
     @property
     def reports_dir(self) -> Path:
         return self.data_dir / "reports"
+
+    def imap_account(self) -> ImapAccount:
+        """The account that mail is fetched from.
+
+        Raises:
+            SettingsError: its server or user is not set, or not exactly one secret is.
+        """
+        from ticket_assets.mail.imap import ImapAccount
+
+        if not self.imap_host or not self.imap_user:
+            raise SettingsError(
+                "No mail account is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER, in the"
+                " environment or in .env."
+            )
+        secrets = (self.imap_password, self.imap_password_file, self.imap_token_file)
+        if sum(secret is not None for secret in secrets) != 1:
+            raise SettingsError(
+                "Set exactly one of TICKETS_IMAP_PASSWORD, TICKETS_IMAP_PASSWORD_FILE and"
+                " TICKETS_IMAP_TOKEN_FILE."
+            )
+        return ImapAccount(
+            host=self.imap_host,
+            user=self.imap_user,
+            password=self.imap_password.get_secret_value() if self.imap_password else None,
+            password_file=self.imap_password_file,
+            token_file=self.imap_token_file,
+            folders=tuple(dict.fromkeys(self.imap_folders)),
+            security=self.imap_security,
+            port=self.imap_port,
+            ca_file=self.imap_ca_file,
+        )
 
 
 @functools.cache

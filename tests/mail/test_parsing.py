@@ -258,6 +258,102 @@ def test_a_mail_nested_beyond_reason_is_refused():
         parsed(content)
 
 
+def test_winmail_dat_is_named_and_left_alone():
+    tnef = b"Content-Type: application/ms-tnef; name=winmail.dat\r\n\r\n\x78\x9f\x3e\x22"
+    found = parsed(
+        multipart(part(b"Content-Type: text/plain", b"Voir le tableau"), part(tnef, b""))
+    )
+
+    assert (found.body_text, found.attachments) == ("Voir le tableau", ["winmail.dat"])
+
+
+def test_a_mail_of_25_mb_keeps_its_text_and_the_names_of_its_attachments():
+    photo = b"Content-Type: image/jpeg; name=photo.jpg\r\nContent-Transfer-Encoding: base64"
+    content = multipart(
+        part(b"Content-Type: text/plain", b"Voici la photo"),
+        part(photo, b"\r\n".join([b"A" * 76] * 320_000)),
+    )
+    found = parsed(content)
+
+    assert len(content) > 24_000_000
+    assert (found.body_text, found.attachments) == ("Voici la photo", ["photo.jpg"])
+
+
+@pytest.mark.slow
+def test_a_mail_of_20_000_parts_loses_none():
+    found = parsed(
+        multipart(
+            part(b"Content-Type: text/plain", b"Bonjour"),
+            *(part(b"Content-Type: image/png; name=%d.png" % each, b"x") for each in range(20_000)),
+        )
+    )
+
+    assert found.body_text == "Bonjour"
+    assert found.attachments == [f"{each}.png" for each in range(20_000)]
+
+
+def test_headers_without_a_value_hold_nothing():
+    names = ("Message-ID", "In-Reply-To", "References", "From", "To", "Cc", "Subject", "Date")
+    names += ("Content-Type", "Content-Transfer-Encoding", "Content-Disposition")
+    found = parsed("".join(f"{name}:\r\n" for name in names).encode() + b"\r\nBonjour")
+
+    assert (found.message_id, found.in_reply_to, found.sender, found.sender_name) == (None,) * 4
+    assert (found.recipients, found.subject, found.attachments) == ([], None, [])
+    assert (found.body_text, found.kind) == ("Bonjour", "request")
+
+
+def test_bidirectional_and_zero_width_characters_reach_the_table_as_sent():
+    text = "Facture\u202e\u200bfdp\u2066.exe\u2069 \ufeffet mot\u200dlié"
+    found = parsed(
+        f"From: a@b.fr\nSubject: {text}\nContent-Type: text/plain; charset=utf-8\n\n{text}".encode()
+    )
+
+    assert (found.subject, found.body_text) == (text, text)
+
+
+def test_a_line_that_is_no_header_starts_the_text():
+    found = parsed("Subject: Panne\nÉtage 3\nFrom: a@b.fr\n\nRéseau coupé".encode())
+
+    assert (found.subject, found.body_text) == (
+        "Panne",
+        "Étage 3\nFrom: a@b.fr\n\nRéseau coupé",
+    )
+
+
+def test_a_file_name_in_a_charset_that_cannot_hold_it_costs_the_name_alone():
+    named = b"Content-Type: application/pdf; name*=punycode''%C3%A9.pdf"
+    found = parsed(multipart(part(b"Content-Type: text/plain", b"Bonjour"), part(named, b"PDF")))
+
+    assert (found.body_text, found.attachments) == ("Bonjour", ["attachment.pdf"])
+
+
+@pytest.mark.parametrize("charset", ["utf-8\x00", "''", '""', "=", "utf-8;charset="])
+@pytest.mark.parametrize("flowed", ["", "; format=flowed"])
+def test_a_charset_that_is_no_name_costs_no_letter(charset, flowed):
+    content = mail(
+        f"Content-Type: text/plain; charset={charset}{flowed}\n", "Réseau coupé".encode()
+    )
+
+    assert parsed(content).body_text == "Réseau coupé"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Content-Type", "From", "To", "Subject", "References"])
+@pytest.mark.parametrize("unit", ["a;b=c;", "<a@b>, ", '"', "(", "=?utf-8?Q?=C3=A9?= "])
+def test_a_header_of_a_megabyte_does_not_cost_the_text(name, unit):
+    headers = {"From": "a@b.fr", "Subject": "Panne", name: unit * (1_000_000 // len(unit))}
+    lines = "".join(f"{each}: {value}\n" for each, value in headers.items())
+
+    assert parsed(f"{lines}\nBonjour".encode()).body_text == "Bonjour"
+
+
+def test_an_address_of_nested_comments_is_kept_as_a_name():
+    row = json.dumps({"subject": "x", "sender": "(" * 5000, "recipients": "(" * 5000}).encode()
+    found = parse_message(row, "json")
+
+    assert (found.sender, found.sender_name, found.recipients) == (None, "(" * 5000, [])
+
+
 def test_a_mail_that_mail_parser_refuses_is_read_by_the_standard_library(monkeypatch):
     def refuse(_message):
         raise ValueError("refused")

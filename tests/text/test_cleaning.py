@@ -48,6 +48,8 @@ def test_a_reply_becomes_the_requesters_masked_words() -> None:
         ("Re[2]: VPN", "VPN"),
         ("WG: RV: ENC: VPN", "VPN"),
         ("Réponse attendue", "Réponse attendue"),
+        ("[EXTERNAL] RE: VPN", "VPN"),
+        ("[Extranet] VPN", "[Extranet] VPN"),
         ("Tri des mails", "Tri des mails"),
         ("Ressources : accès", "Ressources : accès"),
         ("RE:", ""),
@@ -91,7 +93,7 @@ def test_a_forward_by_outlook_keeps_the_forwarded_text() -> None:
 
 def row(ticket_id: str, kind: str = "request", **values: Any) -> dict[str, Any]:
     received_at = datetime(2026, 3, 12, 9, 30)
-    empty = {"subject": None, "body_text": None, "body_html": None}
+    empty = dict.fromkeys(("sender_name", "subject", "body_text", "body_html"))
     return {"ticket_id": ticket_id, "received_at": received_at, "kind": kind, **empty, **values}
 
 
@@ -131,6 +133,23 @@ def test_only_requests_with_words_become_tickets_and_the_rest_is_counted() -> No
     assert first["tokens"] == "écran noir écrire"
     assert (first["token_count"], first["character_count"]) == (3, len(first["text"]))
     assert json.loads(first["masked"]) == {"EMAIL": 1}
+
+
+def test_the_senders_name_tells_the_signature_from_somebody_elses_details() -> None:
+    body = "Merci de créer ce compte.\n\nAna Ruiz\nComptable | Arvelis\nTél. : 02 61 91 38 55\n"
+    raw = pd.DataFrame(
+        [
+            row("a", sender_name="RUIZ Ana", body_text=body),
+            row("b", sender_name="Jean Dupont", body_text=body + "\nJean"),
+        ]
+    )
+
+    tickets = clean_tickets(raw, languages=LANGUAGES, phone_regions=REGIONS).tickets
+
+    assert list(tickets["text"]) == [
+        "Merci de créer ce compte.",
+        "Merci de créer ce compte.\n\nAna Ruiz\nComptable | Arvelis\nTél. : [PHONE]",
+    ]
 
 
 def test_a_day_without_mail_has_the_same_columns_and_types() -> None:

@@ -12,6 +12,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ticket_assets.mail.archives import (
+    ARCHIVE_SUFFIXES,
+    Member,
+    is_archive,
+    members,
+    spooled,
+)
 from ticket_assets.mail.exports import (
     TABLE_SUFFIXES,
     ExportError,
@@ -22,21 +29,30 @@ from ticket_assets.mail.exports import (
 from ticket_assets.mail.labels import LabelSet, file_time, ordered_priorities, read_labels
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone, ticket_id_of
 from ticket_assets.mail.mailboxes import (
+    MAX_MAIL_BYTES,
     eml_messages,
     eml_paths,
+    mail_message,
     maildir_paths,
+    mbox_lines,
     mbox_messages,
 )
 from ticket_assets.routing import Routing, load_routing
 
-Kind = Literal["mbox", "maildir", "eml folder", "eml", "table"]
+Kind = Literal["mbox", "maildir", "eml folder", "eml", "table", "archive"]
 
 _START_BYTES = 65536
+# An archive of mail holds JSON of another use: Google's holds the settings of the mailbox.
+_ARCHIVED_TABLE_SUFFIXES = TABLE_SUFFIXES.keys() - {".json"}
 _NOT_MAIL = {
     b"\xd0\xcf\x11\xe0": "an Outlook message (.msg); save it as .eml",
     b"!BDN": "an Outlook archive (.pst); export it as mbox or .eml",
-    b"PK\x03\x04": "a ZIP archive or a workbook; unpack it, or save the sheet as CSV",
-    b"\x1f\x8b": "gzip-compressed; unpack it",
+    b"PK\x03\x04": "a workbook or a document; save the sheet as CSV",
+    b"\x1f\x8b": "one compressed file; unpack it",
+    b"BZh": "one compressed file; unpack it",
+    b"\xfd7zXZ": "one compressed file; unpack it",
+    b"7z\xbc\xaf": "a 7z archive; unpack it, or pack it as .zip or .tar.gz",
+    b"Rar!": "a RAR archive; unpack it, or pack it as .zip or .tar.gz",
 }
 
 
@@ -63,22 +79,33 @@ class ImportReport:
     """Days that received a new message, sorted."""
     unresolved: int
     """Labels in the whole landing zone whose message id no landed message has."""
+    ignored: Mapping[str, int]
+    """Files of an archive that were passed over, by what they are."""
 
 
 def read_mailbox(
-    path: Path, *, column_mapping: Mapping[str, str] | None = None
+    path: Path,
+    *,
+    column_mapping: Mapping[str, str] | None = None,
+    ignored: Counter[str] | None = None,
 ) -> Iterator[Imported]:
     """The messages in a mailbox or an export, one in memory at a time.
 
-    Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, and tables in CSV, TSV, JSON
-    Lines or Parquet; `column_mapping` says which column of a table holds a field.
+    Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, tables in CSV, TSV, JSON
+    Lines or Parquet, and ZIP and tar archives of them; `column_mapping` says which column of a
+    table holds a field. What an archive holds beside them is counted in `ignored`.
 
     Raises:
         ExportError: the path is none of these, or a table lacks what a ticket needs.
     """
     kind = _kind(path)
     if kind == "table":
-        yield from _read_export(path, column_mapping or {})
+        yield from _read_export(path, column_mapping or {}, path.name)
+        return
+    if kind == "archive":
+        yield from _read_archive(
+            path, column_mapping or {}, Counter() if ignored is None else ignored
+        )
         return
     if column_mapping:
         raise ExportError(f"{path} has no columns to map: it is not a table.")
@@ -115,8 +142,10 @@ def import_path(
     known.check(_export_labels(path, column_mapping), str(path))
     if labels_path:
         known.check(read_labels(labels_path), str(labels_path))
+    ignored: Counter[str] = Counter()
+    mailbox = read_mailbox(path, column_mapping=column_mapping, ignored=ignored)
     landed = landing.land(
-        (imported.message for imported in read_mailbox(path, column_mapping=column_mapping)),
+        (imported.message for imported in mailbox),
         on_message=on_message,
         first_day=first_day,
     )
@@ -131,6 +160,7 @@ def import_path(
         older=landed.older,
         days=landed.days,
         unresolved=landing.resolve_labels().unresolved if labels_path else 0,
+        ignored=ignored,
     )
 
 
@@ -195,8 +225,16 @@ def _one_spelling(values: Counter[str]) -> Counter[str]:
 
 
 def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iterator[Label]:
-    """The labels inside an export; a mailbox has none and is not read."""
-    if _kind(path) != "table":
+    """The labels inside an export; a mailbox has none and is not read.
+
+    An archive is read to its end, so that a damaged one is refused before anything lands.
+    """
+    kind = _kind(path)
+    if kind == "archive":
+        for imported in _read_archive(path, column_mapping or {}, Counter()):
+            if imported.label:
+                yield imported.label
+    if kind != "table":
         return
     columns = open_export(path, column_mapping or {}).columns
     if columns.keys() & {"category", "priority"}:
@@ -205,9 +243,67 @@ def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iter
                 yield imported.label
 
 
-def _read_export(path: Path, column_mapping: Mapping[str, str]) -> Iterator[Imported]:
+def _read_archive(
+    path: Path, column_mapping: Mapping[str, str], ignored: Counter[str]
+) -> Iterator[Imported]:
+    read: Counter[str] = Counter()
+    for member in members(path, ignored):
+        kind = _member_kind(member)
+        if kind is None:
+            is_nested = member.suffix in ARCHIVE_SUFFIXES
+            ignored["archives inside it" if is_nested else "files that are not mail"] += 1
+            continue
+        read[kind] += 1
+        if kind == "table":
+            yield from _read_archived_export(member, column_mapping)
+        elif kind == "mbox":
+            for message in mbox_lines(member.stream, f"mbox:{member.name}"):
+                yield Imported(message, None)
+        else:
+            content = member.stream.read(MAX_MAIL_BYTES + 1)
+            if len(content) > MAX_MAIL_BYTES:
+                raise ExportError(
+                    f"{member.where} exceeds {MAX_MAIL_BYTES >> 20} MB, which no mail does: take it"
+                    " out of the archive."
+                )
+            yield Imported(mail_message(content, f"{kind}:{path.name}"), None)
+    if not read:
+        passed_over = ", ".join(f"{count:,} {what}" for what, count in ignored.items())
+        raise ExportError(
+            f"{path} holds no mail ({passed_over or 'it is empty'}): expected mbox files, a"
+            " Maildir, .eml files or tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside"
+            " it and import them by themselves."
+        )
+    if column_mapping and not read["table"]:
+        raise ExportError(f"{path} has no columns to map: it holds no table.")
+
+
+def _member_kind(member: Member) -> Kind | None:
+    """What a file in an archive is read as, as in a folder where there is one."""
+    if member.name.startswith("."):  # what desktops leave beside files: `._mail.eml`
+        return None
+    start = member.stream.peek(1)
+    if member.suffix in _ARCHIVED_TABLE_SUFFIXES:
+        return "table" if start else None
+    if member.suffix == ".eml":
+        return "eml"
+    if member.folder in ("cur", "new") and member.suffix not in {".mbox", *ARCHIVE_SUFFIXES}:
+        return "maildir"
+    return "mbox" if start.startswith(b"From ") else None
+
+
+def _read_archived_export(member: Member, column_mapping: Mapping[str, str]) -> Iterator[Imported]:
+    with spooled(member) as path:
+        try:
+            yield from _read_export(path, column_mapping, member.name)
+        except ExportError as error:
+            # The person knows the file by its name in the archive, not by that of our copy.
+            raise ExportError(str(error).replace(str(path), member.where)) from None
+
+
+def _read_export(path: Path, column_mapping: Mapping[str, str], name: str) -> Iterator[Imported]:
     table = open_export(path, column_mapping)
-    source = f"{path.suffix[1:].lower()}:{path.name}"
+    source = f"{path.suffix[1:].lower()}:{name}"
     # The people who gave the labels did so before the file was written; no cell says when.
     labelled_at = file_time(path)
     for row in table:
@@ -244,6 +340,8 @@ def _kind(path: Path) -> Kind:
         return "table"
     if start.startswith(b"From "):
         return "mbox"
+    if is_archive(start, path):
+        return "archive"
     for magic, what in _NOT_MAIL.items():
         if start.startswith(magic):
             raise ExportError(f"{path} is {what}.")
@@ -251,5 +349,5 @@ def _kind(path: Path) -> Kind:
         return "eml"
     raise ExportError(
         f"{path} is not known as a mailbox or an export: expected an mbox file, a Maildir, .eml"
-        " files, or a table (.csv, .tsv, .jsonl, .parquet)."
+        " files, a table (.csv, .tsv, .jsonl, .parquet), or a .zip or .tar.gz of them."
     )

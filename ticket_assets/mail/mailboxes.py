@@ -12,6 +12,9 @@ from ticket_assets.mail.headers import header_fields, message_id, split_message
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import believable, mail_date, received_at
 
+MAX_MAIL_BYTES = 512 << 20
+"""More than three times what the largest mail servers accept; one message is held in memory."""
+
 # The line that starts a message in an mbox: an address, then a date. Sentences of a body that
 # merely begin with "From " hold no weekday with a time after it.
 _DATED_FROM = re.compile(
@@ -69,30 +72,46 @@ def eml_paths(folder: Path) -> list[Path]:
 
 
 def mbox_messages(path: Path, source: str) -> Iterator[IncomingMessage]:
-    """The messages of an mbox, one in memory at a time.
+    """The messages of an mbox file, one in memory at a time."""
+    with path.open("rb") as lines:
+        yield from mbox_lines(lines, source)
+
+
+def mbox_lines(lines: Iterable[bytes], source: str) -> Iterator[IncomingMessage]:
+    """The messages in the lines of an mbox, one in memory at a time.
 
     `mailbox.mbox` first scans the whole file for its table of contents and does not unquote
     `>From ` (mboxo, mboxrd), which would make another message of the same mail fetched elsewhere.
+
+    Raises:
+        ExportError: a message is so large that the file is none of mail.
     """
-    with path.open("rb") as lines:
-        first = next(iter(lines), b"")
-        # Writers that do not date their "From " lines are rare: only then is an undated one, after
-        # an empty line, taken as the start of a message.
-        dated = _DATED_FROM.match(first.rstrip()) is not None
-        delivered_at = _delivery_date(first)
-        body: list[bytes] = []
-        after_blank = False
-        for line in lines:
-            if line.startswith(b"From ") and (
-                _DATED_FROM.match(line.rstrip()) if dated else after_blank
-            ):
-                yield mail_message(_joined(body), source, delivered_at)
-                body, delivered_at = [], _delivery_date(line)
-                continue
-            after_blank = not line.strip(b"\r\n")
-            body.append(line[1:] if _QUOTED_FROM.match(line) else line)
-        if any(line.strip() for line in body):
+    remaining = iter(lines)
+    first = next(remaining, b"")
+    # Writers that do not date their "From " lines are rare: only then is an undated one, after
+    # an empty line, taken as the start of a message.
+    dated = _DATED_FROM.match(first.rstrip()) is not None
+    delivered_at = _delivery_date(first)
+    body: list[bytes] = []
+    size = 0
+    after_blank = False
+    for line in remaining:
+        if line.startswith(b"From ") and (
+            _DATED_FROM.match(line.rstrip()) if dated else after_blank
+        ):
             yield mail_message(_joined(body), source, delivered_at)
+            body, size, delivered_at = [], 0, _delivery_date(line)
+            continue
+        after_blank = not line.strip(b"\r\n")
+        body.append(line[1:] if _QUOTED_FROM.match(line) else line)
+        size += len(line)
+        if size > MAX_MAIL_BYTES:
+            raise ExportError(
+                f"A message of {source} exceeds {MAX_MAIL_BYTES >> 20} MB, which no mail does:"
+                " check that the file is an mbox."
+            )
+    if any(line.strip() for line in body):
+        yield mail_message(_joined(body), source, delivered_at)
 
 
 def _joined(lines: list[bytes]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import email.policy
 import hashlib
 import json
 import logging
@@ -15,7 +14,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value, getaddresses
-from typing import Any, Literal
+from typing import Literal
 
 from mailparser import MailParser
 
@@ -38,7 +37,18 @@ Kind = Literal["request", "auto_reply", "bounce", "list"]
 MAX_FORWARDS = 3
 """Depth to which a forward without text of its own is searched for text."""
 
-_TRACE_HEADERS = ("Received", "X-Received", "DKIM-Signature", "ARC-Seal", "ARC-Message-Signature")
+MAX_HEADER_CHARACTERS = 1 << 18
+"""Length to which a header is read: some 6,000 recipients, in less than a second."""
+MAX_PARAMETER_CHARACTERS = 1 << 14
+"""The same for the headers that describe a part: their parameters take more than linear time."""
+
+# mail-parser decodes every header it meets; the traces of transport are most of a head. The field
+# at its end stays, whole: what follows a field dropped by half would continue the one before.
+_UNREAD_FIELD = re.compile(
+    r"^(?!(?:from|to|cc|subject|mime-version|content-[!-9;-~]+)[ \t]*:)[!-9;-~]{1,100}[ \t]*:"
+    r"[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*(?![ \t])",
+    re.I | re.M,
+)
 _BODY_TYPES = ("text/plain", "text/html")
 # Python codecs that no mail means; decoding the first takes quadratic time.
 _UNFIT_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape"})
@@ -130,7 +140,7 @@ def _parse_mail(content: bytes) -> ParsedMessage:
     if not fields:
         raise UnreadableMessage("no header lines: this is not an e-mail")
     # As the standard library reads bytes, but with headers that are text already.
-    found = _read_content(head + rest.decode("ascii", "surrogateescape"))
+    found = _read_content(_UNREAD_FIELD.sub("", head) + rest.decode("ascii", "surrogateescape"))
     subject = clean_text(found.subject).strip()
     own_id = message_id(fields)
     replied = _ids(fields, "in-reply-to")
@@ -155,8 +165,7 @@ def _read_content(content: str) -> _Content:
     # the former raises or from which it gets nothing.
     readers: tuple[Callable[[str], _Content], ...] = (
         lambda mail: _read_with_mailparser(email.message_from_string(mail)),
-        lambda mail: _read_with_stdlib(mail, email.policy.default),
-        lambda mail: _read_with_stdlib(mail, email.policy.compat32),
+        _read_with_stdlib,
     )
     reason = "no subject, sender or text"
     for read in readers:
@@ -173,8 +182,6 @@ def _read_content(content: str) -> _Content:
 
 
 def _read_with_mailparser(message: Message, depth: int = 0) -> _Content:
-    for name in _TRACE_HEADERS:  # half of mail-parser's time, and nothing here reads them
-        del message[name]
     forwarded = _simplify_parts(message)
     mail = MailParser(message)
     name, address = next(iter(mail.from_), ("", ""))
@@ -206,6 +213,7 @@ def _simplify_parts(message: Message) -> list[Message]:
     parts = [message]
     while parts:
         part = parts.pop()
+        _cut_headers(part)
         content_type = part.get_content_type()
         disposition = part.get_content_disposition()
         if content_type == "message/rfc822" and part.is_multipart():
@@ -217,15 +225,13 @@ def _simplify_parts(message: Message) -> list[Message]:
             part.set_type("text/plain")
             _fit_charset(part)
         elif content_type in _BODY_TYPES and (
-            disposition == "inline" or (disposition is None and not part.get_filename())
+            disposition == "inline" or (disposition is None and not _filename(part))
         ):
             _fit_charset(part)
             _unflow(part)
         else:
             extension = mimetypes.guess_extension(content_type) or ""
-            named = (part.get_filename() or "").strip() or (
-                "Content-ID" in part and content_type not in _BODY_TYPES
-            )
+            named = _filename(part) or ("Content-ID" in part and content_type not in _BODY_TYPES)
             _make_attachment(part, None if named else f"attachment{extension}")
     return forwarded
 
@@ -235,12 +241,29 @@ def _children(part: Message) -> list[Message]:
     return [each for each in payload if isinstance(each, Message)] if payload else []
 
 
+def _cut_headers(part: Message) -> None:
+    for name, value in list(part.raw_items()):
+        is_description = name.lower().startswith("content-")
+        limit = MAX_PARAMETER_CHARACTERS if is_description else MAX_HEADER_CHARACTERS
+        if len(value) > limit:
+            del part[name]
+            part[name] = value[:limit]
+
+
 def _make_attachment(part: Message, name: str | None) -> None:
     part.set_payload("")
     if name:
         del part["Content-Disposition"]
         filename = " ".join(clean_text(name).split())
         part.add_header("Content-Disposition", "attachment", filename=("utf-8", "", filename))
+
+
+def _filename(part: Message) -> str:
+    """An attachment's name as sent, or nothing; a charset that cannot decode it costs the name."""
+    try:
+        return (part.get_filename() or "").strip()
+    except ValueError:
+        return ""
 
 
 def _fit_charset(part: Message) -> None:
@@ -256,7 +279,7 @@ def _unflow(part: Message) -> None:
     if not _is_flowed(part) or not isinstance(payload, bytes):
         return
     text = unflow(
-        payload.decode(str(part.get_content_charset("utf-8")), "replace"),
+        _decoded(payload, str(part.get_content_charset("utf-8"))),
         delete_space=_deletes_space(part),
     )
     del part["Content-Transfer-Encoding"]
@@ -284,13 +307,21 @@ def _decodes(payload: bytes, charset: str) -> bool:
         return False
     try:
         payload.decode(charset)
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):  # a NUL in the name is a ValueError
         return False
     return True
 
 
-def _read_with_stdlib(content: str, policy: Any) -> _Content:
-    message = email.message_from_string(content, policy=policy)
+def _decoded(payload: bytes, charset: str) -> str:
+    return payload.decode(charset) if _decodes(payload, charset) else decode_unlabelled(payload)
+
+
+def _read_with_stdlib(content: str) -> _Content:
+    # All as bytes: where a line that is no header ends the headers early, text that is already
+    # decoded would stand in the body, which cannot be. The older policy: the default one takes
+    # quadratic time to parse long headers.
+    octets = content.encode("utf-8", "surrogateescape")
+    message = email.message_from_string(octets.decode("ascii", "surrogateescape"))
     texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
     attachments = []
     for part in message.walk():
@@ -301,20 +332,19 @@ def _read_with_stdlib(content: str, policy: Any) -> _Content:
             payload = part.get_payload(decode=True)
             charset = str(part.get_content_charset("utf-8"))
             if isinstance(payload, bytes):
-                fits = _decodes(payload, charset)
-                text = payload.decode(charset) if fits else decode_unlabelled(payload)
+                text = _decoded(payload, charset)
                 if _is_flowed(part):
                     text = unflow(text, delete_space=_deletes_space(part))
                 texts[content_type].append(text)
         else:
-            attachments.append(part.get_filename() or "attachment")
-    senders = getaddresses([_header_text(message, "from")])
+            attachments.append(_decode_header(_filename(part) or "attachment"))
+    senders = _mailboxes(_header_text(message, "from"))
     name, address = senders[0] if senders else ("", "")
-    recipients = [_header_text(message, "to"), _header_text(message, "cc")]
+    recipients = _mailboxes(_header_text(message, "to"), _header_text(message, "cc"))
     return _Content(
         sender=address,
         sender_name=name,
-        recipients=[recipient for _, recipient in getaddresses(recipients)],
+        recipients=[recipient for _, recipient in recipients],
         subject=_header_text(message, "subject"),
         texts=texts["text/plain"],
         htmls=texts["text/html"],
@@ -322,9 +352,21 @@ def _read_with_stdlib(content: str, policy: Any) -> _Content:
     )
 
 
+def _mailboxes(*values: str) -> list[tuple[str, str]]:
+    """Names and addresses in header values; none where comments are nested beyond reason."""
+    try:
+        return getaddresses(values)
+    except RecursionError:
+        return []
+
+
 def _header_text(message: Message, name: str) -> str:
     """The first value of a header, decoded; what cannot be decoded is kept as sent."""
     raw = next((str(raw) for each, raw in message.raw_items() if each.lower() == name), "")
+    return _decode_header(raw[:MAX_HEADER_CHARACTERS])
+
+
+def _decode_header(raw: str) -> str:
     text = decode_unlabelled(raw.encode("utf-8", "surrogateescape"))
     return _ENCODED_WORDS.sub(lambda run: _decode_words(run[0]), " ".join(text.split()))
 
@@ -336,11 +378,7 @@ def _decode_words(run: str) -> str:
     except (HeaderParseError, ValueError):  # broken base64
         return run
     return "".join(
-        chunk
-        if isinstance(chunk, str)
-        else chunk.decode(charset)
-        if charset and _decodes(chunk, charset)
-        else decode_unlabelled(chunk)
+        chunk if isinstance(chunk, str) else _decoded(chunk, charset or "utf-8")
         for chunk, charset in chunks
     )
 
@@ -359,7 +397,7 @@ def _parse_row(content: bytes) -> ParsedMessage:
     if not subject and not body:
         raise UnreadableMessage("the row has neither a subject nor a body")
     sender = text.get("sender", "").strip()
-    name, address = next(iter(getaddresses([sender])), ("", ""))
+    name, address = next(iter(_mailboxes(sender)), ("", ""))
     if "@" not in address:
         name, address = sender, ""
     own_id, replied = bare_id(text.get("message_id")), bare_id(text.get("in_reply_to"))
@@ -371,7 +409,7 @@ def _parse_row(content: bytes) -> ParsedMessage:
         sender=_address(address),
         sender_name=name or None,
         recipients=_addresses(
-            [recipient for _, recipient in getaddresses([text.get("recipients", "")])]
+            [recipient for _, recipient in _mailboxes(text.get("recipients", ""))]
         ),
         subject=subject or None,
         body_text=None if is_html else body or None,

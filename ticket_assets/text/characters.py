@@ -16,6 +16,7 @@ _UNSEEN = re.compile(
 )
 # Full-width letters, digits and "@" read like the plain ones and hide an address from a mask.
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_IS_FULL_WIDTH = re.compile("[\uff01-\uff5e]")
 
 
 def readable(text: str) -> str:
@@ -24,5 +25,7 @@ def readable(text: str) -> str:
         return text
     text = _LINE_BREAKS.sub("\n", text)
     text = _UNSEEN.sub("", text)
-    text = _BLANKS.sub(" ", text).translate(_FULL_WIDTH)
+    text = _BLANKS.sub(" ", text)
+    if _IS_FULL_WIDTH.search(text):
+        text = text.translate(_FULL_WIDTH)
     return unicodedata.normalize("NFC", text)

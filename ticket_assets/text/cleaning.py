@@ -26,12 +26,13 @@ NOT_REQUESTS = ("auto_reply", "bounce", "list")
 """Kinds of message that are no tickets."""
 _MAX_BODY = 2_000_000
 _REPLY_PREFIX = re.compile(
-    r"\s*(?:re|ré|rép|aw|antw?|sv|rv|res|ref|tr|fwd?|wg|wtr|enc|i)\s?(?:\[\d+\])?\s?:",
+    r"\s*(?:\[ ?ext(?:ern(?:al|e|o|er)?)? ?\]"
+    r"|(?:re|ré|rép|aw|antw?|sv|rv|res|ref|tr|fwd?|wg|wtr|enc|i)\s?(?:\[\d+\])?\s?:)",
     re.IGNORECASE,
 )
 _FORWARD_PREFIX = re.compile(r"\s*(?:tr|fwd?|wg|rv|enc|i)\s?:", re.IGNORECASE)
 _NO_TEXT_PART = re.compile(
-    r"(?:html (?:viewer|view|capable|compatible|format)"
+    r"\b(?:html (?:viewer|view|capable|compatible|format)"
     r"|(?:view|see|read|display) (?:this|the) (?:e-?mail|message)"
     r"|en html|au format html|im html-format|formato html)",
     re.IGNORECASE,
@@ -68,16 +69,19 @@ def clean_text(
     languages: Sequence[str],
     phone_regions: Sequence[str],
     mask_ip_addresses: bool = True,
+    sender_name: str | None = None,
 ) -> CleanText:
     """What the requester wrote, without quotes, signature and personal data.
 
     `text` is the subject without its "Re:" and "TR:", a line break, and the body; `languages` are
-    those the desk receives, the main one first.
+    those the desk receives, the main one first. `sender_name` helps to recognise the signature.
     """
     whole_subject = _tidy(readable(subject or "")).replace("\n", " ")
     own_subject = without_prefixes(whole_subject)
     parts = split_reply(
-        _body(body_text, body_html), forwarded=bool(_FORWARD_PREFIX.match(whole_subject))
+        _body(body_text, body_html),
+        forwarded=bool(_FORWARD_PREFIX.match(whole_subject)),
+        author=sender_name,
     )
     mask = functools.partial(
         mask_personal_data, phone_regions=phone_regions, mask_ip_addresses=mask_ip_addresses
@@ -113,10 +117,11 @@ def clean_tickets(
     """
     left_out: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
-    columns = ["ticket_id", "received_at", "kind", "subject", "body_text", "body_html"]
-    for ticket_id, received_at, kind, subject, body_text, body_html in raw[columns].itertuples(
-        index=False, name=None
-    ):
+    columns = ["ticket_id", "received_at", "kind", "sender_name", "subject"]
+    columns += ["body_text", "body_html"]
+    for ticket_id, received_at, kind, sender_name, subject, body_text, body_html in raw[
+        columns
+    ].itertuples(index=False, name=None):
         if kind in NOT_REQUESTS:
             left_out[kind] += 1
             continue
@@ -127,6 +132,7 @@ def clean_tickets(
             languages=languages,
             phone_regions=phone_regions,
             mask_ip_addresses=mask_ip_addresses,
+            sender_name=_string(sender_name),
         )
         if not clean.text:
             left_out["no text"] += 1

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 _MIN_LETTERS = 12
 _MAX_CHARACTERS = 4_000
 # Codes, addresses, paths and placeholders say nothing about the language and a lot of n-grams.
-_NOT_PROSE = re.compile(r"\[[A-Z_]+\]|\S*[0-9@\\/_=<>{}]\S*")
+_NOT_PROSE = re.compile(
+    r"\[[A-Z_]+\]|(?<![^\s\]])[^\s0-9@\\/_=<>{}]*+[0-9@\\/_=<>{}]\S*",
+)
 
 
 def detect_language(text: str, allowed: Sequence[str]) -> str:

@@ -25,14 +25,16 @@ def mask_personal_data(
     Kinds: URL_CREDENTIALS, PASSWORD (a value given in clear), EMAIL, IBAN, NIR (French social
     security number), CARD, IP (loopback and netmasks aside) and PHONE (international, or national
     in one of `phone_regions`). Check digits (ISO 13616, ISO 7064, Luhn) and numbering plans are
-    verified, so that serial numbers, versions, dates and error codes stay. Masking the result
-    again changes nothing, and `find_personal_data` finds nothing in it.
+    verified, so that serial numbers, versions, dates and error codes stay. A number that a mail
+    client wrapped over two lines is masked with its line break. Masking the result again changes
+    nothing, and `find_personal_data` finds nothing in it.
     """
     counts: Counter[str] = Counter()
     # A placeholder can uncover what it touched ("a@b.fr0612345678"), hence the second look.
     for _ in range(_MAX_PASSES):
         before = counts.total()
-        if _SECRET.search(text):
+        folded = text.casefold()
+        if any(word in folded for word in _SECRET_WORDS):
             text = _replace(text, "PASSWORD", _passwords, counts)
         if _AT.search(text):
             text = _replace(text, "URL_CREDENTIALS", _url_credentials, counts)
@@ -41,18 +43,25 @@ def mask_personal_data(
             text = _replace(text, "IBAN", _ibans, counts)
             text = _replace(text, "NIR", _social_security_numbers, counts)
             text = _replace(text, "CARD", _cards, counts)
+            if _BREAK.search(text):
+                text = _replace(text, "IBAN", _over_two_lines(_ibans), counts)
+                text = _replace(text, "NIR", _over_two_lines(_social_security_numbers), counts)
+                text = _replace(text, "CARD", _over_two_lines(_cards, in_prose=True), counts)
         if mask_ip_addresses:
             text = _replace(text, "IP", _ip_addresses, counts)
         if _MANY_DIGITS.search(text):
             for find in _phone_finders(tuple(phone_regions)):
                 text = _replace(text, "PHONE", find, counts)
+            if _BREAK.search(text):
+                for find in _wrapped_phone_finders(tuple(phone_regions)):
+                    text = _replace(text, "PHONE", find, counts)
         if counts.total() == before:
             break
     return Masked(text, dict(counts))
 
 
 _MAX_PASSES = 6
-_MANY_DIGITS = re.compile(r"[0-9](?:[ .\-()/\u2011\u2013]{0,3}[0-9]){6}")
+_MANY_DIGITS = re.compile(r"[0-9](?:[ .\-()/\n\u2011\u2013]{0,3}[0-9]){6}")
 
 
 def _replace(
@@ -73,6 +82,34 @@ def _replace(
     return "".join([*pieces, text[done:]]) if pieces else text
 
 
+_BREAK = re.compile(r"(?<=[0-9A-Z])\n(?=[0-9])|(?<=[0-9])\n(?=[A-Z])")
+_LONGEST_NUMBER = 60  # characters on either side of a break, with room for what announces it
+
+
+def _over_two_lines(
+    find: Callable[[str], Iterator[tuple[int, int]]], *, in_prose: bool = False
+) -> Callable[[str], Iterator[tuple[int, int]]]:
+    """Finds what `find` would find were the text not wrapped in the middle of it.
+
+    With `in_prose` the line above the break must hold a word or a "+": for numbers without a
+    strong check digit, lines of bare numbers are a list.
+    """
+
+    def spans(text: str) -> Iterator[tuple[int, int]]:
+        for match in _BREAK.finditer(text):
+            at = match.start()
+            start = max(text.rfind("\n", 0, at) + 1, at - _LONGEST_NUMBER)
+            above = text[start:at]
+            if in_prose and not re.search(r"[^\W\d_]|\+", above):
+                continue
+            below = text[at + 1 : at + _LONGEST_NUMBER].partition("\n")[0]
+            for first, last in find(f"{above} {below}"):
+                if first < len(above) < last:
+                    yield start + first, start + last
+
+    return spans
+
+
 _SECRET = re.compile(
     r"\b(?:(?:mots? de passe|mdp|passe|pass ?words?|passwd|pwd|pass|kennw[oö]rt(?:er)?|passw[oö]rt"
     r"|contraseña|clave|palavra[- ]passe|senha|pin|passphrase|secret|token|api[_ -]?key"
@@ -84,6 +121,11 @@ _SECRET = re.compile(
     r" ?: ?\S{2,60} ?/ ?)"
     r"[\"'«“`]?\s?(?P<value>[^\s\"'«»“”`]{3,128})",
     re.IGNORECASE,
+)
+# Part of every alternative above: twenty times faster to look for than the pattern.
+_SECRET_WORDS = (
+    *("pass", "mdp", "pwd", "kennw", "contrase", "clave", "senha", "pin", "secr", "token", "api"),
+    *("wifi", "wi-fi", "wpa", "identifiant", "login", "credential", "credencia", "zugangsdaten"),
 )
 _NOT_A_SECRET = re.compile(
     r"\[|<|https?:|0x[0-9a-f]+$|[*•.x_\-]+$|[0-9]{1,2}[/.:h][0-9]|(?:windows|office|win)[0-9]+$",
@@ -249,6 +291,9 @@ _SEPARATED = r"(?:[ .\-/()\u2011\u2013]{0,3}[0-9])"
 _INTERNATIONAL = re.compile(rf"(?<![\w+])(?:\(?\+\s?|\(?00\s?(?=[1-9]))[1-9]{_SEPARATED}{{6,16}}")
 _NATIONAL = re.compile(rf"{_APART}\(?0[1-9]{_SEPARATED}{{6,11}}(?![\w])")
 _FRENCH = re.compile(rf"{_APART}0[1-9](?:[ .\-/\u2011\u2013]?[0-9]{{2}}){{4}}(?!\w)")
+_FRENCH_PAIRS = re.compile(
+    rf"{_APART}(?<![0-9] )0[1-9](?:[ .\-][0-9]{{2}}){{4}}(?![ .\-]?[0-9]|\w)"
+)
 # In the groups people write, since nine digits starting with 6 may be anything.
 _IBERIAN = re.compile(
     rf"{_APART}(?:[679][0-9]{{2}}(?:[ .\-][0-9]{{2}}){{3}}"
@@ -305,6 +350,16 @@ def _phone_finders(
     if {"US", "CA"} & set(regions):  # by its form: 555 numbers are in no plan
         finders.append(functools.partial(_spans, _AMERICAN))
     return (*finders, functools.partial(_announced_spans, regions=regions))
+
+
+@functools.cache
+def _wrapped_phone_finders(
+    regions: tuple[str, ...],
+) -> tuple[Callable[[str], Iterator[tuple[int, int]]], ...]:
+    finders = [functools.partial(_phone_spans, _INTERNATIONAL, regions=("ZZ",))]
+    if "FR" in regions:
+        finders.append(functools.partial(_phone_spans, _FRENCH_PAIRS, regions=regions))
+    return tuple(_over_two_lines(find, in_prose=True) for find in finders)
 
 
 def _phone_spans(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ticket_assets.text.characters import readable
-from ticket_assets.text.signatures import cut_signature
+from ticket_assets.text.signatures import NameWords, cut_signature, name_words
 
 _MAX_LINES = 4_000
 _MAX_MARKER = 300  # characters; longer lines are prose
@@ -87,7 +87,7 @@ def is_forward_marker(line: str) -> bool:
     return bool(_FORWARD.match(line.strip(" *>\t")))
 
 
-def split_reply(text: str, *, forwarded: bool = False) -> ReplyParts:
+def split_reply(text: str, *, forwarded: bool = False, author: str | None = None) -> ReplyParts:
     """The author's own words, the quoted messages and the signatures of a plain-text body.
 
     The author's words are never lost. Text between and below `>` lines is theirs. A message that
@@ -95,16 +95,17 @@ def split_reply(text: str, *, forwarded: bool = False) -> ReplyParts:
     "TR:") is part of the request: its text is kept, its header lines and what it quotes in turn
     are not. When nothing else is left, `own` is the whole text with its `>` taken away.
 
-    Only the first 4,000 lines are looked at; the rest is dropped.
+    The `author`'s name as the message gives it, when known, tells a signature from other people's
+    details. Only the first 4,000 lines are looked at; the rest is dropped.
     """
     lines = readable(text).split("\n", _MAX_LINES)[:_MAX_LINES]
-    parts = _split(lines, forwarded, _MAX_FORWARDS)
+    parts = _split(lines, forwarded, _MAX_FORWARDS, name_words(author))
     if parts.own:
         return parts
     return ReplyParts(_UNQUOTE.sub("", "\n".join(lines)).strip(), "", "")
 
 
-def _split(lines: list[str], forwarded: bool, depth: int) -> ReplyParts:
+def _split(lines: list[str], forwarded: bool, depth: int, author: NameWords) -> ReplyParts:
     segments: list[list[str]] = [[]]
     quoted: list[str] = []
     forward: ReplyParts | None = None
@@ -112,6 +113,11 @@ def _split(lines: list[str], forwarded: bool, depth: int) -> ReplyParts:
     while position < len(lines):
         line = lines[position]
         if _QUOTED.match(line) and not _is_shown(lines, position, segments[-1]):
+            if forwarded and depth and (end := _quoted_headers_end(lines, position)):
+                quoted.extend(lines[position:end])
+                rest = [_UNQUOTE.sub("", line) for line in lines[end:]]
+                forward = _split(rest, False, depth - 1, name_words(None))
+                break
             quoted.append(line)
             position += 1
             if segments[-1]:
@@ -130,14 +136,15 @@ def _split(lines: list[str], forwarded: bool, depth: int) -> ReplyParts:
             continue
         forwards = forwarded or mark.kind == "forward" or _points_below(segments)
         if forwards and depth:
-            forward = _split([_UNQUOTE.sub("", line) for line in rest], False, depth - 1)
+            rest = [_UNQUOTE.sub("", line) for line in rest]
+            forward = _split(rest, False, depth - 1, name_words(None))
         else:
             quoted.extend(rest)
         break
     own: list[str] = []
     signatures: list[str] = []
     for segment in segments:
-        kept, signature = cut_signature(segment)
+        kept, signature = cut_signature(segment, author)
         own.append(kept)
         signatures.append(signature)
     if forward is not None:
@@ -173,13 +180,13 @@ def _mark(lines: list[str], position: int) -> _Mark | None:
 
 def _intro_mark(lines: list[str], position: int) -> _Mark | None:
     line = lines[position].strip(" *\t")
+    end = _intro_end(lines, position)
+    if not end and not _INTRO_SHAPE.fullmatch(line):
+        return None
     if _THING_WROTE.search(line):
         return None
-    end = _intro_end(lines, position)
     if end:
         return _Mark("intro", end)
-    if not _INTRO_SHAPE.fullmatch(line):
-        return None
     # In any language: a line with a date or an address, right above quoted lines.
     if line.endswith(":") and _starts_quoted(lines[position + 1 : position + 3]):
         return _Mark("intro", position + 1)
@@ -247,6 +254,14 @@ def _headers_end(lines: list[str], position: int) -> int:
     if kinds[:1] in (["subject"], ["date"]) and len(known) > 3:
         return end
     return 0
+
+
+def _quoted_headers_end(lines: list[str], position: int) -> int:
+    """Index after mail headers that stand behind `>` marks, as some phones forward; 0 if none."""
+    above = position and _QUOTED.match(lines[position - 1])
+    unquoted = [_UNQUOTE.sub("", line) for line in lines[position : position + 16]]
+    end = 0 if above else _headers_end(unquoted, 0)
+    return end and position + end
 
 
 def _starts_quoted(lines: list[str]) -> bool:

@@ -1,0 +1,338 @@
+"""Archives are imported as their unpacked folder is; bombs and damage are refused in one line."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ticket_assets.mail import archives
+from ticket_assets.mail.exports import ExportError
+from ticket_assets.mail.importing import import_path, read_mailbox
+from ticket_assets.mail.labels import UnknownLabelError
+from ticket_assets.mail.landing import LandingZone
+
+FIRST = b"From: a@x.fr\nDate: Mon, 3 Mar 2025 10:00:00 +0100\nMessage-ID: <1@x>\n\nBonjour\n"
+SECOND = b"From: b@x.fr\nSubject: Panne\n\nDeux lignes\n"
+FROM_LINE = b"From a@x.fr Mon Mar  3 10:00:05 2025\n"
+MBOX = FROM_LINE + FIRST + b"\n" + FROM_LINE + SECOND + b"\n"
+EXPORT = b"id,subject,category,date\nINC1,VPN,access,2025-03-03\nINC2,Badge,,2025-03-04\n"
+WRITTEN_AT = 1_740_000_000
+
+
+@pytest.fixture
+def landing(tmp_path):
+    return LandingZone(tmp_path / "landing")
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path, files, mode="w:gz"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(content), WRITTEN_AT
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def contents(path, **options):
+    return [imported.message.content for imported in read_mailbox(path, **options)]
+
+
+def imported(landing, path, **options):
+    return import_path(landing, path, categories=["access"], priorities=["low"], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("a.zip", None),
+        ("a.tar", "w"),
+        ("a.tar.gz", "w:gz"),
+        ("a.tgz", "w:gz"),
+        ("a.tar.bz2", "w:bz2"),
+        ("a.tar.xz", "w:xz"),
+        ("named-anyhow", "w:gz"),
+    ],
+)
+def test_an_archive_gives_the_mails_of_its_folders(tmp_path, name, mode):
+    files = {"2025/a.eml": FIRST, "Maildir/cur/1740.M1.host:2,S": SECOND, "box.mbox": MBOX}
+    path = tmp_path / name
+    if mode:
+        tarred(path, files, mode)
+    else:
+        zipped(path, files)
+
+    assert contents(path) == [FIRST, SECOND, FIRST, SECOND]
+    assert [each.message.source for each in read_mailbox(path)] == [
+        f"eml:{name}",
+        f"maildir:{name}",
+        "mbox:box.mbox",
+        "mbox:box.mbox",
+    ]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_archived_export_lands_its_messages_and_labels_once(landing, tmp_path, pack):
+    path = pack(tmp_path / "a.archive", {"exports/tickets.csv": EXPORT})
+
+    first = imported(landing, path)
+    again = imported(landing, path)
+
+    assert (first.landed, first.labels) == (2, 1)
+    assert (again.landed, again.already_there, again.labels) == (0, 2, 0)
+    (label,) = landing.labels()
+    assert (label.category, label.labelled_by) == ("access", "csv:tickets.csv")
+
+
+def test_the_unpacked_files_of_an_archive_land_nothing_again(landing, tmp_path):
+    files = {"mails/a.eml": FIRST, "mails/b.eml": SECOND, "tickets.csv": EXPORT, "box": MBOX}
+    path = tarred(tmp_path / "a.tar.gz", files)
+    assert imported(landing, path).landed == 4
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+
+    for name in ("mails", "tickets.csv", "box"):
+        report = imported(landing, tmp_path / "unpacked" / name)
+        assert (report.landed, report.already_there, report.labels) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_unknown_label_in_an_archive_lands_nothing(landing, tmp_path, pack):
+    files = {"a.eml": FIRST, "tickets.csv": EXPORT.replace(b"access", b"Paie")}
+
+    with pytest.raises(UnknownLabelError, match="unknown categories: 'Paie'"):
+        imported(landing, pack(tmp_path / "a.archive", files))
+
+    assert not landing.root.exists()
+
+
+def test_a_column_mapping_reaches_an_archived_export(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"t.csv": b"Quoi\nVPN\n"})
+
+    with pytest.raises(ExportError) as refused:
+        contents(path)
+    assert str(refused.value).startswith(f"t.csv in {path} has no column known as a subject")
+    assert len(contents(path, column_mapping={"body": "Quoi"})) == 1
+    with pytest.raises(ExportError, match="holds no table"):
+        contents(zipped(tmp_path / "b.zip", {"a.eml": FIRST}), column_mapping={"body": "Quoi"})
+
+
+def test_what_is_no_mail_is_passed_over_and_counted(landing, tmp_path):
+    files = {
+        "a.eml": FIRST,
+        "__MACOSX/._a.eml": b"\x00\x05",
+        "Takeout/settings.json": b"{}",
+        "older.zip": zipped(tmp_path / "older.zip", {"b.eml": SECOND}).read_bytes(),
+        "empty.csv": b"",
+    }
+
+    report = imported(landing, zipped(tmp_path / "a.zip", files))
+
+    assert report.landed == 1
+    assert report.ignored == {"files that are not mail": 3, "archives inside it": 1}
+
+
+def test_a_name_that_climbs_out_of_the_archive_writes_nothing_there(landing, tmp_path):
+    outside = tmp_path / "outside.csv"
+    files = {f"../../..{outside}": EXPORT, str(outside): EXPORT, "..\\..\\a.eml": FIRST}
+
+    for pack in (zipped, tarred):
+        imported(landing, pack(tmp_path / pack.__name__, files))
+
+    assert not outside.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["landing", "tarred", "zipped"]
+
+
+def test_links_and_devices_are_passed_over_and_counted(tmp_path):
+    secret = tmp_path / "secret.eml"
+    secret.write_bytes(SECOND)
+    as_tar, as_zip = tarred(tmp_path / "a.tar", {"a.eml": FIRST}, "w"), tmp_path / "a.zip"
+    with tarfile.open(as_tar, "a") as archive:
+        for number, kind in enumerate([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE]):
+            info = tarfile.TarInfo(f"{number}.eml")
+            info.type, info.linkname = kind, str(secret)
+            archive.addfile(info)
+    with zipfile.ZipFile(as_zip, "w") as archive:
+        archive.writestr("a.eml", FIRST)
+        link = zipfile.ZipInfo("link.eml")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(secret))
+
+    for path, count in ((as_tar, 3), (as_zip, 1)):
+        ignored = archives.Counter()
+        assert contents(path, ignored=ignored) == [FIRST]
+        assert ignored == {"links and devices": count}
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_tar_bomb_is_refused_wherever_it_lies(landing, tmp_path, compress):
+    # In a file that is passed over: its bytes count all the same.
+    plain = tarred(tmp_path / "a.tar", {"a.eml": FIRST, "zeros.bin": bytes(40 << 20)}, "w")
+    path = tmp_path / "a.tar.packed"
+    path.write_bytes(compress(plain.read_bytes()))
+
+    with pytest.raises(ExportError, match="unpacks to more than 200 times its size"):
+        imported(landing, path)
+
+    assert not landing.root.exists()
+
+
+@pytest.mark.parametrize("name", ["a.eml", "a.csv", "cur/mail"])
+def test_a_zip_bomb_is_refused(landing, tmp_path, name):
+    path = zipped(tmp_path / "a.zip", {name: b"id,body\n" + b"x" * (40 << 20)})
+
+    with pytest.raises(ExportError, match=r"unpacks to more than 200 times.*import it in parts"):
+        imported(landing, path)
+
+    assert not landing.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_MEMBERS", 2, "holds more than 2 files, which no mailbox does"),
+        ("MAX_UNPACKED_BYTES", 100, "unpacks to more than .* GB, which no mailbox does"),
+        ("MAX_TABLE_BYTES", 20, r"c\.csv in .* is larger than .* GB: unpack it"),
+    ],
+)
+def test_each_limit_of_an_archive_is_kept(tmp_path, monkeypatch, limit, value, reason):
+    files = {"a.eml": FIRST, "b.eml": SECOND, "c.csv": EXPORT}
+    monkeypatch.setattr(archives, limit, value)
+
+    for pack in (zipped, tarred):
+        with pytest.raises(ExportError, match=reason):
+            contents(pack(tmp_path / pack.__name__, files))
+
+
+def with_password(path):
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # "encrypted", in the local header and in the directory
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_a_password_is_explained(tmp_path):
+    path = with_password(zipped(tmp_path / "a.zip", {"a.eml": FIRST}))
+
+    with pytest.raises(ExportError) as refused:
+        contents(path)
+
+    assert str(refused.value) == (
+        f"a.eml in {path} is protected by a password: unpack the archive, then import its folder."
+    )
+
+
+def stretched(number):
+    """Mails that do not compress, so that damage anywhere meets content."""
+    return {f"{each}.eml": FIRST + os.urandom(5000).hex().encode() for each in range(number)}
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_damaged_archive_lands_nothing_and_says_what_to_do(landing, tmp_path, pack, damage):
+    path = pack(tmp_path / "a.archive", stretched(20))
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        del content[-len(content) // 3 :]
+    else:
+        content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+    with pytest.raises(ExportError, match=r"cannot be read \(.+\): get the archive again"):
+        imported(landing, path)
+
+    assert not landing.root.exists()
+
+
+def test_a_wrong_checksum_at_the_end_is_damage(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    plain = tarred(tmp_path / "a.tar", {"a.eml": FIRST}, "w").read_bytes()
+    content = bytearray(gzip.compress(plain + bytes(100_000)))  # a last record of any size
+    content[-8] ^= 0xFF
+    path.write_bytes(content)
+
+    with pytest.raises(ExportError, match="CRC check failed"):
+        contents(path)
+
+
+@pytest.mark.parametrize("moment", [-1e18, 1e18, float("nan")])
+def test_a_time_that_no_file_has_costs_nothing(tmp_path, moment):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a.csv")
+        info.size, info.pax_headers = len(EXPORT), {"mtime": str(moment)}
+        archive.addfile(info, io.BytesIO(EXPORT))
+
+    assert len(contents(path)) == 2
+
+
+def test_a_plain_tar_that_breaks_off_or_has_a_broken_header_is_damaged(tmp_path):
+    path = tarred(tmp_path / "a.tar", {"a.eml": FIRST, "b.eml": SECOND, "c.eml": FIRST}, "w")
+    content = path.read_bytes()
+
+    for damaged in (content[:1024], content[:1200], content[:1100] + b"!" + content[1101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ExportError, match="cannot be read"):
+            contents(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "holds no mail (it is empty)"),
+        ({"a.txt": b"x", "b.tgz": b"x"}, "(1 files that are not mail, 1 archives inside it)"),
+    ],
+)
+def test_an_archive_without_mail_is_explained(tmp_path, files, reason):
+    path = zipped(tmp_path / "a.zip", files)
+
+    with pytest.raises(ExportError) as refused:
+        contents(path)
+
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_workbook_or_a_single_compressed_file_is_no_archive_of_mail(tmp_path):
+    workbook = zipped(tmp_path / "a.xlsx", {"[Content_Types].xml": b"<x/>", "a.eml": FIRST})
+    single = tmp_path / "a.mbox.gz"
+    single.write_bytes(gzip.compress(MBOX))
+
+    with pytest.raises(ExportError, match="save the sheet as CSV"):
+        contents(workbook)
+    with pytest.raises(ExportError, match="one compressed file; unpack it"):
+        contents(single)
+
+
+def test_a_hostile_name_cannot_write_to_the_terminal(tmp_path):
+    path = with_password(zipped(tmp_path / "a.zip", {"\x1b[2Jx\n.eml": FIRST}))
+
+    with pytest.raises(ExportError) as refused:
+        contents(path)
+
+    assert str(refused.value).startswith(f"?[2Jx?.eml in {path}")
+
+
+def test_no_temporary_copy_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    Path(tmp_path / "temporary").mkdir()
+    path = zipped(tmp_path / "a.zip", {"a.csv": EXPORT, "b.csv": b"Quoi\nVPN\n"})
+
+    with pytest.raises(ExportError):
+        contents(path)
+
+    assert list((tmp_path / "temporary").iterdir()) == []

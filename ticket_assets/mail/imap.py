@@ -1,0 +1,439 @@
+"""Mail fetched from an IMAP account: each message lands once, and none is marked as read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+from imapclient import IMAPClient
+from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPClientError, LoginError
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.mail.mailboxes import mail_message
+
+Security = Literal["tls", "starttls", "plain"]
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+"""Connections in a row that may be lost without a single answer, before a fetch gives up."""
+TIMEOUT_SECONDS = 60
+GOODBYE_SECONDS = 5
+BATCH_MESSAGES = 100
+BATCH_BYTES = 4 * 1024 * 1024
+"""What is asked for at a time: it bounds the memory, and what a lost connection repeats."""
+SIZES_AT_A_TIME = 1000
+UIDS_PER_SEARCH = 50_000
+"""imaplib refuses lines above a million bytes, and an answer is one line with all UIDs."""
+LOST = (IMAPClientAbortError, OSError)
+
+
+class ImapError(TicketAssetsError):
+    """An IMAP account cannot be read as it is set."""
+
+
+@dataclass(frozen=True)
+class ImapAccount:
+    """Where mail is fetched from. Secrets in files are read at each login: tokens are renewed."""
+
+    host: str
+    user: str
+    password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+    token_file: Path | None = None
+    """An OAuth2 access token, used instead of a password."""
+    folders: tuple[str, ...] = ("INBOX",)
+    security: Security = "tls"
+    port: int | None = None
+    """None: 993 with TLS from the start, else 143."""
+    ca_file: Path | None = None
+    """PEM file of the authorities to trust, instead of the system's."""
+
+    @property
+    def used_port(self) -> int:
+        return self.port or (993 if self.security == "tls" else 143)
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.used_port}"
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What one fetch changed."""
+
+    landed: int
+    already_there: int
+    days: tuple[date, ...]
+    """Days that received a new message, sorted."""
+    remaining: int
+    """Messages that were there when the fetch began and wait for the next one."""
+    older: int
+    """Landed messages from before the first day, which wait until it is moved back."""
+    undated: int
+    """Landed messages without a usable date, under the day they landed."""
+
+
+def fetch_new(
+    landing: LandingZone,
+    account: ImapAccount,
+    cursors_dir: Path,
+    *,
+    max_messages: int,
+    on_message: Callable[[IncomingMessage], None] | None = None,
+    first_day: date | None = None,
+    retry_seconds: float = 1.0,
+) -> FetchReport:
+    """Land the messages that arrived since the last fetch, the oldest of each folder first.
+
+    A folder's cursor (its UIDVALIDITY and last UID, RFC 3501 section 2.3.1.1) advances only over
+    messages that are on disk, so a fetch that dies repeats some work and loses nothing. A folder
+    whose UIDVALIDITY changed is read anew, and what had landed is recognised by its content.
+    A lost connection is made again, with delays that double from `retry_seconds`.
+
+    Raises:
+        ImapError: the server cannot be reached or trusted, refuses the login, or has no such
+            folder; or the connection is lost again and again. What was fetched before has landed.
+        LandingError: the landing zone cannot be written.
+    """
+    folders = [_Folder(account, name, cursors_dir) for name in account.folders]
+    session = _Session(account, retry_seconds)
+    on_the_way: deque[tuple[_Folder, int]] = deque()
+    failures: list[ImapError] = []
+
+    def arriving(taken: dict[_Folder, list[int]]) -> Iterator[IncomingMessage]:
+        try:
+            for folder, uids in taken.items():
+                for uid, content, delivered_at in session.messages(folder, uids):
+                    on_the_way.append((folder, uid))
+                    yield mail_message(content, folder.source, delivered_at)
+        except ImapError as error:
+            failures.append(error)  # raised once what was fetched before has landed
+
+    def landed(message: IncomingMessage) -> None:
+        folder, uid = on_the_way.popleft()
+        folder.uid = uid
+        if on_message:
+            on_message(message)
+
+    try:
+        # All folders are opened before anything is fetched: a misspelt one is told at once.
+        waiting = {folder: session.new_uids(folder) for folder in folders}
+        room = max_messages
+        taken = {}
+        for folder, uids in waiting.items():
+            taken[folder] = uids[:room]
+            room -= len(taken[folder])
+        report = landing.land(arriving(taken), landed, first_day)
+    finally:
+        session.close()
+        for folder in folders:
+            folder.save()
+    if failures:
+        raise failures[0]
+    return FetchReport(
+        landed=report.landed,
+        already_there=report.already_there,
+        days=report.days,
+        remaining=sum(map(len, waiting.values())) - sum(map(len, taken.values())),
+        older=report.older,
+        undated=report.undated,
+    )
+
+
+class _Folder:
+    """A folder and how far it is read: `uid` is the last one whose message is on disk."""
+
+    def __init__(self, account: ImapAccount, name: str, cursors_dir: Path) -> None:
+        self.name = name
+        self.source = f"imap:{account.user}@{account.host}/{name}"
+        self._identity = {"host": account.host, "user": account.user, "folder": name}
+        key = hashlib.sha256(json.dumps(self._identity).encode()).hexdigest()[:20]
+        self._path = cursors_dir / f"{key}.json"
+        self._saved = self._load()
+        self._opened = False
+        self.uid_validity, self.uid = self._saved
+        self.next_uid: int | None = None
+
+    def _load(self) -> tuple[int, int]:
+        try:
+            cursor = json.loads(self._path.read_bytes())
+            return int(cursor["uid_validity"]), int(cursor["uid"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return 0, 0  # a damaged cursor costs a second reading and nothing else
+
+    def open(self, answer: dict[bytes, Any]) -> None:
+        """Take over what the server says of the folder when it is selected."""
+        uid_validity = int(answer.get(b"UIDVALIDITY", 0))
+        if uid_validity != self.uid_validity:
+            if self._opened:
+                raise ImapError(
+                    f"The folder {self.name!r} was rebuilt on the server while it was read."
+                    " Fetch again to read it anew."
+                )
+            self.uid_validity, self.uid = uid_validity, 0
+        self._opened = True
+        self.next_uid = answer.get(b"UIDNEXT")
+
+    def save(self) -> None:
+        """Write the cursor if it moved; it is either the former or the new one, also after a
+        power cut."""
+        if (self.uid_validity, self.uid) == self._saved:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        cursor = {**self._identity, "uid_validity": self.uid_validity, "uid": self.uid}
+        temporary = self._path.with_name(f".{self._path.name}.{uuid4().hex}.tmp")
+        with temporary.open("x", encoding="utf-8") as file:
+            json.dump(cursor, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        self._saved = self.uid_validity, self.uid
+
+
+class _Session:
+    """A connection that is made again when it is lost."""
+
+    def __init__(self, account: ImapAccount, retry_seconds: float) -> None:
+        self._account = account
+        self._retry_seconds = retry_seconds
+        self._client: IMAPClient | None = None
+        self._selected: _Folder | None = None
+        self._was_connected = False
+        self._at_a_time = BATCH_MESSAGES
+
+    def new_uids(self, folder: _Folder) -> list[int]:
+        """UIDs after the folder's cursor, ascending."""
+
+        def search(client: IMAPClient) -> list[int]:
+            first = folder.uid + 1
+            if folder.next_uid is None:
+                # The last message answers to `first:*` even when it is before `first`.
+                return sorted(uid for uid in client.search(f"UID {first}:*") if uid >= first)
+            uids: list[int] = []
+            for start in range(first, folder.next_uid, UIDS_PER_SEARCH):
+                last = min(start + UIDS_PER_SEARCH, folder.next_uid) - 1
+                uids += sorted(client.search(f"UID {start}:{last}"))
+            return uids
+
+        return self._answer(folder, search)
+
+    def messages(
+        self, folder: _Folder, uids: list[int]
+    ) -> Iterator[tuple[int, bytes, datetime | None]]:
+        """UID, bytes and time of delivery of each message that is still there, in this order."""
+        for batch in self._batches(folder, uids):
+            folder.save()
+            left = batch
+            while left:
+                found = self._answer(folder, partial(self._first_bodies, left))
+                asked, left = left[: self._at_a_time], left[self._at_a_time :]
+                self._at_a_time = min(2 * self._at_a_time, BATCH_MESSAGES)
+                for uid in asked:
+                    answer = found.pop(uid, {})
+                    if (content := answer.get(b"BODY[]")) is not None:
+                        yield uid, content, answer.get(b"INTERNALDATE")
+
+    def close(self) -> None:
+        if self._client:
+            with suppress(Exception):  # nothing is left to be said to the server
+                self._client.socket().settimeout(GOODBYE_SECONDS)
+                self._client.logout()
+        self._forget()
+
+    def _first_bodies(self, uids: list[int], client: IMAPClient) -> dict[int, dict[bytes, Any]]:
+        return _bodies(client, uids[: self._at_a_time])
+
+    def _batches(self, folder: _Folder, uids: list[int]) -> Iterator[list[int]]:
+        batch: list[int] = []
+        batch_bytes = 0
+        for start in range(0, len(uids), SIZES_AT_A_TIME):
+            some = uids[start : start + SIZES_AT_A_TIME]
+            sizes = self._answer(folder, partial(_sizes, uids=some))
+            for uid in some:
+                size = sizes.get(uid, 0)
+                if batch and (len(batch) == BATCH_MESSAGES or batch_bytes + size > BATCH_BYTES):
+                    yield batch
+                    batch, batch_bytes = [], 0
+                batch.append(uid)
+                batch_bytes += size
+        if batch:
+            yield batch
+
+    def _answer(self, folder: _Folder, ask: Callable[[IMAPClient], Result]) -> Result:
+        """What the server answers with the folder selected, over as many connections as allowed."""
+        lost: BaseException | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(self._retry_seconds * 2 ** (attempt - 1))
+            try:
+                return ask(self._opened(folder))
+            except LOST as error:
+                self._forget()
+                # A line that never lives long enough for a batch must let less through.
+                self._at_a_time = max(self._at_a_time // 2, 1)
+                lost = error
+            except IMAPClientError as error:
+                raise ImapError(
+                    f"{self._account.address} cannot read the folder {folder.name!r}:"
+                    f" {_said(error)}. Fetch again; if it stays, ask who runs the server."
+                ) from error
+        raise ImapError(
+            f"The connection to {self._account.address} was lost {ATTEMPTS} times in a row"
+            f" ({_said(lost)}). What was fetched is kept; fetch again to go on."
+        ) from lost
+
+    def _opened(self, folder: _Folder) -> IMAPClient:
+        client = self._client or self._connect()
+        if self._selected is not folder:
+            self._selected = None
+            try:
+                folder.open(client.select_folder(folder.name, readonly=True))
+            except IMAPClientAbortError:
+                raise
+            except IMAPClientError as error:
+                raise self._unusable_folder(client, folder, error) from error
+            self._selected = folder
+        return client
+
+    def _unusable_folder(
+        self, client: IMAPClient, folder: _Folder, error: IMAPClientError
+    ) -> ImapError:
+        names = [name for flags, _, name in client.list_folders() if b"\\Noselect" not in flags]
+        if folder.name in names:
+            return ImapError(
+                f"{self._account.address} does not open the folder {folder.name!r}: {_said(error)}."
+                f" Give {self._account.user} the right to read it."
+            )
+        return ImapError(
+            f"{self._account.user} has no folder {folder.name!r} on {self._account.address}; there"
+            f" are: {', '.join(sorted(names))}. Correct TICKETS_IMAP_FOLDERS."
+        )
+
+    def _connect(self) -> IMAPClient:
+        account = self._account
+        context = _tls_context(account)
+        secured = account.security == "tls"
+        try:
+            client = IMAPClient(
+                account.host,
+                account.used_port,
+                ssl=secured,
+                ssl_context=context if secured else None,
+                timeout=TIMEOUT_SECONDS,
+            )
+            self._client = client
+            client.normalise_times = False  # aware, not this machine's local time
+            if account.security == "starttls":
+                client.starttls(context)
+        except ssl.SSLCertVerificationError as error:
+            raise ImapError(
+                f"The certificate of {account.address} is not trusted: {error.verify_message}."
+                " If it is your own, name its authority in TICKETS_IMAP_CA_FILE."
+            ) from error
+        except CapabilityError:
+            raise ImapError(
+                f"{account.address} offers no STARTTLS. Set TICKETS_IMAP_SECURITY to tls."
+            ) from None
+        except OSError as error:
+            if self._was_connected:
+                raise
+            raise ImapError(
+                f"Cannot reach {account.address} with security {account.security}:"
+                f" {_said(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
+                " TICKETS_IMAP_SECURITY and the network."
+            ) from error
+        self._was_connected = True
+        self._log_in(client)
+        return client
+
+    def _log_in(self, client: IMAPClient) -> None:
+        account = self._account
+        try:
+            if account.token_file:
+                client.oauth2_login(account.user, _secret(account.token_file))
+                return
+            password = account.password
+            if account.password_file:
+                password = _secret(account.password_file)
+            if client.has_capability("AUTH=PLAIN"):
+                client.plain_login(account.user, password)
+            else:
+                client.login(account.user, password)  # ASCII alone
+        except UnicodeEncodeError:
+            raise ImapError(
+                f"{account.address} takes no password with letters beyond ASCII. Choose another."
+            ) from None
+        except LoginError as error:
+            # The client calls a connection that is lost meanwhile a refusal too.
+            if isinstance(error.__context__, IMAPClientAbortError):
+                raise error.__context__ from None
+            secret = "token" if account.token_file else "password"
+            raise ImapError(
+                f"{account.address} refuses the login of {account.user}: {_said(error)}."
+                f" Check TICKETS_IMAP_USER and its {secret}."
+            ) from None
+
+    def _forget(self) -> None:
+        if self._client:
+            with suppress(Exception):  # most often it is closed already
+                self._client.shutdown()
+        self._client = self._selected = None
+
+
+def _sizes(client: IMAPClient, uids: list[int]) -> dict[int, int]:
+    found = client.fetch(uids, ["RFC822.SIZE"])
+    return {uid: answer.get(b"RFC822.SIZE", 0) for uid, answer in found.items()}
+
+
+def _bodies(client: IMAPClient, uids: list[int]) -> dict[int, dict[bytes, Any]]:
+    try:
+        found: dict[int, dict[bytes, Any]] = client.fetch(uids, ["BODY.PEEK[]", "INTERNALDATE"])
+        return found
+    except IMAPClientAbortError:
+        raise
+    except IMAPClientError as error:
+        # Some servers refuse the whole when one message was deleted meanwhile.
+        if len(uids) > 1:
+            return {uid: body for each in uids for uid, body in _bodies(client, [each]).items()}
+        if client.search(f"UID {uids[0]}"):
+            raise IMAPClientError(f"message with UID {uids[0]}: {_said(error)}") from error
+        return {}
+
+
+def _tls_context(account: ImapAccount) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=account.ca_file)
+    except OSError as error:
+        raise ImapError(
+            f"Cannot use {account.ca_file} (TICKETS_IMAP_CA_FILE): {_said(error)}. Name a PEM file"
+            " with the certificate of the server's authority."
+        ) from error
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImapError(
+            f"Cannot read the secret in {path}: {_said(error)}. Check the path and its permissions."
+        ) from None
+
+
+def _said(error: BaseException | None) -> str:
+    """What an error says, in one line; imaplib quotes the server as the text of a bytes object."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or repr(error)
+    return re.sub(r"^b(['\"])(.*)\1$", r"\2", " ".join(text.split())).rstrip(".")
