@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from ticket_assets.classification.prediction import Classifier, TargetModel
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary_from_frame
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.whole_file import replace_file
 
 FORMAT = 1
 """Raise it when a saved classifier can no longer be read by the code before."""
@@ -227,12 +227,7 @@ class ModelStore:
 
     def _write_history(self, history: list[str]) -> None:
         content = json.dumps({"champion": history[-1], "history": history}, indent=2)
-        draft = self.root / f".{CHAMPION}-{os.getpid()}"
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(content + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.root / CHAMPION)
+        replace_file(self.root / CHAMPION, content + "\n")
 
     def _manifest(self, version: str) -> dict[str, Any]:
         if not _VERSION.fullmatch(version):

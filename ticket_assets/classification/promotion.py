@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ticket_assets.classification.comparison import Comparison
 from ticket_assets.classification.evaluation import Evaluation
 from ticket_assets.classification.model_store import ModelStore, ModelVersion
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.whole_file import replace_file
 
 CANDIDATE = "candidate.json"
 
@@ -39,9 +39,7 @@ class Gate:
 
 def write_candidate(root: Path, candidate: Candidate) -> None:
     """Make `candidate` the one that waits for its gates, in place of an earlier one."""
-    draft = root / f".{CANDIDATE}-{os.getpid()}"
-    draft.write_text(json.dumps(asdict(candidate), indent=2) + "\n", encoding="utf-8")
-    draft.replace(root / CANDIDATE)
+    replace_file(root / CANDIDATE, json.dumps(asdict(candidate), indent=2) + "\n")
 
 
 def read_candidate(root: Path) -> Candidate:

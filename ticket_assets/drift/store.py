@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from ticket_assets.drift.report import DriftReport
+from ticket_assets.storage.whole_file import replace_file
 
 FIGURES = "drift.json"
 HTML = "drift.html"
@@ -30,8 +30,8 @@ class ReportStore:
         if report.html is None:
             (folder / HTML).unlink(missing_ok=True)
         else:
-            _replace(folder / HTML, report.html)
-        _replace(folder / FIGURES, report.json)
+            replace_file(folder / HTML, report.html)
+        replace_file(folder / FIGURES, report.json)
         return folder / FIGURES
 
     def days(self) -> list[date]:
@@ -63,10 +63,3 @@ class ReportStore:
 
     def _folder(self, day: date) -> Path:
         return self.root / day.isoformat()
-
-
-def _replace(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never half of one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import ssl
 import time
@@ -16,7 +15,6 @@ from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from uuid import uuid4
 
 from imapclient import IMAPClient
 from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPClientError, LoginError
@@ -24,6 +22,7 @@ from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPCli
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.storage.whole_file import replace_file
 
 Security = Literal["tls", "starttls", "plain"]
 Result = TypeVar("Result")
@@ -195,12 +194,7 @@ class _Folder:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         cursor = {**self._identity, "uid_validity": self.uid_validity, "uid": self.uid}
-        temporary = self._path.with_name(f".{self._path.name}.{uuid4().hex}.tmp")
-        with temporary.open("x", encoding="utf-8") as file:
-            json.dump(cursor, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        replace_file(self._path, json.dumps(cursor, ensure_ascii=False))
         self._saved = self.uid_validity, self.uid
 
 
