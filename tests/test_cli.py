@@ -364,6 +364,7 @@ def test_a_classified_text_is_shown_to_people_and_as_json(trained):
         (("--day", "2001-01-01"), "2001-01-01 is not a processed day: they go from"),
         (("--from", "{last}", "--to", "{first}"), "The first day {last} comes after the last day"),
         (("--only", "nonsense"), "There is no asset nonsense. Assets: candidate_classifier,"),
+        (("--job", "nonsense"), "There is no job nonsense. Jobs: classify_mail,"),
     ],
 )
 def test_a_run_of_what_does_not_exist_is_one_line(trained, arguments, reason):
@@ -373,6 +374,21 @@ def test_a_run_of_what_does_not_exist_is_one_line(trained, arguments, reason):
     line = refused(tickets("run", *(argument.format(**landing) for argument in arguments)))
 
     assert line.startswith(reason.format(**landing))
+
+
+@pytest.mark.slow
+def test_a_day_is_sorted_without_training_and_the_run_told_as_json(trained):
+    tickets, *_ = trained
+    last = json.loads(tickets("status", "--json").stdout)["landing"]["last"]
+
+    done = tickets("run", "--job", "classify_mail", "--day", last, "--json")
+
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["success"]
+    assert run["materialised"][0] == "raw_tickets"
+    assert "candidate_classifier" not in run["step_seconds"]
+    assert run["step_seconds"]["ticket_predictions"] > 0
+    assert run["figures"]["ticket_embeddings"]["texts_encoded"] == 0
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from io import TextIOWrapper
 from pathlib import Path
@@ -228,10 +229,11 @@ def fetch() -> None:
 
 
 @app.command(
-    epilog="Examples: `tickets run`; `tickets run --day 2026-11-20`; "
+    epilog="Examples: `tickets run`; `tickets run --day 2026-11-20 --job classify_mail`; "
     "`tickets run --from 2026-11-01 --only ticket_predictions --only drift_report`"
 )
 def run(
+    *,
     day: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="This day (UTC) alone.")
     ] = None,
@@ -244,6 +246,13 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this asset and its checks. Repeatable.")
     ] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(help="Only this job: classify_mail sorts new mail without training."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what the run did as JSON, its times included.")
+    ] = False,
 ) -> None:
     """Materialise every asset and evaluate every check, in one run; all days by default.
 
@@ -251,6 +260,8 @@ def run(
     """
     if day is not None and (first is not None or last is not None):
         raise typer.BadParameter("--day goes without --from and --to.")
+    if only and job:
+        raise typer.BadParameter("--only goes without --job.")
     from ticket_assets.mail.landing import LandingZone
 
     settings = _settings()
@@ -259,24 +270,32 @@ def run(
             f"Nothing has landed in {settings.landing_dir.absolute()} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
-    from ticket_assets.defs.runs import materialise, materialise_all
+    from ticket_assets.defs.runs import WHOLE_GRAPH, materialise, materialise_all
     from ticket_assets.status import read_status
 
     start, end = (day or first), (day or last)
     first_day, last_day = (start.date() if start else None), (end.date() if end else None)
     with progress_bar() as progress:
         shown = StepProgress(progress)
-        if only:
-            summaries = [materialise(first_day, last_day, only, shown, shown.start)]
+        if only or job:
+            summaries = [
+                materialise(
+                    first_day, last_day, only or (), shown, shown.start, job_name=job or WHOLE_GRAPH
+                )
+            ]
         else:
             summaries = materialise_all(first_day, last_day, shown, shown.start)
-    for summary in summaries:
-        print_run(summary)
+    if as_json:
+        _print_json({"runs": [asdict(summary) for summary in summaries]})
+    else:
+        for summary in summaries:
+            print_run(summary)
     if not summaries[0].success:
         if len(summaries) > 1:
             print_warning("No candidate was promoted; the present champion has sorted the mail.")
         raise typer.Exit(1)
-    print_status(read_status(settings), settings.landing_dir)
+    if not as_json:
+        print_status(read_status(settings), settings.landing_dir)
 
 
 @app.command(

@@ -26,3 +26,7 @@ class RunSummary:
     failed_steps: dict[str, str] = field(default_factory=dict)
     """Name of each failed step to the message of its error."""
     skipped: list[str] = field(default_factory=list)
+    step_seconds: dict[str, float] = field(default_factory=dict)
+    """How long each finished step took, checks included."""
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Per asset the numbers among its metadata, the latest where one was given several times."""

@@ -18,6 +18,7 @@ from ticket_assets.run_summary import FailedCheck, RunSummary
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
 """Class name before the message of an error of ours, which is written for people."""
 LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
+WHOLE_GRAPH = "whole_graph"
 PREDICTED = ("ticket_predictions", "drift_report")
 
 
@@ -47,17 +48,20 @@ def materialise(
     assets: Iterable[str] = (),
     listener: EventListener | None = None,
     on_start: Callable[[int], None] | None = None,
+    *,
+    job_name: str = WHOLE_GRAPH,
 ) -> RunSummary:
-    """Materialise `assets` (all when none is named) for the days in one run.
+    """Materialise `assets` (all those of the job when none is named) for the days in one run.
 
     Args:
         first_day: first day, by default the first processed day.
         last_day: last day, by default today (UTC).
         listener: called with each event of the run.
         on_start: called with the number of assets and checks that the run has.
+        job_name: a job of `defs/jobs.py`.
 
     Raises:
-        RunError: an asset or a day does not exist, or there is no Dagster home.
+        RunError: a job, an asset or a day does not exist, or there is no Dagster home.
     """
     dagster_home()
     from ticket_assets.definitions import defs
@@ -74,7 +78,7 @@ def materialise(
             )
     if first > last:
         raise RunError(f"The first day {first} comes after the last day {last}.")
-    job = defs.resolve_job_def("whole_graph")
+    job = defs.resolve_job_def(_known_job(job_name))
     selection = _selection(list(assets))
     if selection is not None:
         job = job.get_subset(asset_selection=selection)
@@ -131,6 +135,17 @@ def materialise_all(
     return [whole, materialise(first_day, last_day, PREDICTED, listener, on_start)]
 
 
+def _known_job(name: str) -> str:
+    from ticket_assets.definitions import defs
+
+    # Dagster's own jobs, like the one behind ad-hoc materialisations, begin with underscores.
+    graph = defs.get_repository_def().job_names
+    known = sorted(job for job in graph if not job.startswith("_"))
+    if name not in known:
+        raise RunError(f"There is no job {name}. Jobs: {', '.join(known)}.")
+    return name
+
+
 def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
     """Keys of the named assets and of those that are written together with them; None for all."""
     from ticket_assets.definitions import defs
@@ -152,6 +167,14 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
         name = event.asset_key.to_user_string()
         if name not in summary.materialised:
             summary.materialised.append(name)
+        summary.figures.setdefault(name, {}).update(
+            {
+                key: float(found.value)
+                for key, found in event.step_materialization_data.materialization.metadata.items()
+                if isinstance(found, (dg.IntMetadataValue, dg.FloatMetadataValue))
+                and found.value is not None
+            }
+        )
     elif kind == DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
         if evaluation.passed:
@@ -170,5 +193,7 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
         cause = error.cause if error and error.cause else error
         reason = cause.message.strip() if cause else "unknown error"
         summary.failed_steps[event.step_key] = OWN_ERROR.sub("", reason)
+    elif kind == DagsterEventType.STEP_SUCCESS and event.step_key is not None:
+        summary.step_seconds[event.step_key] = event.step_success_data.duration_ms / 1000
     elif kind == DagsterEventType.STEP_SKIPPED and event.step_key is not None:
         summary.skipped.append(event.step_key)
