@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ticket_assets.drift.thresholds import Array, Method, chance_threshold
 from ticket_assets.errors import TicketAssetsError
@@ -42,6 +43,7 @@ METRICS_DTYPES = {
     "model_version": "object",
 }
 UNKNOWN = "unknown"
+SHIFT = "vector_shift"
 
 
 class DriftError(TicketAssetsError):
@@ -72,6 +74,9 @@ class DriftReport:
         return bool(self.metrics["drifted"].any())
 
 
+# One thread: the matrices are small, and threads that wait for each other on a busy machine took
+# seven times as long.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def drift_report(
     reference: pd.DataFrame,
     current: pd.DataFrame,
@@ -107,7 +112,7 @@ def drift_report(
         reference, current, vector_columns = _comparable(reference, current)
         rows = _comparisons(reference, current, vector_columns, drift_distance, seed)
     if rows:
-        snapshot = _run_evidently(reference, current, vector_columns, rows)
+        snapshot = _run_evidently(*_along_the_shift(reference, current, vector_columns), rows)
         evidently = json.loads(snapshot.json())
         # The verdict is Evidently's own, so that the table cannot contradict its report.
         for row, result, test in zip(rows, evidently["metrics"], evidently["tests"], strict=True):
@@ -179,6 +184,27 @@ def _comparable(
         table = pd.concat([categories, numbers], axis=1).reset_index(drop=True)
         tables.append(table.join(pd.DataFrame(side, columns=names)))
     return tables[0], tables[1], names
+
+
+def _along_the_shift(
+    reference: pd.DataFrame, current: pd.DataFrame, vector_columns: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Both sides with their vectors' places on the line through the two means as only column.
+
+    The means lie as far apart on that line as in the whole space, and Evidently, which takes
+    statistics of every column, is done in a tenth of the time.
+    """
+    sides = [side[vector_columns].to_numpy() for side in (reference, current)]
+    if not vector_columns or any(np.isnan(side).all() for side in sides):
+        return reference, current, vector_columns
+    shift = np.nanmean(sides[1], axis=0) - np.nanmean(sides[0], axis=0)
+    shift /= np.linalg.norm(shift) or 1.0
+    places = [
+        pd.DataFrame({SHIFT: (side @ shift).astype(np.float64)}, index=table.index)
+        for side, table in zip(sides, (reference, current), strict=True)
+    ]
+    tables = [table.drop(columns=vector_columns) for table in (reference, current)]
+    return tables[0].join(places[0]), tables[1].join(places[1]), [SHIFT]
 
 
 def _vectors(column: pd.Series[Any], length: int) -> Array:
