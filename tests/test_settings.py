@@ -146,6 +146,44 @@ def test_an_empty_value_means_the_default(monkeypatch: pytest.MonkeyPatch, field
     assert load_settings() == Settings.model_construct()
 
 
+@pytest.mark.parametrize(
+    ("value", "mapping"),
+    [
+        ("body=Details,category=Team", {"body": "Details", "category": "Team"}),
+        (" body = Details, suite , category=A=B", {"body": "Details, suite", "category": "A=B"}),
+        ("", {}),
+    ],
+)
+def test_columns_of_exports_are_named_by_field(
+    monkeypatch: pytest.MonkeyPatch, value: str, mapping: dict[str, str]
+) -> None:
+    monkeypatch.setenv("TICKETS_EXPORT_COLUMNS", value)
+
+    assert load_settings().column_mapping == mapping
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (
+            "bodi=Details",
+            "'bodi' is not a field of a ticket, which are subject, body, sender, recipients,"
+            " received_at, message_id, in_reply_to, category, priority",
+        ),
+        ("body=", "body needs one column, as in body=Details"),
+        ("body=A,body=B", "body needs one column, as in body=Details"),
+        ("Details", "'Details' is not a field"),
+    ],
+)
+def test_columns_of_exports_that_cannot_be_are_told(
+    monkeypatch: pytest.MonkeyPatch, value: str, reason: str
+) -> None:
+    monkeypatch.setenv("TICKETS_EXPORT_COLUMNS", value)
+
+    with pytest.raises(SettingsError, match=re.escape(reason)):
+        load_settings()
+
+
 def test_a_mail_account_is_what_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKETS_IMAP_HOST", "imap.example.org")
     monkeypatch.setenv("TICKETS_IMAP_USER", "desk")

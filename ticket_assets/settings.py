@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import re
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +24,7 @@ from ticket_assets.errors import TicketAssetsError
 
 if TYPE_CHECKING:
     from ticket_assets.mail.imap import ImapAccount
+    from ticket_assets.mail.sources import Source
 
 Language = Literal["fr", "en", "de", "es", "pt"]
 PREFIX = "TICKETS_"
@@ -78,12 +81,39 @@ class Settings(BaseSettings):
     mask_ip_addresses: bool = Field(
         default=True, description="Replace IP addresses in ticket texts by a placeholder."
     )
+    export_columns: str | None = Field(
+        default=None,
+        description="Columns of the desk's exports where they have names of their own, as in"
+        " body=Details,category=Team. Unset: the usual names are recognised.",
+    )
+    raw_mail_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Days for which original mail and its whole text are kept; masked texts and"
+        " predictions stay. Unset: for ever.",
+    )
     max_message_mb: int = Field(
         default=50, ge=1, le=1024, description="Messages larger than this (MB) are rejected."
     )
+    poll_seconds: int = Field(
+        default=60,
+        ge=10,
+        le=86_400,
+        description="Seconds between two looks at the mail sources, by the sensor `new_mail`.",
+    )
+    drop_folder: Path | None = Field(
+        default=None,
+        description="Folder in which mail and exports are put to be landed: .eml, mbox, archives,"
+        " tables. Files stay there. Unset: none.",
+    )
+    maildir: Path | None = Field(
+        default=None,
+        description="Maildir whose messages are landed; nothing in it is moved. Unset: none.",
+    )
     imap_host: str | None = Field(
         default=None,
-        description="IMAP server that `tickets fetch` reads. Unset: none.",
+        description="IMAP server that mail is fetched from. Unset: none.",
     )
     imap_port: int | None = Field(
         default=None,
@@ -131,14 +161,25 @@ class Settings(BaseSettings):
     encoder_max_tokens: int = Field(
         default=256, ge=16, le=8192, description="Longer texts are cut to this many tokens."
     )
-    encoder_batch_tokens: int = Field(
-        default=4096,
+    encoder_dimension: int | None = Field(
+        default=None,
+        ge=16,
+        le=8192,
+        description="Keep only this many numbers of each vector, for encoders trained for it"
+        " (matryoshka). Unset: all.",
+    )
+    encoder_batch_tokens: int | None = Field(
+        default=None,
         ge=256,
         le=1_000_000,
-        description="Tokens per encoder batch, padding included.",
+        description="Tokens per encoder batch, padding included. Unset: 1024 on a CPU, 16384 on a"
+        " GPU.",
     )
     encoder_threads: int | None = Field(
-        default=None, ge=1, le=1024, description="CPU threads of the encoder. Unset: all cores."
+        default=None,
+        ge=1,
+        le=1024,
+        description="CPU threads of the encoder, each with a batch of its own. Unset: all cores.",
     )
     allow_download: bool = Field(
         default=False, description="Allow an encoder to be fetched from the Hugging Face hub."
@@ -168,6 +209,13 @@ class Settings(BaseSettings):
         ge=2,
         le=10_000,
         description="A category or priority with fewer labelled tickets is reported and left out.",
+    )
+    max_training_tickets: int = Field(
+        default=20_000,
+        ge=100,
+        le=1_000_000,
+        description="Most recent labelled tickets that are learnt from; each 10,000 take about half"
+        " a gigabyte and a minute.",
     )
     seed: int = Field(default=7, ge=0, le=2**32 - 1, description="Seed of every random choice.")
     neighbours: int = Field(
@@ -209,6 +257,12 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("export_columns")
+    @classmethod
+    def _known_fields(cls, value: str | None) -> str | None:
+        _columns(value or "")
+        return value
+
     @field_validator("phone_regions")
     @classmethod
     def _known_regions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -223,6 +277,8 @@ class Settings(BaseSettings):
     @field_validator(
         "data_dir",
         "routing",
+        "drop_folder",
+        "maildir",
         "imap_ca_file",
         "imap_password_file",
         "imap_token_file",
@@ -234,6 +290,11 @@ class Settings(BaseSettings):
             return value.expanduser() if value else value
         except RuntimeError:
             raise ValueError("there is no such user's home folder") from None
+
+    @property
+    def column_mapping(self) -> dict[str, str]:
+        """The column of each field that `export_columns` names."""
+        return _columns(self.export_columns or "")
 
     @property
     def landing_dir(self) -> Path:
@@ -262,6 +323,23 @@ class Settings(BaseSettings):
     @property
     def reports_dir(self) -> Path:
         return self.data_dir / "reports"
+
+    def mail_sources(self) -> tuple[Source, ...]:
+        """The sources that mail comes from by itself.
+
+        Raises:
+            SettingsError: a mail account is set in part.
+        """
+        from ticket_assets.mail.sources import DropFolder, ImapSource, Maildir
+
+        sources: list[Source] = []
+        if self.imap_host or self.imap_user:
+            sources.append(ImapSource(self.imap_account()))
+        if self.drop_folder:
+            sources.append(DropFolder(self.drop_folder, self.routing, self.column_mapping or None))
+        if self.maildir:
+            sources.append(Maildir(self.maildir))
+        return tuple(sources)
 
     def imap_account(self) -> ImapAccount:
         """The account that mail is fetched from.
@@ -295,6 +373,24 @@ class Settings(BaseSettings):
         )
 
 
+def _columns(pairs: str) -> dict[str, str]:
+    """`body=Details,category=Team` by field; a column's name may hold commas and equals signs."""
+    from ticket_assets.mail.exports import TICKET_COLUMNS
+
+    mapping: dict[str, str] = {}
+    # Only a comma before FIELD= separates.
+    for pair in re.split(r",(?=\s*\w+\s*=)", pairs) if pairs else ():
+        field, _, column = (part.strip() for part in pair.partition("="))
+        if field not in TICKET_COLUMNS:
+            raise ValueError(
+                f"{field!r} is not a field of a ticket, which are {', '.join(TICKET_COLUMNS)}"
+            )
+        if not column or field in mapping:
+            raise ValueError(f"{field} needs one column, as in {field}=Details")
+        mapping[field] = column
+    return mapping
+
+
 @functools.cache
 def load_settings() -> Settings:
     """The settings of this process.
@@ -313,6 +409,16 @@ def load_settings() -> Settings:
         raise SettingsError(f"Cannot read .env: it is not UTF-8 ({error}). Save it so.") from None
     except OSError as error:
         raise SettingsError(f"Cannot read .env: {error.strerror}.") from None
+
+
+def child_environment(settings: Mapping[str, str], **variables: str) -> dict[str, str]:
+    """The environment of a child process that is to have these settings (by field) and no others,
+    and these further variables."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)
+    }
+    named = {f"{PREFIX}{field}".upper(): value for field, value in settings.items()}
+    return {**inherited, **named, **variables}
 
 
 def _refuse_unknown_variables() -> None:

@@ -1,201 +1,26 @@
 """Mail fetched from a real IMAP server lands once and whole, whatever breaks on the way."""
 
 import base64
-import getpass
-import grp
-import hashlib
 import hmac
 import json
 import os
 import re
-import shutil
-import socket
-import struct
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-from contextlib import suppress
 from datetime import UTC, date, datetime
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from imapclient import IMAPClient
 
 from ticket_assets.mail import imap
-from ticket_assets.mail.imap import BATCH_BYTES, ImapAccount, ImapError, fetch_new
+from ticket_assets.mail.imap import BATCH_BYTES, ImapError, fetch_new
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
 
-# Debian keeps servers off the path of people.
-DOVECOT = shutil.which("dovecot", path=f"{os.environ['PATH']}:/usr/sbin")
 PASSWORD = "sécret"  # noqa: S105
-SIGNING_KEY = b"a key between the test and its server"
-CONFIGURATION = """
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/log
-protocols = imap
-listen = 127.0.0.1
-default_login_user = {user}
-default_internal_user = {user}
-default_internal_group = {group}
-first_valid_uid = 1
-mail_location = maildir:{folder}/mail/%u
-mail_fsync = never
-ssl = yes
-ssl_cert = <{folder}/certificate.pem
-ssl_key = <{folder}/key.pem
-auth_mechanisms = plain xoauth2
-auth_verbose = yes
-auth_failure_delay = 0
-passdb {{
-  driver = oauth2
-  mechanisms = xoauth2
-  args = {folder}/oauth2.conf
-}}
-passdb {{
-  driver = static
-  mechanisms = plain
-  args = password={password}
-}}
-userdb {{
-  driver = static
-  args = uid={uid} gid={gid} home={folder}/mail/%u
-}}
-service imap-login {{
-  chroot =
-  inet_listener imap {{
-    port = {plain_port}
-  }}
-  inet_listener imaps {{
-    port = {tls_port}
-  }}
-}}
-service anvil {{
-  chroot =
-  # A wrong password would delay the logins of the tests that follow.
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service stats {{
-  chroot =
-}}
-"""
-OAUTH2 = """
-introspection_mode = local
-local_validation_key_dict = fs:posix:prefix={folder}/keys/
-username_attribute = sub
-"""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Dovecot:
-    """A server on the loopback that knows every user; started and stopped by the fixture."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.plain_port, self.tls_port = free_port(), free_port()
-        # Dovecot does not give mail to root, and needs a user for what it runs beside it.
-        uid, gid = (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())
-        for name in ("mail", "keys/default/HS256"):
-            (folder / name).mkdir(parents=True)
-        os.chown(folder / "mail", uid, gid)
-        self.certificate = folder / "certificate.pem"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-                *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-                *("-keyout", folder / "key.pem", "-out", self.certificate),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        (folder / "keys/default/HS256/default").write_text(base64.b64encode(SIGNING_KEY).decode())
-        (folder / "oauth2.conf").write_text(OAUTH2.format(folder=folder))
-        (folder / "dovecot.conf").write_text(
-            CONFIGURATION.format(
-                folder=folder,
-                user="nobody" if os.getuid() == 0 else getpass.getuser(),
-                group=grp.getgrgid(gid).gr_name,
-                uid=uid,
-                gid=gid,
-                password=PASSWORD,
-                plain_port=self.plain_port,
-                tls_port=self.tls_port,
-            )
-        )
-        self._process = subprocess.Popen([DOVECOT, "-F", "-c", folder / "dovecot.conf"])
-        for _ in range(200):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.plain_port)):
-                return
-            time.sleep(0.05)
-        raise AssertionError(self.log())
-
-    def stop(self):
-        self._process.terminate()
-        self._process.wait(30)
-
-    def log(self):
-        return (self.folder / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def dovecot():
-    if DOVECOT is None and not os.environ.get("CI"):
-        pytest.skip("Dovecot is not installed (dovecot-imapd)")
-    assert DOVECOT, "these tests need dovecot-imapd"
-    # Not below pytest's own folder: the server's other user cannot look into it.
-    folder = Path(tempfile.mkdtemp(prefix="imap-"))
-    folder.chmod(0o755)
-    server = Dovecot(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def user(dovecot, request):
-    """A new user with an empty mailbox."""
-    return "u" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-
-
-@pytest.fixture
-def account(dovecot, user):
-    """The user's account, with changes as keywords."""
-    settings = {"password": PASSWORD, "security": "plain", "port": dovecot.plain_port}
-    return lambda **changes: ImapAccount(host="127.0.0.1", user=user, **{**settings, **changes})
-
-
-@pytest.fixture
-def mailbox(dovecot, user):
-    """The user's own mail program."""
-    with IMAPClient("127.0.0.1", dovecot.plain_port, ssl=False) as client:
-        client.plain_login(user, PASSWORD)
-        yield client
-
-
-@pytest.fixture
-def proxy(account):
-    """Starts a `Proxy` before the server; its `account` is the user's, seen through it."""
-    started = []
-
-    def start(**options):
-        started.append(Proxy(account().port, **options))
-        started[-1].account = account(port=started[-1].port)
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+"""That of every user of the server (tests/conftest.py)."""
 
 
 @pytest.fixture
@@ -248,58 +73,6 @@ def refusal(fetch, chosen):
     assert "\n" not in message
     assert PASSWORD not in message
     return message
-
-
-class Proxy:
-    """Stands before the server; cuts connections after so many bytes of answers, one number per
-    connection, and then lets the others live. `on_request` sees what goes to the server."""
-
-    def __init__(self, port, cuts=(), on_request=lambda _: None):
-        self._target = port
-        self._cuts = iter(cuts)
-        self._on_request = on_request
-        self.connections = self.cut = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self._listener.close()
-
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                server = socket.create_connection(("127.0.0.1", self._target))
-                for target, arguments in (
-                    (self._requests, (client, server)),
-                    (self._answers, (server, client, next(self._cuts, None))),
-                ):
-                    threading.Thread(target=target, args=arguments, daemon=True).start()
-
-    def _requests(self, client, server):
-        with suppress(OSError):
-            while sent := client.recv(65536):
-                self._on_request(sent)
-                server.sendall(sent)
-            server.shutdown(socket.SHUT_WR)
-
-    def _answers(self, server, client, limit):
-        with server, client, suppress(OSError):
-            while received := server.recv(4096 if limit is None else min(4096, limit)):
-                client.sendall(received)
-                if limit is None:
-                    continue
-                limit -= len(received)
-                if limit <= 0:
-                    self.cut += 1
-                    if self.cut % 2:  # half of them without a goodbye
-                        abrupt = struct.pack("ii", 1, 0)
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abrupt)
-                    with suppress(OSError):
-                        client.shutdown(socket.SHUT_RD)  # the other thread ends too
-                    return
 
 
 def test_an_empty_mailbox_lands_nothing(fetch, landing):
@@ -455,6 +228,117 @@ def test_a_message_larger_than_allowed_lands_and_is_rejected_with_its_bytes_kept
     assert (landing.root / rejected["path"]).read_bytes() == large
 
 
+def test_a_folder_that_has_not_changed_is_not_searched(fetch, mailbox, proxy):
+    """The last message is gone, so that UIDNEXT alone would not say that all is read."""
+    asked = []
+    before = proxy(on_request=asked.append)
+
+    def searches():
+        asked.clear()
+        landed = fetch(before.account).landed
+        return landed, sum(b"SEARCH" in request for request in asked)
+
+    deliver(mailbox, mails(3))
+    mailbox.select_folder("INBOX")
+    mailbox.delete_messages([3])
+    mailbox.expunge()
+
+    assert searches() == (2, 1)
+    assert searches() == (0, 0)
+    deliver(mailbox, mails(1, seed=2))
+    assert searches() == (1, 1)
+    assert searches() == (0, 0)
+
+
+def test_a_server_without_condstore_is_searched_each_time(fetch, landing, mailbox, proxy):
+    contents = deliver(mailbox, mails(2))
+    before = proxy(hidden=b"CONDSTORE")
+
+    assert [fetch(before.account).landed for _ in range(2)] == [2, 0]
+    contents += deliver(mailbox, mails(1, seed=2))
+    assert fetch(before.account).landed == 1
+    assert landed(landing) == sorted(contents)
+
+
+def test_a_fetch_that_has_no_time_left_leaves_the_rest_to_the_next(
+    fetch, landing, mailbox, monkeypatch
+):
+    monkeypatch.setattr(imap, "BATCH_MESSAGES", 10)
+    contents = deliver(mailbox, mails(60))
+
+    nothing = fetch(seconds=0)
+    assert (nothing.landed, nothing.remaining) == (0, 60)
+    reports = [fetch(seconds=0.05) for _ in range(3)] + [fetch()]
+
+    assert [first.remaining - second.landed for first, second in pairwise([nothing, *reports])] == [
+        report.remaining for report in reports
+    ]
+    assert reports[-1].remaining == 0
+    assert landed(landing) == sorted(contents)
+
+
+def test_a_message_that_the_server_refuses_is_passed_over_and_asked_for_again(
+    fetch, landing, mailbox, proxy, tmp_path
+):
+    contents = deliver(mailbox, mails(4))
+    before = proxy(refused=[2])
+
+    reports = [fetch(before.account) for _ in range(4)]
+
+    assert [report.landed for report in reports] == [3, 0, 0, 0]
+    assert [
+        [(refused.uid, refused.tries, refused.asked_now) for refused in report.refused]
+        for report in reports
+    ] == [[(2, 1, True)], [(2, 2, True)], [(2, 3, True)], [(2, 3, False)]]
+    assert str(reports[0].refused[0]) == (
+        "message with UID 2 in INBOX: fetch failed: [UNAVAILABLE] Not this one"
+    )
+    assert landed(landing) == sorted(contents[:1] + contents[2:])
+    contents += deliver(mailbox, mails(1, seed=2))
+    assert fetch(before.account).landed == 1, "the folder goes on behind it"
+
+    before.refused.clear()
+    (path,) = (tmp_path / "cursors").iterdir()
+    cursor = json.loads(path.read_bytes())
+    cursor["refused"][0]["tried_at"] = "2026-01-01T00:00:00+00:00"  # it is asked for once a day
+    path.write_text(json.dumps(cursor))
+    report = fetch(before.account)
+    assert (report.landed, report.already_there, report.refused) == (1, 0, ())
+    assert landed(landing) == sorted(contents)
+
+
+def test_a_server_that_refuses_every_message_is_an_outage(fetch, landing, mailbox, proxy):
+    contents = deliver(mailbox, mails(12))
+    before = proxy(refused=range(1, 13))
+
+    assert "refuses 10 messages of 'INBOX' in a row" in refusal(fetch, before.account)
+
+    before.refused.clear()
+    report = fetch(before.account)
+    assert (report.landed, report.refused) == (12, ())
+    assert landed(landing) == sorted(contents)
+
+
+def test_a_message_at_which_the_server_hangs_up_is_passed_over(
+    fetch, landing, mailbox, dovecot, user
+):
+    """Dovecot ends the connection when it cannot read a message's file."""
+    contents = deliver(mailbox, mails(30))
+    files = [path for path in (dovecot.folder / "mail" / user).rglob("*/*") if path.is_file()]
+    (damaged,) = [path for path in files if b"Subject: Mail 1-11\n" in path.read_bytes()]
+    damaged.chmod(0)
+
+    report = fetch()
+
+    assert (report.landed, report.remaining) == (29, 0)
+    assert [(refused.uid, refused.tries) for refused in report.refused] == [(12, 1)]
+    assert landed(landing) == sorted(contents[:11] + contents[12:])
+    damaged.chmod(0o644)
+    report = fetch()
+    assert (report.landed, report.already_there, report.refused) == (1, 0, ())
+    assert landed(landing) == sorted(contents)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_connection_cut_ten_times_loses_and_doubles_nothing(fetch, landing, mailbox, proxy, seed):
@@ -544,7 +428,7 @@ def test_the_password_may_be_in_a_file(fetch, mailbox, account, tmp_path):
     )
 
 
-def token(user, key=SIGNING_KEY):
+def token(user, key):
     """A signed access token (JWT) as an identity provider gives it out."""
     claims = [{"alg": "HS256", "typ": "JWT"}, {"sub": user, "exp": int(time.time()) + 600}]
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in claims]
@@ -552,15 +436,15 @@ def token(user, key=SIGNING_KEY):
     return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")])
 
 
-def test_an_access_token_is_taken_instead_of_a_password(fetch, mailbox, account, user, tmp_path):
+def test_an_access_token_is_taken_instead_of_a_password(fetch, mailbox, account, dovecot, tmp_path):
     deliver(mailbox, mails(1))
     chosen = account(password=None, token_file=tmp_path / "token")
-    (tmp_path / "token").write_bytes(token(user) + b"\n")
+    (tmp_path / "token").write_bytes(token(chosen.user, dovecot.signing_key) + b"\n")
 
     assert fetch(chosen).landed == 1
 
-    (tmp_path / "token").write_bytes(token(user, b"another key"))
-    assert f"refuses the login of {user}" in refusal(fetch, chosen)
+    (tmp_path / "token").write_bytes(token(chosen.user, b"another key"))
+    assert f"refuses the login of {chosen.user}" in refusal(fetch, chosen)
 
 
 def test_an_unknown_folder_is_told_with_those_that_exist_before_anything_lands(
@@ -578,8 +462,8 @@ def test_an_unknown_folder_is_told_with_those_that_exist_before_anything_lands(
     assert landed(landing) == []
 
 
-def test_a_server_that_is_not_there_is_one_line(fetch, account):
-    port = free_port()
+def test_a_server_that_is_not_there_is_one_line(fetch, account, closed_port):
+    port = closed_port
 
     assert refusal(fetch, account(port=port)) == (
         f"Cannot reach 127.0.0.1:{port} with security plain: Connection refused. Check"
@@ -640,13 +524,14 @@ def test_the_command_fetches_the_account_in_the_settings(mailbox, account, tmp_p
         )
 
     first, second = run(), run()
+    name = f"{account().user} on {account().address}"
     assert (first.stdout, first.stderr) == (
-        "2 messages landed, 0 already there, 1 remain on 127.0.0.1.\n"
+        f"{name}: 2 messages landed, 0 already there, 1 remain.\n"
         "Next: tickets fetch, for those that remain\n",
         "",
     )
     assert second.stdout == (
-        "1 messages landed, 0 already there, 0 remain on 127.0.0.1.\nNext: tickets run\n"
+        f"{name}: 1 messages landed, 0 already there, 0 remain.\nNext: tickets run\n"
     )
     wrong = run(TICKETS_IMAP_FOLDERS="Nowhere")
     assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 1)

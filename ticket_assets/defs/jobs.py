@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-LEARN = ["ticket_labels", "candidate_classifier", "ticket_classifier"]
+LEARN = ["ticket_labels", "candidate_classifier", "suspected_label_errors", "ticket_classifier"]
+SORT = ["ticket_predictions", "drift_metrics", "drift_report"]
 
 whole_graph = dg.define_asset_job(
     "whole_graph",
@@ -15,6 +16,11 @@ classify_mail = dg.define_asset_job(
     "classify_mail",
     selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*LEARN),
     description="New mail through to predictions and drift with the champion there is.",
+)
+collect_mail = dg.define_asset_job(
+    "collect_mail",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*LEARN[1:], *SORT),
+    description="New mail through to the collection, for a desk without a champion yet.",
 )
 retrain = dg.define_asset_job(
     "retrain",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import ssl
 import time
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,22 +27,42 @@ from ticket_assets.storage.whole_file import replace_file
 
 Security = Literal["tls", "starttls", "plain"]
 Result = TypeVar("Result")
+Answer = dict[bytes, Any] | Exception
+"""What is said of a message, or why nothing is."""
 
 ATTEMPTS = 5
 """Connections in a row that may be lost without a single answer, before a fetch gives up."""
 TIMEOUT_SECONDS = 60
+SHORTEST_TIMEOUT_SECONDS = 10
 GOODBYE_SECONDS = 5
 BATCH_MESSAGES = 100
 BATCH_BYTES = 4 * 1024 * 1024
 """What is asked for at a time: it bounds the memory, and what a lost connection repeats."""
+LESS_AFTER_LOSS = 10
+"""A fraction: the last of a fetch's attempts ask for one message, which tells a bad one apart."""
 SIZES_AT_A_TIME = 1000
 UIDS_PER_SEARCH = 50_000
 """imaplib refuses lines above a million bytes, and an answer is one line with all UIDs."""
+REFUSALS_IN_A_ROW = 10
+"""A server that refuses so many messages one after the other refuses all: that is an outage."""
+LOSSES_IN_A_ROW = 2
+"""The same for messages at which the connection is lost: some servers hang up at a damaged one."""
+REFUSED_TRIES = 3
+"""Fetches in which a refused message is asked for; then it is told about and asked for daily."""
+REFUSED_AGAIN = timedelta(days=1)
 LOST = (IMAPClientAbortError, OSError)
 
 
 class ImapError(TicketAssetsError):
     """An IMAP account cannot be read as it is set."""
+
+
+class ConnectionLostError(ImapError):
+    """The connection is lost again and again."""
+
+
+class LoginRefusedError(ImapError):
+    """The server does not accept the user's secret; to insist would get the account locked."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +105,30 @@ class FetchReport:
     """Landed messages from before the first day, which wait until it is moved back."""
     undated: int
     """Landed messages without a usable date, under the day they landed."""
+    refused: tuple[RefusedMessage, ...] = ()
+    """Messages that the server does not give out, whenever that was found."""
+
+
+@dataclass(frozen=True)
+class RefusedMessage:
+    """A message that the server lists and does not give out."""
+
+    folder: str
+    uid: int
+    tries: int
+    """Fetches that have asked for it."""
+    tried_at: datetime
+    reason: str
+
+    asked_now: bool = False
+    """Whether the fetch that reports it has asked for it."""
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is asked for again."""
+        return self.tries < REFUSED_TRIES or now - self.tried_at >= REFUSED_AGAIN
+
+    def __str__(self) -> str:
+        return f"message with UID {self.uid} in {self.folder}: {self.reason}"
 
 
 def fetch_new(
@@ -95,21 +140,25 @@ def fetch_new(
     on_message: Callable[[IncomingMessage], None] | None = None,
     first_day: date | None = None,
     retry_seconds: float = 1.0,
+    seconds: float = math.inf,
 ) -> FetchReport:
     """Land the messages that arrived since the last fetch, the oldest of each folder first.
 
     A folder's cursor (its UIDVALIDITY and last UID, RFC 3501 section 2.3.1.1) advances only over
     messages that are on disk, so a fetch that dies repeats some work and loses nothing. A folder
     whose UIDVALIDITY changed is read anew, and what had landed is recognised by its content.
-    A lost connection is made again, with delays that double from `retry_seconds`.
+    A lost connection is made again, with delays that double from `retry_seconds`. After `seconds`
+    no more is asked for; what remains comes with the next fetch. A message that the server refuses
+    is passed over and remembered: the folder goes on behind it.
 
     Raises:
-        ImapError: the server cannot be reached or trusted, refuses the login, or has no such
-            folder; or the connection is lost again and again. What was fetched before has landed.
+        LoginRefusedError: the server refuses the login.
+        ImapError: the server cannot be reached or trusted, or has no such folder; or the
+            connection is lost again and again. What was fetched before has landed.
         LandingError: the landing zone cannot be written.
     """
     folders = [_Folder(account, name, cursors_dir) for name in account.folders]
-    session = _Session(account, retry_seconds)
+    session = _Session(account, retry_seconds, time.monotonic() + seconds)
     on_the_way: deque[tuple[_Folder, int]] = deque()
     failures: list[ImapError] = []
 
@@ -124,7 +173,7 @@ def fetch_new(
 
     def landed(message: IncomingMessage) -> None:
         folder, uid = on_the_way.popleft()
-        folder.uid = uid
+        folder.landed(uid)
         if on_message:
             on_message(message)
 
@@ -137,6 +186,9 @@ def fetch_new(
             taken[folder] = uids[:room]
             room -= len(taken[folder])
         report = landing.land(arriving(taken), landed, first_day)
+        if not failures:
+            for folder, uids in waiting.items():
+                folder.finish(everything=uids == taken[folder] and not session.is_late)
     finally:
         session.close()
         for folder in folders:
@@ -147,9 +199,10 @@ def fetch_new(
         landed=report.landed,
         already_there=report.already_there,
         days=report.days,
-        remaining=sum(map(len, waiting.values())) - sum(map(len, taken.values())),
+        remaining=sum(map(len, waiting.values())) - session.passed,
         older=report.older,
         undated=report.undated,
+        refused=tuple(refused for folder in folders for refused in folder.refused.values()),
     )
 
 
@@ -162,17 +215,46 @@ class _Folder:
         self._identity = {"host": account.host, "user": account.user, "folder": name}
         key = hashlib.sha256(json.dumps(self._identity).encode()).hexdigest()[:20]
         self._path = cursors_dir / f"{key}.json"
-        self._saved = self._load()
         self._opened = False
-        self.uid_validity, self.uid = self._saved
-        self.next_uid: int | None = None
+        self.uid_validity = self.uid = 0
+        self.refused: dict[int, RefusedMessage] = {}
+        self._end: list[int | None] | None = None
+        self._present: list[int | None] = [None, None]
+        self._load()
+        self._saved = self._content()
 
-    def _load(self) -> tuple[int, int]:
+    def _load(self) -> None:
         try:
             cursor = json.loads(self._path.read_bytes())
-            return int(cursor["uid_validity"]), int(cursor["uid"])
+            uid_validity, uid = int(cursor["uid_validity"]), int(cursor["uid"])
+            end = cursor.get("end")
+            refused = [
+                RefusedMessage(
+                    self.name,
+                    each["uid"],
+                    each["tries"],
+                    datetime.fromisoformat(each["tried_at"]),
+                    each["reason"],
+                )
+                for each in cursor.get("refused", [])
+            ]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return 0, 0  # a damaged cursor costs a second reading and nothing else
+            return  # a damaged cursor costs a second reading and nothing else
+        self.uid_validity, self.uid, self._end = uid_validity, uid, end
+        self.refused = {each.uid: each for each in refused}
+
+    def _content(self) -> str:
+        refused = [
+            {
+                "uid": each.uid,
+                "tries": each.tries,
+                "tried_at": each.tried_at.isoformat(),
+                "reason": each.reason,
+            }
+            for each in self.refused.values()
+        ]
+        cursor = {"uid_validity": self.uid_validity, "uid": self.uid, "end": self._end}
+        return json.dumps({**self._identity, **cursor, "refused": refused}, ensure_ascii=False)
 
     def open(self, answer: dict[bytes, Any]) -> None:
         """Take over what the server says of the folder when it is selected."""
@@ -183,36 +265,64 @@ class _Folder:
                     f"The folder {self.name!r} was rebuilt on the server while it was read."
                     " Fetch again to read it anew."
                 )
-            self.uid_validity, self.uid = uid_validity, 0
+            self.uid_validity, self.uid, self._end, self.refused = uid_validity, 0, None, {}
+        if not self._opened:
+            # That of a later selection would speak for messages that were not searched for.
+            self._present = [answer.get(b"HIGHESTMODSEQ"), answer.get(b"UIDNEXT")]
         self._opened = True
-        self.next_uid = answer.get(b"UIDNEXT")
+
+    @property
+    def next_uid(self) -> int | None:
+        return self._present[1]
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the server says that nothing has changed since the folder was read to its end:
+        neither its HIGHESTMODSEQ (RFC 7162) nor, as that alone is not to be relied on, UIDNEXT."""
+        return None not in self._present and self._present == self._end
+
+    def landed(self, uid: int) -> None:
+        self.refused.pop(uid, None)
+        self.uid = max(self.uid, uid)  # one that was refused before comes out of order
+
+    def finish(self, everything: bool) -> None:
+        """The fetch is over; `everything` that was there is on disk or refused."""
+        self._end = self._present if everything else None
 
     def save(self) -> None:
         """Write the cursor if it moved; it is either the former or the new one, also after a
         power cut."""
-        if (self.uid_validity, self.uid) == self._saved:
+        if (content := self._content()) == self._saved:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        cursor = {**self._identity, "uid_validity": self.uid_validity, "uid": self.uid}
-        replace_file(self._path, json.dumps(cursor, ensure_ascii=False))
-        self._saved = self.uid_validity, self.uid
+        replace_file(self._path, content)
+        self._saved = content
 
 
 class _Session:
     """A connection that is made again when it is lost."""
 
-    def __init__(self, account: ImapAccount, retry_seconds: float) -> None:
+    def __init__(self, account: ImapAccount, retry_seconds: float, deadline: float) -> None:
         self._account = account
         self._retry_seconds = retry_seconds
+        self._deadline = deadline
+        self.passed = 0
+        """Messages that were fetched, were gone or were refused."""
         self._client: IMAPClient | None = None
         self._selected: _Folder | None = None
         self._was_connected = False
         self._at_a_time = BATCH_MESSAGES
 
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() >= self._deadline
+
     def new_uids(self, folder: _Folder) -> list[int]:
-        """UIDs after the folder's cursor, ascending."""
+        """UIDs after the folder's cursor, then those of refused messages that are due again."""
 
         def search(client: IMAPClient) -> list[int]:
+            if folder.is_unchanged:
+                return []
             first = folder.uid + 1
             if folder.next_uid is None:
                 # The last message answers to `first:*` even when it is before `first`.
@@ -223,23 +333,51 @@ class _Session:
                 uids += sorted(client.search(f"UID {start}:{last}"))
             return uids
 
-        return self._answer(folder, search)
+        new = self._answer(folder, search)
+        now = datetime.now(UTC)
+        due = sorted(uid for uid, refused in folder.refused.items() if refused.is_due(now))
+        return [uid for uid in new if uid not in folder.refused] + due
 
     def messages(
         self, folder: _Folder, uids: list[int]
     ) -> Iterator[tuple[int, bytes, datetime | None]]:
         """UID, bytes and time of delivery of each message that is still there, in this order."""
+        refused: list[RefusedMessage] = []
+        losses = 0
         for batch in self._batches(folder, uids):
             folder.save()
             left = batch
             while left:
-                found = self._answer(folder, partial(self._first_bodies, left))
+                if self.is_late:
+                    break
+                try:
+                    found = self._answer(folder, partial(self._first_bodies, left))
+                except ConnectionLostError as error:
+                    losses += 1
+                    if self._at_a_time > 1 or losses == LOSSES_IN_A_ROW:
+                        raise
+                    found = {left[0]: error}
                 asked, left = left[: self._at_a_time], left[self._at_a_time :]
                 self._at_a_time = min(2 * self._at_a_time, BATCH_MESSAGES)
                 for uid in asked:
+                    self.passed += 1
                     answer = found.pop(uid, {})
-                    if (content := answer.get(b"BODY[]")) is not None:
+                    if isinstance(answer, Exception):
+                        refused.append(_refusal(folder, uid, answer))
+                        if len(refused) == REFUSALS_IN_A_ROW:
+                            raise ImapError(
+                                f"{self._account.address} refuses {REFUSALS_IN_A_ROW} messages of"
+                                f" {folder.name!r} in a row: {_said(answer)}. Fetch again; if it"
+                                " stays, ask who runs the server."
+                            ) from answer
+                    elif (content := answer.get(b"BODY[]")) is not None:
+                        # Only now is it known that the server gives out others.
+                        folder.refused.update({each.uid: each for each in refused})
+                        refused, losses = [], 0
                         yield uid, content, answer.get(b"INTERNALDATE")
+                    else:
+                        folder.refused.pop(uid, None)
+        folder.refused.update({each.uid: each for each in refused})
 
     def close(self) -> None:
         if self._client:
@@ -248,7 +386,7 @@ class _Session:
                 self._client.logout()
         self._forget()
 
-    def _first_bodies(self, uids: list[int], client: IMAPClient) -> dict[int, dict[bytes, Any]]:
+    def _first_bodies(self, uids: list[int], client: IMAPClient) -> dict[int, Answer]:
         return _bodies(client, uids[: self._at_a_time])
 
     def _batches(self, folder: _Folder, uids: list[int]) -> Iterator[list[int]]:
@@ -270,23 +408,25 @@ class _Session:
     def _answer(self, folder: _Folder, ask: Callable[[IMAPClient], Result]) -> Result:
         """What the server answers with the folder selected, over as many connections as allowed."""
         lost: BaseException | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(self._retry_seconds * 2 ** (attempt - 1))
+        for attempt in range(1, ATTEMPTS + 1):
+            if attempt > 1:
+                time.sleep(self._retry_seconds * 2 ** (attempt - 2))
             try:
                 return ask(self._opened(folder))
             except LOST as error:
                 self._forget()
                 # A line that never lives long enough for a batch must let less through.
-                self._at_a_time = max(self._at_a_time // 2, 1)
+                self._at_a_time = max(self._at_a_time // LESS_AFTER_LOSS, 1)
                 lost = error
+                if self.is_late:
+                    break
             except IMAPClientError as error:
                 raise ImapError(
                     f"{self._account.address} cannot read the folder {folder.name!r}:"
                     f" {_said(error)}. Fetch again; if it stays, ask who runs the server."
                 ) from error
-        raise ImapError(
-            f"The connection to {self._account.address} was lost {ATTEMPTS} times in a row"
+        raise ConnectionLostError(
+            f"The connection to {self._account.address} was lost {attempt} times in a row"
             f" ({_said(lost)}). What was fetched is kept; fetch again to go on."
         ) from lost
 
@@ -327,7 +467,7 @@ class _Session:
                 account.used_port,
                 ssl=secured,
                 ssl_context=context if secured else None,
-                timeout=TIMEOUT_SECONDS,
+                timeout=self._timeout(),
             )
             self._client = client
             client.normalise_times = False  # aware, not this machine's local time
@@ -352,7 +492,14 @@ class _Session:
             ) from error
         self._was_connected = True
         self._log_in(client)
+        if client.has_capability("ENABLE") and client.has_capability("CONDSTORE"):
+            client.enable("CONDSTORE")  # a selection then says HIGHESTMODSEQ
         return client
+
+    def _timeout(self) -> float:
+        """How long an answer may take: whoever gave a deadline cannot wait long behind it."""
+        left = self._deadline - time.monotonic()
+        return min(TIMEOUT_SECONDS, max(left, SHORTEST_TIMEOUT_SECONDS))
 
     def _log_in(self, client: IMAPClient) -> None:
         account = self._account
@@ -376,7 +523,7 @@ class _Session:
             if isinstance(error.__context__, IMAPClientAbortError):
                 raise error.__context__ from None
             secret = "token" if account.token_file else "password"
-            raise ImapError(
+            raise LoginRefusedError(
                 f"{account.address} refuses the login of {account.user}: {_said(error)}."
                 f" Check TICKETS_IMAP_USER and its {secret}."
             ) from None
@@ -393,9 +540,10 @@ def _sizes(client: IMAPClient, uids: list[int]) -> dict[int, int]:
     return {uid: answer.get(b"RFC822.SIZE", 0) for uid, answer in found.items()}
 
 
-def _bodies(client: IMAPClient, uids: list[int]) -> dict[int, dict[bytes, Any]]:
+def _bodies(client: IMAPClient, uids: list[int]) -> dict[int, Answer]:
+    """What each message that is still there is answered with, or why it is refused."""
     try:
-        found: dict[int, dict[bytes, Any]] = client.fetch(uids, ["BODY.PEEK[]", "INTERNALDATE"])
+        found: dict[int, Answer] = client.fetch(uids, ["BODY.PEEK[]", "INTERNALDATE"])
         return found
     except IMAPClientAbortError:
         raise
@@ -403,9 +551,13 @@ def _bodies(client: IMAPClient, uids: list[int]) -> dict[int, dict[bytes, Any]]:
         # Some servers refuse the whole when one message was deleted meanwhile.
         if len(uids) > 1:
             return {uid: body for each in uids for uid, body in _bodies(client, [each]).items()}
-        if client.search(f"UID {uids[0]}"):
-            raise IMAPClientError(f"message with UID {uids[0]}: {_said(error)}") from error
-        return {}
+        return {uids[0]: error} if client.search(f"UID {uids[0]}") else {}
+
+
+def _refusal(folder: _Folder, uid: int, error: Exception) -> RefusedMessage:
+    former = folder.refused.get(uid)
+    tries = 1 + (former.tries if former else 0)
+    return RefusedMessage(folder.name, uid, tries, datetime.now(UTC), _said(error), asked_now=True)
 
 
 def _tls_context(account: ImapAccount) -> ssl.SSLContext:

@@ -119,6 +119,18 @@ def read_mailbox(
         yield Imported(message, None)
 
 
+def has_columns(path: Path) -> bool:
+    """Whether a path is a table or an archive with one, so that columns can be mapped.
+
+    Raises:
+        ExportError: the path is no mailbox and no export.
+    """
+    kind = _kind(path)
+    if kind == "archive":
+        return any(_member_kind(member) == "table" for member in members(path, Counter()))
+    return kind == "table"
+
+
 def import_path(
     landing: LandingZone,
     path: Path,

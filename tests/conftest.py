@@ -1,0 +1,267 @@
+"""A real IMAP server on the loopback, and what stands between it and the product."""
+
+import base64
+import getpass
+import grp
+import hashlib
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from imapclient import IMAPClient
+
+from ticket_assets.mail.imap import ImapAccount
+
+# Debian keeps servers off the path of people.
+DOVECOT = shutil.which("dovecot", path=f"{os.environ['PATH']}:/usr/sbin")
+PASSWORD = "sécret"  # noqa: S105
+SIGNING_KEY = b"a key between the test and its server"
+CONFIGURATION = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols = imap
+listen = 127.0.0.1
+default_login_user = {user}
+default_internal_user = {user}
+default_internal_group = {group}
+first_valid_uid = 1
+mail_location = maildir:{folder}/mail/%u
+mail_fsync = never
+ssl = yes
+ssl_cert = <{folder}/certificate.pem
+ssl_key = <{folder}/key.pem
+auth_mechanisms = plain xoauth2
+auth_verbose = yes
+auth_failure_delay = 0
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {folder}/oauth2.conf
+}}
+passdb {{
+  driver = static
+  mechanisms = plain
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/mail/%u
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {plain_port}
+  }}
+  inet_listener imaps {{
+    port = {tls_port}
+  }}
+}}
+service anvil {{
+  chroot =
+  # A wrong password would delay the logins of the tests that follow.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+"""
+OAUTH2 = """
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={folder}/keys/
+username_attribute = sub
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Dovecot:
+    """A server on the loopback that knows every user; started and stopped by the fixture."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.signing_key = SIGNING_KEY
+        self.plain_port, self.tls_port = free_port(), free_port()
+        # Dovecot does not give mail to root, and needs a user for what it runs beside it.
+        uid, gid = (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())
+        for name in ("mail", "keys/default/HS256"):
+            (folder / name).mkdir(parents=True)
+        os.chown(folder / "mail", uid, gid)
+        self.certificate = folder / "certificate.pem"
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+                *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+                *("-keyout", folder / "key.pem", "-out", self.certificate),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        (folder / "keys/default/HS256/default").write_text(base64.b64encode(SIGNING_KEY).decode())
+        (folder / "oauth2.conf").write_text(OAUTH2.format(folder=folder))
+        (folder / "dovecot.conf").write_text(
+            CONFIGURATION.format(
+                folder=folder,
+                user="nobody" if os.getuid() == 0 else getpass.getuser(),
+                group=grp.getgrgid(gid).gr_name,
+                uid=uid,
+                gid=gid,
+                password=PASSWORD,
+                plain_port=self.plain_port,
+                tls_port=self.tls_port,
+            )
+        )
+        self._process = subprocess.Popen([DOVECOT, "-F", "-c", folder / "dovecot.conf"])
+        for _ in range(200):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.plain_port)):
+                return
+            time.sleep(0.05)
+        raise AssertionError(self.log())
+
+    def logins(self, user):
+        """How often the user has tried to log in so far, and how often in vain."""
+        time.sleep(0.3)  # the server writes its log when a connection has ended
+        refused = re.findall(rf"auth failed, (\d+) attempts.*user=<{user}>", self.log())
+        return self.log().count(f"Login: user=<{user}>"), sum(map(int, refused))
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(30)
+
+    def log(self):
+        return (self.folder / "log").read_text()
+
+
+@pytest.fixture
+def closed_port():
+    """A port on which nobody listens."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def dovecot():
+    if DOVECOT is None and not os.environ.get("CI"):
+        pytest.skip("Dovecot is not installed (dovecot-imapd)")
+    assert DOVECOT, "these tests need dovecot-imapd"
+    # Not below pytest's own folder: the server's other user cannot look into it.
+    folder = Path(tempfile.mkdtemp(prefix="imap-"))
+    folder.chmod(0o755)
+    server = Dovecot(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def user(dovecot, request):
+    """A new user with an empty mailbox."""
+    return "u" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+
+
+@pytest.fixture
+def account(dovecot, user):
+    """The user's account, with changes as keywords."""
+    settings = {"password": PASSWORD, "security": "plain", "port": dovecot.plain_port}
+    return lambda **changes: ImapAccount(host="127.0.0.1", user=user, **{**settings, **changes})
+
+
+@pytest.fixture
+def mailbox(dovecot, user):
+    """The user's own mail program."""
+    with IMAPClient("127.0.0.1", dovecot.plain_port, ssl=False) as client:
+        client.plain_login(user, PASSWORD)
+        yield client
+
+
+@pytest.fixture
+def proxy(account):
+    """Starts a `Proxy` before the server; its `account` is the user's, seen through it."""
+    started = []
+
+    def start(**options):
+        started.append(Proxy(account().port, **options))
+        started[-1].account = account(port=started[-1].port)
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+class Proxy:
+    """Stands before the server; cuts connections after so many bytes of answers, one number per
+    connection, and then lets the others live. `on_request` sees what goes to the server. It does
+    not say a `hidden` word, and answers NO where the body of a message in `refused` is wanted."""
+
+    def __init__(
+        self, target, *, cuts=(), on_request=lambda _: None, hidden=None, refused=(), port=0
+    ):
+        self._hidden = hidden
+        self.refused = set(refused)
+        self._target = target
+        self._cuts = iter(cuts)
+        self._on_request = on_request
+        self.connections = self.cut = 0
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        with suppress(OSError):  # it is closed already
+            # Without this it would accept one more, as the other thread is waiting for it.
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for target, arguments in (
+                    (self._requests, (client, server)),
+                    (self._answers, (server, client, next(self._cuts, None))),
+                ):
+                    threading.Thread(target=target, args=arguments, daemon=True).start()
+
+    def _requests(self, client, server):
+        with suppress(OSError):
+            while sent := client.recv(65536):
+                self._on_request(sent)
+                wanted = re.match(rb"(\S+) UID FETCH (\S+) \(BODY.PEEK", sent)
+                if wanted and self.refused.intersection(map(int, wanted[2].split(b","))):
+                    client.sendall(wanted[1] + b" NO [UNAVAILABLE] Not this one\r\n")
+                    continue
+                server.sendall(sent)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answers(self, server, client, limit):
+        with server, client, suppress(OSError):
+            while received := server.recv(4096 if limit is None else min(4096, limit)):
+                client.sendall(received.replace(self._hidden or b"\0", b"NOTHING"))
+                if limit is None:
+                    continue
+                limit -= len(received)
+                if limit <= 0:
+                    self.cut += 1
+                    if self.cut % 2:  # half of them without a goodbye
+                        abrupt = struct.pack("ii", 1, 0)
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abrupt)
+                    with suppress(OSError):
+                        client.shutdown(socket.SHUT_RD)  # the other thread ends too
+                    return

@@ -1,0 +1,110 @@
+"""When a mail source that failed is tried again; remembered on disk, so that a restart keeps it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.whole_file import replace_file
+
+Failure = Literal["outage", "login"]
+DELAYS: dict[Failure, tuple[timedelta, timedelta]] = {
+    "outage": (timedelta(minutes=1), timedelta(minutes=15)),
+    "login": (timedelta(hours=1), timedelta(days=1)),
+}
+"""First and longest delay; they double in between. Servers lock accounts after few wrong logins."""
+
+
+class PollBusyError(TicketAssetsError):
+    """Another process is fetching from the same sources."""
+
+
+@dataclass(frozen=True)
+class BackOff:
+    """How a source has been doing."""
+
+    last_success: datetime | None = None
+    failures: int = 0
+    """In a row, up to now."""
+    failure: Failure | None = None
+    error: str = ""
+    next_try: datetime | None = None
+    configuration: str = ""
+    """Salted digest of the source's settings and secret, as they were when it failed."""
+
+    def waits(self, now: datetime) -> bool:
+        return self.next_try is not None and now < self.next_try
+
+    def succeeded(self, now: datetime) -> BackOff:
+        return BackOff(last_success=now)
+
+    def failed(self, now: datetime, failure: Failure, error: str, configuration: bytes) -> BackOff:
+        failures = self.failures + 1 if failure == self.failure else 1
+        first, longest = DELAYS[failure]
+        delay = min(first * 2 ** min(failures - 1, 20), longest)
+        salt = os.urandom(16)
+        return BackOff(
+            self.last_success,
+            failures,
+            failure,
+            error,
+            now + delay,
+            f"{salt.hex()}:{_digest(configuration, salt)}",
+        )
+
+    def is_about(self, configuration: bytes) -> bool:
+        """Whether the failure was one of this very configuration."""
+        salt, _, digest = self.configuration.partition(":")
+        return digest == _digest(configuration, bytes.fromhex(salt))
+
+
+def read_back_off(folder: Path, source: str) -> BackOff:
+    """What is remembered of a source; a damaged file is as good as none."""
+    try:
+        found = json.loads(_path(folder, source).read_bytes())
+        for name in ("last_success", "next_try"):
+            found[name] = found[name] and datetime.fromisoformat(found[name]).astimezone(UTC)
+        return BackOff(**found)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return BackOff()
+
+
+def write_back_off(folder: Path, source: str, back_off: BackOff) -> None:
+    content = json.dumps(asdict(back_off), default=datetime.isoformat, ensure_ascii=False)
+    replace_file(_path(folder, source), content)
+
+
+@contextmanager
+def only_poll(folder: Path) -> Iterator[None]:
+    """Held by one process at a time; the system lets go of it when the process dies.
+
+    Raises:
+        PollBusyError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "poll.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PollBusyError(
+                "Another fetch is at work on the same sources. Wait until it has ended."
+            ) from None
+        yield
+
+
+def _path(folder: Path, source: str) -> Path:
+    return folder / f"source-{hashlib.sha256(source.encode()).hexdigest()[:20]}.json"
+
+
+def _digest(configuration: bytes, salt: bytes) -> str:
+    # Slow, and too short to tell a guessed password from others.
+    return hashlib.scrypt(configuration, salt=salt, n=2**12, r=8, p=1, dklen=3).hex()

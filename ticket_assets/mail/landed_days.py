@@ -1,0 +1,110 @@
+"""Which landed days no run has read as they are now, from what is in the landing zone alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from ticket_assets.mail.landing import MESSAGE_FILE, LandingZone
+from ticket_assets.storage.whole_file import replace_file
+
+RACY_NANOSECONDS = 2_000_000_000
+"""A folder changed so shortly before it was listed may change again without a later time: file
+systems count in steps of up to two seconds. (Git calls such entries of its index racily clean.)"""
+LANDED_FINGERPRINT = "landed_fingerprint"
+"""Metadata of a day's raw_tickets: the fingerprint of what it was made from."""
+_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class DayRange:
+    """Days that follow each other, without a gap."""
+
+    first: date
+    last: date
+
+    def days(self) -> list[date]:
+        return [
+            self.first + timedelta(number) for number in range((self.last - self.first).days + 1)
+        ]
+
+
+def day_fingerprint(landing: LandingZone, day: date) -> str:
+    """What identifies the messages that have landed for a day; their order does not matter."""
+    folder = landing.root / day.isoformat()
+    names: list[str] = []
+    with suppress(FileNotFoundError):
+        names = [entry.name for entry in os.scandir(folder) if MESSAGE_FILE.fullmatch(entry.name)]
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:_DIGITS]
+
+
+def day_fingerprints(landing: LandingZone, hints: Path) -> dict[date, str]:
+    """The fingerprint of each day that has a message.
+
+    A day whose folder has not changed since the last call is not listed again: `hints` is a file
+    that remembers them, and may be lost.
+    """
+    former = _read_hints(hints)
+    fingerprints: dict[date, str] = {}
+    trusted: dict[str, tuple[int, str]] = {}
+    for day in landing.days():
+        listed_at = time.time_ns()
+        changed_at = (landing.root / day.isoformat()).stat().st_mtime_ns
+        hint = former.get(day.isoformat())
+        fingerprint = hint[1] if hint and hint[0] == changed_at else day_fingerprint(landing, day)
+        fingerprints[day] = fingerprint
+        if changed_at < listed_at - RACY_NANOSECONDS:
+            trusted[day.isoformat()] = (changed_at, fingerprint)
+    if trusted != former:
+        hints.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(hints, json.dumps(trusted))
+    return fingerprints
+
+
+def _read_hints(path: Path) -> dict[str, tuple[int, str]]:
+    try:
+        hints = json.loads(path.read_bytes())
+        return {day: (int(changed_at), str(found)) for day, (changed_at, found) in hints.items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def overall_fingerprint(fingerprints: Mapping[date, str]) -> str:
+    """One for several days together."""
+    lines = [f"{day} {fingerprint}" for day, fingerprint in sorted(fingerprints.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_DIGITS]
+
+
+def changed_days(
+    landed: Mapping[date, str],
+    read: Mapping[date, str],
+    requested: Mapping[date, str],
+    at_work: Iterable[DayRange] = (),
+) -> list[date]:
+    """The days to request a run for, sorted: their content is neither what was last read nor what
+    was last requested. A day that a run is still at work on waits for its end, since that run may
+    read the present content yet."""
+    busy = {day for each in at_work for day in each.days()}
+    return sorted(
+        day
+        for day, fingerprint in landed.items()
+        if fingerprint not in (read.get(day), requested.get(day)) and day not in busy
+    )
+
+
+def consecutive(days: Iterable[date]) -> list[DayRange]:
+    """Days as few ranges, which hold these days and no other."""
+    ranges: list[DayRange] = []
+    for day in sorted(days):
+        if ranges and ranges[-1].last + timedelta(1) == day:
+            ranges[-1] = DayRange(ranges[-1].first, day)
+        else:
+            ranges.append(DayRange(day, day))
+    return ranges

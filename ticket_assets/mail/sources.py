@@ -1,0 +1,251 @@
+"""The mail sources of a desk, looked at one after the other; none that fails stops the others."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.back_off import Failure, only_poll, read_back_off, write_back_off
+from ticket_assets.mail.folders import (
+    SETTLED_SECONDS,
+    FolderReport,
+    poll_drop_folder,
+    poll_maildir,
+)
+from ticket_assets.mail.imap import (
+    REFUSED_TRIES,
+    ImapAccount,
+    LoginRefusedError,
+    fetch_new,
+)
+from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
+from ticket_assets.routing import load_routing
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What every source needs to land its mail."""
+
+    landing: LandingZone
+    cursors_dir: Path
+    max_messages: int = 10_000
+    seconds: float = math.inf
+    """After so many, a source begins nothing more and leaves the rest to the next poll."""
+    first_day: date | None = None
+    """The first day in use if the user has set one."""
+    on_message: Callable[[IncomingMessage], None] | None = None
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What a poll of one source changed, or why it changed nothing."""
+
+    name: str
+    landed: int = 0
+    already_there: int = 0
+    remaining: int = 0
+    """Messages or files that were there and wait for the next poll."""
+    older: int = 0
+    """Landed messages from before the first day, which wait until it is moved back."""
+    undated: int = 0
+    """Landed messages without a usable date, under the day they landed."""
+    labels: int = 0
+    days: tuple[date, ...] = ()
+    """Days that received a new message, sorted."""
+    problems: tuple[str, ...] = ()
+    """Messages and files that cannot be had, each told once."""
+    error: str | None = None
+    """Why the source failed now, in one line."""
+    waits_for: str | None = None
+    """Why it failed when it was last tried: it waits, and was not tried now."""
+    next_try: datetime | None = None
+
+
+class Source(Protocol):
+    """Where mail comes from."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def configuration(self) -> bytes:
+        """What its success depends on, the present secret included."""
+
+    def poll(self, poll: Poll) -> SourceReport:
+        """Land what is new.
+
+        Raises:
+            TicketAssetsError: the source fails as a whole.
+        """
+
+
+@dataclass(frozen=True)
+class ImapSource:
+    """The folders of an IMAP account."""
+
+    account: ImapAccount
+
+    @property
+    def name(self) -> str:
+        return f"{self.account.user} on {self.account.address}"
+
+    def configuration(self) -> bytes:
+        secrets = []
+        for path in (self.account.password_file, self.account.token_file):
+            try:
+                secrets.append(path.read_bytes().hex() if path else None)
+            except OSError as error:
+                secrets.append(str(error.strerror))
+        return json.dumps([asdict(self.account), secrets], default=str).encode()
+
+    def poll(self, poll: Poll) -> SourceReport:
+        report = fetch_new(
+            poll.landing,
+            self.account,
+            poll.cursors_dir,
+            max_messages=poll.max_messages,
+            seconds=poll.seconds,
+            on_message=poll.on_message,
+            first_day=poll.first_day,
+        )
+        return SourceReport(
+            name=self.name,
+            landed=report.landed,
+            already_there=report.already_there,
+            remaining=report.remaining,
+            older=report.older,
+            undated=report.undated,
+            days=report.days,
+            problems=tuple(
+                f"{self.account.address} has refused {refused} in {refused.tries} fetches. The"
+                " others were fetched; it is asked for once a day. Look at it in a mail program."
+                for refused in report.refused
+                if refused.tries == REFUSED_TRIES and refused.asked_now
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Maildir:
+    """A Maildir that another program delivers to."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"the Maildir {self.folder}"
+
+    def configuration(self) -> bytes:
+        return str(self.folder).encode(errors="surrogateescape")
+
+    def poll(self, poll: Poll) -> SourceReport:
+        found = poll_maildir(
+            poll.landing,
+            self.folder,
+            poll.cursors_dir,
+            max_messages=poll.max_messages,
+            deadline=time.monotonic() + poll.seconds,
+            first_day=poll.first_day,
+            on_message=poll.on_message,
+        )
+        return _of_folder(self.name, found)
+
+
+@dataclass(frozen=True)
+class DropFolder:
+    """A folder in which people and programs leave mail and exports."""
+
+    folder: Path
+    routing: Path | None = None
+    """YAML file with the labels that exports may hold; None: the packaged one."""
+    column_mapping: Mapping[str, str] | None = None
+    settled_seconds: float = SETTLED_SECONDS
+
+    @property
+    def name(self) -> str:
+        return f"the drop folder {self.folder}"
+
+    def configuration(self) -> bytes:
+        return f"{self.folder} {self.routing}".encode(errors="surrogateescape")
+
+    def poll(self, poll: Poll) -> SourceReport:
+        routing = load_routing(self.routing)
+        found = poll_drop_folder(
+            poll.landing,
+            self.folder,
+            poll.cursors_dir,
+            categories=routing.categories,
+            priorities=routing.priorities,
+            column_mapping=self.column_mapping,
+            max_messages=poll.max_messages,
+            deadline=time.monotonic() + poll.seconds,
+            first_day=poll.first_day,
+            on_message=poll.on_message,
+            settled_seconds=self.settled_seconds,
+        )
+        return _of_folder(self.name, found)
+
+
+def poll_sources(
+    sources: Sequence[Source], poll: Poll, at_once: Collection[Failure] = ()
+) -> list[SourceReport]:
+    """Land what is new in each source, and report on each.
+
+    A source that fails is tried again with growing delays, which are kept on disk, unless its
+    settings or its secret have changed; after failures named in `at_once` it does not wait. The
+    seconds of `poll` bound the whole: each source has its share of what is left.
+
+    Raises:
+        PollBusyError: another process is polling.
+        LandingError: the landing zone cannot be written.
+    """
+    deadline = time.monotonic() + poll.seconds
+    reports = []
+    with only_poll(poll.cursors_dir):
+        for number, source in enumerate(sources):
+            left = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
+            reports.append(_poll_patiently(source, replace(poll, seconds=left), at_once))
+    return reports
+
+
+def _poll_patiently(source: Source, poll: Poll, at_once: Collection[Failure]) -> SourceReport:
+    back_off = read_back_off(poll.cursors_dir, source.name)
+    now = datetime.now(UTC)
+    if (
+        back_off.waits(now)
+        and back_off.failure not in at_once
+        and back_off.is_about(source.configuration())
+    ):
+        return SourceReport(source.name, waits_for=back_off.error, next_try=back_off.next_try)
+    try:
+        report = source.poll(poll)
+    except LandingError:
+        raise  # no fault of the source
+    except TicketAssetsError as error:
+        failure: Failure = "login" if isinstance(error, LoginRefusedError) else "outage"
+        back_off = back_off.failed(now, failure, str(error), source.configuration())
+        write_back_off(poll.cursors_dir, source.name, back_off)
+        return SourceReport(source.name, error=str(error), next_try=back_off.next_try)
+    write_back_off(poll.cursors_dir, source.name, back_off.succeeded(now))
+    return report
+
+
+def _of_folder(name: str, found: FolderReport) -> SourceReport:
+    return SourceReport(
+        name=name,
+        landed=found.landed,
+        already_there=found.already_there,
+        remaining=found.remaining,
+        older=found.older,
+        undated=found.undated,
+        labels=found.labels,
+        days=tuple(sorted(found.days)),
+        problems=tuple(found.problems),
+    )
