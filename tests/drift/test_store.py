@@ -66,3 +66,19 @@ def test_html_is_pruned_beyond_the_days_to_keep_and_figures_stay(tmp_path):
 
 def test_empty_store_has_nothing_to_prune(tmp_path):
     assert ReportStore(tmp_path / "absent").prune_html(keep_days=1) == []
+
+
+def test_only_the_reports_that_name_a_ticket_are_removed(tmp_path):
+    store = ReportStore(tmp_path)
+    named, other = "0123456789abcdef0123", "f" * 20
+    for day, text in ((1, f'"{named}"'), (2, f"0{named}0"), (3, other)):
+        folder = tmp_path / f"2025-06-0{day}"
+        folder.mkdir()
+        (folder / "drift.json").write_text(text)
+        (folder / "drift.html").write_text("<html>")
+
+    planned = store.remove_naming({named}, dry_run=True)
+
+    assert store.remove_naming({named}) == planned
+    assert planned == [tmp_path / "2025-06-01" / name for name in ("drift.html", "drift.json")]
+    assert store.days() == [date(2025, 6, 2), date(2025, 6, 3)]

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
+from ticket_assets.mail.removal import bury, mark_purged
 
 NOON = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
@@ -217,6 +218,29 @@ def test_a_first_day_that_the_user_has_set_decides_what_is_older(landing):
     report = landing.land([message("x")], first_day=date(2025, 3, 4))
 
     assert report.older == 1
+
+
+def test_what_is_being_erased_is_neither_read_nor_landed_nor_labelled(landing):
+    landing.land([message("x", message_id="1@x"), message("y")])
+    landing.land_labels([label("vpn", message_id="1@x")])
+    bury(landing, [hashlib.sha256(b"x").hexdigest()[:20]])
+
+    again = landing.land([message("x"), message("z"), message("x", received_at=None)])
+
+    assert (again.landed, again.already_there, again.erased_before) == (1, 0, 2)
+    assert sorted(each.read() for each in landing.messages(NOON.date())) == [b"y", b"z"]
+    assert landing.resolve_labels().labels.empty
+
+
+def test_days_until_the_last_purged_one_are_not_processed_any_more(landing):
+    landing.land([message("x")])
+    assert landing.first_unpurged_day(date(2025, 3, 1)) == date(2025, 3, 1)
+
+    mark_purged(landing, date(2025, 3, 2))
+
+    assert landing.first_unpurged_day(date(2025, 3, 1)) == date(2025, 3, 3)
+    assert landing.first_unpurged_day(date(2025, 3, 9)) == date(2025, 3, 9)
+    assert landing.land([message("old", NOON - timedelta(days=1))]).older == 1
 
 
 def test_a_first_day_that_is_not_a_date_is_explained(landing):

@@ -255,6 +255,43 @@ def test_neighbours_can_be_labelled_ones_and_earlier_ones_alone(
     assert [one.ticket_id for one in found] == expected
 
 
+@pytest.mark.parametrize("days_asked", [2, 5], ids=["index", "comparison"])
+def test_neighbours_of_earlier_days_are_the_nearest_labelled_ones(
+    collection: TicketCollection, monkeypatch: pytest.MonkeyPatch, days_asked: int
+) -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    days = [date(2026, 11, 1 + row % 5) for row in range(60)]
+    labelled = [row % 3 > 0 for row in range(60)]
+    tickets = [
+        ticket(f"t{row:02}", days[row], category="mail" if labelled[row] else None)
+        for row in range(60)
+    ]
+    sync(collection, *tickets, vectors=vectors, days=(days[0], days[4]))
+    monkeypatch.setattr(collection, "_batch", 7)
+    asked = [row for row in range(60) if days[row].day <= days_asked]
+
+    found = collection.nearest_of_earlier_days(vectors[asked], [days[row] for row in asked], 4)
+
+    for row, neighbours in zip(asked, found, strict=True):
+        earlier = [other for other in range(60) if labelled[other] and days[other] < days[row]]
+        expected = sorted(earlier, key=lambda other: -vectors[row] @ vectors[other])[:4]
+        assert [each.ticket_id for each in neighbours] == [f"t{other:02}" for other in expected]
+        for each in neighbours:
+            similarity = vectors[row] @ vectors[int(each.ticket_id[1:])]
+            assert each.similarity == pytest.approx(similarity, abs=1e-5)
+
+
+@pytest.mark.parametrize("days", [[MONDAY], [MONDAY, TUESDAY, WEDNESDAY]])
+def test_an_empty_collection_has_no_earlier_neighbours(
+    collection: TicketCollection, days: list[date]
+) -> None:
+    assert collection.nearest_of_earlier_days(directions(*range(len(days))), days, 3) == [
+        [] for _ in days
+    ]
+
+
 def test_an_empty_collection_has_no_neighbours(collection: TicketCollection) -> None:
     assert collection.nearest(directions(0, 90), 3) == [[], []]
     assert collection.nearest(directions(), 3) == []
@@ -300,6 +337,24 @@ def test_models_have_collections_of_their_own(tmp_path: Path) -> None:
 
     with TicketCollection.open("other", folder=tmp_path, url=None) as opened:
         assert opened.count() == 0
+
+
+def test_former_collections_go_and_those_of_other_products_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "collection"
+    with TicketCollection.open("former", folder=folder, url=None) as former:
+        sync(former, ticket("a"))
+        former._client.create_collection("another-products", metadata={"model": "former"})
+    with TicketCollection.open(MODEL, folder=folder, url=None) as collection:
+        sync(collection, ticket("a"))
+
+        removed = collection.remove_former()
+
+        assert removed == ["former"]
+        assert sorted(each.name for each in collection._client.list_collections()) == [
+            "another-products",
+            collection_name(MODEL),
+        ]
+        assert collection.ids() == {"a"}
 
 
 @pytest.mark.parametrize(

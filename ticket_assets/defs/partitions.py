@@ -12,10 +12,11 @@ from ticket_assets.settings import Settings, load_settings
 
 
 def first_day(settings: Settings) -> date:
-    """The first processed day: the setting, else the first import's, else today (UTC)."""
+    """The first processed day: the setting, else the first import's, else today (UTC); never one
+    whose original mail has been purged."""
+    landing = LandingZone(settings.landing_dir)
     return (
-        settings.first_day
-        or LandingZone(settings.landing_dir).first_day()
+        landing.first_unpurged_day(settings.first_day or landing.first_day())
         or datetime.now(UTC).date()
     )
 
@@ -28,8 +29,15 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
 def days(context: dg.AssetExecutionContext) -> list[date]:
-    """The days that this run materialises, in order."""
-    return [date.fromisoformat(key) for key in context.partition_keys]
+    """The days that this run materialises, in order.
+
+    Raises:
+        LandingError: a day's mail was purged after Dagster had loaded the partitions. Its tables
+            would otherwise be written anew from texts that are gone.
+    """
+    wanted = [date.fromisoformat(key) for key in context.partition_keys]
+    LandingZone(context.resources.settings.landing_dir).refuse_purged(wanted[0])
+    return wanted
 
 
 def run_window(tags: Mapping[str, str]) -> tuple[date, date] | None:

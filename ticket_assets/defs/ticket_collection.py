@@ -1,5 +1,6 @@
 """ticket_collection: the Chroma collection, kept equal to the table by difference."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,6 +47,7 @@ def ticket_collection(
     with _collection(settings, warehouse) as collection:
         if collection is None:
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
+        started = time.monotonic()
         counts = collection.sync(
             rows.drop_columns(["vector"]).to_pandas(),
             to_matrix(rows["vector"]),
@@ -53,7 +55,13 @@ def ticket_collection(
             wanted[-1],
             ProgressLog(context.log.info, "vectors sent"),
         )
+        seconds = time.monotonic() - started
         total = collection.count()
+        # While days are still to be encoded anew, the champion's neighbours are in the former one.
+        (embedded,) = warehouse.row(
+            "select case when count(distinct model) = 1 then count(*) end from ticket_embeddings"
+        )
+        former = collection.remove_former() if total == embedded else []
     return dg.MaterializeResult(
         metadata={
             "upserted": counts.upserted,
@@ -61,6 +69,8 @@ def ticket_collection(
             "deleted": counts.deleted,
             "unchanged": counts.unchanged,
             "tickets_in_collection": total,
+            "indexing_seconds": round(seconds, 3),
+            "former_encoders_removed": former,
         }
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from ticket_assets.storage.whole_file import replace_file
 
 FIGURES = "drift.json"
 HTML = "drift.html"
+_TICKET_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,24 @@ class ReportStore:
         for path in pruned:
             path.unlink()
         return pruned
+
+    def remove_naming(self, ticket_ids: Collection[str], *, dry_run: bool = False) -> list[Path]:
+        """Removes the reports that name one of the tickets; returns what went.
+
+        A report holds distributions, not tickets, so this rarely finds any.
+        """
+        wanted = set(ticket_ids)
+        named: list[Path] = []
+        for day in self.days():
+            kept = [self._folder(day) / name for name in (HTML, FIGURES)]
+            kept = [path for path in kept if path.exists()]
+            if any(
+                wanted.intersection(_TICKET_ID.findall(path.read_text("utf-8"))) for path in kept
+            ):
+                named += kept
+        for path in () if dry_run else named:
+            path.unlink()
+        return named
 
     def _folder(self, day: date) -> Path:
         return self.root / day.isoformat()

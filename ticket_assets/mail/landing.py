@@ -38,8 +38,16 @@ must not make thousands of empty partitions."""
 STALE_SECONDS = 3600
 """A temporary file this old was left by a process that died."""
 
+MANIFESTS = "_manifests"
+PURGED_MANIFEST = "purged.jsonl"
+"""In a day's manifests: the lines of its messages whose bytes retention has removed."""
+PURGED_UNTIL = "purged_until"
+"""File with the last day whose messages retention has removed."""
+ERASED = "erased"
+"""Folder of the ids of erased tickets; they hold nothing of a person."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_MESSAGE_FILE = re.compile(r"[0-9a-f]{64}\.(?:eml|json)")
+MESSAGE_FILE = re.compile(r"[0-9a-f]{64}\.(?:eml|json)")
 _LABEL_FIELDS = ("category", "priority", "labelled_at", "labelled_by", "ticket_id", "message_id")
 
 
@@ -102,6 +110,8 @@ class LandingReport:
     """Landed messages from before the first day, which wait until it is moved back."""
     undated: int
     """Landed messages without a usable date, under the day they landed."""
+    erased_before: int
+    """Messages that a person had erased: they do not land again."""
 
 
 @dataclass(frozen=True)
@@ -144,31 +154,33 @@ class LandingZone:
             LandingError: the folder cannot be written; the batches before have landed.
         """
         landed: Counter[date] = Counter()
-        already_there = undated = 0
+        already_there = undated = erased_before = 0
         swept: set[Path] = set()
         for batch in _batches(messages):
-            new = self._new_messages(batch)
+            new, erased = self._new_messages(batch)
             folders = {found.path.parent for _, found in new}
             with self._explained_failures():
                 for folder in folders - swept:
-                    (folder / "_manifests").mkdir(parents=True, exist_ok=True)
+                    (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
                     _remove_stale(folder)
                 self._write_batch(new)
             swept |= folders
             landed.update(found.received_at.date() for _, found in new)
-            already_there += len(batch) - len(new)
+            already_there += len(batch) - len(new) - erased
+            erased_before += erased
             undated += sum(found.received_at_source == "landed" for _, found in new)
             if on_message:
                 for message in batch:
                     on_message(message)
         settled = self._settle_first_day()
-        first_day = first_day or settled
+        first_day = self.first_unpurged_day(first_day or settled)
         return LandingReport(
             landed=landed.total(),
             already_there=already_there,
             days=tuple(sorted(landed)),
             older=sum(count for day, count in landed.items() if first_day and day < first_day),
             undated=undated,
+            erased_before=erased_before,
         )
 
     def days(self) -> list[date]:
@@ -182,22 +194,69 @@ class LandingZone:
             and (day := _iso_day(entry.name))
             and entry.is_dir()
             # A landing that died may have left a manifest alone.
-            and any(_MESSAGE_FILE.fullmatch(file.name) for file in os.scandir(entry))
+            and any(MESSAGE_FILE.fullmatch(file.name) for file in os.scandir(entry))
         )
 
     def messages(self, day: date) -> Iterator[LandedMessage]:
-        """The day's messages by received time, then hash. A file that no manifest names counts."""
+        """The day's messages by received time, then hash. A file that no manifest names counts;
+        one that is being erased does not."""
         folder = self.root / day.isoformat()
         if not folder.is_dir():
             return
+        erased = self.erased()
         # Files before manifests: a file that lands in between has no line yet.
-        entries = [entry for entry in os.scandir(folder) if _MESSAGE_FILE.fullmatch(entry.name)]
+        entries = [
+            entry
+            for entry in os.scandir(folder)
+            if MESSAGE_FILE.fullmatch(entry.name) and ticket_id_of(entry.name) not in erased
+        ]
         manifest = {line["sha256"]: line for line in self._manifest_lines(folder)}
         found = [
             _landed_message(entry, day, manifest.get(entry.name.partition(".")[0]))
             for entry in entries
         ]
         yield from sorted(found, key=lambda message: (message.received_at, message.content_hash))
+
+    def purged_until(self) -> date | None:
+        """The last day whose messages retention has removed, if it has removed any.
+
+        Raises:
+            LandingError: the file `purged_until` was edited and is not a date.
+        """
+        return self._marked_day(PURGED_UNTIL, "last purged day")
+
+    def is_purged(self, message: LandedMessage) -> bool:
+        """Whether the message is listed to be removed, or has been."""
+        return message.content_hash in self._purged_hashes({message.path.parent})
+
+    def refuse_purged(self, day: date) -> None:
+        """Pass when the day may still be processed: what a purged day became stays as it is.
+
+        Raises:
+            LandingError: the day's original mail has been removed.
+        """
+        purged = self.purged_until()
+        if purged is not None and day <= purged:
+            raise LandingError(
+                f"The original mail of {day} has been purged, as of every day until {purged}"
+                " (TICKETS_RAW_MAIL_DAYS). Reload Dagster and choose days after it; what the tables"
+                " hold of the earlier ones stays."
+            )
+
+    def first_unpurged_day(self, first_day: date | None) -> date | None:
+        """`first_day`, or the day after the last purged one when that is later."""
+        purged = self.purged_until()
+        if purged is None:
+            return first_day
+        return max(purged + timedelta(days=1), first_day or date.min)
+
+    def erased(self) -> set[str]:
+        """Ids of the tickets that a person had erased."""
+        return {
+            line["ticket_id"]
+            for path in (self.root / ERASED).glob("*.jsonl")
+            for line in json_lines(path)
+        }
 
     def first_day(self) -> date | None:
         """The first day to process: the earliest of the first import that is at most two years
@@ -206,15 +265,7 @@ class LandingZone:
         Raises:
             LandingError: the file `first_day` was edited and is not a date.
         """
-        path = self.root / "first_day"
-        try:
-            text = path.read_text("utf-8").strip()
-        except FileNotFoundError:
-            return None
-        day = _iso_day(text)
-        if day is None:
-            raise LandingError(f"{path} holds {text!r}: write the first day as YYYY-MM-DD.")
-        return day
+        return self._marked_day("first_day", "first day")
 
     def land_labels(self, labels: Iterable[Label]) -> int:
         """Land labels and return how many were in files that were not there yet.
@@ -231,15 +282,15 @@ class LandingZone:
             if not path.exists():
                 with self._explained_failures():
                     folder.mkdir(parents=True, exist_ok=True)
-                    _write_once(path, content)
-                    _sync_folder(folder)
+                    write_once(path, content)
+                    sync_folder(folder)
                 landed += len(batch)
         return landed
 
     def labels(self) -> Iterator[Label]:
         """Every label ever landed, in no particular order of time."""
         for path in sorted((self.root / "labels").glob("*.jsonl")):
-            for line in _json_lines(path):
+            for line in json_lines(path):
                 fields = {name: line[name] for name in _LABEL_FIELDS}
                 yield Label(**{**fields, "labelled_at": _moment(line["labelled_at"])})
 
@@ -256,6 +307,7 @@ class LandingZone:
         tickets = self._tickets_of(
             {label.message_id for label in ordered if label.message_id and not label.ticket_id}
         )
+        erased = self.erased()
         unresolved = 0
         latest: dict[str, dict[str, Any]] = {}
         for label in ordered:
@@ -263,7 +315,7 @@ class LandingZone:
                 {label.ticket_id} if label.ticket_id else tickets.get(label.message_id or "", set())
             )
             unresolved += not named
-            for ticket_id in named:
+            for ticket_id in named - erased:
                 row = latest.setdefault(ticket_id, {"category": None, "priority": None})
                 row["category"] = label.category or row["category"]
                 row["priority"] = label.priority or row["priority"]
@@ -287,13 +339,16 @@ class LandingZone:
 
     def _new_messages(
         self, batch: list[IncomingMessage]
-    ) -> list[tuple[IncomingMessage, LandedMessage]]:
+    ) -> tuple[list[tuple[IncomingMessage, LandedMessage]], int]:
+        """The messages that have to be written, and how many others were erased before."""
         landed_at = datetime.now(UTC)
         started_at = self._started_at()
         days: list[date] | None = None
+        hashes: list[str] = []
         new: dict[str, tuple[IncomingMessage, LandedMessage]] = {}
         for message in batch:
             content_hash = hashlib.sha256(message.content).hexdigest()
+            hashes.append(content_hash)
             name = f"{content_hash}.{message.extension}"
             moment = as_utc(message.received_at) if message.received_at else landed_at
             path = self.root / moment.date().isoformat() / name
@@ -319,7 +374,32 @@ class LandingZone:
                     size_bytes=len(message.content),
                 ),
             )
-        return list(new.values())
+        # A message whose day is not sure may have been purged on any; `days` were looked at for it.
+        purged = self._purged_hashes(
+            {found.path.parent for _, found in new.values()} if days is None else None
+        )
+        # Read after the look for the files: an erasure buries a message before it removes its file.
+        erased = self.erased() if new else set()
+        fresh = [
+            pair
+            for content_hash, pair in new.items()
+            if content_hash not in purged and ticket_id_of(content_hash) not in erased
+        ]
+        return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
+
+    def _purged_hashes(self, folders: set[Path] | None) -> set[str]:
+        """What retention removed from these days, or from any."""
+        manifests = (
+            self.root.glob(f"*/{MANIFESTS}/{PURGED_MANIFEST}")
+            if folders is None
+            else (folder / MANIFESTS / PURGED_MANIFEST for folder in folders)
+        )
+        return {
+            line["sha256"]
+            for manifest in manifests
+            if manifest.exists()
+            for line in json_lines(manifest)
+        }
 
     def _write_batch(self, new: list[tuple[IncomingMessage, LandedMessage]]) -> None:
         if not new:
@@ -334,31 +414,32 @@ class LandingZone:
                 "landed_at": landed.landed_at.isoformat(),
                 "message_id": bare_id(message.message_id),
             }
-            manifests.setdefault(landed.path.parent / "_manifests", []).append(json.dumps(line))
+            manifests.setdefault(landed.path.parent / MANIFESTS, []).append(json.dumps(line))
         batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
         for folder, lines in manifests.items():
-            _write_once(folder / f"{batch}.jsonl", "\n".join([*lines, ""]).encode())
-            _sync_folder(folder)
+            write_once(folder / f"{batch}.jsonl", "\n".join([*lines, ""]).encode())
+            sync_folder(folder)
         # The disk confirms several files at a time: one after the other takes twice as long.
         with ThreadPoolExecutor(WRITERS) as writers:
             for written in [
-                writers.submit(_write_once, landed.path, message.content) for message, landed in new
+                writers.submit(write_once, landed.path, message.content) for message, landed in new
             ]:
                 written.result()
         for folder in manifests:
-            _sync_folder(folder.parent)
-        _sync_folder(self.root)  # a day's first message made its folder
+            sync_folder(folder.parent)
+        sync_folder(self.root)  # a day's first message made its folder
 
     def _manifest_lines(self, folder: Path) -> Iterator[dict[str, Any]]:
         # In order of landing: where a landing died and was repeated, the later line is the true
         # one, since the file was written after it.
-        for path in sorted((folder / "_manifests").glob("*.jsonl")):
-            yield from _json_lines(path)
+        for path in sorted((folder / MANIFESTS).glob("*.jsonl")):
+            yield from json_lines(path)
 
     def _tickets_of(self, message_ids: set[str]) -> dict[str, set[str]]:
         tickets: dict[str, set[str]] = {}
-        for day in self.days() if message_ids else []:
-            for line in self._manifest_lines(self.root / day.isoformat()):
+        # Days without a message are looked at too: retention leaves the lines of what it removes.
+        for folder in sorted(self.root.glob("*-*-*")) if message_ids else []:
+            for line in self._manifest_lines(folder):
                 if line["message_id"] in message_ids:
                     ticket_id = ticket_id_of(line["sha256"])
                     tickets.setdefault(line["message_id"], set()).add(ticket_id)
@@ -371,12 +452,23 @@ class LandingZone:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def _marked_day(self, name: str, meaning: str) -> date | None:
+        path = self.root / name
+        try:
+            text = path.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return None
+        day = _iso_day(text)
+        if day is None:
+            raise LandingError(f"{path} holds {text!r}: write the {meaning} as YYYY-MM-DD.")
+        return day
+
     def _settle_first_day(self) -> date | None:
         day = self.first_day()
         if day is None and (days := self.days()):
             day = min(each for each in days if each >= days[-1] - FIRST_DAY_REACH)
-            _write_once(self.root / "first_day", f"{day}\n".encode())
-            _sync_folder(self.root)
+            write_once(self.root / "first_day", f"{day}\n".encode())
+            sync_folder(self.root)
         return day
 
 
@@ -445,7 +537,7 @@ def _label_line(label: Label) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -468,7 +560,7 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _write_once(path: Path, content: bytes) -> None:
+def write_once(path: Path, content: bytes) -> None:
     """Write a file that is either absent or whole, and survives a power cut once its folder is
     synced. Temporary names are unique: two writers of one message must not share a half file."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
@@ -479,7 +571,7 @@ def _write_once(path: Path, content: bytes) -> None:
     temporary.rename(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -488,7 +580,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_stale(folder: Path) -> None:
-    for temporary in [*folder.glob(".*.tmp"), *folder.glob("_manifests/.*.tmp")]:
+    for temporary in [*folder.glob(".*.tmp"), *folder.glob(f"{MANIFESTS}/.*.tmp")]:
         with suppress(FileNotFoundError):  # a writer beside this one finished or removed it
             if temporary.stat().st_mtime < time.time() - STALE_SECONDS:
                 temporary.unlink()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,16 +14,24 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.vectors import Matrix
+from ticket_assets.storage.whole_folder import finish_replacing, replacing_folder
 
 Metadata = dict[str, str | int | bool]
 
 QUERY_BATCH = 256
 """Vectors per query: enough to amortise the call, few enough to keep the answer small."""
+QUERIED_DAYS = 2
+"""Above so many days, vectors are compared with all labelled ones instead of asking the index.
 
+Chroma evaluates the condition of a query on every ticket: for 20,000 tickets of 60 days that took
+60 times as long as the comparison with all 14,000 labelled ones, which is exact besides.
+"""
+COMPARED_AT_ONCE = 1024
 
 LABELS = ("category", "priority")
 
@@ -133,6 +141,23 @@ class TicketCollection:
     def count(self) -> int:
         return int(self._collection.count())
 
+    def remove_former(self) -> list[str]:
+        """Remove the collections of other encoders; returns the names of these encoders.
+
+        Call it once this collection holds every ticket. Collections of other products on the same
+        server stay.
+        """
+        former = [
+            collection
+            for collection in self._client.list_collections()
+            if collection.name != self._collection.name
+            and (model := (collection.metadata or {}).get("model"))
+            and collection.name == collection_name(model)
+        ]
+        for collection in former:
+            self._client.delete_collection(collection.name)
+        return sorted(str(collection.metadata["model"]) for collection in former)
+
     def ids(self) -> set[str]:
         """All ticket ids in the collection."""
         return {ticket_id for page in self._pages(None, []) for ticket_id in page["ids"]}
@@ -232,6 +257,63 @@ class TicketCollection:
                 neighbours.append([_neighbour(*one) for one in zip(*found, strict=True)])
         return neighbours
 
+    def nearest_of_earlier_days(
+        self, vectors: Matrix, days: Sequence[date], count: int
+    ) -> list[list[Neighbour]]:
+        """For each vector the `count` nearest labelled tickets of days before its own.
+
+        Args:
+            vectors: float32 of unit length, shape (n, dimension).
+            days: the day of each vector's ticket.
+        """
+        if len(set(days)) > QUERIED_DAYS:
+            return self._nearest_by_comparison(vectors, days, count)
+        found: list[list[Neighbour]] = [[] for _ in days]
+        for day in sorted(set(days)):
+            rows = [row for row, each in enumerate(days) if each == day]
+            nearest = self.nearest(vectors[rows], count, labelled_only=True, before=day)
+            for row, neighbours in zip(rows, nearest, strict=True):
+                found[row] = neighbours
+        return found
+
+    def _nearest_by_comparison(
+        self, vectors: Matrix, days: Sequence[date], count: int
+    ) -> list[list[Neighbour]]:
+        ids: list[str] = []
+        metadatas: list[Metadata] = []
+        numbers = np.array([day_number(day) for day in days])
+        # The best so far: similarity and place in `ids`, a page of labelled tickets at a time.
+        similarity = np.empty((len(vectors), 0), dtype=np.float32)
+        place = np.empty((len(vectors), 0), dtype=np.int64)
+        for page in self._pages({"labelled": True}, ["metadatas", "embeddings"]):
+            labelled = np.asarray(page["embeddings"], np.float32).reshape(-1, vectors.shape[1])
+            labelled_on = np.array([metadata["day"] for metadata in page["metadatas"]], np.int64)
+            found = [
+                _highest(
+                    np.where(
+                        labelled_on < numbers[start : start + COMPARED_AT_ONCE, None],
+                        vectors[start : start + COMPARED_AT_ONCE] @ labelled.T,
+                        -np.inf,
+                    ),
+                    count,
+                )
+                for start in range(0, len(vectors), COMPARED_AT_ONCE)
+            ]
+            merged = np.hstack([similarity, np.vstack([scores for scores, _ in found])])
+            places = np.hstack([place, np.vstack([at for _, at in found]) + len(ids)])
+            similarity, chosen = _highest(merged, count)
+            place = np.take_along_axis(places, chosen, axis=1)
+            ids += page["ids"]
+            metadatas += page["metadatas"]
+        return [
+            [
+                _neighbour(ids[index], 1.0 - score, metadatas[index])
+                for score, index in zip(scores, places, strict=True)
+                if np.isfinite(score)
+            ]
+            for scores, places in zip(similarity.tolist(), place.tolist(), strict=True)
+        ]
+
     def _pages(self, where: dict[str, Any] | None, include: list[str]) -> Iterator[Any]:
         offset = 0
         while True:
@@ -242,6 +324,65 @@ class TicketCollection:
             if len(page["ids"]) < self._batch:
                 return
             offset += self._batch
+
+
+def erase_tickets(
+    ticket_ids: Collection[str], *, folder: Path, url: str | None, dry_run: bool = False
+) -> int:
+    """Remove the tickets from every collection; returns how many of them were there.
+
+    Chroma leaves the ids and vectors of what it deletes in its files, so an embedded collection is
+    written anew without them, and takes the old one's place whole. A server deletes them, and its
+    files are its own matter.
+
+    Raises:
+        CollectionError: the server does not answer, or the folder is not a Chroma folder.
+    """
+    if url is None:
+        finish_replacing(folder)
+        if not folder.exists():
+            return 0
+    wanted = sorted(ticket_ids)
+    with _explaining(folder, url), closing(_client(folder, url)) as client:
+        batch = client.get_max_batch_size()
+        found = {
+            collection.name: {
+                ticket_id
+                for ids in _batches(wanted, batch)
+                for ticket_id in collection.get(ids=list(ids), include=[])["ids"]
+            }
+            for collection in client.list_collections()
+        }
+        present: set[str] = set().union(*found.values())
+        if dry_run:
+            return len(present)
+        if present and url is None:
+            with replacing_folder(folder) as draft, closing(_client(draft, None)) as fresh:
+                for collection in client.list_collections():
+                    _copy_without(collection, fresh, present, batch)
+        elif present:
+            for name, ids in found.items():
+                for some in _batches(sorted(ids), batch):
+                    client.get_collection(name, embedding_function=None).delete(ids=list(some))
+    return len(present)
+
+
+def _copy_without(source: Any, target: Any, ticket_ids: set[str], batch: int) -> None:
+    copy = target.create_collection(
+        source.name,
+        configuration={"hnsw": {"space": "cosine"}},
+        embedding_function=None,
+        metadata=source.metadata,
+    )
+    for offset in range(0, source.count(), batch):
+        page = source.get(include=["embeddings", "metadatas"], limit=batch, offset=offset)
+        stays = [place for place, found in enumerate(page["ids"]) if found not in ticket_ids]
+        if stays:
+            copy.add(
+                ids=[page["ids"][place] for place in stays],
+                embeddings=page["embeddings"][stays],
+                metadatas=[page["metadatas"][place] for place in stays],
+            )
 
 
 def neighbours_json(neighbours: Iterable[Neighbour]) -> str:
@@ -256,6 +397,18 @@ def _replacing(stored: Metadata | None, wanted: Metadata) -> dict[str, str | int
     always are, since a ticket may be stored under another day than the ones looked at.
     """
     return {key: wanted.get(key) for key in (*(stored or ()), *LABELS, *wanted)}
+
+
+def _highest(scores: Matrix, count: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    """The `count` highest scores of each row, highest first, and their columns."""
+    count = min(count, scores.shape[1])
+    if scores.shape[1] > count:
+        columns = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    else:
+        columns = np.broadcast_to(np.arange(count), scores.shape)
+    found = np.take_along_axis(scores, columns, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
 def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour:

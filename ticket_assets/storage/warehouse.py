@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,6 +88,49 @@ class Warehouse:
         finally:
             # Closing drops a transaction that was not committed.
             connection.close()
+
+    def rewrite(
+        self, queries: Mapping[str, str], frames: Mapping[str, pd.DataFrame] | None = None
+    ) -> None:
+        """Replace the file by one in which the tables hold what `queries` select of them.
+
+        DuckDB leaves deleted rows readable in the file until their place is used again; in a new
+        file they never were. The file is the old one or the new one, also after a crash.
+
+        Args:
+            queries: by table name; tables that are not named are copied as they are.
+            frames: can be named in the queries like tables.
+
+        Raises:
+            WarehouseError: the file stays locked, or is not a warehouse.
+        """
+        fresh = self.path.with_name(f".{self.path.name}.rewritten")
+        fresh.unlink(missing_ok=True)
+        connection = self._open(read_only=False)
+        try:
+            (name,) = connection.execute("select current_database()").fetchall()[0]
+            connection.execute("checkpoint")
+            connection.execute(f"attach '{_quoted(fresh)}' as rewritten")
+            connection.execute(f'copy from database "{name}" to rewritten (schema)')
+            connection.execute(f"set schema = '{SCHEMA}'")
+            for view, frame in (frames or {}).items():
+                connection.register(view, frame)
+            tables = connection.execute(
+                "select table_name from information_schema.tables"
+                " where table_catalog = ? and table_schema = ? and table_type = 'BASE TABLE'",
+                [name, SCHEMA],
+            ).fetchall()
+            for (table,) in tables:
+                query = queries.get(table, f"select * from {table}")  # noqa: S608 - our own names
+                connection.execute(f"insert into rewritten.{SCHEMA}.{table} {query}")
+            connection.execute("detach rewritten")
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            # Before the lock is given up: nobody writes to the old file any more.
+            fresh.replace(self.path)
+        finally:
+            connection.close()
+            fresh.unlink(missing_ok=True)
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         until = time.monotonic() + self._patience
@@ -179,6 +223,10 @@ class Warehouse:
             "select 1 from information_schema.schemata where schema_name = ?", [SCHEMA]
         ).fetchone()
         return found is not None
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 def _first_line(error: Exception) -> str:

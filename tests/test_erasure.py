@@ -1,0 +1,322 @@
+"""What is erased is gone from every file, stays gone, and leaves the rest as it was."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from ticket_assets.erasure import ErasureError, erase, find_tickets
+from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
+from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.mail.removal import removing
+from ticket_assets.settings import Settings
+from ticket_assets.storage.collection import TicketCollection
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.text.cleaning import clean_tickets
+
+DAYS = [date(2025, 3, 3), date(2025, 3, 4)]
+SENDER = "zuzanna.quxhorn@example.net"
+WORD = "Zwyrtalka"
+MODEL = "an-encoder@1"
+
+
+def mail(number, sender, subject, day=DAYS[0]):
+    return (
+        f"From: {sender}\nTo: desk@example.com\nMessage-ID: <{number}@example.net>\n"
+        f"Date: {day:%a, %d %b %Y} 10:0{number}:00 +0000\nSubject: {subject}\n\n"
+        f"The printer number {number} shows {subject} and nothing else.\n"
+    ).encode()
+
+
+MAILS = {
+    "first": mail(1, f"Zuzanna <{SENDER}>", WORD),
+    "shouted": mail(2, f'"Quxhorn, Zuzanna" <{SENDER.upper()}>', f"{WORD} again", DAYS[1]),
+    "encoded": mail(3, f"=?utf-8?q?Zuzanna_Qux=C3=B4rn?= <{SENDER}>", "third", DAYS[1]),
+    "colleague": mail(4, "Ann <ann@example.net>", "a jam"),
+    "namesake": mail(5, f'"{SENDER}" <other@example.net>', "toner", DAYS[1]),
+}
+IDS = {name: hashlib.sha256(content).hexdigest()[:20] for name, content in MAILS.items()}
+HERS = {IDS["first"], IDS["shouted"], IDS["encoded"]}
+OTHERS = {IDS["colleague"], IDS["namesake"]}
+
+
+def landed(content, day, number):
+    return IncomingMessage(
+        content=content,
+        extension="eml",
+        source="test",
+        received_at=datetime(day.year, day.month, day.day, 10, tzinfo=UTC),
+        received_at_source="date",
+        message_id=f"{number}@example.net",
+    )
+
+
+def messages():
+    days = [DAYS[0], DAYS[1], DAYS[1], DAYS[0], DAYS[1]]
+    return [
+        landed(content, day, number)
+        for number, (content, day) in enumerate(zip(MAILS.values(), days, strict=True), 1)
+    ]
+
+
+def label(category, **named):
+    return Label(
+        category=category,
+        priority=None,
+        labelled_at=datetime(2025, 4, 1, tzinfo=UTC),
+        labelled_by="Anne",
+        ticket_id=named.get("ticket_id"),
+        message_id=named.get("message_id"),
+    )
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """Five mails in every store, three of them from one person."""
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    landing = LandingZone(settings.landing_dir)
+    landing.land(messages())
+    landing.land_labels(
+        [
+            label("printing", ticket_id=IDS["first"]),
+            label("printing", message_id="2@example.net"),
+            label("paper", message_id="4@example.net"),
+        ]
+    )
+    parsed = raw_tickets(landing, DAYS, max_message_bytes=10**6)
+    clean = clean_tickets(
+        parsed.tickets, languages=("en",), phone_regions=("FR",), mask_ip_addresses=True
+    ).tickets
+    write(settings, "raw_tickets", parsed.tickets)
+    write(settings, "rejected_messages", parsed.rejected)
+    write(settings, "clean_tickets", clean)
+    write(settings, "ticket_labels", landing.resolve_labels().labels)
+    near = {"similarity": 0.5, "category": "printing", "priority": None, "day": "2025-03-03"}
+    write(
+        settings,
+        "ticket_predictions",
+        pd.DataFrame(
+            {
+                "ticket_id": clean["ticket_id"],
+                "received_at": clean["received_at"],
+                "nearest": json.dumps(
+                    [{"ticket_id": IDS[name], **near} for name in ("first", "colleague")]
+                ),
+            }
+        ),
+    )
+    vectors = np.eye(8, dtype=np.float32)[: len(clean)]
+    write(
+        settings,
+        "ticket_embeddings",
+        clean[["ticket_id", "received_at", "text_hash"]].assign(model=MODEL, vector=list(vectors)),
+        vector_length=8,
+    )
+    with TicketCollection.open(MODEL, folder=settings.collection_dir, url=None) as collection:
+        rows = clean.assign(category=None, priority=None)
+        collection.sync(rows, vectors, *DAYS)
+    return settings
+
+
+def write(settings, table, rows, vector_length=None):
+    with duckdb.connect(str(settings.warehouse_path)) as connection:
+        ensure_table(connection, TABLES[table], vector_length)
+        rows = rows.reindex(columns=TABLES[table].column_names)
+        connection.from_df(rows).insert_into(f"{SCHEMA}.{table}")
+
+
+def kept(settings):
+    """Ticket ids by table, in the collection, and in the landing zone."""
+    warehouse = Warehouse(settings.warehouse_path)
+    landing = LandingZone(settings.landing_dir)
+    with TicketCollection.open(MODEL, folder=settings.collection_dir, url=None) as collection:
+        collected = collection.ids()
+    return {
+        "collection": collected,
+        "landing": {each.ticket_id for day in landing.days() for each in landing.messages(day)},
+        **{
+            table: set(warehouse.frame(f"from {table}")["ticket_id"])
+            for table in ("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictions")
+        },
+    }
+
+
+def files_with(folder, text):
+    """Files in which the text stands, in any case."""
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and text.lower().encode() in path.read_bytes().lower()
+    ]
+
+
+def test_a_person_is_found_by_address_in_any_case_and_not_by_a_name_that_looks_like_it(desk):
+    assert find_tickets(desk, [SENDER.title()], []) == HERS
+
+
+def test_mail_that_no_run_has_read_is_found(tmp_path):
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    row = json.dumps({"sender": f"Zuzanna <{SENDER}>", "subject": "x", "body": "y"}).encode()
+    export = IncomingMessage(row, "json", "csv", datetime(2025, 3, 3, tzinfo=UTC), "export", None)
+    bare_returns = MAILS["first"].replace(b"\n", b"\r")
+    long_head = b"Received: " + b"x" * 40_000 + b"\n" + MAILS["first"]
+    LandingZone(settings.landing_dir).land(
+        [export, landed(bare_returns, DAYS[0], 7), landed(long_head, DAYS[0], 8)]
+    )
+
+    found = find_tickets(settings, [SENDER], [])
+
+    assert found == {
+        hashlib.sha256(content).hexdigest()[:20] for content in (row, bare_returns, long_head)
+    }
+
+
+@pytest.mark.parametrize(
+    ("senders", "tickets", "line"),
+    [
+        (["nobody@example.net"], [], "No message from nobody@example.net is kept"),
+        ([], ["0" * 20], "There is no ticket 00000000000000000000"),
+    ],
+)
+def test_what_is_not_known_is_refused(desk, senders, tickets, line):
+    with pytest.raises(ErasureError, match=line):
+        find_tickets(desk, senders, tickets)
+
+
+def test_a_dry_run_counts_what_the_erasure_removes_and_removes_nothing(desk):
+    before = {path: path.read_bytes() for path in desk.landing_dir.rglob("*") if path.is_file()}
+
+    planned = erase(desk, HERS, dry_run=True)
+
+    assert kept(desk) == dict.fromkeys(kept(desk), HERS | OTHERS)
+    assert before == {p: p.read_bytes() for p in desk.landing_dir.rglob("*") if p.is_file()}
+    assert erase(desk, HERS) == planned
+    assert (planned.tickets, planned.messages, planned.manifest_lines) == (3, 3, 3)
+    assert (planned.label_lines, planned.vectors, planned.references) == (2, 3, 2)
+    assert planned.rows == {
+        "raw_tickets": 3,
+        "rejected_messages": 0,
+        "clean_tickets": 3,
+        "ticket_labels": 2,
+        "ticket_embeddings": 3,
+        "ticket_predictions": 3,
+    }
+
+
+def test_an_erased_person_stands_in_no_file_and_the_others_are_as_before(desk):
+    assert files_with(desk.data_dir, SENDER) != []
+    ids = [found for ticket in HERS for found in files_with(desk.data_dir, ticket)]
+    assert {found.split("/")[0] for found in ids} == {"collection", "landing", "warehouse.duckdb"}
+
+    erase(desk, HERS)
+
+    assert kept(desk) == dict.fromkeys(kept(desk), OTHERS)
+    # The namesake's own mail holds the address as a name.
+    namesake = next(desk.landing_dir.rglob(f"{IDS['namesake']}*")).relative_to(desk.data_dir)
+    assert set(files_with(desk.data_dir, SENDER)) <= {namesake.as_posix(), "warehouse.duckdb"}
+    senders = Warehouse(desk.warehouse_path).frame("select sender from raw_tickets")["sender"]
+    assert set(senders) == {"ann@example.net", "other@example.net"}
+    assert files_with(desk.data_dir, WORD) == []
+    remembered = {found for ticket in HERS for found in files_with(desk.data_dir, ticket)}
+    assert {found.rpartition("/")[0] for found in remembered} == {"landing/erased"}
+    assert [each.category for each in LandingZone(desk.landing_dir).labels()] == ["paper"]
+
+
+def test_predictions_no_longer_name_an_erased_neighbour(desk):
+    erase(desk, HERS)
+
+    nearest = Warehouse(desk.warehouse_path).frame("select nearest from ticket_predictions")
+    named = [[near["ticket_id"] for near in json.loads(row)] for row in nearest["nearest"]]
+    assert named == [[IDS["colleague"]]] * 2
+
+
+def test_the_vectors_of_the_others_still_find_themselves(desk):
+    vectors = Warehouse(desk.warehouse_path).frame(
+        "select ticket_id, vector from ticket_embeddings order by ticket_id"
+    )
+    erase(desk, HERS)
+
+    with TicketCollection.open(MODEL, folder=desk.collection_dir, url=None) as collection:
+        for row in vectors[vectors["ticket_id"].isin(OTHERS)].itertuples():
+            ((nearest,),) = collection.nearest(np.array([row.vector], np.float32), 1)
+            assert (nearest.ticket_id, round(nearest.similarity, 4)) == (row.ticket_id, 1.0)
+
+
+def test_an_erased_message_does_not_land_again(desk):
+    erase(desk, HERS)
+    announced = []
+
+    report = LandingZone(desk.landing_dir).land(messages(), announced.append)
+
+    assert (report.landed, report.already_there, report.erased_before) == (0, 2, 3)
+    assert len(announced) == 5, "a source may forget an erased message too"
+    assert kept(desk)["landing"] == OTHERS
+
+
+def test_a_ticket_whose_label_another_copy_shares_leaves_the_label_there(desk):
+    landing = LandingZone(desk.landing_dir)
+    copy = landed(MAILS["colleague"] + b"\nSent twice.\n", DAYS[1], 4)
+    landing.land([copy])
+
+    erase(desk, {IDS["colleague"]})
+
+    assert "paper" in {each.category for each in landing.labels()}
+
+
+def test_an_erased_ticket_can_be_named_again(desk):
+    erase(desk, {IDS["first"]})
+
+    found = find_tickets(desk, [], [IDS["first"]])
+
+    assert found == {IDS["first"]}
+    assert not erase(desk, found).found_something()
+
+
+def test_two_erasures_at_once_are_refused(desk):
+    with removing(LandingZone(desk.landing_dir)), pytest.raises(LandingError, match="under way"):
+        erase(desk, HERS)
+
+
+ERASE_AND_DIE = """
+import os, sys
+from pathlib import Path
+from ticket_assets.erasure import erase
+from ticket_assets.settings import Settings
+
+left = int(sys.argv[2])
+
+def die(event, arguments):
+    global left
+    if event in ("os.rename", "os.remove", "os.mkdir", "shutil.rmtree"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+
+settings = Settings(_env_file=None, data_dir=Path(sys.argv[1]))
+import ticket_assets.storage.collection, ticket_assets.storage.warehouse, chromadb
+sys.addaudithook(die)
+erase(settings, sys.argv[3:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [1, 4, 7, 9, 14])
+def test_an_erasure_that_is_killed_is_completed_by_the_same_again(desk, changes):
+    died = subprocess.run(
+        [sys.executable, "-c", ERASE_AND_DIE, str(desk.data_dir), str(changes), *HERS], check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+
+    erase(desk, find_tickets(desk, [SENDER], []))
+
+    assert kept(desk) == dict.fromkeys(kept(desk), OTHERS)
+    assert files_with(desk.data_dir, WORD) == []
+    assert [path.name for path in desk.data_dir.iterdir() if path.name.startswith(".")] == []

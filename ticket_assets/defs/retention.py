@@ -1,0 +1,49 @@
+"""purge_mail: removes original mail that is older than TICKETS_RAW_MAIL_DAYS, every night."""
+
+import dagster as dg
+
+from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.settings import Settings, load_settings
+
+
+@dg.op(
+    description="Removes the original mail of days older than TICKETS_RAW_MAIL_DAYS, and its whole"
+    " texts in raw_tickets; masked texts, vectors, labels and predictions stay.",
+    pool=WAREHOUSE_POOL,
+)
+def purge_original_mail(
+    context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]
+) -> None:
+    from ticket_assets.retention import purge
+
+    purged = purge(settings)
+    context.log.info(
+        f"{purged.messages} original messages removed, {purged.rows} rows of raw_tickets cleared;"
+        f" purged until {purged.until or 'no day yet'}"
+    )
+    if purged.waits_for:
+        context.log.warning(
+            f"{purged.waits_for} is old enough and has not been processed: materialise it, or its"
+            " mail and that of later days stays."
+        )
+    if purged.never_processed:
+        context.log.warning(
+            f"{purged.never_processed} removed messages had come too late to be processed."
+        )
+
+
+@dg.job(description="What retention demands: original mail goes after TICKETS_RAW_MAIL_DAYS days.")
+def purge_mail() -> None:
+    purge_original_mail()
+
+
+nightly_purge = dg.ScheduleDefinition(
+    name="nightly_purge",
+    job=purge_mail,
+    cron_schedule="30 2 * * *",
+    execution_timezone="UTC",
+    description="Purges original mail every night; runs where TICKETS_RAW_MAIL_DAYS is set.",
+    default_status=dg.DefaultScheduleStatus.RUNNING
+    if load_settings().raw_mail_days
+    else dg.DefaultScheduleStatus.STOPPED,
+)

@@ -1,0 +1,267 @@
+"""Erases tickets everywhere: landing zone, warehouse, collection, models, reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.mail.removal import (
+    bury,
+    landed_tickets,
+    remove_labels,
+    remove_messages,
+    removing,
+    tickets_sent_by,
+)
+from ticket_assets.storage.tables import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ticket_assets.settings import Settings
+    from ticket_assets.storage.warehouse import Warehouse
+
+NEIGHBOUR_ID = r'"ticket_id": "([0-9a-f]{20})"'
+"""How `nearest` of ticket_predictions names a ticket."""
+_OTHERS = {
+    "ticket_predictions": "select ticket_predictions.* replace"
+    " (coalesce(cleared.nearest, ticket_predictions.nearest) as nearest)"
+    " from ticket_predictions left join cleared using (ticket_id)"
+}
+"""What is kept of a table's other rows, where it is not simply all of them."""
+
+
+class ErasureError(TicketAssetsError):
+    """What is to be erased is not known."""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What an erasure removed, or would."""
+
+    tickets: int
+    messages: int
+    """Original messages in the landing zone, and their manifest lines."""
+    manifest_lines: int
+    label_lines: int
+    rows: dict[str, int]
+    """Rows removed, by table."""
+    references: int
+    """Rows of other tickets that named one of these as near or as their first copy, and no longer
+    do."""
+    vectors: int
+    """Tickets removed from the vector collection."""
+    reports: list[str]
+    models: dict[str, int]
+    """By model version, how many of the tickets it was trained on."""
+    champion: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def found_something(self) -> bool:
+        return bool(
+            self.messages
+            or self.manifest_lines
+            or self.label_lines
+            or any(self.rows.values())
+            or self.references
+            or self.vectors
+            or self.reports
+        )
+
+    def __add__(self, later: Erasure) -> Erasure:
+        """What both removed, of the same tickets."""
+        return Erasure(
+            tickets=self.tickets,
+            messages=self.messages + later.messages,
+            manifest_lines=self.manifest_lines + later.manifest_lines,
+            label_lines=self.label_lines + later.label_lines,
+            rows={name: count + later.rows.get(name, 0) for name, count in self.rows.items()},
+            references=self.references + later.references,
+            vectors=self.vectors + later.vectors,
+            reports=[*self.reports, *later.reports],
+            models=self.models | later.models,
+            champion=later.champion,
+        )
+
+
+def find_tickets(
+    settings: Settings,
+    senders: Collection[str],
+    ticket_ids: Collection[str],
+    on_message: Callable[[int, int], None] | None = None,
+) -> set[str]:
+    """The tickets that were sent from these addresses, and those named.
+
+    The landing zone is searched, where also mail stands that no run has read yet, and the table
+    `raw_tickets`. A ticket whose erasure was interrupted is found again.
+
+    Raises:
+        ErasureError: nothing is known of an address or a ticket.
+    """
+    from ticket_assets.storage.warehouse import Warehouse
+
+    landing, warehouse = LandingZone(settings.landing_dir), Warehouse(settings.warehouse_path)
+    wanted = {ticket_id.strip().lower() for ticket_id in ticket_ids}
+    known = landed_tickets(landing, wanted) | (landing.erased() & wanted)
+    known |= _in_tables(warehouse, wanted)
+    if unknown := sorted(wanted - known):
+        raise ErasureError(
+            f"There is no ticket {', '.join(unknown)}. Ids have 20 characters, as in the column"
+            " ticket_id of the tables."
+        )
+    found = set(known)
+    for address in sorted({sender.strip().lower() for sender in senders}):
+        sent = tickets_sent_by(landing, [address], on_message)
+        if "raw_tickets" in warehouse.tables():
+            rows = warehouse.rows(
+                "select ticket_id from raw_tickets where lower(sender) = ?", [address]
+            )
+            sent |= {ticket_id for (ticket_id,) in rows}
+        if not sent:
+            raise ErasureError(
+                f"No message from {address} is kept. Mail whose original was purged no longer says"
+                " who sent it: name such a ticket by its id, with --ticket."
+            )
+        found |= sent
+    return found
+
+
+def erase(settings: Settings, ticket_ids: Collection[str], *, dry_run: bool = False) -> Erasure:
+    """Remove the tickets wherever the product keeps something of them; `dry_run` only counts.
+
+    May be interrupted at any point and given again: first the tickets are buried, which keeps them
+    from landing and from being read again, and the original bytes go last.
+
+    Raises:
+        LandingError: another erasure or purge is under way.
+        WarehouseError, CollectionError: a store cannot be opened; what came before is removed.
+    """
+    landing = LandingZone(settings.landing_dir)
+    if dry_run:
+        return _remove(settings, landing, set(ticket_ids), dry_run=True)
+    with removing(landing):
+        bury(landing, ticket_ids)
+        return _remove(settings, landing, set(ticket_ids), dry_run=False)
+
+
+def _remove(settings: Settings, landing: LandingZone, gone: set[str], *, dry_run: bool) -> Erasure:
+    from ticket_assets.drift.store import ReportStore
+    from ticket_assets.storage.collection import erase_tickets
+    from ticket_assets.storage.warehouse import Warehouse
+
+    warehouse = Warehouse(settings.warehouse_path)
+    labels = remove_labels(landing, gone, dry_run=dry_run)
+    # The words in the models are known from the tables, so these come later.
+    models, champion = _models(settings, warehouse, gone, dry_run=dry_run)
+    reports = ReportStore(settings.reports_dir).remove_naming(gone, dry_run=dry_run)
+    vectors = erase_tickets(
+        gone, folder=settings.collection_dir, url=settings.chroma_url, dry_run=dry_run
+    )
+    rows, references = _tables(warehouse, gone, dry_run=dry_run)
+    mail = remove_messages(landing, gone, dry_run=dry_run)
+    return Erasure(
+        tickets=len(gone),
+        messages=mail.messages,
+        manifest_lines=mail.manifest_lines,
+        label_lines=labels,
+        rows=rows,
+        references=references,
+        vectors=vectors,
+        reports=[path.relative_to(settings.reports_dir).as_posix() for path in reports],
+        models=models,
+        champion=champion,
+    )
+
+
+def _in_tables(warehouse: Warehouse, ticket_ids: set[str]) -> set[str]:
+    """Those of the tickets that a table has, though nothing of them is left in the landing zone."""
+    if "clean_tickets" not in warehouse.tables():
+        return set()
+    found = warehouse.frame(
+        "select distinct ticket_id from clean_tickets where ticket_id in (select * from wanted)",
+        frames={"wanted": _ids(ticket_ids)},
+    )
+    return set(found["ticket_id"])
+
+
+def _models(
+    settings: Settings, warehouse: Warehouse, gone: set[str], *, dry_run: bool
+) -> tuple[dict[str, int], str | None]:
+    """The versions that learnt from the tickets, and the champion's name."""
+    if not settings.models_dir.exists():
+        return {}, None
+    from ticket_assets.classification.model_erasure import erase_from_models, learnt_from
+    from ticket_assets.classification.model_store import ModelStore
+
+    store = ModelStore(settings.models_dir)
+    learnt = learnt_from(store, gone)
+    if learnt and not dry_run:
+        tokens: dict[str, str] = {}
+        if "clean_tickets" in warehouse.tables():
+            tokens = dict(warehouse.rows("select ticket_id, tokens from clean_tickets"))
+        erase_from_models(store, gone, tokens)
+    return learnt, store.champion_name()
+
+
+def _tables(warehouse: Warehouse, gone: set[str], *, dry_run: bool) -> tuple[dict[str, int], int]:
+    """Rows of the tickets by table, and rows of others that name them; removed unless `dry_run`."""
+    frames = {"gone": _ids(gone)}
+    existing = warehouse.tables()
+    if "ticket_predictions" in existing:
+        frames["cleared"] = _cleared_neighbours(warehouse, gone)
+    references = len(frames.get("cleared", ()))
+    counts, queries = {}, {}
+    for name in sorted(TABLES.keys() & existing):
+        columns = TABLES[name].column_names
+        key = {"ticket_id": "ticket_id", "content_hash": "content_hash[:20]"}
+        found = next((key[column] for column in columns if column in key), None)
+        if found is None:
+            continue
+        # Names come from the declarations, not from outside.
+        own = f"{found} in (select ticket_id from gone)"  # noqa: S608
+        rows = warehouse.arrow(f"select 1 from {name} where {own}", frames=frames)  # noqa: S608
+        counts[name] = rows.num_rows
+        queries[name] = f"{_OTHERS.get(name, f'from {name}')} where not {own}"
+        if "duplicate_of" in columns:
+            named = "duplicate_of in (select ticket_id from gone)"
+            queries[name] = (
+                f"select * replace (case when {named} then null else duplicate_of end"  # noqa: S608
+                f" as duplicate_of) from {name} where not {own}"
+            )
+            others = f"select 1 from {name} where {named} and not {own}"  # noqa: S608
+            references += warehouse.arrow(others, frames=frames).num_rows
+    if (any(counts.values()) or references) and not dry_run:
+        warehouse.rewrite(queries, frames)
+    return counts, references
+
+
+def _cleared_neighbours(warehouse: Warehouse, gone: set[str]) -> pd.DataFrame:
+    """`ticket_id` and `nearest` of the predictions that name an erased ticket, without it."""
+    import pandas as pd
+
+    naming = warehouse.frame(
+        "select ticket_id, nearest from ticket_predictions where list_has_any("  # noqa: S608
+        f"regexp_extract_all(nearest, '{NEIGHBOUR_ID}', 1), (select list(ticket_id) from gone))"
+        " and ticket_id not in (select ticket_id from gone)",
+        frames={"gone": _ids(gone)},
+    )
+    left = [
+        json.dumps(
+            [near for near in json.loads(nearest) if near["ticket_id"] not in gone],
+            ensure_ascii=False,
+        )
+        for nearest in naming["nearest"]
+    ]
+    return pd.DataFrame({"ticket_id": naming["ticket_id"], "nearest": pd.Series(left, dtype=str)})
+
+
+def _ids(ticket_ids: Collection[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"ticket_id": pd.Series(sorted(ticket_ids), dtype=str)})

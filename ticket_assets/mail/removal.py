@@ -1,0 +1,293 @@
+"""What leaves the landing zone: erased tickets, and mail that is older than it may be kept."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import getaddresses
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ticket_assets.mail.headers import header_fields, split_message
+from ticket_assets.mail.landing import (
+    ERASED,
+    MANIFESTS,
+    MESSAGE_FILE,
+    PURGED_MANIFEST,
+    PURGED_UNTIL,
+    LandedMessage,
+    LandingError,
+    LandingZone,
+    json_lines,
+    sync_folder,
+    ticket_id_of,
+    write_once,
+)
+from ticket_assets.storage.whole_file import replace_file
+
+HEAD_BYTES = 16 * 1024
+"""Most headers end within this; longer ones are read in as many pieces as they need."""
+_HEAD_END = re.compile(rb"\S[ \t\r]*\n\r?\n")
+_FROM = re.compile(rb"(?:^|\xef\xbb\xbf)from[ \t]*:.*(?:\n[ \t].*)*", re.IGNORECASE | re.MULTILINE)
+_ADDRESS = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+_LINE_TICKET = re.compile(rb'"sha256": "([0-9a-f]{20})')
+
+
+@dataclass(frozen=True)
+class RemovedMail:
+    """What an erasure took out of the landing zone."""
+
+    messages: int
+    manifest_lines: int
+
+
+@contextmanager
+def removing(landing: LandingZone) -> Iterator[None]:
+    """Held by whoever removes: two that rewrite one manifest would bring lines back.
+
+    Raises:
+        LandingError: another process is removing.
+    """
+    landing.root.mkdir(parents=True, exist_ok=True)
+    with (landing.root / ".removing").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LandingError(
+                f"Another erasure or purge of {landing.root} is under way. Try again when it has"
+                " ended."
+            ) from None
+        yield
+
+
+def landed_tickets(landing: LandingZone, ticket_ids: Collection[str]) -> set[str]:
+    """Those of the tickets that have landed, also where retention has removed their bytes.
+
+    Only file names and manifests are read.
+    """
+    wanted = set(ticket_ids)
+    return {ticket_id for _, ticket_id in _message_files(landing) if ticket_id in wanted} | {
+        ticket_id
+        for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl")
+        for ticket_id in _named(manifest.read_bytes())
+        if ticket_id in wanted
+    }
+
+
+def tickets_sent_by(
+    landing: LandingZone,
+    addresses: Collection[str],
+    on_message: Callable[[int, int], None] | None = None,
+) -> set[str]:
+    """Tickets whose `From` names one of the addresses, in any case. Only headers are read.
+
+    Args:
+        on_message: called with how many messages have been read, and how many there are.
+    """
+    wanted = {address.strip().lower() for address in addresses}
+    files = list(_message_files(landing))
+    found = set()
+    for number, (path, ticket_id) in enumerate(files, 1):
+        if not wanted.isdisjoint(_senders(path, wanted)):
+            found.add(ticket_id)
+        if on_message:
+            on_message(number, len(files))
+    return found
+
+
+def bury(landing: LandingZone, ticket_ids: Iterable[str]) -> None:
+    """Remember that these tickets are erased, so that no source lands them again."""
+    new = sorted(set(ticket_ids) - landing.erased())
+    if not new:
+        return
+    folder = landing.root / ERASED
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps({"ticket_id": ticket_id}) + "\n" for ticket_id in new)
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+    write_once(folder / f"{stamp}.jsonl", lines.encode())
+    sync_folder(folder)
+    sync_folder(landing.root)
+
+
+def remove_labels(
+    landing: LandingZone, ticket_ids: Collection[str], *, dry_run: bool = False
+) -> int:
+    """Remove the labels of the tickets, given by ticket id or by message id; returns how many.
+
+    A label whose message id another ticket has too stays with that one. A file of labels keeps
+    its name, so that the same labels do not land again.
+    """
+    gone = set(ticket_ids)
+    tickets_of: dict[str, set[str]] = {}
+    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
+        for line in json_lines(manifest):
+            if line["message_id"]:
+                tickets_of.setdefault(line["message_id"], set()).add(ticket_id_of(line["sha256"]))
+    theirs = {message_id for message_id, tickets in tickets_of.items() if tickets <= gone}
+
+    def stays(label: dict[str, Any]) -> bool:
+        if label["ticket_id"]:
+            return label["ticket_id"] not in gone
+        return label["message_id"] not in theirs
+
+    return sum(
+        _keep_lines(path, lambda line: stays(json.loads(line)), dry_run)
+        for path in (landing.root / "labels").glob("*.jsonl")
+    )
+
+
+def remove_messages(
+    landing: LandingZone, ticket_ids: Collection[str], *, dry_run: bool = False
+) -> RemovedMail:
+    """Remove the manifest lines of the tickets, then their bytes: as long as those are there, an
+    erasure by sender that was interrupted finds them again."""
+    gone = set(ticket_ids)
+    lines = 0
+    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
+        if gone.isdisjoint(_named(manifest.read_bytes())):
+            continue
+        lines += _keep_lines(
+            manifest, lambda line: ticket_id_of(json.loads(line)["sha256"]) not in gone, dry_run
+        )
+    files = [path for path, ticket_id in _message_files(landing) if ticket_id in gone]
+    if not dry_run:
+        _unlink(files)
+    return RemovedMail(len(files), lines)
+
+
+def list_purged(landing: LandingZone, day: date, messages: Iterable[LandedMessage]) -> None:
+    """Note which messages of a day are to go. The list stays: labels name messages by their id,
+    and a message that is on it does not land again."""
+    folder = landing.root / day.isoformat() / MANIFESTS
+    manifest = folder / PURGED_MANIFEST
+    going = {message.content_hash for message in messages}
+    known = {
+        line["sha256"]: line
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in json_lines(path)
+        if path == manifest or line["sha256"] in going
+    }
+    for message in messages:
+        known.setdefault(message.content_hash, _line(message))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_once(manifest, "".join(json.dumps(line) + "\n" for line in known.values()).encode())
+    sync_folder(folder)
+
+
+def mark_purged(landing: LandingZone, day: date) -> None:
+    """Say that the days up to this one are purged: they are not processed any more."""
+    replace_file(landing.root / PURGED_UNTIL, f"{day}\n")
+    sync_folder(landing.root)
+
+
+def remove_purged(landing: LandingZone) -> int:
+    """Remove the bytes of every message that was listed as purged; returns how many there were."""
+    files = []
+    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/{PURGED_MANIFEST}"):
+        purged = {line["sha256"] for line in json_lines(manifest)}
+        folder = manifest.parent.parent
+        files += [
+            Path(entry.path)
+            for entry in os.scandir(folder)
+            if MESSAGE_FILE.fullmatch(entry.name) and entry.name.partition(".")[0] in purged
+        ]
+    _unlink(files)
+    return len(files)
+
+
+def _line(message: LandedMessage) -> dict[str, Any]:
+    """The manifest line of a message that never had one."""
+    return {
+        "sha256": message.content_hash,
+        "source": message.source,
+        "received_at": message.received_at.isoformat(),
+        "received_at_source": message.received_at_source,
+        "landed_at": message.landed_at.isoformat(),
+        "message_id": None,
+    }
+
+
+def _message_files(landing: LandingZone) -> Iterator[tuple[Path, str]]:
+    """Every message file with its ticket id, those that are being erased included."""
+    for folder in sorted(landing.root.glob("*-*-*")):
+        for entry in os.scandir(folder):
+            if MESSAGE_FILE.fullmatch(entry.name):
+                yield Path(entry.path), ticket_id_of(entry.name)
+
+
+def _named(manifest: bytes) -> set[str]:
+    return {found.decode() for found in _LINE_TICKET.findall(manifest)}
+
+
+def _senders(path: Path, wanted: set[str]) -> set[str]:
+    """Lower-case addresses in the `From` of a mail, or in the sender column of an export's row;
+    none where a glance at the bytes says that it is not one of those wanted."""
+    if path.suffix == ".json":
+        try:
+            row = json.loads(path.read_bytes())
+            values = [str(row.get("sender") or "")]
+        except (ValueError, RecursionError, AttributeError):
+            return set()  # rejected as a row, and nothing says whose it was
+    else:
+        head = _head(path)
+        if b"\n" not in head:
+            head = head.replace(b"\r", b"\n")
+        glance = b"".join(b"".join(_FROM.findall(head)).split()).lower()
+        if b"=?" not in glance and not any(address.encode() in glance for address in wanted):
+            return set()
+        values = header_fields(split_message(head)[0]).get("from", [])
+    texts = chain.from_iterable((value, _decoded(value)) for value in values)
+    return {address for text in texts for address in _addresses(text)}
+
+
+def _addresses(text: str) -> set[str]:
+    found = {"".join(address.split()).lower() for _, address in getaddresses([text])}
+    found = {address for address in found if "@" in address}
+    # What is not well-formed comes back empty; then every address in it counts.
+    return found or {address.lower() for address in _ADDRESS.findall(text)}
+
+
+def _decoded(value: str) -> str:
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeError, ValueError):
+        return value
+
+
+def _head(path: Path) -> bytes:
+    head = b""
+    with path.open("rb") as file:
+        while piece := file.read(HEAD_BYTES):
+            head += piece
+            if _HEAD_END.search(head):
+                break
+    return head
+
+
+def _keep_lines(path: Path, stays: Callable[[bytes], bool], dry_run: bool) -> int:
+    """Rewrite a file with the lines that stay; returns how many go."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if stays(line)]
+    if len(kept) < len(lines) and not dry_run:
+        write_once(path, b"".join(kept))
+        sync_folder(path.parent)
+    return len(lines) - len(kept)
+
+
+def _unlink(files: Iterable[Path]) -> None:
+    folders = set()
+    for path in files:
+        path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        sync_folder(folder)

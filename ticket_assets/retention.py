@@ -1,0 +1,158 @@
+"""Removes original mail, and its whole text, once it is older than it may be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.mail.removal import list_purged, mark_purged, remove_purged, removing
+from ticket_assets.settings import SettingsError
+
+if TYPE_CHECKING:
+    from ticket_assets.settings import Settings
+    from ticket_assets.storage.warehouse import Warehouse
+
+PURGED_COLUMNS = (
+    "sender",
+    "sender_name",
+    "recipients",
+    "subject",
+    "body_text",
+    "body_html",
+    "attachments",
+)
+"""What of raw_tickets says who wrote and what; ids, times, kind, source and size stay."""
+
+
+@dataclass(frozen=True)
+class Purge:
+    """What a purge removed."""
+
+    messages: int
+    """Original messages removed from the landing zone."""
+    rows: int
+    """Rows of raw_tickets that lost sender, recipients and texts."""
+    until: date | None
+    """The last day that is purged; days are processed from the one after it."""
+    waits_for: date | None
+    """The first day that is old enough and is kept, since it has not been processed yet."""
+    never_processed: int
+    """Removed messages that came too late to be processed."""
+
+
+def purge(settings: Settings, today: date | None = None) -> Purge:
+    """Remove the original mail of days that ended more than `raw_mail_days` days ago.
+
+    A day goes only when all of its mail has been made into clean tickets, and no later day before
+    it. Mail that came for a day that is not processed any more waits as long, from its landing. A
+    purge that was interrupted is completed by the next.
+
+    Raises:
+        SettingsError: no number of days is set.
+        LandingError: another purge or erasure is under way.
+        WarehouseError: the warehouse cannot be opened.
+    """
+    from ticket_assets.storage.warehouse import Warehouse
+
+    if settings.raw_mail_days is None:
+        raise SettingsError(
+            "Original mail is kept for ever: set TICKETS_RAW_MAIL_DAYS, in the environment or in"
+            " .env, to have it purged."
+        )
+    landing, warehouse = LandingZone(settings.landing_dir), Warehouse(settings.warehouse_path)
+    today = today or datetime.now(UTC).date()
+    last = today - timedelta(days=settings.raw_mail_days + 1)
+    if not landing.root.is_dir():
+        return Purge(0, 0, None, None, 0)
+    with removing(landing):
+        first = landing.first_unpurged_day(settings.first_day or landing.first_day())
+        never_processed = 0
+        if first is not None:
+            landed_before = datetime.combine(last, time.max, UTC)
+            never_processed = _list_late(landing, first, landed_before)
+        going, waits_for = _processed_days(settings, landing, warehouse, first, last)
+        for day in going:
+            list_purged(landing, day, list(landing.messages(day)))
+        if going:
+            mark_purged(landing, going[-1])
+        # Runs refuse a purged day from here on, so what follows may take its time.
+        until = landing.purged_until()
+        rows = _clear_texts(warehouse, until) if until else 0
+        return Purge(remove_purged(landing), rows, until, waits_for, never_processed)
+
+
+def _list_late(landing: LandingZone, first: date, landed_before: datetime) -> int:
+    late = 0
+    for day in landing.days():
+        if day >= first:
+            break
+        old = [each for each in landing.messages(day) if each.landed_at <= landed_before]
+        old = [each for each in old if not landing.is_purged(each)]
+        if old:
+            list_purged(landing, day, old)
+        late += len(old)
+    return late
+
+
+def _processed_days(
+    settings: Settings, landing: LandingZone, warehouse: Warehouse, first: date | None, last: date
+) -> tuple[list[date], date | None]:
+    """The days to purge, in order, and the first one that is old enough but not processed."""
+    going: list[date] = []
+    for day in landing.days():
+        if first is None or not first <= day <= last:
+            continue
+        if not _is_processed(settings, landing, warehouse, day):
+            return going, day
+        going.append(day)
+    return going, None
+
+
+def _is_processed(
+    settings: Settings, landing: LandingZone, warehouse: Warehouse, day: date
+) -> bool:
+    """Whether every message of the day is in the tables, as far as a clean ticket can be made."""
+    from ticket_assets.text.cleaning import clean_tickets
+
+    if not {"raw_tickets", "rejected_messages", "clean_tickets"} <= warehouse.tables():
+        return False
+    landed = {message.ticket_id for message in landing.messages(day)}
+    stored = warehouse.rows(
+        "select ticket_id from raw_tickets where received_at::date = $1"
+        " union all select content_hash[:20] from rejected_messages where received_at::date = $1",
+        [day],
+    )
+    if not landed <= {ticket_id for (ticket_id,) in stored}:
+        return False
+    left_out = warehouse.frame(
+        "from raw_tickets where received_at::date = ? and ticket_id not in"
+        " (select ticket_id from clean_tickets)",
+        [day],
+    )
+    # Automatic answers and empty messages have no clean ticket; any other still needs its text.
+    remaining = clean_tickets(
+        left_out,
+        languages=settings.languages,
+        phone_regions=settings.phone_regions,
+        mask_ip_addresses=settings.mask_ip_addresses,
+    )
+    return remaining.tickets.empty
+
+
+def _clear_texts(warehouse: Warehouse, until: date) -> int:
+    if "raw_tickets" not in warehouse.tables():
+        return 0
+    purged = f"received_at < timestamp '{until + timedelta(days=1)}'"
+    told = " or ".join(f"{column} is not null" for column in PURGED_COLUMNS)
+    (rows,) = warehouse.row(
+        f"select count(*) from raw_tickets where {purged} and ({told})"  # noqa: S608
+    )
+    if rows:
+        cleared = ", ".join(
+            f"case when {purged} then null else {column} end as {column}"
+            for column in PURGED_COLUMNS
+        )
+        warehouse.rewrite({"raw_tickets": f"select * replace ({cleared}) from raw_tickets"})  # noqa: S608
+    return int(rows)

@@ -1,0 +1,44 @@
+"""Folders that are replaced whole, and are either the old one or the new one after a crash."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its place on leaving, unless there is an error."""
+    finish_replacing(folder)
+    draft, complete, _ = _names(folder)
+    draft.mkdir()
+    try:
+        yield draft
+        draft.rename(complete)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    finish_replacing(folder)
+
+
+def finish_replacing(folder: Path) -> None:
+    """Complete a replacement that a dead process left, or take it back if it was not ready."""
+    draft, complete, former = _names(folder)
+    if complete.exists():
+        if folder.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            folder.rename(former)
+        complete.rename(folder)
+    for left in (draft, former):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _names(folder: Path) -> tuple[Path, Path, Path]:
+    """Where it is written, where it waits once it is complete, and where the old one goes."""
+    return (
+        folder.with_name(f".{folder.name}.draft"),
+        folder.with_name(f".{folder.name}.complete"),
+        folder.with_name(f".{folder.name}.former"),
+    )
