@@ -3,22 +3,20 @@
 import json
 import signal
 from collections import Counter
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from random import Random
 
-import pandas as pd
 import pytest
 import yaml
 
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
 from ticket_assets.sample.mailbox import generate
-from ticket_assets.text.cleaning import clean_tickets
+from ticket_assets.text.cleaning import clean_text
 
-MAILS = 1_000
-BATCH = 500
-CPU_SECONDS = 5
-"""More than a thousand times what a mail takes: whoever uses it up is in a loop."""
+MAILS = 10_000
+CPU_SECONDS = 2
+"""A thousand times what a mail takes: whoever uses it up is in a loop."""
 
 CHARSETS = [
     b"utf-16",
@@ -117,7 +115,7 @@ def wedge(mail, rng):
 def add_huge_header(mail, rng):
     name = rng.choice([b"Subject", b"From", b"To", b"References", b"Content-Type", b"Received"])
     unit = rng.choice([b"a", b"<a@b>, ", b"=?utf-8?Q?=C3=A9?= ", b'"', b"(", b"a;b=c;", b"\n "])
-    mail[:0] = name + b": " + unit * rng.randint(100, 20_000) + b"\n"
+    mail[:0] = name + b": " + unit * rng.randint(100, rng.choice([500, 500, 500, 20_000])) + b"\n"
 
 
 def nest(mail, rng):
@@ -185,27 +183,30 @@ def stopwatch():
 @pytest.mark.slow
 def test_every_damaged_mail_is_a_ticket_or_a_reason_in_bounded_time(stopwatch):
     outcomes: Counter[str] = Counter()
-    rows = []
-    for number, content in enumerate(damaged(MAILS, seed=7)):
+    for content in damaged(MAILS, seed=7):
         stopwatch(CPU_SECONDS)
         try:
             found = parse_message(content, "eml")
-        except UnreadableMessage:
-            outcomes["refused"] += 1
+        except UnreadableMessage as error:
+            outcomes[error.reason] += 1
             continue
-        outcomes["ticket"] += 1
-        json.dumps(vars(found), ensure_ascii=False).encode("utf-8")
-        rows.append({"ticket_id": str(number), "received_at": datetime(2026, 3, 1), **vars(found)})
-
-    cleaned = 0
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        stopwatch(CPU_SECONDS * len(batch) / 10)
-        clean = clean_tickets(
-            pd.DataFrame(batch), languages=["fr", "en"], phone_regions=["FR", "GB"]
+        clean = clean_text(
+            found.subject,
+            found.body_text,
+            found.body_html,
+            languages=["fr", "en"],
+            phone_regions=["FR", "GB"],
+            sender_name=found.sender_name,
         )
-        cleaned += len(clean.tickets) + sum(clean.left_out.values())
+        json.dumps([vars(found), clean], ensure_ascii=False).encode("utf-8")
+        outcomes["ticket"] += 1
 
     assert outcomes.total() == MAILS
-    assert outcomes["refused"] > 0
-    assert cleaned == outcomes["ticket"] > MAILS / 2
+    assert outcomes["ticket"] > MAILS * 0.9
+    # Nothing else is refused: no mail in which there is something to read.
+    assert outcomes.keys() == {
+        "ticket",
+        "the message is empty",
+        "no header lines: this is not an e-mail",
+        "no subject, sender or text",
+    }

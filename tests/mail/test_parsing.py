@@ -192,11 +192,8 @@ def test_ids_addresses_and_thread_are_normalised():
     assert found.recipients == ["support@exemple.fr", "bob@exemple.fr"]
 
 
-def test_mails_without_ids_share_the_thread_of_their_subject():
-    def thread(subject):
-        return parsed(f"From: a@b.fr\nSubject: {subject}\n\nx".encode()).thread_id
-
-    assert thread("VPN  coupé") == thread("RE: TR : Re[2]: vpn coupé") != thread("VPN lent")
+def test_a_mail_without_ids_has_no_thread_of_its_own():
+    assert parsed(b"From: a@b.fr\nSubject: RE: VPN\n\nx").thread_id is None
 
 
 def test_a_name_without_an_address_is_kept_as_the_senders_name():
@@ -221,10 +218,46 @@ def test_a_name_without_an_address_is_kept_as_the_senders_name():
         ("Auto-Submitted: auto-replied\nX-Failed-Recipients: z@x.fr\n", "bounce"),
         ("Content-Type: multipart/report; report-type=delivery-status; boundary=b\n", "bounce"),
         ("Return-Path: <>\n", "request"),
+        # Exchange puts it on people's mail too: it asks others not to answer by machine.
+        ("X-Auto-Response-Suppress: All\n", "request"),
+        ("Auto-Submitted: auto-generated\n", "auto_reply"),
+        ("List-Id: <annonces.exemple.fr>\n", "list"),
     ],
 )
 def test_the_kind_of_a_mail_is_in_its_headers(headers, kind):
     assert parsed(mail(headers)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind"),
+    [
+        ("Réponse automatique : VPN", "auto_reply"),
+        ("=?utf-8?q?R=C3=A9ponse_automatique_=3A_VPN?=", "auto_reply"),
+        ("Automatic reply: VPN", "auto_reply"),
+        ("Automatische Antwort: VPN", "auto_reply"),
+        ("Respuesta automática: VPN", "auto_reply"),
+        ("Resposta automática: VPN", "auto_reply"),
+        ("Absence du bureau : Jean", "auto_reply"),
+        ("Out of Office: VPN", "auto_reply"),
+        ("Abwesenheitsnotiz: VPN", "auto_reply"),
+        ("TR : Réponse automatique : VPN", "request"),
+        ("Réponse automatique ne part pas", "request"),
+        ("Réponse automatique :", "request"),
+        ("Message d'absence", "request"),
+        ("Absent du bureau demain, qui me remplace ?", "request"),
+        ("Out of office message cannot be set", "request"),
+    ],
+)
+def test_an_automatic_answer_is_told_by_the_start_of_its_subject(subject, kind):
+    content = f"From: a@b.fr\nIn-Reply-To: <1@c.fr>\nSubject: {subject}\n\nx"
+
+    assert parsed(content.encode()).kind == kind
+
+
+def test_a_question_about_automatic_answers_is_a_request():
+    content = "From: a@b.fr\nSubject: Réponse automatique : comment la régler ?\n\nx"
+
+    assert parsed(content.encode()).kind == "request"
 
 
 def test_an_empty_return_path_from_the_mailer_daemon_is_a_bounce():
@@ -471,3 +504,34 @@ def test_valid_text_without_control_characters_is_left_alone(text):
     visible = "".join(char for char in text if not "\x80" <= char <= "\x9f")
 
     assert clean_text(visible) == visible
+
+
+def test_text_after_a_damaged_header_line_is_a_ticket_though_its_parts_are_missing():
+    # The header line is no header, so that decoded text stands beside the octets of the body.
+    content = b"Content-Type: multipart/mixed; boundary=x\n\xc3\xa9\n\nEcran \xff noir\n"
+
+    found = parse_message(content, "eml")
+
+    assert found.body_text is not None
+    assert "Ecran ÿ noir" in found.body_text
+    assert found.attachments == []
+
+
+def test_text_of_a_multipart_whose_parts_no_parser_finds_is_a_ticket():
+    content = (
+        b"Content-Type: multipart/alternative; boundary=n12\n;\nSubject: x\n--n12\n"
+        b"Content-Type: multipart/alternative; boundary=n12\n\nEcran noir"
+    )
+
+    assert parse_message(content, "eml").body_text == "Ecran noir"
+
+
+def test_a_file_name_in_a_charset_that_cannot_be_named_costs_the_name_only():
+    content = (
+        b"From: a@b.fr\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nEcran noir\n--x\n"
+        b'Content-Type: image/png; name="=?utf\x00?Q?e?="\n\nabc\n--x--\n'
+    )
+
+    found = parse_message(content, "eml")
+
+    assert (found.body_text, found.attachments) == ("Ecran noir", ["attachment.png"])

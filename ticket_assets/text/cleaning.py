@@ -37,7 +37,7 @@ _NO_TEXT_PART = re.compile(
     r"|en html|au format html|im html-format|formato html)",
     re.IGNORECASE,
 )
-_BLANKS = re.compile(r"[ \t]+")
+_BLANKS = re.compile(r"[ \t]{2,}|\t")
 _LINE_BREAKS = re.compile(r" ?\n ?")
 _MANY_LINE_BREAKS = re.compile(r"\n{3,}")
 
@@ -186,7 +186,8 @@ def _body(body_text: str | None, body_html: str | None) -> str:
     rich = html_to_text(body_html)
     if not rich.strip():
         return plain
-    poorer = len(plain.split()) * 4 < len(rich.split()) and len(rich.split()) > 12
+    rich_words = len(rich.split())
+    poorer = len(plain.split()) * 4 < rich_words and rich_words > 12
     if not plain.strip() or poorer or (_NO_TEXT_PART.search(plain) and len(plain) < 400):
         return rich
     return plain
@@ -194,7 +195,9 @@ def _body(body_text: str | None, body_html: str | None) -> str:
 
 def _tidy(text: str) -> str:
     """One blank where there were several, at most one empty line between paragraphs."""
-    text = _LINE_BREAKS.sub("\n", _BLANKS.sub(" ", text))
+    text = _BLANKS.sub(" ", text)
+    if " \n" in text or "\n " in text:
+        text = _LINE_BREAKS.sub("\n", text)
     return _MANY_LINE_BREAKS.sub("\n\n", text).strip()
 
 

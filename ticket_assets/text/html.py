@@ -31,6 +31,9 @@ _QUOTES = (
     " .yahoo_quoted, .moz-cite-prefix, .gmail_attr"
 )
 _OUTLOOK_HEADERS = "#divRplyFwdMsg, #x_divRplyFwdMsg"
+# Part of every document in which these selectors find something.
+_QUOTE_NAMES = ("cite", "gmail_", "protonmail_", "yahoo_quoted")
+_OUTLOOK_NAME = "divrplyfwdmsg"
 _MAX_QUOTES = 40
 # Private-use characters: `readable` has removed any that the mail itself may hold.
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -48,14 +51,23 @@ def html_to_text(html: str) -> str:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    tree = HTMLTree.parse(_INLINE_DATA.sub("", readable(html))[:_MAX_CHARACTERS])
+    html = readable(html)
+    if ";base64," in html:
+        html = _INLINE_DATA.sub("", html)
+    html = html[:_MAX_CHARACTERS]
+    tree = HTMLTree.parse(html)
     if tree.body is None:
         return ""
-    for quote in tree.body.query_selector_all(_QUOTES)[:_MAX_QUOTES]:
+    # A selection visits every node, and most documents hold no reply.
+    folded = html.lower()
+    may_quote = any(name in folded for name in _QUOTE_NAMES)
+    quotes = tree.body.query_selector_all(_QUOTES) if may_quote else []
+    for quote in quotes[:_MAX_QUOTES]:
         if not is_forward_marker((quote.text or "").lstrip()[:100].split("\n")[0]):
             quote.before(_line(tree, _OPEN))
             quote.after(_line(tree, _CLOSE))
-    for headers in tree.body.query_selector_all(_OUTLOOK_HEADERS)[:_MAX_QUOTES]:
+    blocks = tree.body.query_selector_all(_OUTLOOK_HEADERS) if _OUTLOOK_NAME in folded else []
+    for headers in blocks[:_MAX_QUOTES]:
         headers.before(_line(tree, "-----Original Message-----"))
     text = extract_plain_text(
         tree, preserve_formatting=True, alt_texts=False, skip_elements=list(_SKIPPED)
@@ -78,7 +90,8 @@ def _prefix_quotes(text: str) -> str:
     for line in text.split("\n"):
         opened, closed = line.count(_OPEN), line.count(_CLOSE)
         depth += opened
-        content = _MANY_BLANKS.sub(" ", _MARKS.sub("", line)).rstrip()
+        content = _MARKS.sub("", line) if opened or closed else line
+        content = _MANY_BLANKS.sub(" ", content).rstrip()
         if content or not (opened or closed):
             lines.append(f"> {content}" if depth else content)
         depth = max(depth - closed, 0)

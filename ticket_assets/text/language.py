@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 _MIN_LETTERS = 12
 _MAX_CHARACTERS = 4_000
@@ -22,7 +23,8 @@ def detect_language(text: str, allowed: Sequence[str]) -> str:
     decides (4,000 characters). Deterministic; the n-gram model is part of the `eldc` package.
     """
     prose = _NOT_PROSE.sub(" ", text[:_MAX_CHARACTERS].lower())
-    if len(allowed) == 1 or sum(map(str.isalpha, prose)) < _MIN_LETTERS:
+    letters = islice(filter(str.isalpha, prose), _MIN_LETTERS)
+    if len(allowed) == 1 or len(list(letters)) < _MIN_LETTERS:
         return allowed[0]
     found = _detector(tuple(allowed))(prose)
     return found if found in allowed else allowed[0]

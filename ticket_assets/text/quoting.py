@@ -112,7 +112,7 @@ def _split(lines: list[str], forwarded: bool, depth: int, author: NameWords) -> 
     position = 0
     while position < len(lines):
         line = lines[position]
-        if _QUOTED.match(line) and not _is_shown(lines, position, segments[-1]):
+        if ">" in line and _QUOTED.match(line) and not _is_shown(lines, position, segments[-1]):
             if forwarded and depth and (end := _quoted_headers_end(lines, position)):
                 quoted.extend(lines[position:end])
                 rest = [_UNQUOTE.sub("", line) for line in lines[end:]]
@@ -165,15 +165,17 @@ def _mark(lines: list[str], position: int) -> _Mark | None:
     line = lines[position].strip(" *\t")
     if not line or len(line) > _MAX_MARKER:
         return None
-    kind = "original" if _ORIGINAL.fullmatch(lines[position]) else None
-    if _FORWARD.fullmatch(line):
+    kind = None
+    if not lines[position][0].isalnum() and _ORIGINAL.fullmatch(lines[position]):
+        kind = "original"
+    if line[-1] in ":-" and _FORWARD.fullmatch(line):
         kind = "forward"
     if kind:
         return _Mark(kind, _headers_end(lines, position + 1) or position + 1)
     end = 0
     if _RULE.fullmatch(line):
         end = _headers_end(lines, position + 1)
-    elif _HEADER.match(line):
+    elif ":" in line and _HEADER.match(line):
         end = _headers_end(lines, position)
     return _Mark("original", end) if end else _intro_mark(lines, position)
 
@@ -181,7 +183,7 @@ def _mark(lines: list[str], position: int) -> _Mark | None:
 def _intro_mark(lines: list[str], position: int) -> _Mark | None:
     line = lines[position].strip(" *\t")
     end = _intro_end(lines, position)
-    if not end and not _INTRO_SHAPE.fullmatch(line):
+    if not end and (line[-1] not in ":>-" or not _INTRO_SHAPE.fullmatch(line)):
         return None
     if _THING_WROTE.search(line):
         return None
@@ -197,6 +199,8 @@ def _intro_end(lines: list[str], position: int) -> int:
     """Index after the "On ... wrote:" line, which clients wrap over up to four lines; 0 if none."""
     joined = ""
     wraps = _MAX_WRAPPED_INTRO if _INTRO_START.match(lines[position]) else 1
+    if wraps == 1 and ":" not in lines[position]:
+        return 0
     for end in range(position, min(position + wraps, len(lines))):
         line = lines[end].strip(" *\t")
         if not line or len(joined) + len(line) > _MAX_MARKER:

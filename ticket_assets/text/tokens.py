@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_WORD = re.compile(r"[^\W_]+(?:[._\-'][^\W_]+)*(?:\+\+|\#)?")
 _DATE = re.compile(r"\d{1,4}[.\-]\d{1,2}(?:[.\-]\d{1,4})?")
 _NUMBER = re.compile(r"[\d.\-]+")
 _VERSION = re.compile(r"\d+(?:\.\d+){2,}")
@@ -55,29 +56,32 @@ def tokens(text: str, language: str) -> list[str]:
     stopwords = _stopwords(language)
     found: list[str] = []
     previous = ""
-    for match in _TOKEN.finditer(text.lower().replace("’", "'")):
-        kind = match.lastgroup
-        if kind == "placeholder":
-            continue
-        if kind == "path":
-            found.append(match.group().rstrip(".:)"))
-            continue
-        if match["url"]:
-            found.append(match["host"].removeprefix("www."))
-            continue
-        word = match.group()
-        if word[0].isdigit() and _NUMBER.fullmatch(word):
-            if previous in _NUMBER_NAMERS or (
-                _VERSION.fullmatch(word) and not _DATE.fullmatch(word)
-            ):
+    for line in text.lower().replace("’", "'").split("\n"):
+        # Nothing but words in most lines, and a third of the time to find them.
+        is_plain = not any(sign in line for sign in "[/\\")
+        for match in (_WORD if is_plain else _TOKEN).finditer(line):
+            word = match.group()
+            kind = "word" if is_plain else match.lastgroup
+            if kind == "placeholder":
+                continue
+            if kind == "path":
+                found.append(word.rstrip(".:)"))
+                continue
+            if kind == "url":
+                found.append(match["host"].removeprefix("www."))
+                continue
+            if word[0].isdigit() and _NUMBER.fullmatch(word):
+                if previous in _NUMBER_NAMERS or (
+                    _VERSION.fullmatch(word) and not _DATE.fullmatch(word)
+                ):
+                    found.append(word)
+                previous = ""
+                continue
+            previous = word.rpartition("'")[2]
+            if "'" in word or "-" in word:
+                found.extend(_parts(word, language, stopwords))
+            elif len(word) > 1 and word not in stopwords:
                 found.append(word)
-            previous = ""
-            continue
-        previous = word.rpartition("'")[2]
-        if "'" in word or "-" in word:
-            found.extend(_parts(word, language, stopwords))
-        elif len(word) > 1 and word not in stopwords:
-            found.append(word)
     return found
 
 
