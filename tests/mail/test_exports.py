@@ -225,6 +225,13 @@ def test_a_json_array_and_a_broken_parquet_are_explained(tmp_path):
         ("3/2/2025", datetime(2025, 2, 3)),
         ("03/02/2025 14:05:06", datetime(2025, 2, 3, 14, 5, 6)),
         ("03.02.2025 à 14h05", datetime(2025, 2, 3, 14, 5)),
+        ("21/11/2026 14:05", datetime(2026, 11, 21, 14, 5)),
+        ("21 novembre 2026 à 14h05", datetime(2026, 11, 21, 14, 5)),
+        ("samedi 21 novembre 2026 14:05:07", datetime(2026, 11, 21, 14, 5, 7)),
+        ("le 3 févr. 2026 à 9 h 05", datetime(2026, 2, 3, 9, 5)),
+        ("1er août 2026", datetime(2026, 8, 1)),
+        ("31 février 2026", None),
+        ("3 Nov 2026 14:05:00 -0500", datetime(2026, 11, 3, 19, 5)),
         ("Mon, 3 Feb 2025 14:05:00 +0100", datetime(2025, 2, 3, 13, 5)),
         (1738591500, datetime(2025, 2, 3, 14, 5)),
         (1738591500000, datetime(2025, 2, 3, 14, 5)),
@@ -237,3 +244,18 @@ def test_a_json_array_and_a_broken_parquet_are_explained(tmp_path):
 )
 def test_dates_are_read_as_desks_write_them(cell, read):
     assert as_datetime(cell) == (read and read.replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("header", "label"),
+    [
+        ("subject,body,category,priority", ("subject", "body", "category", "priority")),
+        ("Sujet,Corps,Catégorie,Priorité", ("Sujet", "Corps", "Catégorie", "Priorité")),
+        ("Objet,Description,Queue,Priority", ("Objet", "Description", "Queue", "Priority")),
+    ],
+)
+def test_the_usual_names_of_columns_are_recognised(tmp_path, header, label):
+    ((content, imported),) = rows(written(tmp_path, "a.csv", f"{header}\n{','.join(label)}\n"))
+
+    assert (content["subject"], content["body"]) == label[:2]
+    assert (imported.label.category, imported.label.priority) == label[2:]

@@ -46,5 +46,5 @@ def test_lists_of_variable_length_are_read_too() -> None:
 def test_an_empty_column_is_an_empty_matrix(column) -> None:
     matrix = to_matrix(column)
 
-    assert matrix.shape == (0, 0)
+    assert matrix.shape == (0, 3)
     assert matrix.dtype == np.float32

@@ -1,5 +1,9 @@
 """clean_tickets: text for the encoder and tokens, without quotes, signatures or personal data."""
 
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+
 import dagster as dg
 import pandas as pd
 
@@ -9,15 +13,19 @@ from ticket_assets.defs.previews import counts, markdown_table, preview, record_
 from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import Warehouse
 
+EARLIER_ROWS = 10_000
+"""Earlier tickets that are compared at a time, to keep memory flat."""
+
 
 @dg.asset(
     description="The requester's own words, masked, with language and tokens. Automatic answers,"
-    " bounces, list mail and empty messages are left out.",
+    " bounces, list mail and empty messages are left out; a ticket that repeats another names the"
+    " first of them (duplicate_of).",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
     group_name="text",
     kinds={"duckdb", "pandas"},
-    code_version="1",
+    code_version="2",
     pool=WAREHOUSE_POOL,
 )
 def clean_tickets(
@@ -26,6 +34,7 @@ def clean_tickets(
     raw_tickets: pd.DataFrame,
 ) -> pd.DataFrame:
     from ticket_assets.text.cleaning import clean_tickets as clean
+    from ticket_assets.text.duplicates import link_duplicates
 
     cleaned = clean(
         raw_tickets,
@@ -33,16 +42,62 @@ def clean_tickets(
         phone_regions=settings.phone_regions,
         mask_ip_addresses=settings.mask_ip_addresses,
     )
-    tickets = cleaned.tickets
-    record_rows_per_day(context, tickets["received_at"], days(context), "clean_tickets")
+    wanted = days(context)
+    described = _described(cleaned.tickets, raw_tickets)
+    duplicates = link_duplicates(
+        described, _earlier_tickets(Warehouse(settings.warehouse_path), wanted[0], described)
+    )
+    tickets = cleaned.tickets.assign(
+        duplicate_of=pd.Series([each and each.of for each in duplicates], dtype="object")
+    )
+    record_rows_per_day(context, tickets["received_at"], wanted, "clean_tickets")
     context.add_asset_metadata(
         {
             "languages": counts(tickets["language"]),
             "left_out": cleaned.left_out,
-            "preview": preview(tickets, ["received_at", "language", "text", "masked"]),
+            "duplicates": dict(Counter(each.rule for each in duplicates if each)),
+            # No texts: what stands in the event log cannot be erased with its ticket.
+            "preview": preview(tickets, ["received_at", "language", "token_count", "masked"]),
         }
     )
     return tickets
+
+
+def _described(tickets: pd.DataFrame, messages: pd.DataFrame) -> pd.DataFrame:
+    """`tickets` with what of their messages tells duplicates."""
+    from ticket_assets.text.duplicates import body_hash
+
+    ids = ["ticket_id", "sender", "message_id", "attachments"]
+    bodies = messages[["subject", "body_text", "body_html"]].itertuples(index=False, name=None)
+    of_messages = messages[ids].assign(body_hash=[body_hash(*parts) for parts in bodies])
+    return tickets.merge(of_messages, on="ticket_id", how="left", validate="one_to_one")
+
+
+def _earlier_tickets(
+    warehouse: Warehouse, first_day: date, tickets: pd.DataFrame
+) -> Iterator[pd.DataFrame]:
+    """The tickets before `first_day` that `tickets` may repeat, in parts."""
+    from ticket_assets.text.duplicates import LONG_TOKENS, first_earlier_day
+
+    if not {"clean_tickets", "raw_tickets"} <= warehouse.tables():
+        return
+    # A table written before there were duplicates lacks the column.
+    present = {
+        name for (name,) in warehouse.rows("select column_name from (describe clean_tickets)")
+    }
+    found = warehouse.arrow(
+        "select ticket_id, clean_tickets.received_at, text, token_count, sender, message_id,"  # noqa: S608
+        " attachments, if(masked = '{}', null,"
+        " md5(concat_ws(chr(10), raw_tickets.subject, body_text, body_html))) as body_hash,"
+        f" {'duplicate_of' if 'duplicate_of' in present else 'null'} as duplicate_of"
+        " from clean_tickets join raw_tickets using (ticket_id)"
+        " where clean_tickets.received_at < ? and clean_tickets.received_at >= ?"
+        " and (token_count >= ? or sender in (from senders))",
+        [first_day, first_earlier_day(first_day), LONG_TOKENS],
+        {"senders": pd.DataFrame({"sender": tickets["sender"].dropna().unique()}, dtype="str")},
+    )
+    for part in found.to_batches(max_chunksize=EARLIER_ROWS):
+        yield part.to_pandas()
 
 
 @dg.asset_check(

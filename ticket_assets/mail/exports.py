@@ -72,6 +72,22 @@ _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
 _DAY_FIRST = re.compile(
     r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T,à]+(\d{1,2})[:h](\d{2})(?::(\d{2}))?)?"
 )
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            *(("janvier", "janv"), ("fevrier", "fevr"), ("mars",), ("avril", "avr"), ("mai",)),
+            *(("juin",), ("juillet", "juil"), ("aout",), ("septembre", "sept")),
+            *(("octobre", "oct"), ("novembre", "nov"), ("decembre", "dec")),
+        ),
+        start=1,
+    )
+    for name in names
+}
+_FRENCH_DATE = re.compile(  # of folded text: "samedi 21 novembre 2026 a 14h05"
+    r"(?:(?:lun|mar|mer|jeu|ven|sam|dim)[a-z]* )?(?:le )?(\d{1,2})(?:er)? ([a-z]+) (\d{4})"
+    r"(?: (?:a )?(\d{1,2}) ?(?:h|heures?| ) ?(?:(\d{2})(?: (\d{2}))?)?(?: ?min)?)?"
+)
 
 
 class ExportError(TicketAssetsError):
@@ -206,8 +222,9 @@ def fold(text: str) -> str:
 def as_datetime(value: Any) -> datetime | None:
     """A cell as an aware datetime in UTC, or None when it is not a date.
 
-    Understood: ISO 8601, day first as in French (`03/02/2026 14:05`, `03/02/2026 14h05`), RFC 5322,
-    and numbers of seconds or milliseconds since 1970. A date without a zone is taken as UTC.
+    Understood: ISO 8601, day first as in French (`03/02/2026 14:05`, `03/02/2026 à 14h05`,
+    `3 février 2026 à 14h05`), RFC 5322, and numbers of seconds or milliseconds since 1970. A date
+    without a zone is taken as UTC.
     """
     try:
         if isinstance(value, datetime):
@@ -225,6 +242,10 @@ def _written_date(text: str) -> datetime | None:
     if found := _DAY_FIRST.fullmatch(text):
         day, month, year, hour, minute, second = (int(part or 0) for part in found.groups())
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    french = _FRENCH_DATE.fullmatch(fold(text))
+    if french and french[2] in _MONTHS:
+        day, year, hour, minute, second = (int(part or 0) for part in french.group(1, 3, 4, 5, 6))
+        return datetime(year, _MONTHS[french[2]], day, hour, minute, second, tzinfo=UTC)
     return as_utc(datetime.fromisoformat(text)) if text[:4].isdigit() else mail_date(text)
 
 

@@ -63,6 +63,8 @@ def raw_tickets(
                 tickets.append(_ticket(message, max_message_bytes))
             except UnreadableMessage as error:
                 rejected.append(_rejected(landing, message, error.reason))
+        # Afterwards: a purge that began meanwhile may have taken some of the messages away.
+        landing.refuse_purged(day)
     return RawTickets(_frame(tickets, TICKET_COLUMNS), _frame(rejected, REJECTED_COLUMNS))
 
 

@@ -78,7 +78,10 @@ TABLES = {
                 "ticket_id": TICKET_ID,
                 "message_id": ("VARCHAR", "Message-ID header"),
                 "in_reply_to": ("VARCHAR", "Message-ID of the message this one answers"),
-                "thread_id": ("VARCHAR", "First message of the conversation"),
+                "thread_id": (
+                    "VARCHAR",
+                    "First message of the conversation: its Message-ID, else its ticket_id",
+                ),
                 "received_at": RECEIVED_AT,
                 "received_at_source": (
                     "VARCHAR",
@@ -120,6 +123,7 @@ TABLES = {
                 "token_count": ("BIGINT", "Number of tokens"),
                 "character_count": ("BIGINT", "Number of characters of text"),
                 "masked": ("VARCHAR", "Personal data masked, as JSON: kind to count"),
+                "duplicate_of": ("VARCHAR", "First ticket that says the same; null if none does"),
             },
         ),
         _table(
@@ -155,9 +159,29 @@ TABLES = {
                 "priority_decision": ("VARCHAR", "auto where the priority is sure, else review"),
                 "decision": ("VARCHAR", "auto where the category is sure, else review"),
                 "queue": ("VARCHAR", "Queue of a sure category, else the review queue"),
+                "terms": (
+                    "VARCHAR",
+                    "Words that weighed most for the category as JSON, [word, weight] each, the"
+                    " strongest first; of tickets for review",
+                ),
                 "nearest": ("VARCHAR", "Nearest labelled past tickets as JSON, nearest first"),
                 "model_version": MODEL_VERSION,
             },
+        ),
+        _table(
+            "suspected_label_errors",
+            {
+                "ticket_id": TICKET_ID,
+                "received_at": RECEIVED_AT,
+                "target": ("VARCHAR", "category or priority"),
+                "given": ("VARCHAR", "Label that the training read"),
+                "predicted": ("VARCHAR", "What a model that had not learnt from the ticket says"),
+                "confidence": ("DOUBLE", "Calibrated probability of the predicted label"),
+                "labelled_by": ("VARCHAR", "Who or what export gave the latest label"),
+                "rank": ("BIGINT", "1 is the most suspect of its target"),
+                "model_version": ("VARCHAR", "Version of the candidate model"),
+            },
+            partition_column=None,
         ),
         _table(
             "drift_metrics",

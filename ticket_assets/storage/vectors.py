@@ -16,7 +16,10 @@ def to_arrow(vectors: Matrix) -> pa.FixedSizeListArray:
 
 
 def to_matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
-    """The float32 matrix of shape (n, dimension) of a vector column; (0, 0) when it is empty."""
+    """The float32 matrix of shape (n, dimension) of a vector column.
+
+    The dimension of an empty column is its type's; 0 where the type allows any length.
+    """
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     matrices = [
         chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
@@ -24,5 +27,6 @@ def to_matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
         if len(chunk)
     ]
     if not matrices:
-        return np.zeros((0, 0), dtype=np.float32)
+        is_fixed = pa.types.is_fixed_size_list(column.type)
+        return np.zeros((0, column.type.list_size if is_fixed else 0), dtype=np.float32)
     return np.concatenate(matrices).astype(np.float32, copy=False)

@@ -1,0 +1,304 @@
+"""Tickets that say what an earlier one said: each is linked to the first."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from itertools import combinations, takewhile
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+DUPLICATE_DAYS = 30
+"""Days within which a repetition is one: the same words a season later are a new incident."""
+NEAR = 0.9
+"""Least Jaccard similarity of the sets of word pairs: about one word in forty may differ."""
+LONG_TOKENS = 20
+"""Tokens from which the same text of another sender is a copy. Two people who both write
+"l'imprimante ne marche plus" have two printers."""
+EARLIER_COLUMNS = (
+    *("ticket_id", "received_at", "text", "token_count"),
+    *("sender", "message_id", "attachments", "body_hash", "duplicate_of"),
+)
+COLUMNS = EARLIER_COLUMNS[:-1]
+
+Rule = Literal["same message", "same text", "nearly the same text"]
+
+_MIN_NEAR_PAIRS = 9  # with fewer, one pair more or less is a similarity below NEAR
+_MIN_MISSPELT = 5
+_WORD = re.compile(r"[^\W_]+(?:[._\-/\\:@+#]+[^\W_]+)*")
+_SENTENCE_START = re.compile(r"(?:^|[.!?]\s)\W*\w", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\[[A-Z_]+\]")
+# A text that differs in one of these says the opposite, or that it happens again.
+_TURNING_WORDS = frozenset(
+    {
+        *("ne", "n", "pas", "plus", "jamais", "sans", "aucun", "aucune", "rien", "toujours"),
+        *("encore", "not", "no", "never", "without", "t", "cannot", "none", "still", "again"),
+        *("nicht", "kein", "keine", "keinen", "keiner", "ohne", "nie", "nichts", "wieder", "noch"),
+        *("sin", "nunca", "ningún", "ninguna", "nada", "otra"),
+        *("não", "nao", "sem", "nenhum", "nenhuma", "ainda", "novamente"),
+    }
+)
+
+
+class Duplicate(NamedTuple):
+    """The first ticket that says the same, and how that was told."""
+
+    of: str
+    rule: Rule
+
+
+class _Text(NamedTuple):
+    """A text as it is compared; equal ones are one."""
+
+    words: str
+    seal: str
+    """What the words do not show: attachments, and the whole message behind masked data."""
+
+
+class _Ticket(NamedTuple):
+    received_at: datetime
+    ticket_id: str
+    sender: str | None
+    message_id: str | None
+    text: _Text
+    is_long: bool
+    first: str
+
+
+class _Seen(NamedTuple):
+    received_at: datetime
+    ticket_id: str
+    first: str
+
+
+def first_earlier_day(first_day: date) -> date:
+    """The first day of the earlier tickets that a run from `first_day` on has to look at."""
+    return first_day - timedelta(days=DUPLICATE_DAYS)
+
+
+def body_hash(*parts: str | None) -> str:
+    """MD5 of the subject and bodies of a message, as `md5(concat_ws(chr(10), ...))` in SQL."""
+    whole = "\n".join(part for part in parts if isinstance(part, str))
+    return hashlib.md5(whole.encode(), usedforsecurity=False).hexdigest()
+
+
+def link_duplicates(
+    tickets: pd.DataFrame, earlier: Iterable[pd.DataFrame]
+) -> list[Duplicate | None]:
+    """For each ticket the first one that says the same, or None.
+
+    A ticket says the same as an earlier one, at most DUPLICATE_DAYS older, when it is
+
+    - the same message: one Message-ID, one sender;
+    - the same text, but for case and punctuation, of the same sender or of LONG_TOKENS;
+    - nearly the same text, likewise: the sets of word pairs have a Jaccard similarity of NEAR, the
+      marks (words with digits, signs or capitals, negations) are the same in the same order, and
+      no word stands in for another unless it is that one misspelt. So "srv-12" is not "srv-13",
+      Martin is not Durand, and "le wifi" is not "le vpn", however long the rest.
+
+    Texts go with the names of their attachments; and where data is masked, the whole messages must
+    be equal, since a placeholder hides whom it is about. What repeats a duplicate is linked to the
+    first of them all. Near texts are found by prefix filtering (Bayardo, Ma and Srikant, "Scaling
+    up all pairs similarity search", 2007), which misses none, so that days give the same one by one
+    and together.
+
+    Args:
+        tickets: COLUMNS; `body_hash` is that of the unmasked message.
+        earlier: EARLIER_COLUMNS of what was received before, since `first_earlier_day`, in parts
+            of any size; of each only what can match is kept.
+    """
+    near = _NearTexts()
+    new = []
+    for row in _rows(tickets, COLUMNS):
+        text, marks = _text(row)
+        near.add(text, marks)
+        new.append(_ticket(row, text))
+    messages = {ticket.message_id for ticket in new}
+    known = []
+    for part in earlier:
+        for row in _rows(part, EARLIER_COLUMNS):
+            text, marks = _text(row)
+            if near.add_earlier(text, marks) or row.message_id in messages:
+                known.append(_ticket(row, text))
+    near_texts = near.pairs()
+    seen: defaultdict[tuple[object, ...], list[_Seen]] = defaultdict(list)
+    for ticket in sorted(known):
+        _remember(ticket, ticket.first, seen)
+    found: dict[str, Duplicate | None] = {}
+    for ticket in sorted(new):
+        duplicate = _first(ticket, near_texts.get(ticket.text, ()), seen)
+        _remember(ticket, duplicate.of if duplicate else ticket.ticket_id, seen)
+        found[ticket.ticket_id] = duplicate
+    return [found[ticket_id] for ticket_id in tickets["ticket_id"]]
+
+
+def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[Any]:
+    values = frame[list(columns)].astype(object)
+    return values.where(values.notna(), None).itertuples(index=False, name="Row")
+
+
+def _ticket(row: Any, text: _Text) -> _Ticket:
+    return _Ticket(
+        received_at=row.received_at,
+        ticket_id=row.ticket_id,
+        sender=row.sender,
+        message_id=row.message_id,
+        text=text,
+        is_long=row.token_count >= LONG_TOKENS,
+        first=getattr(row, "duplicate_of", None) or row.ticket_id,
+    )
+
+
+def _text(row: Any) -> tuple[_Text, bytes]:
+    """A ticket's text, and a digest of its seal and marks: near texts have the same."""
+    text = row.text
+    words = _WORD.findall(_SENTENCE_START.sub(lambda start: start[0].lower(), text))
+    seal = row.attachments or ""
+    if "[" in text and _PLACEHOLDER.search(text):
+        seal += row.body_hash or row.ticket_id
+    marks = " ".join(
+        word for word in words if not word.islower() or not word.isalpha() or word in _TURNING_WORDS
+    )
+    digest = hashlib.blake2b(f"{seal}\n{marks.casefold()}".encode(), digest_size=16).digest()
+    # A text of signs alone has no words, and is nothing but itself.
+    return _Text(" ".join(words).casefold() or text, seal), digest
+
+
+def _keys(ticket: _Ticket, text: _Text) -> Iterator[tuple[object, ...]]:
+    """What an earlier ticket with `text` has in common with a `ticket` that repeats it."""
+    if ticket.sender:
+        yield text, ticket.sender
+    if ticket.is_long:
+        yield (text,)
+
+
+def _message_key(ticket: _Ticket) -> tuple[object, ...] | None:
+    # An id of a desk's export, like "12", says nothing across exports.
+    if ticket.sender and ticket.message_id and "@" in ticket.message_id:
+        return "message", ticket.message_id, ticket.sender
+    return None
+
+
+def _remember(
+    ticket: _Ticket, first: str, seen: defaultdict[tuple[object, ...], list[_Seen]]
+) -> None:
+    this = _Seen(ticket.received_at, ticket.ticket_id, first)
+    for key in (_message_key(ticket), *_keys(ticket, ticket.text)):
+        if key:
+            seen[key].append(this)
+
+
+def _first(
+    ticket: _Ticket, near: Iterable[_Text], seen: dict[tuple[object, ...], list[_Seen]]
+) -> Duplicate | None:
+    """The duplicate link to the earliest match; of several rules the strictest is named."""
+    since = datetime.combine(first_earlier_day(ticket.received_at.date()), datetime.min.time())
+    looked_up: list[tuple[tuple[object, ...] | None, Rule]] = [
+        (_message_key(ticket), "same message"),
+        *((key, "same text") for key in _keys(ticket, ticket.text)),
+        *((key, "nearly the same text") for text in near for key in _keys(ticket, text)),
+    ]
+    matches: list[tuple[_Seen, Rule]] = []
+    for key, rule in looked_up:
+        occurrences = seen.get(key, []) if key else []
+        start = bisect_left(occurrences, since, key=lambda one: one.received_at)
+        if start < len(occurrences):
+            matches.append((occurrences[start], rule))
+    if not matches:
+        return None
+    earliest, rule = min(matches, key=lambda match: match[0][:2])
+    return Duplicate(earliest.first, rule)
+
+
+class _NearTexts:
+    """Finds the pairs of near texts; the marks split them into small buckets beforehand."""
+
+    def __init__(self) -> None:
+        self._new: defaultdict[bytes, dict[_Text, None]] = defaultdict(dict)
+        self._earlier: defaultdict[bytes, dict[_Text, None]] = defaultdict(dict)
+
+    def add(self, text: _Text, marks: bytes) -> None:
+        self._new[marks][text] = None
+
+    def add_earlier(self, text: _Text, marks: bytes) -> bool:
+        """Keep an earlier text if a new one has its marks; whether it was kept."""
+        if marks not in self._new:
+            return False
+        if text not in self._new[marks]:
+            self._earlier[marks][text] = None
+        return True
+
+    def pairs(self) -> dict[_Text, list[_Text]]:
+        """For each new text those that are near it, new or earlier."""
+        near: defaultdict[_Text, list[_Text]] = defaultdict(list)
+        for marks, new in self._new.items():
+            texts = [*new, *self._earlier.get(marks, ())]
+            for one, other in _near_pairs([text.words for text in texts], len(new)):
+                near[texts[one]].append(texts[other])
+                near[texts[other]].append(texts[one])
+        return near
+
+
+def _near_pairs(texts: list[str], new: int) -> Iterator[tuple[int, int]]:
+    """Positions of near texts, of which at least one is among the first `new`."""
+    if len(texts) < 2:
+        return
+    numbers: dict[str, int] = {}
+    word_pairs: list[NDArray[np.int64]] = []
+    for text in texts:
+        words = np.array([numbers.setdefault(word, len(numbers)) for word in text.split(" ")])
+        word_pairs.append(np.unique(words[:-1] << 32 | words[1:]))
+    sizes = np.array([len(pairs) for pairs in word_pairs])
+    _, inverse, counts = np.unique(
+        np.concatenate(word_pairs), return_inverse=True, return_counts=True
+    )
+    # Rare pairs first: two near texts share one of the first tenth of theirs, and few others do.
+    ranks = np.argsort(np.argsort(counts, kind="stable"))[inverse]
+    by_text = [np.sort(ranked) for ranked in np.split(ranks, np.cumsum(sizes)[:-1])]
+    sharing: defaultdict[int, list[int]] = defaultdict(list)
+    for position, ranked in enumerate(by_text):
+        if len(ranked) >= _MIN_NEAR_PAIRS:
+            prefix = len(ranked) - int(np.ceil(NEAR * len(ranked))) + 1
+            for rank in ranked[:prefix].tolist():
+                sharing[rank].append(position)
+    candidates = {
+        pair
+        for positions in sharing.values()
+        for pair in combinations(positions, 2)
+        if pair[0] < new and NEAR <= sizes[pair[0]] / sizes[pair[1]] <= 1 / NEAR
+    }
+    for one, other in sorted(candidates):
+        shared = np.intersect1d(by_text[one], by_text[other], assume_unique=True).size
+        if shared >= NEAR * (sizes[one] + sizes[other] - shared) and not _is_reworded(
+            texts[one], texts[other]
+        ):
+            yield one, other
+
+
+def _is_reworded(one: str, other: str) -> bool:
+    """Whether words of one text stand where the other has different ones, not misspelt ones."""
+    words, others = Counter(one.split(" ")), Counter(other.split(" "))
+    fewer, more = sorted((words - others, others - words), key=len)
+    return any(not any(_is_slip(word, each) for each in more) for word in fewer)
+
+
+def _is_slip(one: str, other: str) -> bool:
+    """Whether one letter is wrong, missing or too many, or two have changed places."""
+    if min(len(one), len(other)) < _MIN_MISSPELT:
+        return False
+    start = _shared_start(one, other)
+    one, other = one[start:], other[start:]
+    end = _shared_start(one[::-1], other[::-1])
+    one, other = one[: len(one) - end], other[: len(other) - end]
+    return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
+
+
+def _shared_start(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
