@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
 
 PROJECT = Path(__file__).parent.parent
@@ -98,7 +101,7 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     shown = tickets("--help")
 
     assert shown.returncode == 0
-    for command in ("sample", "import", "fetch", "run", "classify", "status"):
+    for command in ("sample", "import", "fetch", "run", "classify", "status", "erase", "purge"):
         assert f" {command} " in shown.stdout
     heavy = (
         "import ticket_assets.cli, sys; print({'pandas', 'dagster', 'torch'} & set(sys.modules))"
@@ -119,6 +122,7 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
         ("sample", "--messages", "1"),
         ("sample", "--until", "9999-12-31"),
         ("sample", "--seed", "-1"),
+        ("erase",),
     ],
 )
 def test_a_command_that_is_not_well_formed_is_a_usage_error(tickets, arguments):
@@ -205,6 +209,24 @@ def test_a_strangers_export_is_imported_with_the_routing_written_from_it(tickets
     assert "3 messages landed, 0 already there, 3 new labels." in done.stdout
 
 
+def test_columns_of_exports_are_set_once_and_overruled_by_the_option(tickets):
+    export = tickets.write("a.csv", "Titre,Details,Team,Old\nVPN,coupé,network,access\n")
+    mail = tickets.write("a.eml", "From: a@b.fr\nSubject: VPN\n\nx\n")
+    columns = "body=Details,category=Team"
+
+    tickets("import", export, TICKETS_EXPORT_COLUMNS=columns)
+    other = tickets("import", export, "--column", "category=Old", TICKETS_EXPORT_COLUMNS=columns)
+    mailbox = tickets("import", mail, TICKETS_EXPORT_COLUMNS=columns)
+
+    landed = (json.loads(path.read_bytes()) for path in tickets.folder.rglob("landing/**/*.json"))
+    rows = [row for row in landed if "original" in row]
+    assert {(row["subject"], row["body"]) for row in rows} == {("VPN", "coupé")}
+    # The column of the label is not part of the message.
+    assert sorted(set(row["original"]) & {"Team", "Old"} for row in rows) == [{"Old"}, {"Team"}]
+    assert "1 messages landed, 0 already there, 1 new labels." in other.stdout
+    assert "1 messages landed, 0 already there, 0 new labels." in mailbox.stdout
+
+
 def test_a_routing_file_that_cannot_be_written_is_one_line(tickets):
     export = tickets.write("a.csv", EXPORT)
 
@@ -249,7 +271,7 @@ def test_a_setting_that_is_wrong_is_one_line(tickets, settings, reason):
 
 
 def test_a_fetch_without_an_account_says_what_to_set(tickets, data):
-    assert refused(tickets("fetch")).startswith("No mail account is set: set TICKETS_IMAP_HOST")
+    assert refused(tickets("fetch")).startswith("No mail source is set: set TICKETS_IMAP_HOST")
     assert not data.exists()
 
 
@@ -392,6 +414,18 @@ def test_a_day_is_sorted_without_training_and_the_run_told_as_json(trained):
 
 
 @pytest.mark.slow
+def test_a_day_without_mail_is_sorted_too(trained):
+    tickets, *_ = trained
+    today = datetime.now(UTC).date().isoformat()  # the sample ends yesterday
+
+    done = tickets("run", "--job", "classify_mail", "--day", today, "--json")
+
+    (run,) = json.loads(done.stdout)["runs"]
+    assert (run["success"], run["failed_steps"]) == (True, {})
+    assert run["figures"]["ticket_predictions"]["dagster/partition_row_count"] == 0
+
+
+@pytest.mark.slow
 def test_a_run_without_its_dagster_home_is_one_line(trained):
     tickets, *_ = trained
 
@@ -426,3 +460,116 @@ def test_mail_is_sorted_by_the_champion_when_no_candidate_passes(trained):
     assert "\n3 assets materialised, " in run.stdout
     assert "No candidate was promoted; the present champion has sorted the mail." in run.stderr
     assert json.loads(tickets("status", "--json").stdout)["champion"]["version"] == champion
+
+
+ALL_CHECKS = """
+import dagster as dg
+from ticket_assets.definitions import defs
+
+checks = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())
+job = dg.Definitions.merge(defs, dg.Definitions(jobs=[checks])).resolve_job_def("checks")
+with dg.DagsterInstance.get() as instance:
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+found = result.get_asset_check_evaluations()
+print(len(found), [check.check_name for check in found if check.blocking and not check.passed])
+"""
+
+
+@pytest.fixture
+def own_desk(trained, tmp_path):
+    """A copy of the trained desk and of its Dagster home, to be changed."""
+    tickets, *_ = trained
+    shutil.copytree(tickets.folder / "data", tmp_path / "data")
+    shutil.rmtree(tmp_path / "data/sample")
+    shutil.copytree(tickets.environment["DAGSTER_HOME"], tmp_path / "home")
+    return Tickets(tmp_path, tmp_path / "data", tmp_path / "home")
+
+
+def all_checks(tickets):
+    """How many checks there are, and the blocking ones that fail, without any new run of assets."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_CHECKS],
+        cwd=tickets.folder,
+        env=tickets.environment,
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout.decode().splitlines()[-1]
+
+
+def rows(tickets, sql):
+    with duckdb.connect(str(tickets.folder / "data/warehouse.duckdb"), read_only=True) as warehouse:
+        return warehouse.execute(sql).fetchall()
+
+
+@pytest.mark.slow
+def test_an_erased_person_stands_in_no_file_and_every_blocking_check_still_passes(
+    own_desk, trained
+):
+    # One who wrote a ticket that the champion has learnt from.
+    learnt = pd.concat(
+        pd.read_parquet(path) for path in own_desk.folder.glob("data/models/*/training_*.parquet")
+    )["ticket_id"]
+    (sender, ticket, tokens) = rows(
+        own_desk,
+        "select sender, ticket_id, tokens from tickets.raw_tickets"  # noqa: S608
+        " join tickets.clean_tickets using (ticket_id)"
+        f" where ticket_id in {tuple(learnt)} order by token_count desc, ticket_id limit 1",
+    )[0]
+    before = len(rows(own_desk, "from tickets.raw_tickets"))
+    (model,) = own_desk.folder.glob("data/models/*/vocabulary.parquet")
+    vocabulary = pd.read_parquet(model).set_index("token")["document_frequency"]
+    own_words = {word for word in tokens.split() if vocabulary[word] == 1}
+
+    asked = own_desk("erase", "--sender", sender)
+    planned = own_desk("erase", "--sender", sender, "--dry-run", "--json")
+    done = own_desk("erase", "--sender", sender.upper(), "--yes", "--json")
+
+    assert refused(asked) == "Nothing was erased: nobody can be asked here, so add --yes."
+    erased = json.loads(done.stdout)
+    assert {**erased, "dry_run": True} == json.loads(planned.stdout)
+    assert (erased["rows"]["raw_tickets"], erased["messages"]) == (erased["tickets"],) * 2
+    assert len(rows(own_desk, "from tickets.raw_tickets")) == before - erased["tickets"]
+    assert erased["models"][erased["champion"]] >= 1
+    for text in (sender, ticket):
+        named = {
+            path.parent.name
+            for path in own_desk.folder.rglob("*")
+            if path.is_file() and text.encode() in path.read_bytes()
+        }
+        assert named <= {"erased"}, "only the id is remembered, so that it does not land again"
+    for path in own_desk.folder.glob("data/models/*/*.parquet"):
+        table = pd.read_parquet(path)
+        assert ticket not in table.get("ticket_id", pd.Series(dtype=str)).tolist()
+    assert own_words.isdisjoint(pd.read_parquet(model)["token"])
+    assert all_checks(own_desk).endswith(" []")
+    assert refused(own_desk("erase", "--sender", sender)).startswith(f"No message from {sender}")
+    again = own_desk("import", trained[0].folder / "data/sample/mailbox.mbox")
+    assert again.stdout.startswith("0 messages landed, ")
+
+
+@pytest.mark.slow
+def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_desk, trained):
+    clean = rows(own_desk, "from tickets.clean_tickets order by all")
+    labels = rows(own_desk, "select ticket_id, category from tickets.ticket_labels order by all")
+    landing = json.loads(own_desk("status", "--json").stdout)["landing"]
+    refused(own_desk("purge"))
+
+    purged = own_desk("purge", TICKETS_RAW_MAIL_DAYS=10)
+
+    until = (datetime.now(UTC) - timedelta(days=11)).date()
+    assert purged.stdout.endswith(f"purged until {until}.\n")
+    left = json.loads(own_desk("status", "--json").stdout)["landing"]
+    assert landing["first"] <= str(until) < left["first"]
+    told = f"received_at::date <= date '{until}' and (subject is not null or sender is not null)"
+    assert rows(own_desk, f"from tickets.raw_tickets where {told}") == []
+    assert own_desk("purge", TICKETS_RAW_MAIL_DAYS=10).stdout.startswith("0 original messages")
+    again = own_desk("import", trained[0].folder / "data/sample/mailbox.mbox")
+    assert again.stdout.startswith("0 messages landed, 300 already there")
+    assert refused(own_desk("run", "--day", until)).startswith(f"{until} is not a processed day")
+
+    assert own_desk("run").returncode == 0
+    assert rows(own_desk, "from tickets.clean_tickets order by all") == clean
+    found = rows(own_desk, "select ticket_id, category from tickets.ticket_labels order by all")
+    assert found == labels
+    assert all_checks(own_desk).endswith(" []")

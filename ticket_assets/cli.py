@@ -1,4 +1,4 @@
-"""The `tickets` command: sample mail, import, fetch, run, classify, status."""
+"""The `tickets` command: sample mail, import, fetch, run, classify, status, models, erasure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ import typer
 from ticket_assets.console import (
     StepProgress,
     output,
+    print_erasure,
     print_error,
+    print_markdown,
+    print_measured,
+    print_models,
     print_run,
     print_status,
     print_ticket,
@@ -26,8 +30,12 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from ticket_assets.mail.imap import FetchReport
+    from collections.abc import Collection
+
+    from ticket_assets.erasure import Erasure
+    from ticket_assets.mail.back_off import Failure
     from ticket_assets.mail.importing import ImportReport
+    from ticket_assets.mail.sources import SourceReport
 
 app = typer.Typer(
     name="tickets",
@@ -39,9 +47,15 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
+model_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="List, show and roll back the models."
+)
+app.add_typer(model_app, name="model")
 EARLIEST_SAMPLE = date(2001, 1, 1)
 """A sample of the longest span still begins when dates of mail are believed."""
 INTERRUPTED = 130
+RUN_PATIENCE_SECONDS = 600.0
+"""How long an erasure waits for runs that are at work."""
 
 
 class CommandError(TicketAssetsError):
@@ -136,7 +150,9 @@ def import_mail(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Column of an export, as in `body=Description`. Repeatable."),
+        typer.Option(
+            help="Column of an export, as in `body=Text`, instead of the setting's. Repeatable."
+        ),
     ] = None,
     write_routing: Annotated[
         Path | None,
@@ -147,12 +163,14 @@ def import_mail(
 
     Nothing is landed twice; nothing is landed at all when a label is unknown.
     """
-    from ticket_assets.mail.importing import import_path
+    from ticket_assets.mail.importing import has_columns, import_path
     from ticket_assets.mail.landing import LandingZone
     from ticket_assets.routing import load_routing
 
     settings = _settings()
     mapping = _column_mapping(column or [])
+    if settings.column_mapping and has_columns(path):
+        mapping = {**settings.column_mapping, **(mapping or {})}
     if write_routing is not None:
         _write_routing(path, labels, mapping, write_routing)
         return
@@ -193,39 +211,50 @@ def import_mail(
 
 
 @app.command(
-    epilog="Examples: `tickets fetch`; "
+    epilog="Examples: `TICKETS_DROP_FOLDER=inbox tickets fetch`; "
     "`TICKETS_IMAP_HOST=imap.example.org TICKETS_IMAP_USER=desk "
     "TICKETS_IMAP_PASSWORD_FILE=password tickets fetch`"
 )
-def fetch() -> None:
-    """Land the new mail of the IMAP account in the settings; nothing is marked as read.
+def fetch(
+    now: Annotated[
+        bool, typer.Option("--now", help="Also log in again where the last login was refused.")
+    ] = False,
+) -> None:
+    """Land the new mail of the sources in the settings: IMAP account, drop folder, Maildir.
 
-    A fetch that was interrupted goes on where it was; nothing is landed twice.
+    Nothing is marked as read or moved. A fetch that was interrupted goes on where it was; nothing
+    is landed twice. The sensor new_mail does the same.
     """
-    from ticket_assets.mail.imap import fetch_new
+    from ticket_assets.mail.back_off import DELAYS
     from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.mail.sources import Poll, poll_sources
 
     settings = _settings()
-    account = settings.imap_account()
+    sources = settings.mail_sources()
+    if not sources:
+        raise CommandError(
+            "No mail source is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"
+            " TICKETS_DROP_FOLDER or TICKETS_MAILDIR, in the environment or in .env."
+        )
     with progress_bar() as progress:
-        task = progress.add_task(f"Fetching from {account.host}", total=None)
-        report = fetch_new(
+        task = progress.add_task("Fetching", total=None)
+        poll = Poll(
             LandingZone(settings.landing_dir),
-            account,
             settings.cursors_dir,
             max_messages=settings.imap_batch,
-            on_message=lambda _: progress.advance(task),
             first_day=settings.first_day,
+            on_message=lambda _: progress.advance(task),
         )
-    output.print(
-        f"{report.landed:,} messages landed, {report.already_there:,} already there,"
-        f" {report.remaining:,} remain on {account.host}."
-    )
-    _note_doubts(report)
-    if report.remaining:
+        at_once: Collection[Failure] = DELAYS.keys() if now else {"outage"}
+        reports = poll_sources(sources, poll, at_once)
+    for report in reports:
+        _print_source(report)
+    if any(report.remaining for report in reports):
         output.print("Next: tickets fetch, for those that remain")
-    elif report.landed:
+    elif any(report.landed or report.labels for report in reports):
         output.print("Next: tickets run")
+    if any(report.error or report.waits_for or report.problems for report in reports):
+        raise typer.Exit(1)
 
 
 @app.command(
@@ -333,6 +362,235 @@ def status(
         print_status(found, settings.landing_dir)
 
 
+@app.command(
+    epilog="Examples: `tickets erase --sender anne@example.org --dry-run`; "
+    "`tickets erase --ticket 0123456789abcdef0123 --yes`"
+)
+def erase(
+    sender: Annotated[
+        list[str] | None, typer.Option(help="All mail from this address. Repeatable.")
+    ] = None,
+    ticket: Annotated[
+        list[str] | None, typer.Option(help="The ticket with this id. Repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be removed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Remove a person's or a ticket's data everywhere, for good; it does not land again.
+
+    Mail of others that quotes it stays, and so do the mailboxes and exports it came from. An
+    erasure that was interrupted is completed by the same command.
+    """
+    if not sender and not ticket:
+        raise typer.BadParameter("Name an address with --sender, or a ticket with --ticket.")
+    from ticket_assets.erasure import erase as erase_tickets
+    from ticket_assets.erasure import find_tickets
+
+    settings = _settings()
+    with progress_bar() as progress:
+        task = progress.add_task("Reading senders", total=None)
+        found = find_tickets(
+            settings,
+            sender or [],
+            ticket or [],
+            lambda read, total: progress.update(task, completed=read, total=total),
+        )
+    planned = erase_tickets(settings, found, dry_run=True)
+    if dry_run:
+        _show_erasure(planned, as_json, dry_run=True)
+        return
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
+        print_erasure(planned, dry_run=True)
+        typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
+    from ticket_assets.defs.runs import dagster_home
+    from ticket_assets.defs.runs_in_progress import wait_for_runs
+
+    dagster_home()
+    with progress_bar() as progress:
+        progress.add_task("Waiting for runs to end", total=None)
+        if left := wait_for_runs(RUN_PATIENCE_SECONDS):
+            raise CommandError(
+                f"Nothing was erased: run {left[0]} is at work and may write the tickets again."
+                " Wait until it has ended, or terminate it in the Dagster UI."
+            )
+        erasure = erase_tickets(settings, found)
+        left = wait_for_runs(RUN_PATIENCE_SECONDS)
+        # A run that began before the end may have written what it had read before.
+        erasure += erase_tickets(settings, found)
+    _show_erasure(erasure, as_json)
+    if left:
+        raise CommandError(
+            f"Run {left[0]} began during the erasure and is still at work: give the same command"
+            " again when it has ended."
+        )
+
+
+@app.command(epilog="Example: `TICKETS_RAW_MAIL_DAYS=365 tickets purge`")
+def purge() -> None:
+    """Remove original mail older than TICKETS_RAW_MAIL_DAYS; what was learnt from it stays.
+
+    The schedule nightly_purge does the same. A day whose mail has not been processed is kept.
+    """
+    from ticket_assets.retention import purge as purge_mail
+
+    purged = purge_mail(_settings())
+    output.print(
+        f"{purged.messages:,} original messages removed, {purged.rows:,} rows of raw_tickets"
+        f" cleared; purged until {purged.until or 'no day yet'}.",
+        soft_wrap=True,
+    )
+    if purged.waits_for:
+        print_warning(
+            f"{purged.waits_for} is old enough and has not been processed, so it and what comes"
+            " after it stay: tickets run"
+        )
+    if purged.never_processed:
+        print_warning(
+            f"{purged.never_processed:,} of the messages had come too late to be processed."
+        )
+
+
+@model_app.command("list", epilog="Example: `tickets model list --json`")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the trained models, the oldest first, and say which one is in use."""
+    from dataclasses import asdict
+
+    from ticket_assets.classification.model_listing import list_models as listed
+    from ticket_assets.classification.model_store import ModelStore
+
+    models = listed(ModelStore(_settings().models_dir))
+    if as_json:
+        _print_json({"models": [asdict(model) for model in models]})
+    else:
+        print_models(models)
+
+
+@model_app.command("show", epilog="Example: `tickets model show 0123456789ab`")
+def show_model(
+    version: Annotated[
+        str | None, typer.Argument(help="Version to show; by default the champion.")
+    ] = None,
+) -> None:
+    """Show a model's card: what it is, what it is worth, and its limits."""
+    from ticket_assets.classification.model_store import ModelStore
+
+    store = ModelStore(_settings().models_dir)
+    print_markdown(store.card(version or store.require_champion().version))
+
+
+@model_app.command("rollback", epilog="Example: `tickets model rollback`")
+def roll_back_model() -> None:
+    """Make the former champion the model in use again.
+
+    The one taken back is not promoted again as it is: only another model, trained on other labels
+    or with other settings, can follow.
+    """
+    from ticket_assets.classification.model_store import ModelStore
+
+    store = ModelStore(_settings().models_dir)
+    former = store.champion_name()
+    champion = store.rollback()
+    output.print(
+        f"{champion.version} is the champion again, and {former} is taken back. Mail that comes in"
+        " is sorted with it; what is sorted already is not.",
+        soft_wrap=True,
+    )
+    output.print("Next: tickets run --only ticket_predictions", soft_wrap=True)
+
+
+def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> None:
+    if as_json:
+        _print_json({"dry_run": dry_run, **erasure.as_dict()})
+        return
+    print_erasure(erasure, dry_run=dry_run)
+    if erasure.champion in erasure.models:
+        print_warning(
+            f"The champion {erasure.champion} has learnt from"
+            f" {erasure.models[erasure.champion]:,} of the tickets; `tickets run` trains one"
+            " without them."
+        )
+
+
+@app.command(
+    epilog="Examples: `tickets bench --quick`; `tickets bench --only mail --only job`; "
+    "`tickets bench --tickets export.csv --category queue --priority urgency`"
+)
+def bench(
+    *,
+    only: Annotated[list[str] | None, typer.Option(help="Only this part. Repeatable.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: shows that it works, not what it costs.")
+    ] = False,
+    labelled: Annotated[
+        Path | None,
+        typer.Option("--tickets", help="Measure the quality on this labelled CSV instead."),
+    ] = None,
+    category: Annotated[str, typer.Option(help="Column of the category in it.")] = "category",
+    priority: Annotated[
+        str | None, typer.Option(help="Column of the priority in it, where it has one.")
+    ] = None,
+    subject: Annotated[str, typer.Option(help="Column of the subject in it.")] = "subject",
+    body: Annotated[str, typer.Option(help="Column of the text in it.")] = "body",
+) -> None:
+    """Measure speed, memory and quality beside the usual tools, on this machine.
+
+    Works in temporary folders and takes about an hour. Needs the extra `bench`, as `make bench`
+    installs it.
+    """
+    settings = _settings()
+    if labelled is not None:
+        from ticket_assets.bench.quality import quality
+        from ticket_assets.embedding.configured import configured_encoder
+
+        with progress_bar() as progress:
+            task = progress.add_task("Encoding", total=None)
+            found = quality(
+                labelled,
+                configured_encoder(settings).encoder.encode,
+                category=category,
+                priority=priority,
+                subject=subject,
+                body=body,
+                on_progress=lambda done: progress.update(task, description=done),
+            )
+        print_markdown(found.table())
+        return
+    from ticket_assets.bench.suite import PARTS, QUICK, Setup, Sizes
+    from ticket_assets.bench.table import table
+    from ticket_assets.defs.runs import dagster_home
+
+    unknown = sorted(set(only or ()) - PARTS.keys())
+    if unknown:
+        raise typer.BadParameter(f"There is no part {unknown[0]}. Parts: {', '.join(PARTS)}.")
+    setup = Setup(
+        sizes=QUICK if quick else Sizes(),
+        encoder=settings.encoder,
+        encoders_dir=settings.encoders_dir,
+        dagster_home=dagster_home(),
+    )
+    lines = []
+    with progress_bar() as progress:
+        task = progress.add_task("", total=len(only or PARTS))
+        for name, part in PARTS.items():
+            if only and name not in only:
+                continue
+            progress.update(task, description=f"Measuring: {name}")
+            for line in part(setup):
+                lines.append(line)
+                print_measured(f"{line.part}: {line.figure}: {line.value}")
+            progress.advance(task)
+    output.print(table(lines))
+    if any(line.met is False for line in lines):
+        raise typer.Exit(1)
+
+
 def _print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
 
@@ -346,12 +604,40 @@ def _settings() -> Settings:
     return settings
 
 
-def _note_doubts(report: ImportReport | FetchReport) -> None:
+def _print_source(report: SourceReport) -> None:
+    for reason in filter(None, [report.error, *report.problems]):
+        print_error(reason)
+    if report.waits_for:
+        print_error(
+            f"{report.waits_for} It is tried again at {report.next_try:%Y-%m-%d %H:%M} UTC, or now"
+            " with `tickets fetch --now`."
+        )
+    if report.error or report.waits_for:
+        return
+    labels = f", {report.labels:,} new labels" if report.labels else ""
+    output.print(
+        f"{report.name}: {report.landed:,} messages landed, {report.already_there:,} already"
+        f" there{labels}, {report.remaining:,} remain.",
+        soft_wrap=True,
+    )
+    _note_doubts(report)
+
+
+def _note_doubts(report: ImportReport | SourceReport) -> None:
+    from ticket_assets.mail.landing import LandingZone
+
     if report.undated:
         print_warning(
             f"{report.undated:,} messages have no date that can be read and are filed under today."
         )
-    if report.older:
+    purged = LandingZone(load_settings().landing_dir).purged_until()
+    if report.older and purged and min(report.days) <= purged:
+        print_warning(
+            f"{report.older:,} messages are older than the first processed day. The original mail"
+            f" of the days until {purged} has been purged: theirs is not processed any more, and"
+            " is kept for TICKETS_RAW_MAIL_DAYS days."
+        )
+    elif report.older:
         print_warning(
             f"{report.older:,} messages are older than the first processed day and wait. To have"
             f" them processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and reload Dagster."

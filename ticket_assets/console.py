@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,8 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ticket_assets.classification.model_listing import ListedModel
+    from ticket_assets.erasure import Erasure
     from ticket_assets.run_summary import RunSummary
     from ticket_assets.triage import SortedTicket
 
@@ -28,6 +31,11 @@ def print_error(message: str) -> None:
 def print_warning(message: str) -> None:
     """Show, as one line, what a person should know of a command that succeeded."""
     messages.print(f"[yellow]Note:[/] {escape(message)}", soft_wrap=True)
+
+
+def print_measured(line: str) -> None:
+    """Show a figure of a benchmark that is still going on."""
+    messages.print(escape(line), soft_wrap=True)
 
 
 def progress_bar() -> Progress:
@@ -172,6 +180,57 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
         verdict = "[yellow]drifts[/]" if drift["drifted"] else "[green]quiet[/]"
         reasons = f" ({', '.join(drift['metrics'])})" if drift["metrics"] else ""
         output.print(f"Drift         {drift['day']}: {verdict}{reasons}", soft_wrap=True)
+
+
+def print_models(models: Sequence[ListedModel]) -> None:
+    """Show the saved models and which one is in use."""
+    from rich.table import Table
+
+    if not models:
+        output.print("No model yet: label tickets, then tickets run")
+        return
+    table = Table("version", "", "trained (UTC)", "tickets", "macro-F1", box=None, pad_edge=False)
+    for model in models:
+        champion = model.standing == "champion"
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in (model.macro_f1 or {}).items())
+        table.add_row(
+            model.version,
+            f"[bold green]{model.standing}[/]" if champion else model.standing,
+            model.created_at[:16].replace("T", " "),
+            f"{model.training_tickets:,}",
+            scores,
+        )
+    output.print(table)
+
+
+def print_markdown(text: str) -> None:
+    """Show markdown: laid out on a terminal, as it is in a file or a pipe."""
+    if not output.is_terminal:
+        output.print(text, markup=False, soft_wrap=True)
+        return
+    from rich.markdown import Markdown
+
+    output.print(Markdown(text))
+
+
+def print_erasure(erasure: Erasure, *, dry_run: bool = False) -> None:
+    """Show what was removed where, or would be."""
+    from rich.table import Table
+
+    table = Table("place", "to be removed" if dry_run else "removed", box=None, pad_edge=False)
+    counts = {
+        "original messages": erasure.messages,
+        "lines of their manifests": erasure.manifest_lines,
+        "labels landed": erasure.label_lines,
+        **{f"rows of {name}": rows for name, rows in erasure.rows.items()},
+        "rows of others that name them": erasure.references,
+        "vectors in the collection": erasure.vectors,
+        "drift reports that name them": len(erasure.reports),
+        "rows and words kept beside models": sum(erasure.models.values()),
+    }
+    for place, count in counts.items():
+        table.add_row(place, f"{count:,}")
+    output.print(table)
 
 
 def _print_champion(champion: dict[str, Any] | None) -> None:

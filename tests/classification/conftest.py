@@ -6,12 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ticket_assets.classification.training import (
-    TrainedClassifier,
-    TrainingOptions,
-    TrainingSet,
-    train,
-)
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
 WORDS = {
     "access": {

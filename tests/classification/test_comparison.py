@@ -5,12 +5,8 @@ import numpy as np
 import pytest
 
 from ticket_assets.classification.comparison import compare_with_champion
-from ticket_assets.classification.training import (
-    TrainedClassifier,
-    TrainingOptions,
-    TrainingSet,
-    train,
-)
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
 
 @pytest.fixture(scope="module")

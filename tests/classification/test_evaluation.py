@@ -4,14 +4,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ticket_assets.classification.baselines import (
+    most_frequent_by_category,
+    most_frequent_by_topic,
+)
 from ticket_assets.classification.evaluation import (
     Evaluation,
+    OrderErrors,
     bootstrap_macro_f1,
     candidates_table,
     confusion_counts,
     confusion_matrix_markdown,
     evaluate_target,
+    figures,
     macro_f1,
+    order_errors,
     per_class_table,
 )
 from ticket_assets.classification.evaluation_plots import (
@@ -19,7 +26,8 @@ from ticket_assets.classification.evaluation_plots import (
     precision_coverage_png,
     reliability_png,
 )
-from ticket_assets.classification.training import TrainedClassifier, most_frequent_by_category
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
 
 @pytest.fixture
@@ -37,6 +45,8 @@ def small():
         ticket_ids=["t1", "t2", "t3", "t4", "t5"],
         languages=["fr", "fr", "en", "en", "en"],
         category_only=np.array([0, 0, 0, 1, 1]),
+        topic_only=np.array([0, 1, 1, 1, 1]),
+        ordered=True,
         winner="tfidf",
         candidates=[],
         temperature=1.0,
@@ -64,6 +74,31 @@ def test_baselines_match_those_by_hand(small):
     # From the category alone: t1, t3 and t4 right; a: 2*2/(3+2), b: 2*1/(2+2), c: 0.
     assert small.category_only_accuracy == pytest.approx(3 / 5)
     assert small.category_only_macro_f1 == pytest.approx((4 / 5 + 1 / 2) / 3)
+    # From the topic alone: t1, t2 and t4 right; a: 2*1/(1+2), b: 2*2/(4+2), c: 0.
+    assert small.topic_only_accuracy == pytest.approx(3 / 5)
+    assert small.topic_only_macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 3)
+
+
+def test_errors_of_ordered_labels_are_counted_by_how_far_and_which_way(small):
+    # t3 is an `a` called b, one too high; t5 is the only `c`, and called a, two too low.
+    assert small.order_errors == OrderErrors(
+        mean_rank_error=3 / 5, called_far_too_low=1 / 5, highest_called_lower=1.0
+    )
+
+
+def test_without_tickets_of_the_highest_label_nothing_is_said_of_them():
+    errors = order_errors(np.array([0, 1, 1]), np.array([1, 1, 0]), 3)
+
+    assert errors == OrderErrors(2 / 3, 0.0, None)
+
+
+def test_figures_leave_out_what_does_not_apply(small):
+    found = figures(replace(small, order_errors=None, auto_precision=None))
+
+    assert "right when sure" not in found
+    assert "highest called lower" not in found
+    assert found["accuracy in en"] == pytest.approx(1 / 3)
+    assert figures(small)["levels off, mean"] == 3 / 5
 
 
 def test_automatic_decisions_are_those_at_or_above_the_threshold_of_their_class(small):
@@ -107,6 +142,27 @@ def test_priority_from_the_category_alone_is_the_most_frequent_one_there():
 
     # Category 2 was never seen: the overall most frequent, the lower code on a tie.
     assert most_frequent_by_category(categories, codes, 3).tolist() == [2, 1, 1]
+
+
+def test_a_topic_answers_with_its_most_frequent_label():
+    # Two heaps; the first is mostly 1, the second mostly 0.
+    vectors = np.array([[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]], np.float32)
+    codes = np.array([1, 1, 0, 0, 0, 1])
+
+    answers = most_frequent_by_topic(vectors, codes, np.array([[0.3], [8.0]], np.float32), 7, 2)
+
+    assert answers.tolist() == [1, 0]
+
+
+def test_only_priorities_in_an_order_the_desk_gives_have_order_errors(
+    trained: TrainedClassifier, training_set: TrainingSet, options: TrainingOptions
+):
+    unordered = train(training_set, replace(options, priorities=("low", "high"), folds=2))
+
+    assert trained.evaluation.targets["priority"].order_errors is not None
+    assert trained.evaluation.targets["category"].order_errors is None
+    # `normal` is not among the configured ones: nobody says whether it is above `high`.
+    assert unordered.evaluation.targets["priority"].order_errors is None
 
 
 def test_evaluation_survives_json(trained: TrainedClassifier):

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from ticket_assets.classification.explanation import TermReader
 from ticket_assets.classification.features import FeatureSpace, count_terms
 from ticket_assets.classification.vocabulary import (
     build_vocabulary,
@@ -19,9 +22,25 @@ def space() -> FeatureSpace:
 
 
 def test_only_terms_of_two_texts_are_kept(space: FeatureSpace):
-    words = {word for _, words in space.readable_terms("vpn coupé encore noir") for word in words}
+    words, _, _ = TermReader(space).read("Vpn coupé encore noir")
+
     # Words and pairs that two texts share; `noir` and `encore` occur once, not even in pieces.
-    assert words == {"vpn", "coupé", "vpn coupé"}
+    assert words == ["vpn", "coupé", "vpn coupé"]
+
+
+@given(st.text(max_size=80))
+@example("L'écran, vpn VPN coupé")
+@example("ΟΔΟΣ İstanbul STRASSE ß \u2003ﬁn\x00")
+def test_the_columns_behind_the_words_of_a_text_are_those_of_its_terms(text: str):
+    counts = count_terms([text, text])
+    whole = FeatureSpace.fit(counts, np.eye(2, dtype=np.float32))
+    terms = whole.features(counts, np.eye(2, dtype=np.float32)).terms
+
+    words, positions, columns = TermReader(whole).read(text)
+
+    of_first = terms.indices[: terms.indptr[1]]
+    assert sorted(set(columns.tolist())) == sorted(of_first.tolist())
+    assert set(positions.tolist()) == set(range(len(words)))
 
 
 def test_a_term_of_every_second_text_weighs_by_its_smoothed_document_frequency(space):

@@ -8,12 +8,8 @@ import pytest
 import skops.io
 
 from ticket_assets.classification.model_store import ModelError, ModelStore, ModelVersion
-from ticket_assets.classification.training import (
-    TrainedClassifier,
-    TrainingOptions,
-    TrainingSet,
-    train,
-)
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
 NOON = datetime(2025, 4, 1, 12, tzinfo=UTC)
 
@@ -82,6 +78,7 @@ def test_the_same_training_gives_the_same_bytes(
     assert files == [
         "evaluation.json",
         "holdout.parquet",
+        "label_errors.parquet",
         "manifest.json",
         "model.skops",
         "model_card.md",
@@ -178,6 +175,29 @@ def test_the_champion_changes_by_promotion_and_rollback(
         store.rollback()
 
 
+def test_what_was_rolled_back_is_remembered_until_it_is_promoted_again(
+    store: ModelStore, saved: ModelVersion, other: TrainedClassifier
+):
+    second = store.save(other, NOON)
+    store.promote(saved.version)
+    store.promote(second.version)
+    assert (store.former_champions(), store.rolled_back()) == ((saved.version,), ())
+
+    store.rollback()
+    assert (store.former_champions(), store.rolled_back()) == ((), (second.version,))
+
+    store.promote(second.version)
+    assert (store.former_champions(), store.rolled_back()) == ((saved.version,), ())
+
+
+def test_a_version_of_an_older_release_says_so(store: ModelStore, saved: ModelVersion):
+    manifest = json.loads((saved.path / "manifest.json").read_text())
+    (saved.path / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+
+    with pytest.raises(ModelError, match=r"saved in format 1, and this release reads format 2"):
+        store.load(saved.version)
+
+
 def test_a_damaged_version_is_not_promoted(store: ModelStore, saved: ModelVersion):
     (saved.path / "model.skops").write_bytes(b"")
 
@@ -194,3 +214,7 @@ def test_the_model_card_tells_scores_baselines_and_limits(saved: ModelVersion):
     for part in ("| encoder | bag-of-words |", "always the most frequent", "## Limits"):
         assert part in card
     assert "from the predicted category alone" in card
+    assert "from the topic alone" in card
+    assert "Errors by their order: " in card
+    assert "none of the evaluated tickets" not in card
+    assert "| fr | " in card

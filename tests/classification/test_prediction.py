@@ -7,7 +7,8 @@ from ticket_assets.classification import prediction
 from ticket_assets.classification.candidates import fit_expert
 from ticket_assets.classification.features import count_terms
 from ticket_assets.classification.prediction import Classifier, PredictionError
-from ticket_assets.classification.training import TrainedClassifier, TrainingSet
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
 
 def test_every_ticket_gets_known_labels_and_a_decision(
@@ -108,28 +109,65 @@ def reader(trained: TrainedClassifier, training_set: TrainingSet) -> Classifier:
 
 
 def test_explanation_names_the_words_of_the_category(reader: Classifier):
-    vector = reader.space.vector_centre
+    centre = reader.space.vector_centre[np.newaxis]
 
-    words = dict(reader.explain("bonjour, l'Imprimante : bourrage papier, merci", vector, top=3))
+    (explained,) = reader.explain(["bonjour, l'Imprimante : bourrage papier, merci"], centre, top=3)
+
+    words = dict(explained)
 
     assert set(words) == {"imprimante", "bourrage", "papier"}
     assert list(words.values()) == sorted(words.values(), reverse=True)
     assert min(words.values()) > 0
 
 
-def test_weights_of_all_words_add_up_to_the_score_of_the_terms(reader: Classifier):
+def test_weights_of_all_words_add_up_to_what_the_terms_say_for_the_label_against_the_next(
+    reader: Classifier,
+):
     text = "printer paper jam printer queue"
-    vector = reader.space.vector_centre
+    centre = reader.space.vector_centre[np.newaxis]
     category = reader.targets["category"]
-    code = category.labels.index("printing")
-
-    explained = reader.explain(text, vector, top=1000)
-
-    features = reader.space.features(count_terms([text]), vector[np.newaxis])
+    features = reader.space.features(count_terms([text]), centre)
     expert = category.experts[0]
-    score = expert.scores(features, 3)[0, code] - expert.estimator.intercept_[code]
+    scores = expert.scores(features, 3)[0]
+    chosen, runner_up = np.argsort(-scores)[:2]
+
+    (explained,) = reader.explain([text], centre, top=1000)
+
+    assert category.labels[chosen] == "printing"
+    intercepts = expert.estimator.intercept_
+    told = (scores - intercepts)[chosen] - (scores - intercepts)[runner_up]
     # Words that speak against the category are not shown, so the sum can only be larger.
-    assert score - 1e-6 <= sum(weight for _, weight in explained) <= score * 1.05
+    assert told - 1e-6 <= sum(weight for _, weight in explained) <= told * 1.05
+
+
+def test_two_categories_are_explained_from_the_one_row_of_weights_they_have(
+    training_set: TrainingSet, options: TrainingOptions
+):
+    two = training_set.tickets["category"] != "network"
+    trained = train(
+        TrainingSet(training_set.tickets[two], training_set.vectors[two], "bag-of-words"), options
+    )
+    expert = trained.classifier.targets["category"].experts[0]
+    assert expert.reads != "vectors"
+
+    centre = np.repeat(trained.classifier.space.vector_centre[np.newaxis], 2, axis=0)
+    access, printing = trained.classifier.explain(["mot passe merci", "bourrage papier"], centre)
+
+    assert {"mot", "passe"} <= dict(access).keys()
+    assert {"bourrage", "papier"} <= dict(printing).keys()
+
+
+def test_texts_are_explained_alike_alone_and_together(
+    reader: Classifier, training_set: TrainingSet
+):
+    texts, vectors = training_set.tickets["text"][:20].tolist(), training_set.vectors[:20]
+
+    together = reader.explain(texts, vectors)
+
+    for row, text in enumerate(texts):
+        assert reader.explain([text], vectors[row : row + 1]) == [together[row]]
+    assert all(together)
+    assert reader.explain(["", "☃"], vectors[:2]) == [[], []]
 
 
 def test_a_category_decided_by_the_vector_alone_has_no_words_to_show(
@@ -147,4 +185,4 @@ def test_a_category_decided_by_the_vector_alone_has_no_words_to_show(
     )
     classifier = replace(reader, targets={"category": vectors_only})
 
-    assert classifier.explain("imprimante", training_set.vectors[0]) == []
+    assert classifier.explain(["imprimante"], training_set.vectors[:1]) == [[]]

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ticket_assets.classification.training import (
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import (
     NotEnoughLabels,
-    TrainedClassifier,
     TrainingOptions,
     TrainingSet,
     fingerprint,
     text_groups,
-    train,
 )
 
 MakeTrainingSet = Callable[..., TrainingSet]
@@ -213,6 +212,24 @@ def test_rare_categories_are_left_out_and_reported(
     assert category.excluded_classes == {"badge": 9}
     assert "badge" not in category.labels
     assert trained.evaluation.unusable_rows == 9
+
+
+def test_only_the_most_recent_tickets_are_learnt_from_and_the_others_are_counted(
+    training_set: TrainingSet, options: TrainingOptions
+):
+    order = np.random.default_rng(2).permutation(400)
+    shuffled = TrainingSet(
+        training_set.tickets.iloc[order], training_set.vectors[order], training_set.encoder
+    )
+    recent = TrainingSet(
+        training_set.tickets[150:], training_set.vectors[150:], training_set.encoder
+    )
+
+    capped = train(shuffled, replace(options, max_tickets=250))
+
+    assert capped.evaluation.older_rows == 150
+    assert set(capped.training_tickets["ticket_id"]) == set(recent.tickets["ticket_id"])
+    assert capped.evaluation.targets == train(recent, options).evaluation.targets
 
 
 def test_copies_of_one_mail_are_not_enough_for_a_category(

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ticket_assets.classification.training import TrainingSet
+from ticket_assets.classification.training_set import TrainingSet
 from ticket_assets.settings import PREFIX, Settings, load_settings
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.warehouse import ensure_table

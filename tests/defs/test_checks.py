@@ -13,12 +13,8 @@ import pytest
 from ticket_assets.classification.comparison import Comparison
 from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
-from ticket_assets.classification.training import (
-    TrainedClassifier,
-    TrainingOptions,
-    TrainingSet,
-    train,
-)
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 from ticket_assets.defs.candidate_classifier import (
     candidate_beats_the_majority,
     candidate_is_not_worse_than_the_champion,

@@ -38,7 +38,12 @@ BLOCKING_CHECKS = {
     "every_clean_ticket_has_one_prediction",
     "predictions_are_in_the_label_set",
 }
-WARNING_CHECKS = {"rejected_share_is_low", "auto_share_is_high", "drift_is_within_bounds"}
+WARNING_CHECKS = {
+    "rejected_share_is_low",
+    "candidate_was_not_rolled_back",
+    "auto_share_is_high",
+    "drift_is_within_bounds",
+}
 
 
 @pytest.fixture
@@ -93,7 +98,12 @@ def test_the_assets_are_the_graph_that_the_desk_knows(nodes: list):
     assert groups == {
         "mail": {"raw_tickets", "rejected_messages"},
         "text": {"clean_tickets", "ticket_embeddings", "ticket_collection"},
-        "learning": {"ticket_labels", "candidate_classifier", "ticket_classifier"},
+        "learning": {
+            "ticket_labels",
+            "candidate_classifier",
+            "suspected_label_errors",
+            "ticket_classifier",
+        },
         "predictions": {"ticket_predictions"},
         "drift": {"drift_metrics", "drift_report"},
     }
@@ -117,7 +127,12 @@ def test_what_is_written_by_day_is_partitioned_by_day_and_backfilled_in_one_run(
     whole = {node.key.to_user_string() for node in nodes if node.partitions_def is None}
     daily = [node for node in nodes if node.partitions_def is not None]
 
-    assert whole == {"ticket_labels", "candidate_classifier", "ticket_classifier"}
+    assert whole == {
+        "ticket_labels",
+        "candidate_classifier",
+        "suspected_label_errors",
+        "ticket_classifier",
+    }
     assert all(node.partitions_def == DAILY for node in daily)
     assert all(node.backfill_policy == dg.BackfillPolicy.single_run() for node in daily)
 

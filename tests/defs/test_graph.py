@@ -41,7 +41,12 @@ LAST = date(2025, 6, 21)
 LATE = date(2025, 6, 5)
 DAYS = [FIRST + timedelta(days=number) for number in range(MAIL_DAYS + 1)]
 DAILY_TABLES = {name: table for name, table in TABLES.items() if table.partition_column}
-WHOLE_ASSETS = {"ticket_labels", "candidate_classifier", "ticket_classifier"}
+WHOLE_ASSETS = {
+    "ticket_labels",
+    "candidate_classifier",
+    "suspected_label_errors",
+    "ticket_classifier",
+}
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,7 @@ def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
         "clean_tickets",
         "ticket_labels",
         "ticket_embeddings",
+        "suspected_label_errors",
         "ticket_predictions",
         "drift_metrics",
     }
@@ -270,6 +276,23 @@ def test_the_first_candidate_becomes_the_champion(desk: Settings, first_run: Run
     assert candidate["already_trained"] is False
     assert champion["former_version"] == ""
     assert read_candidate(desk.models_dir).version == first_run.champion
+
+
+def test_who_reviews_a_ticket_sees_the_words_behind_its_category(first_run: Run):
+    rows = values(
+        first_run.tables["ticket_predictions"], "ticket_id", "decision", "category", "terms"
+    )
+    texts = dict(values(first_run.tables["clean_tickets"], "ticket_id", "text"))
+    review = {
+        ticket: json.loads(terms) for ticket, decision, _, terms in rows if decision == "review"
+    }
+
+    assert review
+    assert all(terms is None for _, decision, _, terms in rows if decision == "auto")
+    for ticket, terms in review.items():
+        assert all(word.split()[0] in texts[ticket].lower() for word, _ in terms)
+        assert [weight for _, weight in terms] == sorted((w for _, w in terms), reverse=True)
+    assert sum(map(bool, review.values())) > len(review) / 2
 
 
 def test_every_clean_ticket_is_sent_to_a_queue_of_the_routing(first_run: Run):

@@ -14,7 +14,8 @@ from ticket_assets.classification.evaluation import (
     macro_f1,
 )
 from ticket_assets.classification.features import Floats, Integers
-from ticket_assets.classification.training import TrainedClassifier, TrainingSet
+from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.classification.training_set import TrainingSet
 
 LEAST_COMMON_ROWS = 30
 

@@ -63,6 +63,21 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class OrderErrors:
+    """Errors of a target whose labels have an order: how far off, and in the dangerous direction.
+
+    Shares are of all tickets, but for `highest_called_lower`: of those of the highest label.
+    """
+
+    mean_rank_error: float
+    """Mean number of levels between the true and the predicted label."""
+    called_far_too_low: float
+    """Predicted two levels or more below the truth."""
+    highest_called_lower: float | None
+    """None where the hold-out has none of the highest label."""
+
+
+@dataclass(frozen=True)
 class TargetEvaluation:
     """How well one target (category or priority) is predicted on the hold-out."""
 
@@ -79,6 +94,10 @@ class TargetEvaluation:
     baseline_macro_f1: float
     category_only_accuracy: float | None
     category_only_macro_f1: float | None
+    topic_only_accuracy: float
+    topic_only_macro_f1: float
+    order_errors: OrderErrors | None
+    """None where the labels have no order."""
     top2_accuracy: float
     ece: float
     coverage: float
@@ -113,6 +132,8 @@ class Evaluation:
     """Hold-out tickets left out because an earlier ticket has the same text group."""
     unusable_rows: int
     """Tickets with a label but without a category that can be learnt."""
+    older_rows: int
+    """Labelled tickets left out because they are older than the most recent ones learnt from."""
     targets: Mapping[str, TargetEvaluation]
     skipped_targets: Mapping[str, str]
     """Targets that could not be learnt, each with the reason."""
@@ -131,6 +152,7 @@ def _target_from_dict(content: Mapping[str, Any]) -> TargetEvaluation:
         **{
             **content,
             "labels": tuple(content["labels"]),
+            "order_errors": content["order_errors"] and OrderErrors(**content["order_errors"]),
             "candidates": tuple(CandidateScore(**part) for part in content["candidates"]),
             "per_class": tuple(ClassScore(**part) for part in content["per_class"]),
             "per_language": tuple(LanguageScore(**part) for part in content["per_language"]),
@@ -192,6 +214,8 @@ def evaluate_target(
     ticket_ids: Sequence[str],
     languages: Sequence[str],
     category_only: Integers | None,
+    topic_only: Integers,
+    ordered: bool,
     winner: str,
     candidates: Sequence[CandidateScore],
     temperature: float,
@@ -201,7 +225,8 @@ def evaluate_target(
     """The evaluation of one target from hold-out probabilities, shape (rows, labels).
 
     The baseline always answers the most frequent training label. `category_only` is the answer of
-    someone who knows only the predicted category.
+    someone who knows only the predicted category, `topic_only` of someone who knows only which
+    tickets are alike. `ordered`: the labels go from the lowest to the highest.
     """
     count = len(labels)
     predicted = probability.argmax(axis=1)
@@ -233,6 +258,9 @@ def evaluate_target(
             if category_only is None
             else float(macro_f1(confusion_counts(truth, category_only, count)))
         ),
+        topic_only_accuracy=float((topic_only == truth).mean()),
+        topic_only_macro_f1=float(macro_f1(confusion_counts(truth, topic_only, count))),
+        order_errors=order_errors(truth, predicted, count) if ordered else None,
         top2_accuracy=float((second == truth[:, np.newaxis]).any(axis=1).mean()),
         ece=expected_calibration_error(confidence, correct),
         coverage=float(automatic.mean()),
@@ -253,6 +281,16 @@ def evaluate_target(
         precision_by_coverage=_precision_by_coverage(confidence, correct),
         confident_mistakes=_mistakes(labels, ticket_ids, truth, predicted, confidence),
         excluded_classes=dict(excluded_classes),
+    )
+
+
+def order_errors(truth: Integers, predicted: Integers, class_count: int) -> OrderErrors:
+    """The order-aware errors of codes that go from the lowest label to the highest."""
+    highest = truth == class_count - 1
+    return OrderErrors(
+        mean_rank_error=float(np.abs(predicted - truth).mean()),
+        called_far_too_low=float((truth - predicted >= 2).mean()),
+        highest_called_lower=_share(predicted < truth, highest),
     )
 
 
@@ -337,6 +375,32 @@ def candidates_table(evaluation: Evaluation, target: str) -> str:
     return "\n".join(lines)
 
 
+def figures(target: TargetEvaluation) -> dict[str, float]:
+    """The target's figures by the name people know them by; those that do not apply are left out.
+
+    Shares and scores between 0 and 1, but for the mean number of levels off.
+    """
+    found: dict[str, float | None] = {
+        "macro-F1": target.macro_f1,
+        "accuracy": target.accuracy,
+        "right label among the two likeliest": target.top2_accuracy,
+        "macro-F1 of always the most frequent": target.baseline_macro_f1,
+        "macro-F1 from the topic alone": target.topic_only_macro_f1,
+        "macro-F1 from the category alone": target.category_only_macro_f1,
+        "calibration error (ECE)": target.ece,
+        "sure": target.coverage,
+        "right when sure": target.auto_precision,
+    }
+    if target.order_errors is not None:
+        found |= {
+            "levels off, mean": target.order_errors.mean_rank_error,
+            "called two levels too low or more": target.order_errors.called_far_too_low,
+            "highest called lower": target.order_errors.highest_called_lower,
+        }
+    found |= {f"accuracy in {score.language}": score.accuracy for score in target.per_language}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def per_class_table(evaluation: Evaluation, target: str) -> str:
     """Markdown table of the hold-out figures per label."""
     lines = [
@@ -349,6 +413,17 @@ def per_class_table(evaluation: Evaluation, target: str) -> str:
             f"| {_cell(score.label)} | {score.precision:.3f} | {score.recall:.3f} "
             f"| {score.f1:.3f} | {score.support} | {threshold_text(score.deployed_threshold)} "
             f"| {score.coverage:.0%} | {right} |"
+        )
+    return "\n".join(lines)
+
+
+def per_language_table(evaluation: Evaluation, target: str) -> str:
+    """Markdown table of the hold-out figures per language of the tickets."""
+    lines = ["| language | tickets | accuracy | macro-F1 |", "|---|--:|--:|--:|"]
+    for score in evaluation.targets[target].per_language:
+        lines.append(
+            f"| {_cell(score.language)} | {score.rows} | {score.accuracy:.3f} "
+            f"| {score.macro_f1:.3f} |"
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The numbers a classifier reads: weighted terms of the text, and the centred embedding.
+"""The numbers a classifier reads: weighted terms, the centred embedding, impact and urgency.
 
 Terms are hashed, so counting them needs no fitted vocabulary: a data set is counted once and every
 cross-validation fold only reweights its own rows.
@@ -6,7 +6,6 @@ cross-validation fold only reweights its own rows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,8 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
+
+from ticket_assets.classification.impact_urgency import impact_urgency
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
@@ -51,15 +52,19 @@ class TermCounts:
     """Occurrences of each hashed term in each text: per kind a sparse (rows, buckets) matrix."""
 
     blocks: dict[str, Any]
+    impact_urgency: Floats
+    """What each text says of its impact and urgency, shape (rows, 6)."""
 
     def rows(self, rows: Integers) -> TermCounts:
-        return TermCounts({kind: block[rows] for kind, block in self.blocks.items()})
+        blocks = {kind: block[rows] for kind, block in self.blocks.items()}
+        return TermCounts(blocks, self.impact_urgency[rows])
 
 
 def count_terms(texts: Sequence[str]) -> TermCounts:
     """Term occurrences of the first `CHARACTERS_READ` characters of each text."""
     read = [text[:CHARACTERS_READ] for text in texts]
-    return TermCounts({kind: term_counter(kind).transform(read) for kind in KINDS})
+    blocks = {kind: term_counter(kind).transform(read) for kind in KINDS}
+    return TermCounts(blocks, impact_urgency(read))
 
 
 @dataclass(frozen=True)
@@ -102,21 +107,8 @@ class FeatureSpace:
             kept.data = np.log(kept.data) + np.float32(1)
             blocks.append(normalize(kept.multiply(self.term_weights[kind]).tocsr()))
         centred = ((vectors - self.vector_centre) / self.vector_scale).astype(np.float32)
-        return Features(terms=sparse.hstack(blocks, format="csr"), vectors=centred)
-
-    def readable_terms(self, text: str) -> list[tuple[int, list[str]]]:
-        """The kept term columns of a text, each with the words of the text it occurs in."""
-        found: dict[int, list[str]] = {}
-        offset = 0
-        for kind in KINDS:
-            kept = self.columns[kind]
-            for term, word in _terms_with_words(kind, text[:CHARACTERS_READ]):
-                bucket = _bucket(term)
-                position = int(np.searchsorted(kept, bucket))
-                if position < len(kept) and kept[position] == bucket:
-                    found.setdefault(offset + position, []).append(word)
-            offset += len(kept)
-        return list(found.items())
+        terms = sparse.hstack(blocks, format="csr")
+        return Features(terms, centred, counts.impact_urgency)
 
     def to_parts(self) -> dict[str, Any]:
         return {
@@ -133,42 +125,18 @@ class FeatureSpace:
 
 @dataclass(frozen=True)
 class Features:
-    """`terms`: sparse (rows, kept terms), each kind of unit length; `vectors`: (rows, d)."""
+    """`terms`: sparse (rows, kept terms), each kind of unit length; `vectors`: (rows, d);
+    `impact_urgency`: (rows, 6)."""
 
     terms: Any
     vectors: Floats
+    impact_urgency: Floats
 
     def rows(self, rows: Integers) -> Features:
-        return Features(self.terms[rows], self.vectors[rows])
+        return Features(self.terms[rows], self.vectors[rows], self.impact_urgency[rows])
 
-    def joined(self) -> Any:
-        """Terms and vectors side by side, sparse."""
-        return sparse.hstack([self.terms, sparse.csr_array(self.vectors)], format="csr")
-
-
-def _terms_with_words(kind: str, text: str) -> list[tuple[str, str]]:
-    counter = term_counter(kind)
-    if kind == "words":
-        return [(term, term) for term in counter.build_analyzer()(text)]
-    analyze = counter.build_analyzer()
-    return [(term, _bare(word)) for word in text.lower().split() for term in analyze(word)]
-
-
-@cache
-def _hashing_of_one_term() -> HashingVectorizer:
-    return HashingVectorizer(
-        analyzer=_as_is, n_features=TERM_BUCKETS, alternate_sign=False, norm=None
-    )
-
-
-def _as_is(term: str) -> list[str]:
-    return [term]
-
-
-def _bucket(term: str) -> int:
-    return int(_hashing_of_one_term().transform([term]).indices[0])
-
-
-def _bare(word: str) -> str:
-    """The longest run of letters and digits: `imprimante` of `l'imprimante,`."""
-    return max(re.findall(r"\w+", word), key=len, default=word)
+    def joined(self, *, with_impact_urgency: bool = False) -> Any:
+        """Terms and vectors side by side, impact and urgency beside them on demand; sparse."""
+        dense = [self.vectors, self.impact_urgency] if with_impact_urgency else [self.vectors]
+        blocks = [self.terms, *(sparse.csr_array(block) for block in dense)]
+        return sparse.hstack(blocks, format="csr")

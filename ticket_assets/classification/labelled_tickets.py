@@ -1,8 +1,10 @@
-"""The labelled tickets of the warehouse, as the training takes them."""
+"""The labelled tickets of the warehouse, as the training takes them, and those it doubts."""
 
 from __future__ import annotations
 
-from ticket_assets.classification.training import NotEnoughLabels, TrainingSet
+import pandas as pd
+
+from ticket_assets.classification.training_set import NotEnoughLabels, TrainingSet
 from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -29,4 +31,18 @@ def labelled_tickets(warehouse: Warehouse) -> TrainingSet:
         tickets=rows.drop_columns(["model", "vector"]).to_pandas(),
         vectors=to_matrix(rows["vector"]),
         encoder=rows["model"][0].as_py(),
+    )
+
+
+def suspect_rows(warehouse: Warehouse, suspects: pd.DataFrame, version: str) -> pd.DataFrame:
+    """The rows of suspected_label_errors: `TrainedClassifier.label_errors` with who labelled."""
+    return warehouse.frame(
+        "select s.ticket_id, c.received_at, s.target, s.given, s.predicted, s.confidence,"
+        " l.labelled_by, s.rank, ? as model_version from suspects s"
+        # Without the casts an empty frame, which has no types, could not be joined.
+        " left join clean_tickets c on c.ticket_id = s.ticket_id::varchar"
+        " left join ticket_labels l on l.ticket_id = s.ticket_id::varchar"
+        " order by s.target, s.rank",
+        [version],
+        frames={"suspects": suspects},
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ticket_assets.classification.calibration import THRESHOLD_CONFIDENCE
 from ticket_assets.classification.evaluation import (
     Evaluation,
+    OrderErrors,
     TargetEvaluation,
     candidates_table,
     confusion_matrix_markdown,
     per_class_table,
+    per_language_table,
 )
 from ticket_assets.classification.training import TrainedClassifier
 
@@ -40,6 +42,8 @@ probability, and leaves to people what it is not sure of.
 | evaluated on those received | {evaluation.holdout_from} to {evaluation.holdout_to} (UTC) |
 | copies left out of the evaluation | {evaluation.holdout_copies_dropped} |
 | labelled tickets that could not be used | {evaluation.unusable_rows} |
+| older labelled tickets left out | {evaluation.older_rows} |
+| labels in doubt, table suspected_label_errors | {len(trained.label_errors)} |
 | fingerprint | `{evaluation.fingerprint}` |"""
 
 
@@ -56,6 +60,8 @@ Candidates, by cross-validation on the {found.training_rows} earlier tickets:
 Per label, on the {found.holdout_rows} evaluated tickets:
 
 {per_class_table(evaluation, target)}
+
+{per_language_table(evaluation, target)}
 
 {confusion_matrix_markdown(evaluation, target)}
 
@@ -76,13 +82,32 @@ def _scores(found: TargetEvaluation) -> str:
             f"| from the predicted category alone | {found.category_only_accuracy:.3f} "
             f"| {found.category_only_macro_f1:.3f} |"
         )
+    lines.append(
+        f"| from the topic alone (clusters of the vectors) | {found.topic_only_accuracy:.3f} "
+        f"| {found.topic_only_macro_f1:.3f} |"
+    )
     lines += [
         "",
         f"The right label is among the two likeliest for {found.top2_accuracy:.1%}. Calibration "
         f"error {found.ece:.3f} (temperature {found.temperature:.3g}). Confident enough to decide: "
         f"{found.coverage:.1%}, of which {_percent(found.auto_precision)} right.",
     ]
+    if found.order_errors is not None:
+        lines += ["", _order_errors(found.labels[-1], found.order_errors)]
     return "\n".join(lines)
+
+
+def _order_errors(highest: str, errors: OrderErrors) -> str:
+    lower = errors.highest_called_lower
+    missed = (
+        f"none of the evaluated tickets was {highest}"
+        if lower is None
+        else f"{lower:.1%} of the {highest} ones were called lower"
+    )
+    return (
+        f"Errors by their order: {errors.mean_rank_error:.2f} levels off on average; "
+        f"{errors.called_far_too_low:.1%} called two levels too low or more; {missed}."
+    )
 
 
 def _excluded(found: TargetEvaluation) -> str:

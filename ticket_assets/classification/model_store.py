@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.whole_file import replace_file
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a saved classifier can no longer be read by the code before."""
 MODEL, EVALUATION, CARD, MANIFEST = (
     "model.skops",
@@ -35,7 +35,7 @@ MODEL, EVALUATION, CARD, MANIFEST = (
     "model_card.md",
     "manifest.json",
 )
-TABLES = ("reference", "vocabulary", "holdout", "training_tickets")
+TABLES = ("reference", "vocabulary", "holdout", "training_tickets", "label_errors")
 CHAMPION = "champion.json"
 ALLOWED_TYPES: frozenset[str] = frozenset()
 """Types a model file may hold beyond those skops trusts by itself (plain Python, NumPy, SciPy and
@@ -60,6 +60,14 @@ class ModelVersion:
     training_from: str
     training_to: str
     created_at: str
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What champion.json says: the champions in turn, the last in use, and those taken back."""
+
+    history: list[str]
+    rolled_back: list[str]
 
 
 class ModelStore:
@@ -115,6 +123,7 @@ class ModelStore:
             vocabulary=vocabulary_from_frame(tables["vocabulary"]),
             holdout=tables["holdout"],
             training_tickets=tables["training_tickets"],
+            label_errors=tables["label_errors"],
         )
 
     def find_trained(self, fingerprint: str) -> TrainedClassifier | None:
@@ -129,6 +138,10 @@ class ModelStore:
         """The evaluation of this version; raises like `load`."""
         content = (self._verified(version).path / EVALUATION).read_text("utf-8")
         return Evaluation.from_dict(json.loads(content))
+
+    def card(self, version: str) -> str:
+        """The model card of this version, as markdown; raises like `load`."""
+        return (self._verified(version).path / CARD).read_text("utf-8")
 
     def version(self, version: str) -> ModelVersion:
         """What the manifest says of a saved version.
@@ -153,12 +166,25 @@ class ModelStore:
         except (KeyError, AttributeError, TypeError):
             raise self._damaged(version, f"{MANIFEST} lacks entries") from None
 
-    def versions(self) -> list[ModelVersion]:
-        """All saved versions, the oldest first."""
+    def names(self) -> list[str]:
+        """The names of all saved versions, readable or not."""
         if not self.root.is_dir():
             return []
-        names = [path.name for path in self.root.iterdir() if _VERSION.fullmatch(path.name)]
-        return sorted(map(self.version, names), key=lambda found: (found.created_at, found.version))
+        return sorted(path.name for path in self.root.iterdir() if _is_version(path.name))
+
+    def versions(self) -> list[ModelVersion]:
+        """All saved versions, the oldest first."""
+        found = map(self.version, self.names())
+        return sorted(found, key=lambda version: (version.created_at, version.version))
+
+    def champion_name(self) -> str | None:
+        """The name of the version in use, its files unseen; None before the first promotion.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        history = self._record().history
+        return history[-1] if history else None
 
     def champion(self) -> ModelVersion | None:
         """The version in use, or None before the first promotion.
@@ -166,8 +192,8 @@ class ModelStore:
         Raises:
             ModelError: the champion's name cannot be read, or its folder is gone.
         """
-        history = self._history()
-        return self.version(history[-1]) if history else None
+        name = self.champion_name()
+        return self.version(name) if name else None
 
     def require_champion(self) -> ModelVersion:
         """The version in use.
@@ -186,47 +212,61 @@ class ModelStore:
     def promote(self, version: str) -> ModelVersion:
         """Makes this version the champion once its files are checked; remembers the former one."""
         found = self._verified(version)
-        history = self._history()
-        if not history or history[-1] != version:
-            self._write_history([*history, version])
+        record = self._record()
+        if not record.history or record.history[-1] != version:
+            self._write(
+                _Record(
+                    [*record.history, version],
+                    [name for name in record.rolled_back if name != version],
+                )
+            )
         return found
 
+    def former_champions(self) -> tuple[str, ...]:
+        """Versions that `rollback` would go back to, the latest last."""
+        return tuple(self._record().history[:-1])
+
+    def rolled_back(self) -> tuple[str, ...]:
+        """Versions that were champion until `rollback` took them back, the latest last."""
+        return tuple(self._record().rolled_back)
+
     def rollback(self) -> ModelVersion:
-        """Makes the former champion the champion again.
+        """Makes the former champion the champion again, and remembers which one it took back.
 
         Raises:
             ModelError: there is no former champion, or it is damaged.
         """
-        history = self._history()
+        record = self._record()
+        history = record.history
         if len(history) < 2:
             raise ModelError(
                 f"There is no former champion in {self.root} to go back to: "
                 f"{'only ' + history[0] if history else 'none'} was ever promoted."
             )
         found = self._verified(history[-2])
-        self._write_history(history[:-1])
+        self._write(_Record(history[:-1], [*record.rolled_back, history[-1]]))
         return found
 
-    def _history(self) -> list[str]:
+    def _record(self) -> _Record:
         path = self.root / CHAMPION
         try:
             content = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
-            return []
+            return _Record([], [])
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{path} cannot be read ({type(error).__name__}). Delete it and materialise"
                 " ticket_classifier: tickets run."
             ) from None
-        history = content.get("history") if isinstance(content, dict) else None
-        if not isinstance(history, list) or not all(
-            isinstance(name, str) and _VERSION.fullmatch(name) for name in history
-        ):
+        record = content if isinstance(content, dict) else {}
+        # `rolled_back` came later: without it, nothing was rolled back.
+        lists = [record.get("history"), record.get("rolled_back", [])]
+        if not all(isinstance(names, list) and all(map(_is_version, names)) for names in lists):
             raise ModelError(f"{path} does not list versions. Delete it and promote one again.")
-        return history
+        return _Record(*lists)
 
-    def _write_history(self, history: list[str]) -> None:
-        content = json.dumps({"champion": history[-1], "history": history}, indent=2)
+    def _write(self, record: _Record) -> None:
+        content = json.dumps({"champion": record.history[-1], **asdict(record)}, indent=2)
         replace_file(self.root / CHAMPION, content + "\n")
 
     def _manifest(self, version: str) -> dict[str, Any]:
@@ -242,8 +282,14 @@ class ModelStore:
             ) from None
         except (OSError, ValueError) as error:
             raise self._damaged(version, f"{MANIFEST} cannot be read ({error})") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise self._damaged(version, f"{MANIFEST} is not of format {FORMAT}")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+            raise self._damaged(version, f"{MANIFEST} does not say its format")
+        if manifest["format"] != FORMAT:
+            raise ModelError(
+                f"The classifier {version} in {self.root} was saved in format"
+                f" {manifest['format']}, and this release reads format {FORMAT}. Delete the folder"
+                f" {self.root} and train again: tickets run."
+            )
         return manifest
 
     def _verified(self, version: str) -> ModelVersion:
@@ -267,6 +313,10 @@ class ModelStore:
         )
 
 
+def _is_version(name: object) -> bool:
+    return isinstance(name, str) and bool(_VERSION.fullmatch(name))
+
+
 def _file_names() -> tuple[str, ...]:
     return (MODEL, EVALUATION, CARD, *(f"{name}.parquet" for name in TABLES))
 
@@ -283,6 +333,7 @@ def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: d
         "vocabulary": vocabulary_frame(trained.vocabulary),
         "holdout": trained.holdout,
         "training_tickets": trained.training_tickets,
+        "label_errors": trained.label_errors,
     }
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")

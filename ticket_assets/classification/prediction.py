@@ -11,6 +11,7 @@ import pandas as pd
 
 from ticket_assets.classification.calibration import probabilities
 from ticket_assets.classification.candidates import Expert, combined_scores
+from ticket_assets.classification.explanation import TermReader, decisive_terms
 from ticket_assets.classification.features import (
     Features,
     FeatureSpace,
@@ -89,31 +90,30 @@ class Classifier:
         ] or [_empty_predictions()]
         return pd.concat(batches, ignore_index=True).set_axis(tickets.index)
 
-    def explain(self, text: str, vector: Floats, top: int = 8) -> list[tuple[str, float]]:
-        """The words of a text that spoke most for its predicted category, with their weight.
+    def explain(
+        self, texts: Sequence[str], vectors: Floats, top: int = 8
+    ) -> list[list[tuple[str, float]]]:
+        """Per text the words that weighed most for its category against the next likeliest one.
 
-        A word's weight is its share of the category's score (weight x term value), that of its
-        character terms included. Empty when the category is decided by the vector alone.
+        At most `top` words, the strongest first, each with its weight: its share of the difference
+        of the two categories' scores. Empty where the category is decided by the vector alone.
+
+        Raises:
+            PredictionError: as in `predict`.
         """
-        self._check(1, vector[np.newaxis])
+        self._check(len(texts), vectors)
         model = self.targets["category"]
-        features = self.space.features(count_terms([text]), vector[np.newaxis])
-        code = int(model.probabilities(features).argmax())
         expert = next((e for e in model.experts if e.reads != "vectors"), None)
         if expert is None:
-            return []
-        weights = _class_weights(expert.estimator, code)
-        row = features.terms
-        contributions = dict(
-            zip(row.indices.tolist(), (row.data * weights[row.indices]), strict=True)
-        )
-        total: dict[str, float] = {}
-        for column, words in self.space.readable_terms(text):
-            for word in words:
-                share = float(contributions.get(column, 0.0)) / len(words)
-                total[word] = total.get(word, 0.0) + share
-        strongest = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:top]
-        return [(word, weight) for word, weight in strongest if weight > 0]
+            return [[] for _ in texts]
+        reader = TermReader(self.space)
+        explained = []
+        for start in range(0, len(texts), BATCH_ROWS):
+            batch = texts[start : start + BATCH_ROWS]
+            features = self.space.features(count_terms(batch), vectors[start : start + BATCH_ROWS])
+            likeliest = np.argsort(-model.probabilities(features), axis=1, kind="stable")
+            explained += decisive_terms(expert, reader, batch, features.terms, likeliest, top=top)
+        return explained
 
     def _check(self, rows: int, vectors: Floats) -> None:
         width = len(self.space.vector_centre)
@@ -141,14 +141,6 @@ class Classifier:
                 object
             )
         return pd.DataFrame(columns)
-
-
-def _class_weights(estimator: Any, code: int) -> Floats:
-    """The linear weights of a class code; of two classes only the second has stored weights."""
-    position = int(np.flatnonzero(estimator.classes_ == code)[0])
-    if len(estimator.coef_) == 1:
-        return np.asarray(estimator.coef_[0] * (0.5 if position else -0.5))
-    return np.asarray(estimator.coef_[position])
 
 
 def _empty_predictions() -> pd.DataFrame:

@@ -89,17 +89,36 @@ def is_not_worse_than_champion(comparison: Comparison | None) -> Gate:
     return Gate(figures.pop("not_worse"), figures)
 
 
-def promote(store: ModelStore, macro_f1_floor: float) -> ModelVersion:
-    """Make the waiting candidate the champion.
+def was_not_rolled_back(store: ModelStore, candidate: Candidate) -> Gate:
+    """The candidate is not a version that a person took back from being the champion."""
+    if candidate.version not in store.rolled_back():
+        return Gate(True, {"rolled_back": "no"})
+    champion = store.require_champion()
+    return Gate(
+        False,
+        {
+            "rolled_back": candidate.version,
+            "champion": champion.version,
+            "reason": "`tickets model rollback` took this very model back: it stays back until"
+            " labels or settings change and another model is trained, and the champion stays",
+        },
+    )
 
-    The gates are looked at once more, whoever asks: a check that failed in an earlier run does
-    not stop a later one by itself.
+
+def promote(store: ModelStore, macro_f1_floor: float) -> ModelVersion:
+    """The champion that the waiting candidate makes: itself, unless a person rolled it back.
+
+    The same tickets and labels give the same model again, so a version that was rolled back would
+    otherwise return with the next run. The gates are looked at once more, whoever asks: a check
+    that failed in an earlier run does not stop a later one by itself.
 
     Raises:
         PromotionRefusedError: the candidate fails a gate.
         ModelError: its files are missing or damaged.
     """
     candidate = read_candidate(store.root)
+    if not was_not_rolled_back(store, candidate).passed:
+        return store.require_champion()
     evaluation = store.load_evaluation(candidate.version)
     gates = {
         "it does not beat the majority baseline": beats_majority_baseline(evaluation),

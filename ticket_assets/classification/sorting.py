@@ -1,9 +1,9 @@
-"""The champion's rows of ticket_predictions: labels, decision, queue, nearest past tickets."""
+"""The champion's rows of ticket_predictions: labels, decision, queue, and what speaks for them."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import TYPE_CHECKING, cast
+import json
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -38,10 +38,25 @@ def sort_tickets(
             "received_at": tickets["received_at"],
             **predicted.to_dict("series"),
             "queue": queues(predicted, routing),
+            "terms": _terms(tickets["text"], vectors, classifier, predicted["decision"]),
             "nearest": _nearest(tickets["received_at"], vectors, collection, neighbours),
             "model_version": model_version,
         }
     )
+
+
+def _terms(
+    texts: pd.Series, vectors: Matrix, classifier: Classifier, decision: pd.Series
+) -> pd.Series:
+    """For the tickets that a person looks at, the words behind the category as JSON."""
+    found = pd.Series([None] * len(texts), index=texts.index, dtype=object)
+    review = (decision == "review").to_numpy()
+    explained = classifier.explain(texts[review].tolist(), vectors[review])
+    found[review] = [
+        json.dumps([[word, round(weight, 4)] for word, weight in words], ensure_ascii=False)
+        for words in explained
+    ]
+    return found
 
 
 def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
@@ -54,12 +69,7 @@ def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
 def _nearest(
     received_at: pd.Series, vectors: Matrix, collection: TicketCollection, count: int
 ) -> pd.Series:
-    """Nearest labelled tickets of earlier days as JSON; a day at a time, as the filter is."""
-    found = pd.Series(index=received_at.index, dtype=object)
-    positions = pd.Series(range(len(received_at)), index=received_at.index)
-    for day, rows in positions.groupby(received_at.dt.date):
-        neighbours = collection.nearest(
-            vectors[rows.to_numpy()], count, labelled_only=True, before=cast(date, day)
-        )
-        found[rows.index] = [neighbours_json(near) for near in neighbours]
-    return found
+    """Nearest labelled tickets of earlier days, as JSON."""
+    days = received_at.dt.date.tolist()
+    found = collection.nearest_of_earlier_days(vectors, days, count)
+    return pd.Series([neighbours_json(near) for near in found], received_at.index, dtype=object)

@@ -1,12 +1,16 @@
-"""candidate_classifier: the challenger and its evaluation, with the gates of promotion."""
+"""candidate_classifier: the challenger and its evaluation, with the gates of promotion; and
+suspected_label_errors: the labels it doubts."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.evaluation_view import evaluation_metadata
+from ticket_assets.defs.previews import markdown_table
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import Warehouse
@@ -15,52 +19,95 @@ if TYPE_CHECKING:
     from ticket_assets.classification.evaluation import Evaluation
     from ticket_assets.classification.promotion import Candidate
 
+SUSPECTS_SHOWN = 5
+SUSPECT_COLUMNS = ["ticket_id", "target", "given", "predicted", "confidence", "labelled_by"]
 
-@dg.asset(
+
+@dg.multi_asset(
+    name="candidate_classifier",
+    outs={
+        "candidate_classifier": dg.AssetOut(
+            dagster_type=dg.Nothing,
+            description="Candidates compared by cross-validation, the best one judged on the most"
+            " recent labelled tickets and refitted on all. The same tickets and labels are not"
+            " learnt twice.",
+            kinds={"scikitlearn"},
+            code_version="2",
+        ),
+        # Beside the candidate, not after it: a candidate that fails its gates because of wrong
+        # labels is when the list is needed most, and what comes after it does not run then.
+        "suspected_label_errors": dg.AssetOut(
+            description="Labelled tickets that a model which has not learnt from them takes for"
+            " something else with confidence: often wrong labels. The most suspect first.",
+            kinds={"duckdb", "scikitlearn"},
+            code_version="1",
+        ),
+    },
     deps=["ticket_embeddings", "clean_tickets", "ticket_labels"],
-    description="Candidates compared by cross-validation, the best one judged on the most recent"
-    " labelled tickets and refitted on all. The same tickets and labels are not learnt twice.",
     group_name="learning",
-    kinds={"scikitlearn"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
 )
 def candidate_classifier(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[Any]]:
     from ticket_assets.classification.comparison import compare_with_champion
-    from ticket_assets.classification.labelled_tickets import labelled_tickets
+    from ticket_assets.classification.labelled_tickets import labelled_tickets, suspect_rows
     from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.promotion import Candidate, write_candidate
-    from ticket_assets.classification.training import TrainingOptions, fingerprint, train
+    from ticket_assets.classification.training import train
+    from ticket_assets.classification.training_set import TrainingOptions, fingerprint
 
     store = ModelStore(settings.models_dir)
-    training_set = labelled_tickets(Warehouse(settings.warehouse_path))
+    warehouse = Warehouse(settings.warehouse_path)
+    training_set = labelled_tickets(warehouse)
     options = TrainingOptions(
         seed=settings.seed,
         target_precision=settings.target_precision,
         holdout_share=settings.holdout_share,
         min_class_tickets=settings.min_class_tickets,
+        max_tickets=settings.max_training_tickets,
         priorities=load_routing(settings.routing).priorities,
     )
+    started = time.perf_counter()
     trained = store.find_trained(fingerprint(training_set, options))
     reused = trained is not None
     if trained is None:
         trained = train(training_set, options, context.log.info)
+    fitting_seconds = time.perf_counter() - started
     version = store.save(trained, created_at=datetime.now(UTC))
     champion = store.champion()
-    comparison = None
+    comparison = former = None
     if champion is not None and champion.version != version.version:
-        comparison = compare_with_champion(
-            trained, store.load_trained(champion.version), training_set, settings.seed
-        )
+        in_use = store.load_trained(champion.version)
+        former = in_use.evaluation
+        comparison = compare_with_champion(trained, in_use, training_set, settings.seed)
     write_candidate(store.root, Candidate(version.version, comparison))
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
+        asset_key="candidate_classifier",
         metadata={
             "version": version.version,
             "already_trained": reused,
-            **evaluation_metadata(trained.evaluation),
-        }
+            "older_tickets_left_out": trained.evaluation.older_rows,
+            "fitting_seconds": fitting_seconds,
+            **evaluation_metadata(trained.evaluation, former),
+        },
+    )
+    suspects = suspect_rows(warehouse, trained.label_errors, version.version)
+    yield dg.MaterializeResult(
+        asset_key="suspected_label_errors",
+        value=suspects,
+        metadata={
+            "labelled_tickets": len(trained.training_tickets),
+            "suspected": suspects.groupby("target").size().to_dict(),
+            "most_suspect": dg.MetadataValue.md(
+                markdown_table(
+                    SUSPECT_COLUMNS,
+                    suspects.loc[suspects["rank"] <= SUSPECTS_SHOWN, SUSPECT_COLUMNS]
+                    .round({"confidence": 3})
+                    .itertuples(index=False),
+                )
+            ),
+        },
     )
 
 
@@ -103,6 +150,22 @@ def candidate_is_not_worse_than_the_champion(
 
     gate = is_not_worse_than_champion(_waiting(settings)[0].comparison)
     return dg.AssetCheckResult(passed=gate.passed, metadata=gate.figures)
+
+
+@dg.asset_check(
+    asset="candidate_classifier",
+    pool=WAREHOUSE_POOL,
+    description="The candidate is not a model that `tickets model rollback` took back; such a one"
+    " is not promoted again.",
+)
+def candidate_was_not_rolled_back(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.classification.promotion import was_not_rolled_back
+
+    gate = was_not_rolled_back(ModelStore(settings.models_dir), _waiting(settings)[0])
+    return dg.AssetCheckResult(
+        passed=gate.passed, severity=dg.AssetCheckSeverity.WARN, metadata=gate.figures
+    )
 
 
 def _waiting(settings: Settings) -> "tuple[Candidate, Evaluation]":

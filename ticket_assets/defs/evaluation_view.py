@@ -9,15 +9,21 @@ import dagster as dg
 from ticket_assets.defs.previews import markdown_table, picture
 
 if TYPE_CHECKING:
-    from ticket_assets.classification.evaluation import Evaluation
+    from ticket_assets.classification.evaluation import Evaluation, TargetEvaluation
 
 
-def evaluation_metadata(evaluation: Evaluation) -> dict[str, dg.MetadataValue[Any]]:
-    """Figures, tables and plots of an evaluation for the UI."""
+def evaluation_metadata(
+    evaluation: Evaluation, champion: Evaluation | None = None
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Figures, tables and plots of an evaluation for the UI, and how they moved since the champion.
+
+    The champion's figures are those recorded for it, on the hold-out of its time.
+    """
     from ticket_assets.classification.evaluation import (
         candidates_table,
         confusion_matrix_markdown,
         per_class_table,
+        per_language_table,
     )
     from ticket_assets.classification.evaluation_plots import (
         confusion_matrix_png,
@@ -31,8 +37,12 @@ def evaluation_metadata(evaluation: Evaluation) -> dict[str, dg.MetadataValue[An
     for name, target in evaluation.targets.items():
         metadata |= {
             f"{name}_macro_f1": dg.MetadataValue.float(target.macro_f1),
+            f"{name}_figures": dg.MetadataValue.md(
+                _figures(target, champion.targets.get(name) if champion else None)
+            ),
             f"{name}_candidates": dg.MetadataValue.md(candidates_table(evaluation, name)),
             f"{name}_per_class": dg.MetadataValue.md(per_class_table(evaluation, name)),
+            f"{name}_per_language": dg.MetadataValue.md(per_language_table(evaluation, name)),
             f"{name}_confusion": dg.MetadataValue.md(confusion_matrix_markdown(evaluation, name)),
             f"{name}_confusion_matrix": picture(
                 f"Confusion matrix of the {name}", confusion_matrix_png(evaluation, name)
@@ -44,6 +54,10 @@ def evaluation_metadata(evaluation: Evaluation) -> dict[str, dg.MetadataValue[An
                 f"Precision and coverage of the {name}", precision_coverage_png(evaluation, name)
             ),
         }
+        if target.excluded_classes:
+            metadata[f"{name}_labels_left_out"] = dg.MetadataValue.json(
+                {"too few tickets to learn": dict(target.excluded_classes)}
+            )
     if evaluation.skipped_targets:
         metadata["not_learnt"] = dg.MetadataValue.json(dict(evaluation.skipped_targets))
     return metadata
@@ -78,4 +92,23 @@ def _scores(evaluation: Evaluation) -> str:
             "tickets",
         ),
         rows,
+    )
+
+
+def _figures(target: TargetEvaluation, champion: TargetEvaluation | None) -> str:
+    from ticket_assets.classification.evaluation import figures
+
+    found, former = figures(target), figures(champion) if champion else {}
+    if not former:
+        return markdown_table(
+            ("figure", "candidate"), ((name, f"{value:.3f}") for name, value in found.items())
+        )
+    return markdown_table(
+        ("figure", "candidate", "champion, in its time", "change"),
+        (
+            (name, f"{value:.3f}", f"{former[name]:.3f}", f"{value - former[name]:+.3f}")
+            if name in former
+            else (name, f"{value:.3f}", "", "")
+            for name, value in found.items()
+        ),
     )

@@ -8,7 +8,8 @@ from ticket_assets.settings import Settings
 
 @dg.asset(
     deps=["candidate_classifier"],
-    description="The model in use. A candidate that fails a blocking check never becomes it.",
+    description="The model in use. A candidate that fails a blocking check never becomes it, nor"
+    " does one that was rolled back.",
     group_name="learning",
     kinds={"scikitlearn"},
     code_version="1",
@@ -31,7 +32,7 @@ def ticket_classifier(
             "former_version": former.version if former else "",
             "encoder": champion.encoder,
             "trained_on": champion.training_tickets,
-            "model_card": dg.MetadataValue.md((champion.path / "model_card.md").read_text("utf-8")),
+            "model_card": dg.MetadataValue.md(store.card(champion.version)),
             "folder": dg.MetadataValue.path(str(champion.path.absolute())),
         }
     )

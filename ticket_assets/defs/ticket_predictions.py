@@ -15,12 +15,13 @@ from ticket_assets.storage.warehouse import Warehouse
 @dg.asset(
     deps=["ticket_classifier", "ticket_embeddings", "clean_tickets", "ticket_collection"],
     description="What the champion says of every clean ticket: category, priority, confidences,"
-    " decision (auto or review), queue and the nearest labelled tickets of earlier days.",
+    " decision (auto or review), queue, the words behind a category that a person has to look at,"
+    " and the nearest labelled tickets of earlier days.",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
     group_name="predictions",
     kinds={"duckdb", "scikitlearn"},
-    code_version="1",
+    code_version="2",
     pool=COLLECTION_POOL,
 )
 def ticket_predictions(
