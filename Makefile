@@ -9,7 +9,7 @@ export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check lint clean
+.PHONY: help install demo dev test check bench lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,11 @@ $(VENV)/.product: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.product
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.product
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 install: $(VENV)/.product  ## Make the environment and install the product
@@ -42,6 +46,9 @@ test: $(VENV)/.tests  ## The whole test suite
 
 check: $(VENV)/.tests  ## The quick part of the test suite
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+
+bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
+	$(BIN)/tickets bench
 
 lint: $(VENV)/.tests  ## Style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,156 @@
+"""The benchmark's parts, each giving the lines of its table as it is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ticket_assets.bench.table import Line, at_least, at_most
+
+MAX_OTHER_SHARE = 0.15
+MAX_GROWTH = 10.5
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each part works on."""
+
+    mails: int = 3000
+    mailbox_gigabytes: float = 2.0
+    texts: int = 1024
+    job: int = 20_000
+    new: int = 100
+    growth: tuple[int, int] = (5_000, 50_000)
+    memory: int = 100_000
+
+
+QUICK = Sizes(
+    mails=1000,
+    mailbox_gigabytes=0.1,
+    texts=256,
+    job=1000,
+    new=100,
+    growth=(500, 2000),
+    memory=3000,
+)
+"""Some minutes in all: shows that everything works, and not what it costs."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every part is given."""
+
+    sizes: Sizes
+    encoder: str
+    encoders_dir: Path
+    dagster_home: Path
+
+
+def mail(setup: Setup) -> Iterator[Line]:
+    """Parsing and cleaning on one core, and the memory of a large import."""
+    from ticket_assets.bench.mail import import_memory, parse_and_clean
+
+    speed = parse_and_clean(setup.sizes.mails)
+    for step, rate in (
+        ("parse", speed.parse_mails_per_second),
+        ("clean", speed.clean_mails_per_second),
+    ):
+        yield Line("mail", f"{step}, one core", f"{rate:,.0f} mails/s")
+    yield at_least(
+        "mail", "parse and clean, one core", speed.together_mails_per_second, 1000, "mails/s"
+    )
+    found = import_memory(setup.sizes.mailbox_gigabytes)
+    yield at_most(
+        "mail",
+        f"peak memory, import of {found.mailbox_gigabytes:.1f} GB in {found.messages:,} mails",
+        found.peak_megabytes,
+        500,
+        "MB",
+    )
+
+
+def job(setup: Setup) -> Iterator[Line]:
+    """The whole job beside a plain script, then a few new tickets on top."""
+    from ticket_assets.bench.job import Desk
+
+    with TemporaryDirectory() as folder:
+        desk = Desk(Path(folder), setup.dagster_home, setup.encoder)
+        cost = desk.sort_sample(setup.sizes.job)
+        script = desk.plain_script()
+        what = f"{cost.messages:,} mails"
+        yield Line(
+            "job",
+            f"{what}, whole job (the plain script: clean texts given)",
+            f"{cost.seconds:,.0f} s",
+            f"{script.seconds:,.0f} s",
+            script.seconds / cost.seconds,
+            "≥ 2",
+            script.seconds >= 2 * cost.seconds,
+        )
+        for part, mine in (
+            ("encoding", cost.encoding_seconds),
+            ("indexing", cost.indexing_seconds),
+            ("fitting", cost.fitting_seconds),
+        ):
+            peer = script.parts[part]
+            yield Line("job", f"{what}, {part}", f"{mine:,.1f} s", f"{peer:,.1f} s", peer / mine)
+        yield at_most(
+            "job", "neither encoding, indexing nor fitting", cost.other_share, MAX_OTHER_SHARE
+        )
+        slowest = sorted(cost.step_seconds.items(), key=lambda step: -step[1])[:6]
+        steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in slowest)
+        yield Line("job", "longest steps", steps)
+        yield Line(
+            "job", "peak memory", f"{cost.peak_mb:,.0f} MB", f"{script.peak_mb:,.0f} MB",
+            script.peak_mb / cost.peak_mb,
+        )  # fmt: skip
+        added = desk.sort_new(setup.sizes.new)
+        what = f"{added.messages} new tickets on top of {cost.messages:,}"
+        for figure, found in (
+            ("texts encoded", added.texts_encoded),
+            ("vectors upserted", added.vectors_upserted),
+        ):
+            yield Line(
+                "job", f"{what}, {figure}", str(found), wanted=str(added.messages),
+                met=found == added.messages,
+            )  # fmt: skip
+        yield at_most("job", f"{what}, from start to predictions", added.seconds, 20, "s")
+
+
+def growth(setup: Setup) -> Iterator[Line]:
+    """What ten times the mail costs."""
+    small, large = (_job_seconds(setup, messages) for messages in setup.sizes.growth)
+    yield at_most(
+        "growth",
+        f"{setup.sizes.growth[1]:,} mails ({large:,.0f} s) against"
+        f" {setup.sizes.growth[0]:,} ({small:,.0f} s)",
+        large / small,
+        MAX_GROWTH,
+    )
+
+
+def memory(setup: Setup) -> Iterator[Line]:
+    """The most memory that a large job takes."""
+    from ticket_assets.bench.job import Desk
+
+    with TemporaryDirectory() as folder:
+        cost = Desk(Path(folder), setup.dagster_home, setup.encoder).sort_sample(setup.sizes.memory)
+    yield at_most("memory", f"peak, {cost.messages:,} mails", cost.peak_mb, 2500, "MB")
+
+
+def _job_seconds(setup: Setup, messages: int) -> float:
+    from ticket_assets.bench.job import Desk
+
+    with TemporaryDirectory() as folder:
+        return Desk(Path(folder), setup.dagster_home, setup.encoder).sort_sample(messages).seconds
+
+
+PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
+    "mail": mail,
+    "job": job,
+    "growth": growth,
+    "memory": memory,
+}
+"""In the order in which they are run."""
