@@ -95,6 +95,8 @@ def _learn(tickets: pd.DataFrame, vectors: Any, target: str) -> Any:
     from sklearn.pipeline import make_union
     from sklearn.svm import LinearSVC
 
+    from ticket_assets.classification.impact_urgency import impact_urgency
+
     def terms() -> Any:
         return make_union(
             TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True),
@@ -106,11 +108,19 @@ def _learn(tickets: pd.DataFrame, vectors: Any, target: str) -> Any:
         "terms": lambda: LinearSVC(C=0.5, class_weight="balanced"),
         "joined": lambda: LinearSVC(C=0.5, class_weight="balanced"),
     }
+    if target == "priority":
+        experts["joined with urgency"] = experts["joined"]
+        urgency = impact_urgency(tickets["text"].tolist())
 
     def inputs(expert: str, counts: Any, rows: Any) -> Any:
         if expert == "vectors":
             return vectors[rows]
-        return counts if expert == "terms" else hstack([counts, csr_matrix(vectors[rows])]).tocsr()
+        if expert == "terms":
+            return counts
+        parts = [counts, csr_matrix(vectors[rows])]
+        if expert == "joined with urgency":
+            parts.append(csr_matrix(urgency[rows]))
+        return hstack(parts).tocsr()
 
     known = np.flatnonzero(tickets[target].notna())
     earlier = known[: int(0.8 * len(known))]

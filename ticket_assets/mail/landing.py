@@ -32,6 +32,7 @@ BATCH_MESSAGES = 500
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_LABELS = 10_000
 WRITERS = 8
+LOOKED_FOR_ONE_BY_ONE = 100
 FIRST_DAY_REACH = timedelta(days=731)
 """How far before its newest mail a first import may start: a handful of mails with wild dates
 must not make thousands of empty partitions."""
@@ -156,8 +157,9 @@ class LandingZone:
         landed: Counter[date] = Counter()
         already_there = undated = erased_before = 0
         swept: set[Path] = set()
+        names = _LandedNames(self)
         for batch in _batches(messages):
-            new, erased = self._new_messages(batch)
+            new, erased = self._new_messages(batch, names)
             folders = {found.path.parent for _, found in new}
             with self._explained_failures():
                 for folder in folders - swept:
@@ -338,12 +340,12 @@ class LandingZone:
             ) from error
 
     def _new_messages(
-        self, batch: list[IncomingMessage]
+        self, batch: list[IncomingMessage], names: _LandedNames
     ) -> tuple[list[tuple[IncomingMessage, LandedMessage]], int]:
         """The messages that have to be written, and how many others were erased before."""
         landed_at = datetime.now(UTC)
         started_at = self._started_at()
-        days: list[date] | None = None
+        any_day = False
         hashes: list[str] = []
         new: dict[str, tuple[IncomingMessage, LandedMessage]] = {}
         for message in batch:
@@ -355,8 +357,8 @@ class LandingZone:
             if content_hash in new or path.exists():
                 continue
             if _may_have_another_day(message, started_at):
-                days = self.days() if days is None else days
-                if any((self.root / day.isoformat() / name).exists() for day in days):
+                any_day = True
+                if names.hold(name):
                     continue
             new[content_hash] = (
                 message,
@@ -374,9 +376,9 @@ class LandingZone:
                     size_bytes=len(message.content),
                 ),
             )
-        # A message whose day is not sure may have been purged on any; `days` were looked at for it.
+        # A message whose day is not sure may have been purged on any.
         purged = self._purged_hashes(
-            {found.path.parent for _, found in new.values()} if days is None else None
+            None if any_day else {found.path.parent for _, found in new.values()}
         )
         # Read after the look for the files: an erasure buries a message before it removes its file.
         erased = self.erased() if new else set()
@@ -385,6 +387,7 @@ class LandingZone:
             for content_hash, pair in new.items()
             if content_hash not in purged and ticket_id_of(content_hash) not in erased
         ]
+        names.add(found.path.name for _, found in fresh)
         return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
 
     def _purged_hashes(self, folders: set[Path] | None) -> set[str]:
@@ -470,6 +473,47 @@ class LandingZone:
             write_once(self.root / "first_day", f"{day}\n".encode())
             sync_folder(self.root)
         return day
+
+
+class _LandedNames:
+    """The file names under any day of a landing zone, for one landing.
+
+    The first few are looked for day by day. Whoever asks more, as a first import does for each of
+    its messages, has the folders listed once: that took half the time of importing 20,000.
+    """
+
+    def __init__(self, zone: LandingZone) -> None:
+        self._zone = zone
+        self._looked_for = 0
+        self._starts: set[int] | None = None
+
+    def hold(self, name: str) -> bool:
+        """Whether a message of this name has landed under any day."""
+        if self._starts is None and self._looked_for < LOOKED_FOR_ONE_BY_ONE:
+            self._looked_for += 1
+            return self._is_there(name)
+        if self._starts is None:
+            self._starts = {
+                _start(entry.name)
+                for day in self._zone.days()
+                for entry in os.scandir(self._zone.root / day.isoformat())
+                if MESSAGE_FILE.fullmatch(entry.name)
+            }
+        return _start(name) in self._starts and self._is_there(name)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Names that this landing writes."""
+        if self._starts is not None:
+            self._starts.update(map(_start, names))
+
+    def _is_there(self, name: str) -> bool:
+        root = self._zone.root
+        return any((root / day.isoformat() / name).exists() for day in self._zone.days())
+
+
+def _start(name: str) -> int:
+    """64 bits of a content hash: a seventh of the memory of its name."""
+    return int(name[:16], 16)
 
 
 def _batches(messages: Iterable[IncomingMessage]) -> Iterator[list[IncomingMessage]]:
