@@ -34,7 +34,7 @@ class SortedTicket:
     queue: str
     language: str
     terms: list[tuple[str, float]]
-    """Words that spoke most for the category, with their weight."""
+    """Words that weighed most for the category against the next likeliest, with their weight."""
     nearest: list[dict[str, Any]]
     """Nearest labelled tickets: ticket_id, similarity, category, priority, day, text."""
     model_version: str
@@ -82,8 +82,7 @@ def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
 
     from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.sorting import queues
-    from ticket_assets.embedding.encoder import Encoder
-    from ticket_assets.embedding.presets import resolve_model
+    from ticket_assets.embedding.configured import configured_encoder
     from ticket_assets.storage.collection import TicketCollection
     from ticket_assets.storage.warehouse import Warehouse
 
@@ -95,23 +94,13 @@ def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
             " mail with `tickets import PATH --labels FILE`, then train with `tickets run`."
         )
     classifier = store.load(champion.version)
-    encoder = Encoder.load(
-        resolve_model(
-            settings.encoder,
-            encoders_dir=settings.encoders_dir,
-            allow_download=settings.allow_download,
-        ),
-        precision=settings.encoder_precision,
-        max_tokens=settings.encoder_max_tokens,
-        batch_tokens=settings.encoder_batch_tokens,
-        threads=settings.encoder_threads,
-    )
-    if encoder.model_id != champion.encoder:
+    configured = configured_encoder(settings)
+    if configured.model_id != champion.encoder:
         raise TriageError(
             f"The champion was trained with the encoder {champion.encoder}, the settings say"
-            f" {encoder.model_id}. Set TICKETS_ENCODER back, or train again: tickets run."
+            f" {configured.model_id}. Set TICKETS_ENCODER back, or train again: tickets run."
         )
-    vectors = encoder.encode([clean.text])
+    vectors = configured.encoder.encode([clean.text])
     predicted = classifier.predict(pd.DataFrame({"text": [clean.text]}), vectors)
     row = predicted.iloc[0]
     with TicketCollection.open(
@@ -128,7 +117,7 @@ def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
         decision=row["decision"],
         queue=queues(predicted, load_routing(settings.routing)).iloc[0],
         language=clean.language,
-        terms=classifier.explain(clean.text, vectors[0]),
+        terms=classifier.explain([clean.text], vectors)[0],
         nearest=_with_texts(nearest, Warehouse(settings.warehouse_path)),
         model_version=champion.version,
     )

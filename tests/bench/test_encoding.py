@@ -41,7 +41,9 @@ def test_the_product_is_measured_without_any_peer(tmp_path: Path) -> None:
 
     assert (speed.model, speed.texts, speed.peers) == ("all-minilm-l6-v2", 2, {})
     assert speed.path == "fused"
-    assert speed.tokens_per_text == 5.5  # [CLS] printer the printer is broken [SEP], [CLS] vp ##n [SEP]
+    assert (
+        speed.tokens_per_text == 5.5
+    )  # [CLS] printer the printer is broken [SEP], [CLS] vp ##n [SEP]
     assert speed.texts_per_second > 0
     assert speed.peak_gflops > 0
     assert speed.least_cosine == pytest.approx(1, abs=1e-5)

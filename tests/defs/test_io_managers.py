@@ -263,6 +263,18 @@ def test_vectors_of_another_length_start_the_table_afresh(write: Write, warehous
     ]
 
 
+def test_vectors_may_come_in_batches(write: Write, warehouse: Warehouse):
+    whole = embeddings("2025-06-01", np.eye(5, dtype=np.float32))
+    batches = pa.RecordBatchReader.from_batches(whole.schema, whole.to_batches(max_chunksize=2))
+
+    result = write("ticket_embeddings", batches, "2025-06-01")
+
+    stored = warehouse.arrow("select vector from ticket_embeddings order by ticket_id")
+    np.testing.assert_array_equal(to_matrix(stored["vector"]), np.eye(5))
+    (written, *_) = result.asset_materializations_for_node("ticket_embeddings")
+    assert written.metadata["dagster/row_count"].value == 5
+
+
 @pytest.mark.parametrize("length", [4, 6], ids=["same encoder", "another encoder"])
 def test_a_day_without_mail_takes_no_vector_from_the_other_days(
     write: Write, warehouse: Warehouse, length: int

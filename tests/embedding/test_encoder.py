@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ticket_assets.embedding import encoder as encoder_module
-from ticket_assets.embedding.encoder import Encoder, choose_precision, model_id, native_bf16
+from ticket_assets.embedding import fused_bert
+from ticket_assets.embedding.encoder import Encoder, model_id
 from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.embedding.hardware import native_bf16
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
 
 TICKETS = [
@@ -28,9 +30,14 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", left, right)
 
 
-def load_tiny(folder: Path, **options: int) -> Encoder:
-    model = resolve_model(str(folder), encoders_dir=folder, allow_download=False)
-    return Encoder.load(model, precision="fp32", **options)
+def load_tiny(folder: Path, dimension: int | None = None, **options: int) -> Encoder:
+    return Encoder.load(resolve_tiny(folder, dimension), precision="fp32", **options)
+
+
+def resolve_tiny(folder: Path, dimension: int | None = None) -> EncoderModel:
+    return resolve_model(
+        str(folder), encoders_dir=folder, allow_download=False, dimension=dimension
+    )
 
 
 def test_texts_become_finite_rows_of_unit_length(encoder: Encoder) -> None:
@@ -131,6 +138,20 @@ def test_texts_longer_than_the_model_takes_are_cut_there(make_folder: Callable[.
     np.testing.assert_allclose(over_limit, at_limit, atol=1e-6)
 
 
+def test_vectors_cut_to_a_dimension_are_of_unit_length_again(
+    make_folder: Callable[..., Path],
+) -> None:
+    folder = make_folder()
+    texts = ["printer is broken", "vpn"]
+
+    whole, cut = load_tiny(folder), load_tiny(folder, dimension=4)
+
+    first = whole.encode(texts)[:, :4]
+    expected = first / np.linalg.norm(first, axis=1, keepdims=True)
+    np.testing.assert_allclose(cut.encode(texts), expected, atol=1e-6)
+    assert cut.model_id == f"{whole.model_id}/4"
+
+
 def test_progress_counts_texts_up_to_all_of_them(make_folder: Callable[..., Path]) -> None:
     seen: list[tuple[int, int]] = []
     encoder = load_tiny(make_folder(), batch_tokens=8)
@@ -144,6 +165,29 @@ def test_progress_counts_texts_up_to_all_of_them(make_folder: Callable[..., Path
     assert seen == [(2, 4), (4, 4)]
 
 
+def test_the_number_of_threads_changes_no_bit_of_a_vector(make_folder: Callable[..., Path]) -> None:
+    folder = make_folder()
+    texts = [" ".join(["printer vpn mail"] * (1 + row % 8)) for row in range(600)]
+
+    one, three = (load_tiny(folder, threads=count, batch_tokens=64) for count in (1, 3))
+
+    assert (one.streams, three.streams) == (1, 3)
+    assert one.encode(texts).tobytes() == three.encode(texts).tobytes()
+
+
+def test_an_error_in_a_batch_is_raised_and_the_encoder_works_on(
+    make_folder: Callable[..., Path],
+) -> None:
+    encoder = load_tiny(make_folder(), batch_tokens=8)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encoder.encode(["printer"] * 100, stop)
+    assert encoder.encode(["printer"]).shape == (1, 16)
+
+
 def test_loading_and_encoding_print_nothing(
     make_folder: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +199,43 @@ def test_loading_and_encoding_print_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_known_architecture_takes_the_fused_forward_pass(
+    encoder: Encoder, minilm: EncoderModel
+) -> None:
+    plain = Encoder.load(minilm, precision="fp32", fused=False)
+
+    assert (encoder.path, plain.path) == ("fused", "transformers")
+    assert cosines(encoder.encode(TICKETS), plain.encode(TICKETS)).min() > 0.99999
+
+
+def test_another_architecture_is_encoded_by_transformers_and_says_why(
+    make_folder: Callable[..., Path],
+) -> None:
+    folder = make_folder()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+
+    encoder = load_tiny(folder)
+
+    assert encoder.path == "transformers (its activation is relu, not gelu)"
+    assert encoder.encode(["printer"]).shape == (1, 16)
+
+
+def test_a_fused_forward_pass_that_disagrees_is_not_used(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder()
+    expected = Encoder.load(resolve_tiny(folder), precision="fp32", fused=False)
+    monkeypatch.setattr(  # attention whose weights do not add up to one
+        fused_bert, "_row_sums", lambda weights, _: weights[..., :1] * 0 + 1
+    )
+
+    encoder = load_tiny(folder)
+
+    assert encoder.path.startswith("transformers (the fused vectors differ: cosine 0.")
+    np.testing.assert_array_equal(encoder.encode(["printer"]), expected.encode(["printer"]))
+
+
 def test_the_model_id_tells_what_decides_the_vectors(
     minilm: EncoderModel, encoder: Encoder
 ) -> None:
@@ -162,11 +243,6 @@ def test_the_model_id_tells_what_decides_the_vectors(
     assert model_id(minilm, "bf16", 128) == f"all-minilm-l6-v2@{minilm.revision}/bf16/128"
     # The model itself takes no more than 256 tokens, so a higher setting changes nothing.
     assert model_id(minilm, "fp32", 512) == encoder.model_id
-
-
-def test_automatic_precision_is_bf16_where_the_cpu_has_it() -> None:
-    assert choose_precision("auto") == ("bf16" if native_bf16() else "fp32")
-    assert choose_precision("fp32") == "fp32"
 
 
 def test_a_broken_folder_is_refused_in_one_line(make_folder: Callable[..., Path]) -> None:
@@ -177,22 +253,6 @@ def test_a_broken_folder_is_refused_in_one_line(make_folder: Callable[..., Path]
         load_tiny(folder)
     assert str(raised.value).startswith(f"Cannot load the encoder {folder}: ")
     assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("cpu_max", "cores"),
-    [
-        ("200000 100000\n", 2.0),
-        ("50000 100000\n", 0.5),
-        ("max 100000\n", float("inf")),
-        ("", float("inf")),
-    ],
-)
-def test_a_containers_cpu_limit_is_read(tmp_path: Path, cpu_max: str, cores: float) -> None:
-    (tmp_path / "cpu.max").write_text(cpu_max)
-
-    assert encoder_module.cgroup_cores(tmp_path) == cores
-    assert encoder_module.cgroup_cores(tmp_path / "none") == float("inf")
 
 
 def test_weights_that_lack_a_tensor_are_refused(make_folder: Callable[..., Path]) -> None:

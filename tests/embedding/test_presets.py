@@ -86,6 +86,22 @@ def test_conventions_of_sentence_transformers_folders_are_followed(
     assert (model.pooling, model.prefix, model.max_tokens) == ("cls", "search: ", 20)
 
 
+def test_vectors_can_be_cut_to_a_dimension_the_encoder_has(
+    make_folder: Callable[..., Path],
+) -> None:
+    def cut(dimension: int) -> EncoderModel:
+        return resolve_model(
+            str(folder), encoders_dir=folder, allow_download=False, dimension=dimension
+        )
+
+    folder = make_folder()
+
+    assert (cut(4).dimension, cut(4).hidden_size) == (4, 16)
+    assert cut(16) == resolve(folder)
+    with pytest.raises(EncoderError, match="DIMENSION=17, but the vectors of tiny-bert have 16"):
+        cut(17)
+
+
 def test_the_e5_family_gets_its_prefix(make_folder: Callable[..., Path]) -> None:
     assert resolve(make_folder("multilingual-e5-base")).prefix == "query: "
     assert resolve(make_folder("e5-small-v2")).prefix == "query: "

@@ -71,6 +71,17 @@ def mail(setup: Setup) -> Iterator[Line]:
     )
 
 
+def encoding(setup: Setup) -> Iterator[Line]:
+    """The packaged encoders beside sentence-transformers and OpenVINO."""
+    from ticket_assets.bench.encoding import encoding_speed, lines, sample_texts
+    from ticket_assets.embedding.presets import PRESETS, resolve_model
+
+    texts = sample_texts(setup.sizes.texts)
+    for name in PRESETS:
+        model = resolve_model(name, encoders_dir=setup.encoders_dir, allow_download=False)
+        yield from lines(encoding_speed(texts, model))
+
+
 def job(setup: Setup) -> Iterator[Line]:
     """The whole job beside a plain script, then a few new tickets on top."""
     from ticket_assets.bench.job import Desk
@@ -149,6 +160,7 @@ def _job_seconds(setup: Setup, messages: int) -> float:
 
 PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "mail": mail,
+    "encoding": encoding,
     "job": job,
     "growth": growth,
     "memory": memory,

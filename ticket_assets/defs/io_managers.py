@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,27 +70,41 @@ class DeclaredPandasHandler(DuckDBPandasTypeHandler):
 
 
 class ArrowVectorHandler(DbTypeHandler[pa.Table]):
-    """Arrow tables with a column of vectors, kept as DuckDB arrays of fixed length."""
+    """Arrow tables with a column of vectors, kept as DuckDB arrays of fixed length.
+
+    A reader is written batch by batch; what is read back is a table.
+    """
 
     def handle_output(
         self,
         context: dg.OutputContext,
         table_slice: TableSlice,
-        obj: pa.Table,
+        obj: pa.Table | pa.RecordBatchReader,
         connection: duckdb.DuckDBPyConnection,
     ) -> None:
         table = TABLES[table_slice.table]
-        table.require_columns(obj.column_names)
+        table.require_columns(obj.schema.names)
         name = f"{table_slice.schema}.{table_slice.table}"
+        batches = obj.to_reader() if isinstance(obj, pa.Table) else obj
+        first = next(batches, None)
+        if first is None:
+            context.add_output_metadata({"dagster/row_count": 0})
+            return
         length = obj.schema.field("vector").type.list_size
-        if obj.num_rows and self._stored_length(connection, table_slice) != length:
+        if self._stored_length(connection, table_slice) != length:
             # Vectors of another length come from another encoder: none of them can be used again.
             context.log.warning(f"{name} holds vectors of another encoder: it starts afresh.")
             connection.execute(f"drop table {name}")
             ensure_table(connection, table, length)
-        rows = obj.select(list(table.column_names))
-        connection.from_arrow(rows).insert_into(name)
-        context.add_output_metadata({"dagster/row_count": obj.num_rows})
+        connection.register(
+            "rows", pa.RecordBatchReader.from_batches(obj.schema, chain([first], batches))
+        )
+        columns = ", ".join(table.column_names)
+        inserted = connection.execute(
+            f"insert into {name} select {columns} from rows"  # noqa: S608 - declared names
+        ).fetchone()
+        connection.unregister("rows")
+        context.add_output_metadata({"dagster/row_count": inserted[0] if inserted else 0})
 
     @staticmethod
     def _stored_length(
@@ -116,7 +131,7 @@ class ArrowVectorHandler(DbTypeHandler[pa.Table]):
 
     @property
     def supported_types(self) -> Sequence[type[Any]]:
-        return [pa.Table]
+        return [pa.Table, pa.RecordBatchReader]
 
 
 class WarehouseIOManager(DuckDBIOManager):

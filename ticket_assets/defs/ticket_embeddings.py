@@ -1,10 +1,6 @@
 """ticket_embeddings: one vector per clean ticket, looked up before it is computed."""
 
-import time
-
 import dagster as dg
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
@@ -12,7 +8,6 @@ from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_rows_per_day
 from ticket_assets.progress import ProgressLog
 from ticket_assets.settings import Settings
-from ticket_assets.storage.vectors import to_arrow, to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
 UNIT_LENGTH_TOLERANCE = 1e-3
@@ -20,6 +15,7 @@ UNIT_LENGTH_TOLERANCE = 1e-3
 
 
 @dg.asset(
+    deps=["clean_tickets"],
     description="The encoder's vector of every clean ticket. A text that the same encoder has seen"
     " before is not encoded again.",
     partitions_def=DAILY,
@@ -30,72 +26,45 @@ UNIT_LENGTH_TOLERANCE = 1e-3
     pool=WAREHOUSE_POOL,
 )
 def ticket_embeddings(
-    context: dg.AssetExecutionContext,
-    settings: dg.ResourceParam[Settings],
-    clean_tickets: pd.DataFrame,
-) -> pa.Table:
-    from ticket_assets.embedding.encoder import Encoder, choose_precision, model_id
-    from ticket_assets.embedding.lookup import encode_missing
-    from ticket_assets.embedding.presets import resolve_model
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> pa.RecordBatchReader:
+    from ticket_assets.embedding.configured import configured_encoder
+    from ticket_assets.embedding.lookup import embed_tickets
 
-    model = resolve_model(
-        settings.encoder,
-        encoders_dir=settings.encoders_dir,
-        allow_download=settings.allow_download,
-    )
-    precision = choose_precision(settings.encoder_precision)
-    name = model_id(model, precision, settings.encoder_max_tokens)
-    started = time.monotonic()
-    vectors, encoded = encode_missing(
-        clean_tickets["text_hash"].tolist(),
-        clean_tickets["text"].tolist(),
-        _known_vectors(Warehouse(settings.warehouse_path), name, clean_tickets),
-        dimension=model.dimension,
-        load_encoder=lambda: Encoder.load(
-            model,
-            precision=precision,
-            max_tokens=settings.encoder_max_tokens,
-            batch_tokens=settings.encoder_batch_tokens,
-            threads=settings.encoder_threads,
-        ),
+    wanted = days(context)
+    warehouse = Warehouse(settings.warehouse_path)
+    configured = configured_encoder(settings)
+    made = embed_tickets(
+        warehouse,
+        wanted[0],
+        wanted[-1],
+        configured,
         on_progress=ProgressLog(context.log.info, "texts"),
     )
-    seconds = time.monotonic() - started
-    record_rows_per_day(context, clean_tickets["received_at"], days(context), "ticket_embeddings")
-    context.add_asset_metadata(
-        {
-            "encoder": name,
-            "precision": precision,
-            "dimension": model.dimension,
-            "texts_encoded": encoded,
-            "vectors_looked_up": len(clean_tickets) - encoded,
-            "texts_per_second": round(encoded / seconds, 1) if encoded else 0.0,
+    received = warehouse.frame(
+        "select received_at from clean_tickets where received_at::date between ? and ?",
+        [wanted[0], wanted[-1]],
+    )
+    record_rows_per_day(context, received["received_at"], wanted, "ticket_embeddings")
+    figures: dict[str, str | int | float] = {
+        "encoder": configured.model_id,
+        "precision": configured.precision,
+        "dimension": configured.model.dimension,
+        "texts_encoded": made.texts_encoded,
+        "vectors_looked_up": made.tickets - made.texts_encoded,
+        "encoding_seconds": round(made.encoding_seconds, 3),
+        "texts_per_second": round(made.texts_per_second, 1),
+    }
+    if configured.is_loaded:
+        encoder = configured.encoder
+        figures |= {
+            "forward_pass": encoder.path,
+            "streams": encoder.streams,
+            "load_seconds": round(encoder.load_seconds, 2),
         }
-    )
-    return pa.table(
-        {
-            "ticket_id": pa.array(clean_tickets["ticket_id"], pa.string()),
-            "received_at": pa.array(clean_tickets["received_at"], pa.timestamp("us")),
-            "text_hash": pa.array(clean_tickets["text_hash"], pa.string()),
-            "model": pa.array([name] * len(clean_tickets), pa.string()),
-            "vector": to_arrow(vectors),
-        }
-    )
-
-
-def _known_vectors(
-    warehouse: Warehouse, model: str, tickets: pd.DataFrame
-) -> dict[str, np.ndarray]:
-    """Vectors that `model` has already made of these texts, by text hash, wherever they stand."""
-    if "ticket_embeddings" not in warehouse.tables():
-        return {}
-    found = warehouse.arrow(
-        "select text_hash, any_value(vector) as vector from ticket_embeddings"
-        " where model = ? and text_hash in (select text_hash from wanted) group by text_hash",
-        [model],
-        {"wanted": tickets[["text_hash"]].drop_duplicates()},
-    )
-    return dict(zip(found["text_hash"].to_pylist(), to_matrix(found["vector"]), strict=True))
+        context.log.info(f"{configured.model_id}: {encoder.streams} streams, {encoder.path}")
+    context.add_asset_metadata(figures)
+    return made.rows
 
 
 @dg.asset_check(
@@ -140,18 +109,14 @@ def vectors_come_from_one_encoder(settings: dg.ResourceParam[Settings]) -> dg.As
     asset="ticket_embeddings",
     blocking=True,
     pool=WAREHOUSE_POOL,
-    description="Vectors are as long as the encoder's hidden layer is wide.",
+    description="Vectors have as many numbers as the encoder gives.",
 )
 def vectors_have_the_encoders_dimension(
     settings: dg.ResourceParam[Settings],
 ) -> dg.AssetCheckResult:
-    from ticket_assets.embedding.presets import resolve_model
+    from ticket_assets.embedding.configured import configured_encoder
 
-    expected = resolve_model(
-        settings.encoder,
-        encoders_dir=settings.encoders_dir,
-        allow_download=settings.allow_download,
-    ).dimension
+    expected = configured_encoder(settings).model.dimension
     found = Warehouse(settings.warehouse_path).rows(
         "select distinct array_length(vector) from ticket_embeddings"
     )

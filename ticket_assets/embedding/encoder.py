@@ -3,47 +3,75 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
-import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.embedding.hardware import Precision, available_cores, choose_precision
 from ticket_assets.embedding.presets import EncoderModel
 
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["bf16", "fp32"]
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with the number of texts done and their total."""
+Forward = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""Hidden states (texts, tokens, width) of padded token ids (texts, tokens) and their lengths."""
+
+CPU_BATCH_TOKENS = 1024
+"""A core's share of the caches: products are no faster with more, and there is less padding."""
+GPU_BATCH_TOKENS = 16_384
+
+_CHUNK_TEXTS = 4096
+"""Texts that are sorted by length together, so that batches hold little padding."""
+_TOKENISED_TEXTS = 512
+"""Texts that are tokenised while the ones before them are being encoded."""
+
+_LEAST_AGREEMENT = 0.9995
+"""Cosine between the two ways to compute a vector; bf16's rounding alone leaves 0.9998."""
+_CHECK_TEXTS = (
+    "VPN\nLa connexion VPN tombe toutes les dix minutes depuis la mise à jour de ce matin.",
+    "The invoice of March was charged twice, please refund one of the two payments. " * 4,
+    "Passwort",
+)
 
 
 class Encoder:
-    """A loaded encoder. Its vectors do not depend on which texts are encoded together."""
+    """A loaded encoder.
+
+    Its vectors do not depend on which texts are encoded together, and not by a bit on the number
+    of cores: each batch is computed by one thread, while other threads compute other batches.
+    """
 
     def __init__(
         self,
         model: EncoderModel,
-        network: torch.nn.Module,
+        forward: Forward,
         tokenizer: Any,
         *,
         precision: Precision,
+        device: str,
         max_tokens: int,
         batch_tokens: int,
+        streams: int,
     ) -> None:
         self.dimension = model.dimension
         self.precision = precision
         self.model_id = model_id(model, precision, max_tokens)
+        self.path = "transformers"
+        """Which forward pass is used, and why where it is not the fused one."""
+        self.load_seconds = 0.0
+        self.streams = streams
+        """Batches that are computed at the same time."""
         self._model = model
-        self._network = network
-        self._device = next(network.parameters()).device
+        self._forward = forward
+        self._device = device
         self._tokenizer = tokenizer
         self._padding_id: int = tokenizer.pad_token_id or 0
         self._max_tokens = min(max_tokens, model.max_tokens)
@@ -56,8 +84,9 @@ class Encoder:
         *,
         precision: Literal["auto", "bf16", "fp32"] = "auto",
         max_tokens: int = 256,
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
         threads: int | None = None,
+        fused: bool = True,
     ) -> Self:
         """The encoder in `model.folder`, on the GPU when there is one.
 
@@ -65,151 +94,195 @@ class Encoder:
             precision: the weights' number format; `auto` as in `choose_precision`.
             max_tokens: longer texts are cut to this many, special tokens included.
             batch_tokens: most tokens per batch, padding included (a longer text is a batch).
-            threads: CPU threads of this process's PyTorch; None: `available_cores`.
+                None: `CPU_BATCH_TOKENS` or `GPU_BATCH_TOKENS`.
+            threads: CPU threads, each with a batch of its own; None: `available_cores`.
+            fused: use `FusedBert` where it knows the architecture and its vectors agree with
+                those of transformers on a few texts.
 
         Raises:
             EncoderError: the folder's files are not those of a usable encoder.
         """
         import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModel, AutoTokenizer
 
+        started = time.monotonic()
         chosen = choose_precision(precision)
-        torch.set_num_threads(threads or available_cores())
-        with _quiet_transformers():
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(model.folder, local_files_only=True)
-                network, loading = AutoModel.from_pretrained(
-                    model.folder,
-                    local_files_only=True,
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    dtype=torch.bfloat16 if chosen == "bf16" else torch.float32,
-                )
-            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-                reason = " ".join(str(error).split())
-                raise EncoderError(f"Cannot load the encoder {model.folder}: {reason}") from error
-        # transformers fills what a file lacks with random numbers; the pooler is not used here.
-        missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
-        if missing:
-            raise EncoderError(
-                f"{model.folder}: the weights lack {missing[0]} and {len(missing) - 1} others."
-            )
-        network.pooler = None
-        network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(
+        tokenizer, network = load_network(model, chosen)
+        on_gpu = torch.cuda.is_available()
+        device = "cuda" if on_gpu else "cpu"
+        encoder = cls(
             model,
-            network,
+            _transformers_forward(network.to(device)),
             tokenizer,
             precision=chosen,
+            device=device,
             max_tokens=max_tokens,
-            batch_tokens=batch_tokens,
+            batch_tokens=batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS),
+            streams=1 if on_gpu else threads or available_cores(),
         )
+        if on_gpu:
+            encoder.path = "transformers (on the GPU)"
+        elif fused:
+            encoder._fuse(network)
+        encoder.load_seconds = time.monotonic() - started
+        return encoder
+
+    def _fuse(self, network: Any) -> None:
+        """Take the fused forward pass if it may be trusted, and say in `path` why not otherwise."""
+        import torch
+
+        from ticket_assets.embedding.fused_bert import FusedBert, NotFusableError
+
+        expected, plain = self.encode(_CHECK_TEXTS), self._forward
+        try:
+            with torch.inference_mode():
+                self._forward = FusedBert(network)
+            found = self.encode(_CHECK_TEXTS)
+        except (NotFusableError, RuntimeError) as error:
+            self._forward = plain
+            self.path = f"transformers ({str(error).splitlines()[0]})"
+            return
+        agreement = float(np.einsum("nd,nd->n", found, expected).min())
+        if agreement >= _LEAST_AGREEMENT:
+            self.path = "fused"
+        else:
+            self._forward = plain
+            self.path = f"transformers (the fused vectors differ: cosine {agreement:.4f})"
 
     def encode(self, texts: Sequence[str], on_progress: Progress | None = None) -> Vectors:
         """Vectors of unit length, shape (len(texts), dimension), in the order of `texts`."""
         import torch
 
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        if not texts:
-            return vectors
-        tokens = self._tokenizer(
-            [self._model.prefix + text for text in texts],
-            truncation=True,
-            max_length=self._max_tokens,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-        # A tokenizer without special tokens makes nothing of an empty text; the mean needs a token.
-        tokens = [ids or [self._padding_id] for ids in tokens]
         done = 0
-        with torch.inference_mode():
-            for batch in _batches([len(ids) for ids in tokens], self._batch_tokens):
-                vectors[batch] = self._forward([tokens[index] for index in batch])
-                done += len(batch)
-                if on_progress is not None:
-                    on_progress(done, len(texts))
+        # A batch per core needs no synchronisation between cores, as one batch for all would.
+        pool = ThreadPoolExecutor(
+            self.streams, "encoder", initializer=torch.set_num_threads, initargs=(1,)
+        )
+        try:
+            for start in range(0, len(texts), _CHUNK_TEXTS):
+                chunk = texts[start : start + _CHUNK_TEXTS]
+                rows_of: dict[Future[Vectors], list[int]] = {
+                    pool.submit(self._encode_batch, tokens): rows
+                    for rows, tokens in self._batches(chunk)
+                }
+                for batch in as_completed(rows_of):
+                    rows = rows_of[batch]
+                    vectors[start:][rows] = batch.result()
+                    done += len(rows)
+                    if on_progress is not None:
+                        on_progress(done, len(texts))
+        finally:
+            # After an error or Ctrl-C, the batches that wait are not worth computing.
+            pool.shutdown(cancel_futures=True)
+            # A part of PyTorch's thread count is the process's: the caller's own holds again.
+            torch.set_num_threads(torch.get_num_threads())
         return vectors
 
-    def _forward(self, tokens: list[list[int]]) -> Vectors:
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Positions in `texts` and token ids, batch by batch, similar lengths together.
+
+        Longest first, so that a batch too large for the memory fails at once, and the streams
+        end at the same time.
+        """
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)
+        for start in range(0, len(order), _TOKENISED_TEXTS):
+            rows = order[start : start + _TOKENISED_TEXTS]
+            tokens = self._tokenizer(
+                [self._model.prefix + texts[row] for row in rows],
+                truncation=True,
+                max_length=self._max_tokens,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )["input_ids"]
+            # Without special tokens an empty text has none at all; the mean needs one.
+            tokens = [ids or [self._padding_id] for ids in tokens]
+            for batch in batches_by_length([len(ids) for ids in tokens], self._batch_tokens):
+                yield [rows[index] for index in batch], [tokens[index] for index in batch]
+
+    def _encode_batch(self, tokens: list[list[int]]) -> Vectors:
         import torch
         from torch.nn import functional
 
-        lengths = [len(ids) for ids in tokens]
-        ids = torch.full((len(tokens), max(lengths)), self._padding_id)
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        ids = torch.full((len(tokens), int(lengths.max())), self._padding_id)
         for row, text in enumerate(tokens):
             ids[row, : len(text)] = torch.tensor(text)
-        mask = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
-        ids, mask = ids.to(self._device), mask.to(self._device)
-        # A batch without padding needs no mask.
-        hidden = self._network(
-            input_ids=ids, attention_mask=None if bool(mask.all()) else mask.long()
-        ).last_hidden_state
-        if self._model.pooling == "cls":
-            pooled = hidden[:, 0].float()
-        else:
-            weights = mask / mask.sum(dim=1, keepdim=True)
-            # In fp32, since a sum of some hundred bf16 numbers keeps two digits.
-            pooled = torch.einsum("btd,bt->bd", hidden.float(), weights)
-        unit: Vectors = functional.normalize(pooled, dim=1).cpu().numpy()
+        ids, lengths = ids.to(self._device), lengths.to(self._device)
+        with torch.inference_mode():
+            hidden = self._forward(ids, lengths)
+            if self._model.pooling == "cls":
+                pooled = hidden[:, 0].float()
+            else:
+                # In fp32, since a sum of some hundred bf16 numbers keeps two digits.
+                weights = _own_tokens(ids, lengths) / lengths[:, None]
+                pooled = torch.einsum("btd,bt->bd", hidden.float(), weights)
+            unit: Vectors = functional.normalize(pooled[:, : self.dimension], dim=1).cpu().numpy()
         return unit
 
 
 def model_id(model: EncoderModel, precision: Precision, max_tokens: int) -> str:
     """The key under which vectors are stored; equal keys mean interchangeable vectors.
 
-    Like `multilingual-e5-small@1571fc982750/bf16/256`.
+    Like `multilingual-e5-small@1571fc982750/bf16/256`, and `/128` after it where vectors are cut
+    to 128 numbers.
     """
     tokens = min(max_tokens, model.max_tokens)
-    return f"{model.name}@{model.revision}/{precision}/{tokens}"
+    cut = f"/{model.dimension}" if model.dimension < model.hidden_size else ""
+    return f"{model.name}@{model.revision}/{precision}/{tokens}{cut}"
 
 
-def choose_precision(requested: Literal["auto", "bf16", "fp32"]) -> Precision:
-    """`requested`, or for `auto` bf16 where the GPU or CPU computes it natively, else fp32.
+def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
+    """Tokenizer and network of the model's folder."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModel, AutoTokenizer
 
-    On a CPU without it, bf16 is emulated and slower than fp32.
-    """
-    if requested != "auto":
-        return requested
+    with _quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(model.folder, local_files_only=True)
+            network, loading = AutoModel.from_pretrained(
+                model.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise EncoderError(f"Cannot load the encoder {model.folder}: {reason}") from error
+    # transformers fills what a file lacks with random numbers; the pooler is not used here.
+    missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise EncoderError(
+            f"{model.folder}: the weights lack {missing[0]} and {len(missing) - 1} others."
+        )
+    network.pooler = None
+    return tokenizer, network.eval()
+
+
+def _transformers_forward(network: Any) -> Forward:
+    """The forward pass of any encoder that transformers knows."""
+
+    def forward(ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        mask = _own_tokens(ids, lengths)
+        # A batch without padding needs no mask.
+        hidden: torch.Tensor = network(
+            input_ids=ids, attention_mask=None if bool(mask.all()) else mask.long()
+        ).last_hidden_state
+        return hidden
+
+    return forward
+
+
+def _own_tokens(ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Which of the padded `ids` are a text's own, shape (texts, tokens)."""
     import torch
 
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else native_bf16()
-    return "bf16" if native else "fp32"
+    return torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
 
 
-@functools.cache
-def native_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices itself: AMX, AVX512-BF16, or Arm's BF16.
-
-    Source: the instruction sets that `torch.cpu.get_capabilities` (cpuinfo) reports and for
-    which oneDNN, PyTorch's CPU backend, has bf16 matrix kernels.
-    """
-    import torch
-
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, less what a container's CPU limit takes away."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, math.ceil(min(cores or 1, cgroup_cores(Path("/sys/fs/cgroup")))))
-
-
-def cgroup_cores(root: Path) -> float:
-    """The limit in cgroup v2's `cpu.max`: microseconds of CPU, or `max`, per period."""
-    try:
-        quota, period = (root / "cpu.max").read_text("ascii").split()
-    except (OSError, ValueError):
-        return math.inf
-    return math.inf if quota == "max" else int(quota) / int(period)
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, each within `budget` tokens with its padding.
-
-    Longest first, so that a batch too large for the memory fails at once and not at the end.
-    """
+def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length, each within `budget` tokens with its padding."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         # The first text of a batch is its longest, so it sets the padded length.

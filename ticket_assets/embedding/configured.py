@@ -1,0 +1,68 @@
+"""The encoder that the settings name: known at once, loaded when a text needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ticket_assets.embedding.encoder import Encoder, model_id
+from ticket_assets.embedding.hardware import Precision, choose_precision
+from ticket_assets.embedding.presets import EncoderModel, resolve_model
+
+if TYPE_CHECKING:
+    from ticket_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class ConfiguredEncoder:
+    """What decides the vectors, without the weights."""
+
+    model: EncoderModel
+    precision: Precision
+    max_tokens: int
+    batch_tokens: int | None
+    threads: int | None
+
+    @property
+    def model_id(self) -> str:
+        return model_id(self.model, self.precision, self.max_tokens)
+
+    @property
+    def is_loaded(self) -> bool:
+        return "encoder" in self.__dict__
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded once: it takes seconds.
+
+        Raises:
+            EncoderError: its files are not those of a usable encoder.
+        """
+        return Encoder.load(
+            self.model,
+            precision=self.precision,
+            max_tokens=self.max_tokens,
+            batch_tokens=self.batch_tokens,
+            threads=self.threads,
+        )
+
+
+def configured_encoder(settings: Settings) -> ConfiguredEncoder:
+    """The encoder of these settings.
+
+    Raises:
+        EncoderError: there is no such encoder here, or it is not one that can be used.
+    """
+    return ConfiguredEncoder(
+        resolve_model(
+            settings.encoder,
+            encoders_dir=settings.encoders_dir,
+            allow_download=settings.allow_download,
+            dimension=settings.encoder_dimension,
+        ),
+        choose_precision(settings.encoder_precision),
+        settings.encoder_max_tokens,
+        settings.encoder_batch_tokens,
+        settings.encoder_threads,
+    )
