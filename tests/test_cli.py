@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import chromadb
 import duckdb
 import pandas as pd
 import pytest
@@ -573,3 +575,39 @@ def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_
     found = rows(own_desk, "select ticket_id, category from tickets.ticket_labels order by all")
     assert found == labels
     assert all_checks(own_desk).endswith(" []")
+
+
+def collections(tickets):
+    with closing(chromadb.PersistentClient(str(tickets.folder / "data/collection"))) as client:
+        return [each.metadata["model"] for each in client.list_collections()]
+
+
+@pytest.mark.slow
+def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
+    done = own_desk("run", "--json", TICKETS_ENCODER_DIMENSION=64)
+
+    (run,) = json.loads(done.stdout)["runs"]
+    assert (run["success"], run["failed_steps"]) == (True, {})
+    found = json.loads(own_desk("status", "--json").stdout)
+    assert found["champion"]["encoder"].endswith("/64")
+    encoded = run["figures"]["ticket_embeddings"]["texts_encoded"]
+    assert rows(own_desk, "select count(distinct text_hash) from tickets.clean_tickets") == [
+        (encoded,)
+    ]
+    assert rows(
+        own_desk, "select distinct array_length(vector) from tickets.ticket_embeddings"
+    ) == [(64,)]
+    assert collections(own_desk) == [found["champion"]["encoder"]]
+    versions = rows(own_desk, "select distinct model_version from tickets.ticket_predictions")
+    assert versions == [(found["champion"]["version"],)]
+
+
+@pytest.mark.slow
+def test_an_encoder_whose_candidate_fails_leaves_the_predictions_as_they_are(own_desk):
+    before = rows(own_desk, "from tickets.ticket_predictions order by all")
+
+    done = own_desk("run", TICKETS_ENCODER_DIMENSION=64, TICKETS_MACRO_F1_FLOOR=1)
+
+    assert done.returncode == 1
+    assert "Set TICKETS_ENCODER back" in done.stderr
+    assert rows(own_desk, "from tickets.ticket_predictions order by all") == before

@@ -117,7 +117,7 @@ class Classifier:
 
     def _check(self, rows: int, vectors: Floats) -> None:
         width = len(self.space.vector_centre)
-        if vectors.shape != (rows, width):
+        if len(vectors) != rows or (rows and vectors.shape[1] != width):
             raise PredictionError(
                 f"The classifier expects {rows} vectors of width {width} from the encoder "
                 f"{self.encoder}, but got an array of shape {vectors.shape}. Materialise "
@@ -141,6 +141,20 @@ class Classifier:
                 object
             )
         return pd.DataFrame(columns)
+
+
+def require_vectors(tickets: int, vectors: int, encoder: str, version: str) -> None:
+    """Check that each of so many tickets has a vector of the encoder that a model reads.
+
+    Raises:
+        PredictionError: some have none, as after a change of the encoder whose candidate failed.
+    """
+    if vectors < tickets:
+        raise PredictionError(
+            f"{tickets - vectors:,} of {tickets:,} tickets have no vector of {encoder}, which the"
+            f" champion {version} reads: their predictions stay as they are. Set TICKETS_ENCODER"
+            " back, or get a candidate promoted with the present one."
+        )
 
 
 def _empty_predictions() -> pd.DataFrame:

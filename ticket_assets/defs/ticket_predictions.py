@@ -28,19 +28,26 @@ def ticket_predictions(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> pd.DataFrame:
     from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.classification.prediction import require_vectors
     from ticket_assets.classification.sorting import sort_tickets
     from ticket_assets.storage.collection import TicketCollection
 
     store = ModelStore(settings.models_dir)
     champion = store.require_champion()
     wanted = days(context)
-    rows = Warehouse(settings.warehouse_path).arrow(
+    warehouse = Warehouse(settings.warehouse_path)
+    rows = warehouse.arrow(
         "select c.ticket_id, c.received_at, c.text, e.vector from clean_tickets c"
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ? and e.model = ?"
         " order by c.received_at, c.ticket_id",
         [wanted[0], wanted[-1], champion.encoder],
     )
+    (tickets,) = warehouse.row(
+        "select count(*) from clean_tickets where received_at::date between ? and ?",
+        [wanted[0], wanted[-1]],
+    )
+    require_vectors(tickets, len(rows), champion.encoder, champion.version)
     with TicketCollection.open(
         champion.encoder, folder=settings.collection_dir, url=settings.chroma_url
     ) as collection:
