@@ -586,8 +586,7 @@ def bench(
                 lines.append(line)
                 print_measured(f"{line.part}: {line.figure}: {line.value}")
             progress.advance(task)
-    # In a file or a pipe there is no width to fit.
-    output.print(table(lines), width=None if output.is_terminal else 160)
+    output.print(table(lines))
     if any(line.met is False for line in lines):
         raise typer.Exit(1)
 

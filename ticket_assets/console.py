@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from ticket_assets.run_summary import RunSummary
     from ticket_assets.triage import SortedTicket
 
-output = Console(highlight=False)
+PIPE_WIDTH = 160
+"""Characters a line of a table may have in a file or a pipe, which have no width of their own."""
+
+output = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 messages = Console(stderr=True, highlight=False)
 
 

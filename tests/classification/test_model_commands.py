@@ -27,7 +27,6 @@ def store(tmp_path: Path) -> ModelStore:
 def tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tickets]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TICKETS_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
     load_settings.cache_clear()
 
     def run(*arguments: str) -> Result:
