@@ -17,3 +17,7 @@ for _switch, _value in {
 # Also read when the libraries load: compute threads that wait for one another sleep instead of
 # spinning. On cores shared with other work, spinning halves the encoder's speed.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# oneDNN keeps the code it makes for each shape of a matrix, and texts without padding come in ever
+# new shapes: at its own limit of 1,024, encoding 100,000 tickets took a gigabyte more, no faster.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
