@@ -22,6 +22,8 @@ from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.warehouse import Warehouse, ensure_table
 from ticket_assets.text.cleaning import clean_tickets
 
+pytestmark = pytest.mark.slow
+
 DAYS = [date(2025, 3, 3), date(2025, 3, 4)]
 SENDER = "zuzanna.quxhorn@example.net"
 WORD = "Zwyrtalka"

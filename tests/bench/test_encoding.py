@@ -17,6 +17,8 @@ from ticket_assets.bench.encoding import (
 )
 from ticket_assets.embedding.presets import resolve_model
 
+pytestmark = pytest.mark.slow
+
 SPEED = EncodingSpeed(
     model="all-minilm-l6-v2",
     precision="bf16",

@@ -18,6 +18,8 @@ from ticket_assets.bench.quality import (
 )
 from ticket_assets.classification.training_set import TrainingOptions
 
+pytestmark = pytest.mark.slow
+
 WORDS = {
     "access": "account password locked sign rights permission expired reset",
     "network": "vpn network wifi drops slow tunnel router gateway",

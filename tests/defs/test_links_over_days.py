@@ -11,6 +11,8 @@ from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 DAYS = ["2025-06-01", "2025-06-02", "2025-06-03", "2025-06-04", "2025-06-05"]
 """The last is without mail."""
 MAILS = [

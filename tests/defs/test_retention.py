@@ -10,6 +10,8 @@ from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZon
 from ticket_assets.mail.removal import mark_purged
 from ticket_assets.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 TODAY = datetime.now(UTC).date()
 
 

@@ -17,6 +17,8 @@ from ticket_assets.mail.folders import poll_drop_folder, poll_maildir
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.sources import DropFolder, ImapSource, Maildir, Poll, poll_sources
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def landing(tmp_path):
