@@ -299,7 +299,7 @@ def run(
             f"Nothing has landed in {settings.landing_dir.absolute()} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
-    from ticket_assets.defs.runs import WHOLE_GRAPH, materialise, materialise_all
+    from ticket_assets.defs.runs import materialise, materialise_all
     from ticket_assets.status import read_status
 
     start, end = (day or first), (day or last)
@@ -308,9 +308,7 @@ def run(
         shown = StepProgress(progress)
         if only or job:
             summaries = [
-                materialise(
-                    first_day, last_day, only or (), shown, shown.start, job_name=job or WHOLE_GRAPH
-                )
+                materialise(first_day, last_day, only or (), shown, shown.start, job_name=job)
             ]
         else:
             summaries = materialise_all(first_day, last_day, shown, shown.start)
@@ -398,13 +396,13 @@ def erase(
             ticket or [],
             lambda read, total: progress.update(task, completed=read, total=total),
         )
-    planned = erase_tickets(settings, found, dry_run=True)
     if dry_run:
-        _show_erasure(planned, as_json, dry_run=True)
+        _show_erasure(erase_tickets(settings, found, dry_run=True), as_json, dry_run=True)
         return
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
+        planned = erase_tickets(settings, found, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
     from ticket_assets.defs.runs import dagster_home
@@ -460,8 +458,6 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the trained models, the oldest first, and say which one is in use."""
-    from dataclasses import asdict
-
     from ticket_assets.classification.model_listing import list_models as listed
     from ticket_assets.classification.model_store import ModelStore
 
@@ -507,7 +503,7 @@ def roll_back_model() -> None:
 
 def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> None:
     if as_json:
-        _print_json({"dry_run": dry_run, **erasure.as_dict()})
+        _print_json({"dry_run": dry_run, **asdict(erasure)})
         return
     print_erasure(erasure, dry_run=dry_run)
     if erasure.champion in erasure.models:

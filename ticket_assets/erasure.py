@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.landing import LandingZone
@@ -59,9 +59,6 @@ class Erasure:
     models: dict[str, int]
     """By model version, how many of the tickets it was trained on."""
     champion: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def found_something(self) -> bool:
         return bool(

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from dagster import AssetCheckSeverity, DagsterEventType
 
+from ticket_assets.defs.jobs import SORT, whole_graph
 from ticket_assets.defs.step_events import EventListener, step_listener
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.run_summary import FailedCheck, RunSummary
@@ -18,8 +19,6 @@ from ticket_assets.run_summary import FailedCheck, RunSummary
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
 """Class name before the message of an error of ours, which is written for people."""
 LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
-WHOLE_GRAPH = "whole_graph"
-PREDICTED = ("ticket_predictions", "drift_report")
 
 
 class RunError(TicketAssetsError):
@@ -49,7 +48,7 @@ def materialise(
     listener: EventListener | None = None,
     on_start: Callable[[int], None] | None = None,
     *,
-    job_name: str = WHOLE_GRAPH,
+    job_name: str | None = None,
 ) -> RunSummary:
     """Materialise `assets` (all those of the job when none is named) for the days in one run.
 
@@ -58,13 +57,12 @@ def materialise(
         last_day: last day, by default today (UTC).
         listener: called with each event of the run.
         on_start: called with the number of assets and checks that the run has.
-        job_name: a job of `defs/jobs.py`.
+        job_name: a job of `defs/jobs.py`, by default the whole graph.
 
     Raises:
         RunError: a job, an asset or a day does not exist, or there is no Dagster home.
     """
     dagster_home()
-    from ticket_assets.definitions import defs
     from ticket_assets.defs.partitions import DAILY
 
     known = DAILY.get_partition_keys()
@@ -78,12 +76,10 @@ def materialise(
             )
     if first > last:
         raise RunError(f"The first day {first} comes after the last day {last}.")
-    job = defs.resolve_job_def(_known_job(job_name))
+    name = _known_job(job_name or whole_graph.name)
     selection = _selection(list(assets))
-    if selection is not None:
-        job = job.get_subset(asset_selection=selection)
     if on_start is not None:
-        on_start(len(job.nodes))
+        on_start(len(job_named(name).get_subset(asset_selection=selection).nodes))
     summary = RunSummary(run_id="", success=False)
 
     def collect(event: dg.DagsterEvent) -> None:
@@ -94,9 +90,13 @@ def materialise(
     step_listener.listener = collect
     try:
         with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(
-                instance=instance,
+            # In this process too, by the definitions' executor. `execute_in_process` would keep
+            # every asset's rows in memory until the run's end.
+            result = dg.execute_job(
+                dg.build_reconstructable_job(__name__, job_named.__name__, (name,)),
+                instance,
                 run_config={"loggers": {"step_events": {}}},
+                asset_selection=sorted(selection) if selection else None,
                 tags={
                     "dagster/asset_partition_range_start": first,
                     "dagster/asset_partition_range_end": last,
@@ -132,15 +132,22 @@ def materialise_all(
     )
     if not only_learning_failed or ModelStore(settings.models_dir).champion() is None:
         return [whole]
-    return [whole, materialise(first_day, last_day, PREDICTED, listener, on_start)]
+    return [whole, materialise(first_day, last_day, SORT, listener, on_start)]
+
+
+def job_named(name: str) -> dg.JobDefinition:
+    """A job of the definitions; Dagster calls this by its name."""
+    from ticket_assets.definitions import defs
+
+    return defs.resolve_job_def(name)
 
 
 def _known_job(name: str) -> str:
     from ticket_assets.definitions import defs
 
+    names = defs.get_repository_def().job_names
     # Dagster's own jobs, like the one behind ad-hoc materialisations, begin with underscores.
-    graph = defs.get_repository_def().job_names
-    known = sorted(job for job in graph if not job.startswith("_"))
+    known = sorted(job for job in names if not job.startswith("_"))
     if name not in known:
         raise RunError(f"There is no job {name}. Jobs: {', '.join(known)}.")
     return name

@@ -22,6 +22,7 @@ from uuid import uuid4
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
+from ticket_assets.storage.whole_file import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,7 +285,7 @@ class LandingZone:
             if not path.exists():
                 with self._explained_failures():
                     folder.mkdir(parents=True, exist_ok=True)
-                    write_once(path, content)
+                    replace_file(path, content)
                     sync_folder(folder)
                 landed += len(batch)
         return landed
@@ -420,12 +421,13 @@ class LandingZone:
             manifests.setdefault(landed.path.parent / MANIFESTS, []).append(json.dumps(line))
         batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
         for folder, lines in manifests.items():
-            write_once(folder / f"{batch}.jsonl", "\n".join([*lines, ""]).encode())
+            replace_file(folder / f"{batch}.jsonl", "\n".join([*lines, ""]).encode())
             sync_folder(folder)
         # The disk confirms several files at a time: one after the other takes twice as long.
         with ThreadPoolExecutor(WRITERS) as writers:
             for written in [
-                writers.submit(write_once, landed.path, message.content) for message, landed in new
+                writers.submit(replace_file, landed.path, message.content)
+                for message, landed in new
             ]:
                 written.result()
         for folder in manifests:
@@ -470,7 +472,7 @@ class LandingZone:
         day = self.first_day()
         if day is None and (days := self.days()):
             day = min(each for each in days if each >= days[-1] - FIRST_DAY_REACH)
-            write_once(self.root / "first_day", f"{day}\n".encode())
+            replace_file(self.root / "first_day", f"{day}\n")
             sync_folder(self.root)
         return day
 
@@ -486,6 +488,7 @@ class _LandedNames:
         self._zone = zone
         self._looked_for = 0
         self._starts: set[int] | None = None
+        self._days: list[date] | None = None
 
     def hold(self, name: str) -> bool:
         """Whether a message of this name has landed under any day."""
@@ -502,13 +505,16 @@ class _LandedNames:
         return _start(name) in self._starts and self._is_there(name)
 
     def add(self, names: Iterable[str]) -> None:
-        """Names that this landing writes."""
+        """Names that this landing writes, perhaps under new days."""
+        self._days = None
         if self._starts is not None:
             self._starts.update(map(_start, names))
 
     def _is_there(self, name: str) -> bool:
+        if self._days is None:
+            self._days = self._zone.days()
         root = self._zone.root
-        return any((root / day.isoformat() / name).exists() for day in self._zone.days())
+        return any((root / day.isoformat() / name).exists() for day in self._days)
 
 
 def _start(name: str) -> int:
@@ -602,17 +608,6 @@ def _iso_day(text: str) -> date | None:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def write_once(path: Path, content: bytes) -> None:
-    """Write a file that is either absent or whole, and survives a power cut once its folder is
-    synced. Temporary names are unique: two writers of one message must not share a half file."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with temporary.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
 
 
 def sync_folder(folder: Path) -> None:

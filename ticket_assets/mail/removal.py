@@ -31,7 +31,6 @@ from ticket_assets.mail.landing import (
     json_lines,
     sync_folder,
     ticket_id_of,
-    write_once,
 )
 from ticket_assets.storage.whole_file import replace_file
 
@@ -114,7 +113,7 @@ def bury(landing: LandingZone, ticket_ids: Iterable[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps({"ticket_id": ticket_id}) + "\n" for ticket_id in new)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
-    write_once(folder / f"{stamp}.jsonl", lines.encode())
+    replace_file(folder / f"{stamp}.jsonl", lines)
     sync_folder(folder)
     sync_folder(landing.root)
 
@@ -180,7 +179,7 @@ def list_purged(landing: LandingZone, day: date, messages: Iterable[LandedMessag
     for message in messages:
         known.setdefault(message.content_hash, _line(message))
     folder.mkdir(parents=True, exist_ok=True)
-    write_once(manifest, "".join(json.dumps(line) + "\n" for line in known.values()).encode())
+    replace_file(manifest, "".join(json.dumps(line) + "\n" for line in known.values()))
     sync_folder(folder)
 
 
@@ -279,7 +278,7 @@ def _keep_lines(path: Path, stays: Callable[[bytes], bool], dry_run: bool) -> in
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if stays(line)]
     if len(kept) < len(lines) and not dry_run:
-        write_once(path, b"".join(kept))
+        replace_file(path, b"".join(kept))
         sync_folder(path.parent)
     return len(lines) - len(kept)
 
