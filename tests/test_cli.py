@@ -548,6 +548,7 @@ def test_an_erased_person_stands_in_no_file_and_every_blocking_check_still_passe
     assert refused(own_desk("erase", "--sender", sender)).startswith(f"No message from {sender}")
     again = own_desk("import", trained[0].folder / "data/sample/mailbox.mbox")
     assert again.stdout.startswith("0 messages landed, ")
+    assert f" {erased['messages']:,} messages had been erased" in " ".join(again.stderr.split())
 
 
 @pytest.mark.slow

@@ -192,6 +192,8 @@ def import_mail(
         f"{report.landed:,} messages landed, {report.already_there:,} already there,"
         f" {report.labels:,} new labels."
     )
+    if report.erased_before:
+        print_warning(f"{report.erased_before:,} messages had been erased and do not land again.")
     if report.unresolved:
         print_warning(
             f"{report.unresolved:,} labels name a message that has not landed; they count once it"

@@ -16,6 +16,7 @@ Outside attention, tensors hold the texts' own tokens as rows: (own tokens, widt
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -33,38 +34,53 @@ _SMALLEST_DIVISOR = 1e-30
 _FIRST_POSITION = {"bert": 0, "xlm-roberta": 1, "roberta": 1, "camembert": 1}
 
 
+Weights = Callable[[str], "Tensor"]
+"""The weights of that name; a KeyError, if there are none."""
+
+
 class NotFusableError(Exception):
     """The network is not one whose forward pass is known here; the message is the reason."""
 
 
 class FusedBert:
-    """The hidden states of a `transformers` encoder of the BERT or RoBERTa family."""
+    """The hidden states of an encoder of the BERT or RoBERTa family."""
 
-    def __init__(self, network: Any) -> None:
-        """Packs the weights of `network`, which stays as it is.
+    @torch.inference_mode()
+    def __init__(self, config: Mapping[str, Any], weights: Weights) -> None:
+        """Packs the weights, each asked for once, and all of one precision.
+
+        Args:
+            config: what config.json says.
+            weights: by the names that `transformers.BertModel` gives them.
 
         Raises:
-            NotFusableError: the architecture differs from BERT's, or this PyTorch or CPU cannot
-                pack weights of this precision.
+            NotFusableError: the architecture differs from BERT's, something is missing, or this
+                PyTorch or CPU cannot pack weights of this precision.
         """
-        config = network.config
-        _require_bert(network)
-        embeddings = network.embeddings
-        first = _FIRST_POSITION[config.model_type]
-        if first:
-            first += config.pad_token_id
-        self._heads: int = config.num_attention_heads
-        self._words: Tensor = embeddings.word_embeddings.weight
-        # Texts are single segments, so each position has one row to add.
-        positions = embeddings.position_embeddings.weight[first:].float()
-        segment = embeddings.token_type_embeddings.weight[0].float()
-        self._positions = (positions + segment).to(self._words.dtype)
-        self._norm = embeddings.LayerNorm
+        _require_bert(config)
         try:
-            self._layers = [_Layer(layer, self._heads) for layer in network.encoder.layer]
+            self._pack(config, weights)
+        except KeyError as error:
+            raise NotFusableError(f"no {error.args[0]}") from error
         except (AttributeError, NotImplementedError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise NotFusableError(f"oneDNN cannot pack the weights here ({reason})") from error
+
+    def _pack(self, config: Mapping[str, Any], weights: Weights) -> None:
+        first = _FIRST_POSITION[config["model_type"]]
+        if first:
+            first += config["pad_token_id"]
+        heads, epsilon = config["num_attention_heads"], config["layer_norm_eps"]
+        self._words = weights("embeddings.word_embeddings.weight")
+        # Texts are single segments, so each position has one row to add.
+        positions = weights("embeddings.position_embeddings.weight")[first:].float()
+        segment = weights("embeddings.token_type_embeddings.weight")[0].float()
+        self._positions = (positions + segment).to(self._words.dtype)
+        self._norm = _Norm(weights, "embeddings.LayerNorm", epsilon)
+        self._layers = [
+            _Layer(weights, f"encoder.layer.{number}", heads, epsilon)
+            for number in range(config["num_hidden_layers"])
+        ]
 
     def __call__(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states, shape (texts, tokens, width); those of padding mean nothing.
@@ -109,22 +125,21 @@ class _Shape(NamedTuple):
 class _Layer:
     """Attention and feed-forward network, each with its residual and layer norm."""
 
-    def __init__(self, layer: Any, heads: int) -> None:
-        attention = layer.attention
+    def __init__(self, weights: Weights, name: str, heads: int, epsilon: float) -> None:
+        attention = f"{name}.attention"
         self._heads = heads
-        self._query_key_value = _query_key_value(attention.self, heads)
-        self._attention_output = _Linear.of(attention.output.dense)
-        self._attention_norm = attention.output.LayerNorm
-        self._widen = _Linear.of(layer.intermediate.dense)
-        self._narrow = _Linear.of(layer.output.dense)
-        self._norm = layer.output.LayerNorm
+        self._query_key_value = _query_key_value(weights, f"{attention}.self", heads)
+        self._attention_output = _Linear.of(weights, f"{attention}.output.dense")
+        self._attention_norm = _Norm(weights, f"{attention}.output.LayerNorm", epsilon)
+        self._widen = _Linear.of(weights, f"{name}.intermediate.dense")
+        self._narrow = _Linear.of(weights, f"{name}.output.dense")
+        self._norm = _Norm(weights, f"{name}.output.LayerNorm", epsilon)
 
     def __call__(self, hidden: Tensor, shape: _Shape) -> Tensor:
         mixed = self._attention_output(self._attend(self._query_key_value(hidden), shape))
         hidden = self._attention_norm(mixed.add_(hidden))
         fed = self._narrow(self._widen(hidden, "gelu"))
-        normed: Tensor = self._norm(fed.add_(hidden))
-        return normed
+        return self._norm(fed.add_(hidden))
 
     def _attend(self, projected: Tensor, shape: _Shape) -> Tensor:
         """Values mixed by attention, of the rows of `projected`: (own tokens, width)."""
@@ -163,8 +178,8 @@ class _Linear:
         self._bias = bias
 
     @classmethod
-    def of(cls, linear: torch.nn.Linear) -> _Linear:
-        return cls(linear.weight, linear.bias)
+    def of(cls, weights: Weights, name: str) -> _Linear:
+        return cls(weights(f"{name}.weight"), weights(f"{name}.bias"))
 
     def __call__(self, rows: Tensor, activation: str = "none") -> Tensor:
         # "none" after it is GELU's algorithm: the exact one, by the error function.
@@ -174,15 +189,28 @@ class _Linear:
         return product
 
 
-def _query_key_value(attention: Any, heads: int) -> _Linear:
+class _Norm:
+    """A layer norm."""
+
+    def __init__(self, weights: Weights, name: str, epsilon: float) -> None:
+        self._weight, self._bias = weights(f"{name}.weight"), weights(f"{name}.bias")
+        self._epsilon = epsilon
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return functional.layer_norm(
+            rows, self._weight.shape, self._weight, self._bias, self._epsilon
+        )
+
+
+def _query_key_value(weights: Weights, name: str, heads: int) -> _Linear:
     """The three projections as one, the query's already divided by the root of a head's width."""
-    query, key, value = attention.query, attention.key, attention.value
-    scale = (query.out_features // heads) ** -0.5
-    kind = query.weight.dtype
-    return _Linear(
-        torch.cat([(query.weight.float() * scale).to(kind), key.weight, value.weight]),
-        torch.cat([(query.bias.float() * scale).to(kind), key.bias, value.bias]),
-    )
+    matrices = [weights(f"{name}.{part}.weight") for part in ("query", "key", "value")]
+    biases = [weights(f"{name}.{part}.bias") for part in ("query", "key", "value")]
+    kind = matrices[0].dtype
+    scale = (len(matrices[0]) // heads) ** -0.5
+    matrices[0] = (matrices[0].float() * scale).to(kind)
+    biases[0] = (biases[0].float() * scale).to(kind)
+    return _Linear(torch.cat(matrices), torch.cat(biases))
 
 
 def _row_sums(weights: Tensor, counted: Tensor) -> Tensor:
@@ -194,13 +222,13 @@ def _row_sums(weights: Tensor, counted: Tensor) -> Tensor:
     return torch.bmm(weights.view(texts, -1, tokens), counted.view(texts, tokens, 1))
 
 
-def _require_bert(network: Any) -> None:
-    config = network.config
-    if config.model_type not in _FIRST_POSITION:
-        raise NotFusableError(f"a {config.model_type} model, not of the BERT family")
-    if config.hidden_act != "gelu":
-        raise NotFusableError(f"its activation is {config.hidden_act}, not gelu")
-    if getattr(config, "position_embedding_type", "absolute") != "absolute":
+def _require_bert(config: Mapping[str, Any]) -> None:
+    family, activation = config.get("model_type"), config.get("hidden_act")
+    if family not in _FIRST_POSITION:
+        raise NotFusableError(f"a {family} model, not of the BERT family")
+    if activation != "gelu":
+        raise NotFusableError(f"its activation is {activation}, not gelu")
+    if config.get("position_embedding_type", "absolute") != "absolute":
         raise NotFusableError("its positions are relative")
-    if config.is_decoder or getattr(config, "add_cross_attention", False):
+    if config.get("is_decoder") or config.get("add_cross_attention"):
         raise NotFusableError("it is a decoder")

@@ -69,6 +69,8 @@ class ImportReport:
 
     landed: int
     already_there: int
+    erased_before: int
+    """Messages that a person had erased: they do not land again."""
     undated: int
     """Landed messages without a usable date, which are filed under the day they landed."""
     labels: int
@@ -167,6 +169,7 @@ def import_path(
     return ImportReport(
         landed=landed.landed,
         already_there=landed.already_there,
+        erased_before=landed.erased_before,
         undated=landed.undated,
         labels=labels,
         older=landed.older,
