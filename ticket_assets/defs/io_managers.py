@@ -17,6 +17,7 @@ from dagster_duckdb import DuckDBIOManager
 from dagster_duckdb.io_manager import DuckDbClient
 from dagster_duckdb_pandas import DuckDBPandasTypeHandler
 
+from ticket_assets.free_memory import give_back_free_memory
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.warehouse import Warehouse, ensure_table
 
@@ -36,6 +37,8 @@ class WarehouseClient(DuckDbClient):
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         with Warehouse(Path(str(table_slice.database))).transaction() as connection:
             yield connection
+        # Before the next asset needs memory for itself.
+        give_back_free_memory()
 
     @staticmethod
     def ensure_schema_exists(
