@@ -240,6 +240,23 @@ def test_the_write_ahead_log_outlives_the_connection_of_one_event(tmp_path: Path
     assert (tmp_path / "events.db-wal").stat().st_size > 0
 
 
+def test_the_log_of_a_new_run_also_outlives_its_connections(tmp_path: Path):
+    # As Dagster does for each run: the file is new, and its first connection makes it write ahead.
+    relax_sqlite_synchronisation()
+    engine = sqlalchemy.create_engine(
+        f"sqlite:///{tmp_path}/run.db", poolclass=sqlalchemy.pool.NullPool
+    )
+    with engine.connect() as first:
+        first.exec_driver_sql("PRAGMA journal_mode=WAL")
+        first.exec_driver_sql("CREATE TABLE events (name TEXT)")
+
+    for name in ("run started", "step started"):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO events VALUES (?)", (name,))
+
+    assert (tmp_path / "run.db-wal").stat().st_size > 0
+
+
 def test_a_database_other_than_sqlite_is_left_alone():
     with duckdb.connect() as connection:
         with pytest.raises(duckdb.CatalogException):

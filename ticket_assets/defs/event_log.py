@@ -30,8 +30,12 @@ def _relax(connection: Any, _record: Any) -> None:
         return
     connection.execute("PRAGMA synchronous=NORMAL")
     path = connection.execute("PRAGMA database_list").fetchone()[2]
-    if path and path not in _held_open:
-        held = sqlite3.connect(path, check_same_thread=False)
-        # Only a connection that has read the file takes part in its write-ahead log.
-        held.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        _held_open[path] = held
+    if not path or path in _held_open:
+        return
+    # A new file has no write-ahead log yet: a connection held from then on would not know of it.
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        return
+    held = sqlite3.connect(path, check_same_thread=False)
+    # Only a connection that has read the file takes part in its write-ahead log.
+    held.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    _held_open[path] = held
