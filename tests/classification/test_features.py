@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ticket_assets.classification.explanation import TermReader
-from ticket_assets.classification.features import FeatureSpace, count_terms
+from ticket_assets.classification.features import FeatureSpace, count_terms, term_counter
 from ticket_assets.classification.vocabulary import (
     build_vocabulary,
     leave_one_out_oov_share,
@@ -26,6 +26,18 @@ def test_only_terms_of_two_texts_are_kept(space: FeatureSpace):
 
     # Words and pairs that two texts share; `noir` and `encore` occur once, not even in pieces.
     assert words == ["vpn", "coupé", "vpn coupé"]
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
+@example(["", "  "])
+@example(["L'écran, vpn VPN coupé", "ΟΔΟΣ İstanbul STRASSE ß \u2003ﬁn\x1f\x00 écran,"])
+def test_characters_are_counted_as_scikit_learn_counts_them(texts: list[str]):
+    counted = count_terms(texts).blocks["characters"]
+
+    expected = term_counter("characters").transform(texts)
+    for part in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(counted, part), getattr(expected, part), strict=True)
+    assert counted.shape == expected.shape
 
 
 @given(st.text(max_size=80))

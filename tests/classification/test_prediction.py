@@ -170,6 +170,25 @@ def test_texts_are_explained_alike_alone_and_together(
     assert reader.explain(["", "☃"], vectors[:2]) == [[], []]
 
 
+def test_terms_come_with_the_predictions_of_tickets_for_review(
+    reader: Classifier, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
+):
+    tickets, vectors = training_set.tickets, training_set.vectors
+    monkeypatch.setattr(prediction, "BATCH_ROWS", 17)
+
+    predicted = reader.predict(tickets, vectors, with_terms=True)
+
+    assert predicted.drop(columns="terms").equals(reader.predict(tickets, vectors))
+    explained = reader.explain(tickets["text"].tolist(), vectors)
+    assert predicted["terms"].tolist() == [
+        words if decision == "review" else None
+        for words, decision in zip(explained, predicted["decision"], strict=True)
+    ]
+    assert set(predicted["decision"]) == {"auto", "review"}
+    nothing = reader.predict(tickets[:0], vectors[:0], with_terms=True)
+    assert list(nothing.columns) == list(predicted.columns)
+
+
 def test_a_category_decided_by_the_vector_alone_has_no_words_to_show(
     reader: Classifier, training_set: TrainingSet
 ):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ticket_assets.drift.report import METRICS_DTYPES, DriftError, drift_report
+from ticket_assets.drift.report import METRICS_DTYPES, Comparison, DriftError
 
 DAY = date(2026, 3, 4)
 LANGUAGES = ["fr", "en", "de", "es", "pt"]
@@ -38,9 +38,12 @@ def mail(rows, seed, languages=LANGUAGE_SHARES, categories=CATEGORY_SHARES, oov_
 REFERENCE = mail(1000, seed=1)
 
 
+def comparison(reference=REFERENCE, drift_distance=0.1):
+    return Comparison(reference, model_version="m1", drift_distance=drift_distance, seed=7)
+
+
 def compare(current, reference=REFERENCE, **options):
-    options = {"model_version": "m1", "drift_distance": 0.1, "seed": 7} | options
-    return drift_report(reference, current, day=DAY, **options)
+    return comparison(reference).report(current, day=DAY, **options)
 
 
 @pytest.mark.slow
@@ -91,7 +94,7 @@ def test_figures_of_a_day_are_complete_and_typed():
 def test_smallest_distance_that_counts_can_be_raised():
     shifted = mail(80, seed=5, oov_share=0.2)
 
-    report = compare(shifted, drift_distance=50.0)
+    report = comparison(drift_distance=50.0).report(shifted, day=DAY)
 
     assert set(report.metrics["threshold"]) == {50.0}
     assert not report.drifted
@@ -157,7 +160,7 @@ def test_json_names_the_day_the_metrics_and_evidentlys_own_results():
 def test_html_is_self_contained_and_holds_no_ticket():
     current = mail(50, seed=5).assign(text="Bonjour, mon imprimante", sender="a@example.org")
 
-    html = compare(current, with_html=True).html
+    html = compare(current, html="always").html
 
     assert html is not None
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=", html)
@@ -167,8 +170,22 @@ def test_html_is_self_contained_and_holds_no_ticket():
     assert "category_confidence" in html
 
 
-def test_drifted_day_has_html_without_being_asked():
-    assert compare(mail(80, seed=5, oov_share=0.2)).html is not None
+def test_drifted_day_has_html_unless_it_would_not_be_kept():
+    shifted = mail(80, seed=5, oov_share=0.2)
+
+    assert compare(shifted).html is not None
+    unkept = compare(shifted, html="never")
+    assert unkept.drifted
+    assert unkept.html is None
+
+
+def test_days_compared_with_one_reference_do_not_influence_each_other():
+    days = [mail(rows, seed=rows) for rows in (80, 50, 80)]
+    one_after_the_other = comparison()
+
+    together = [one_after_the_other.report(day, day=DAY).json for day in days]
+
+    assert together == [compare(day).json for day in days]
 
 
 def test_same_tickets_in_any_order_give_the_same_figures():
@@ -184,7 +201,7 @@ def test_same_tickets_in_any_order_give_the_same_figures():
 
 
 def test_empty_day_has_no_figures_and_does_not_warn():
-    report = compare(REFERENCE.iloc[:0], with_html=True)
+    report = compare(REFERENCE.iloc[:0], html="always")
 
     assert report.metrics.empty
     assert report.metrics.dtypes.astype(str).to_dict() == METRICS_DTYPES
@@ -213,11 +230,22 @@ def test_missing_values_are_left_out_and_counted():
     current["vector"] = current["vector"].where(current.index >= 20, None)
     current["oov_share"] = None
 
-    metrics = compare(current, with_html=True).metrics.set_index("metric")
+    metrics = compare(current, html="always").metrics.set_index("metric")
 
     assert metrics.loc["category_confidence", "current_rows"] == 40
     assert metrics.loc["embedding", "current_rows"] == 30
     assert "oov_share" not in metrics.index
+
+
+def test_side_without_any_vector_is_compared_by_the_rest():
+    current = mail(50, seed=5)
+
+    without = compare(current.assign(vector=None), html="always")
+    from_nothing = compare(current, REFERENCE.assign(vector=None), html="always")
+
+    whole = compare(current).metrics
+    for report in (without, from_nothing):
+        pd.testing.assert_frame_equal(report.metrics, whole[whole["metric"] != "embedding"])
 
 
 def test_missing_language_counts_as_a_value_of_its_own_however_it_is_written():

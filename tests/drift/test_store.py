@@ -64,6 +64,16 @@ def test_html_is_pruned_beyond_the_days_to_keep_and_figures_stay(tmp_path):
     assert store.prune_html(keep_days=3) == []
 
 
+def test_html_worth_rendering_is_what_pruning_would_keep(tmp_path):
+    store = ReportStore(tmp_path)
+    assert store.first_html_day(3, last=date(2026, 3, 4)) == date(2026, 3, 2)
+
+    store.write(report(10))
+
+    assert store.first_html_day(3, last=date(2026, 3, 4)) == date(2026, 3, 8)
+    assert store.first_html_day(3, last=date(2026, 3, 12)) == date(2026, 3, 10)
+
+
 def test_empty_store_has_nothing_to_prune(tmp_path):
     assert ReportStore(tmp_path / "absent").prune_html(keep_days=1) == []
 

@@ -4,11 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ticket_assets.drift.thresholds import (
-    RESAMPLES,
-    chance_distances,
-    chance_threshold,
-)
+from ticket_assets.drift.thresholds import RESAMPLES, Chance
 
 CATEGORIES = np.repeat(["network", "printer", "account", "mailbox"], [200, 100, 60, 40])
 NUMBERS = np.round(np.random.default_rng(1).lognormal(5, 1, 400))
@@ -34,7 +30,7 @@ def test_chance_distances_are_those_evidently_measures_on_the_same_samples(metho
     # 50 current rows against 400 reference rows scatter like 44 against a fixed reference.
     drawn = np.random.default_rng(7).integers(400, size=(RESAMPLES, 44))
 
-    distances = chance_distances(reference, 50, method, seed=7)
+    distances = Chance(reference, method, seed=7).distances(50)
 
     expected = [evidently_distance(method, reference, reference[rows]) for rows in drawn[:20]]
     assert distances.shape == (RESAMPLES,)
@@ -42,32 +38,30 @@ def test_chance_distances_are_those_evidently_measures_on_the_same_samples(metho
 
 
 @pytest.mark.parametrize("method", REFERENCES)
-def test_larger_windows_have_smaller_thresholds_down_to_the_floor(method):
-    thresholds = [
-        chance_threshold(REFERENCES[method], size, method, floor=0.001, seed=7)
-        for size in (3, 20, 100, 1000)
-    ]
+def test_larger_windows_have_smaller_thresholds(method):
+    chance = Chance(REFERENCES[method], method, seed=7)
+
+    thresholds = [chance.threshold(size) for size in (3, 20, 100, 1000)]
 
     assert thresholds == sorted(thresholds, reverse=True)
     assert thresholds[0] > 2 * thresholds[-1] > 0.002
-    assert chance_threshold(REFERENCES[method], 100, method, floor=5.0, seed=7) == 5.0
 
 
 @pytest.mark.parametrize("method", REFERENCES)
 def test_about_one_sample_in_a_thousand_exceeds_its_threshold(method):
     reference = REFERENCES[method]
 
-    threshold = chance_threshold(reference, 30, method, floor=0.0, seed=7)
+    threshold = Chance(reference, method, seed=7).threshold(30)
 
-    fresh = np.concatenate([chance_distances(reference, 30, method, seed=s) for s in (8, 9, 10)])
+    fresh = np.concatenate([Chance(reference, method, seed=s).distances(30) for s in (8, 9, 10)])
     assert 0.0002 < (fresh > threshold).mean() < 0.003
 
 
 def test_threshold_depends_on_content_seed_and_size_bucket_alone():
-    threshold = chance_threshold(NUMBERS, 64, "wasserstein", floor=0.0, seed=7)
-
     def other(values, size, seed):
-        return chance_threshold(values, size, "wasserstein", floor=0.0, seed=seed)
+        return Chance(values, "wasserstein", seed=seed).threshold(size)
+
+    threshold = other(NUMBERS, 64, 7)
 
     assert other(NUMBERS.copy(), 64, 7) == threshold
     assert other(NUMBERS, 67, 7) == threshold  # 64 to 67 share a bucket
@@ -85,5 +79,14 @@ def test_threshold_depends_on_content_seed_and_size_bucket_alone():
         ("centroid", np.ones((50, 4), dtype=np.float32)),
     ],
 )
-def test_constant_reference_leaves_the_floor(method, constant):
-    assert chance_threshold(constant, 20, method, floor=0.1, seed=7) == 0.1
+def test_samples_of_a_constant_reference_do_not_differ(method, constant):
+    assert Chance(constant, method, seed=7).threshold(20) == pytest.approx(0, abs=1e-6)
+
+
+def test_threshold_of_a_size_is_the_same_whatever_was_asked_before():
+    chance = Chance(NUMBERS, "wasserstein", seed=7)
+
+    first = chance.threshold(30)
+    chance.threshold(100)
+
+    assert chance.threshold(30) == first == Chance(NUMBERS, "wasserstein", seed=7).threshold(30)

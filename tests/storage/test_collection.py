@@ -255,27 +255,37 @@ def test_neighbours_can_be_labelled_ones_and_earlier_ones_alone(
     assert [one.ticket_id for one in found] == expected
 
 
-@pytest.mark.parametrize("days_asked", [2, 5], ids=["index", "comparison"])
+@pytest.mark.parametrize(
+    ("days_asked", "page", "block"),
+    [(2, 7, 64), (5, 7, 64), (5, 90, 2)],
+    ids=["index", "comparison", "comparison-in-blocks"],
+)
 def test_neighbours_of_earlier_days_are_the_nearest_labelled_ones(
-    collection: TicketCollection, monkeypatch: pytest.MonkeyPatch, days_asked: int
+    collection: TicketCollection,
+    monkeypatch: pytest.MonkeyPatch,
+    days_asked: int,
+    page: int,
+    block: int,
 ) -> None:
     generator = np.random.default_rng(0)
-    vectors = generator.standard_normal((60, 8)).astype(np.float32)
+    vectors = generator.standard_normal((90, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    days = [date(2026, 11, 1 + row % 5) for row in range(60)]
-    labelled = [row % 3 > 0 for row in range(60)]
+    days = [date(2026, 11, 1 + row % 5) for row in range(90)]
+    labelled = [row % 3 > 0 for row in range(90)]
     tickets = [
         ticket(f"t{row:02}", days[row], category="mail" if labelled[row] else None)
-        for row in range(60)
+        for row in range(90)
     ]
     sync(collection, *tickets, vectors=vectors, days=(days[0], days[4]))
-    monkeypatch.setattr(collection, "_batch", 7)
-    asked = [row for row in range(60) if days[row].day <= days_asked]
+    monkeypatch.setattr(collection, "_batch", page)
+    monkeypatch.setattr("ticket_assets.storage.collection.SEARCHED_TOGETHER", block)
+    monkeypatch.setattr("ticket_assets.storage.collection.COMPARED_AT_ONCE", 9)
+    asked = [row for row in range(90) if days[row].day <= days_asked]
 
     found = collection.nearest_of_earlier_days(vectors[asked], [days[row] for row in asked], 4)
 
     for row, neighbours in zip(asked, found, strict=True):
-        earlier = [other for other in range(60) if labelled[other] and days[other] < days[row]]
+        earlier = [other for other in range(90) if labelled[other] and days[other] < days[row]]
         expected = sorted(earlier, key=lambda other: -vectors[row] @ vectors[other])[:4]
         assert [each.ticket_id for each in neighbours] == [f"t{other:02}" for other in expected]
         for each in neighbours:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,27 @@ class TermCounts:
 def count_terms(texts: Sequence[str]) -> TermCounts:
     """Term occurrences of the first `CHARACTERS_READ` characters of each text."""
     read = [text[:CHARACTERS_READ] for text in texts]
-    blocks = {kind: term_counter(kind).transform(read) for kind in KINDS}
+    blocks = {"words": term_counter("words").transform(read), "characters": _characters(read)}
     return TermCounts(blocks, impact_urgency(read))
+
+
+def _characters(texts: Sequence[str]) -> Any:
+    """What the counter of character terms counts, in less than half the time: its terms never
+    cross words, which come back in text after text, so those of each word are hashed once."""
+    places: dict[str, int] = {}
+    found = [
+        [places.setdefault(word, len(places)) for word in text.lower().split()] for text in texts
+    ]
+    if not places:
+        return term_counter("characters").transform(texts)
+    ends = np.cumsum([0, *map(len, found)])
+    columns = np.fromiter(chain.from_iterable(found), np.int32, ends[-1])
+    words = sparse.csr_matrix(
+        (np.ones(len(columns), np.float32), columns, ends), shape=(len(texts), len(places))
+    )
+    counts = words @ term_counter("characters").transform(list(places))
+    counts.sort_indices()
+    return counts
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ DECISIONS = {"category": "decision", "priority": "priority_decision"}
 """Column that says whether a target's label is sure. The category decides the queue, so its
 decision is the ticket's; a target precision holds for each label by itself."""
 BATCH_ROWS = 1024
+TERMS_SHOWN = 8
+Terms = list[tuple[str, float]]
+"""Words with their weights, the strongest first."""
 
 
 class PredictionError(TicketAssetsError):
@@ -69,30 +72,44 @@ class Classifier:
     space: FeatureSpace
     targets: Mapping[str, TargetModel]
 
-    def predict(self, tickets: pd.DataFrame, vectors: Floats) -> pd.DataFrame:
+    def predict(
+        self, tickets: pd.DataFrame, vectors: Floats, *, with_terms: bool = False
+    ) -> pd.DataFrame:
         """Labels, confidences and decisions, one row per ticket, on the index of `tickets`.
 
         `tickets` needs the column text; `vectors` is aligned, shape (rows, d). A confidence is the
         calibrated probability of the label. `decision` is about the category, and so the queue:
         `auto` where it is confident, else `review`; `priority_decision` is the same of the
-        priority. Without a priority model the priority columns are null.
+        priority. Without a priority model the priority columns are null. On demand, a column
+        `terms` says for each ticket for review what `explain` says, and null for the others.
 
         Raises:
             PredictionError: `vectors` has other rows or another width than the model expects.
         """
-        self._check(len(tickets), vectors)
-        texts = tickets["text"].tolist()
-        batches = [
-            self._predict_batch(
-                texts[start : start + BATCH_ROWS], vectors[start : start + BATCH_ROWS]
-            )
-            for start in range(0, len(texts), BATCH_ROWS)
-        ] or [_empty_predictions()]
-        return pd.concat(batches, ignore_index=True).set_axis(tickets.index)
+        explain = self._explainer()
+        terms: list[Terms | None] = []
+        batches = []
+        for texts, features in self._batches(tickets["text"].tolist(), vectors):
+            probability = {
+                target: model.probabilities(features) for target, model in self.targets.items()
+            }
+            batches.append(self._decide(probability, len(texts)))
+            if with_terms:
+                review = np.flatnonzero(batches[-1]["decision"] == "review").tolist()
+                explained = explain(
+                    [texts[row] for row in review],
+                    features.terms[review],
+                    probability["category"][review],
+                )
+                by_row = dict(zip(review, explained, strict=True))
+                terms += [by_row.get(row) for row in range(len(texts))]
+        nothing = {target: np.zeros((0, len(m.labels))) for target, m in self.targets.items()}
+        predicted = pd.concat(batches or [self._decide(nothing, 0)], ignore_index=True)
+        if with_terms:
+            predicted["terms"] = pd.Series(terms, dtype=object)
+        return predicted.set_axis(tickets.index)
 
-    def explain(
-        self, texts: Sequence[str], vectors: Floats, top: int = 8
-    ) -> list[list[tuple[str, float]]]:
+    def explain(self, texts: Sequence[str], vectors: Floats, top: int = TERMS_SHOWN) -> list[Terms]:
         """Per text the words that weighed most for its category against the next likeliest one.
 
         At most `top` words, the strongest first, each with its weight: its share of the difference
@@ -101,19 +118,43 @@ class Classifier:
         Raises:
             PredictionError: as in `predict`.
         """
-        self._check(len(texts), vectors)
+        explain = self._explainer(top)
         model = self.targets["category"]
-        expert = next((e for e in model.experts if e.reads != "vectors"), None)
-        if expert is None:
-            return [[] for _ in texts]
-        reader = TermReader(self.space)
-        explained = []
+        return [
+            words
+            for batch, features in self._batches(texts, vectors)
+            for words in explain(batch, features.terms, model.probabilities(features))
+        ]
+
+    def _batches(
+        self, texts: Sequence[str], vectors: Floats
+    ) -> Iterator[tuple[Sequence[str], Features]]:
+        """Texts with their features, `BATCH_ROWS` at a time.
+
+        Raises:
+            PredictionError: as in `predict`.
+        """
+        self._check(len(texts), vectors)
         for start in range(0, len(texts), BATCH_ROWS):
             batch = texts[start : start + BATCH_ROWS]
-            features = self.space.features(count_terms(batch), vectors[start : start + BATCH_ROWS])
-            likeliest = np.argsort(-model.probabilities(features), axis=1, kind="stable")
-            explained += decisive_terms(expert, reader, batch, features.terms, likeliest, top=top)
-        return explained
+            counts = count_terms(batch)
+            yield batch, self.space.features(counts, vectors[start : start + BATCH_ROWS])
+
+    def _explainer(
+        self, top: int = TERMS_SHOWN
+    ) -> Callable[[Sequence[str], Any, Floats], list[Terms]]:
+        """A function of texts, their terms and the probabilities of their categories."""
+        experts = self.targets["category"].experts
+        expert = next((e for e in experts if e.reads != "vectors"), None)
+        if expert is None:
+            return lambda texts, terms, probability: [[] for _ in texts]
+        reader = TermReader(self.space)
+
+        def explain(texts: Sequence[str], terms: Any, probability: Floats) -> list[Terms]:
+            likeliest = np.argsort(-probability, axis=1, kind="stable")
+            return decisive_terms(expert, reader, texts, terms, likeliest, top=top)
+
+        return explain
 
     def _check(self, rows: int, vectors: Floats) -> None:
         width = len(self.space.vector_centre)
@@ -124,17 +165,15 @@ class Classifier:
                 "ticket_embeddings with the encoder the classifier was trained with, or retrain."
             )
 
-    def _predict_batch(self, texts: Sequence[str], vectors: Floats) -> pd.DataFrame:
-        features = self.space.features(count_terms(texts), vectors)
+    def _decide(self, probability: Mapping[str, Floats], rows: int) -> pd.DataFrame:
         columns: dict[str, Any] = {}
         for target in TARGETS:
-            model = self.targets.get(target)
-            if model is None:
-                columns[target] = pd.Series([None] * len(texts), dtype=object)
-                columns[f"{target}_confidence"] = np.full(len(texts), np.nan)
-                columns[DECISIONS[target]] = pd.Series([None] * len(texts), dtype=object)
+            if target not in self.targets:
+                columns[target] = pd.Series([None] * rows, dtype=object)
+                columns[f"{target}_confidence"] = np.full(rows, np.nan)
+                columns[DECISIONS[target]] = pd.Series([None] * rows, dtype=object)
                 continue
-            decided = model.decide(model.probabilities(features))
+            decided = self.targets[target].decide(probability[target])
             columns[target] = decided["label"]
             columns[f"{target}_confidence"] = decided["confidence"]
             columns[DECISIONS[target]] = np.where(decided["automatic"], "auto", "review").astype(
@@ -155,12 +194,3 @@ def require_vectors(tickets: int, vectors: int, encoder: str, version: str) -> N
             f" champion {version} reads: their predictions stay as they are. Set TICKETS_ENCODER"
             " back, or get a candidate promoted with the present one."
         )
-
-
-def _empty_predictions() -> pd.DataFrame:
-    columns: dict[str, Any] = {}
-    for target in TARGETS:
-        columns[target] = pd.Series([], dtype=object)
-        columns[f"{target}_confidence"] = pd.Series([], dtype=float)
-        columns[DECISIONS[target]] = pd.Series([], dtype=object)
-    return pd.DataFrame(columns)

@@ -12,7 +12,7 @@ from ticket_assets.storage.collection import TicketCollection, neighbours_json
 from ticket_assets.storage.vectors import Matrix
 
 if TYPE_CHECKING:
-    from ticket_assets.classification.prediction import Classifier
+    from ticket_assets.classification.prediction import Classifier, Terms
 
 
 def sort_tickets(
@@ -31,32 +31,22 @@ def sort_tickets(
         tickets: ticket_id, received_at and text.
         vectors: float32 of shape (len(tickets), dimension), aligned with `tickets`.
     """
-    predicted = classifier.predict(tickets, vectors)
+    predicted = classifier.predict(tickets, vectors, with_terms=True)
     return pd.DataFrame(
         {
             "ticket_id": tickets["ticket_id"],
             "received_at": tickets["received_at"],
-            **predicted.to_dict("series"),
+            **predicted.drop(columns="terms").to_dict("series"),
             "queue": queues(predicted, routing),
-            "terms": _terms(tickets["text"], vectors, classifier, predicted["decision"]),
+            "terms": predicted["terms"].map(_terms_json, na_action="ignore"),
             "nearest": _nearest(tickets["received_at"], vectors, collection, neighbours),
             "model_version": model_version,
         }
     )
 
 
-def _terms(
-    texts: pd.Series, vectors: Matrix, classifier: Classifier, decision: pd.Series
-) -> pd.Series:
-    """For the tickets that a person looks at, the words behind the category as JSON."""
-    found = pd.Series([None] * len(texts), index=texts.index, dtype=object)
-    review = (decision == "review").to_numpy()
-    explained = classifier.explain(texts[review].tolist(), vectors[review])
-    found[review] = [
-        json.dumps([[word, round(weight, 4)] for word, weight in words], ensure_ascii=False)
-        for words in explained
-    ]
-    return found
+def _terms_json(terms: Terms) -> str:
+    return json.dumps([[word, round(weight, 4)] for word, weight in terms], ensure_ascii=False)
 
 
 def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:

@@ -63,6 +63,7 @@ def drift_report(
         drift_distance=settings.drift_distance,
         min_tickets=settings.drift_min_tickets,
         seed=settings.seed,
+        first_html_day=reports.first_html_day(settings.drift_html_days, wanted[-1]),
     ):
         reports.write(report)
         context.add_asset_metadata(

@@ -1,20 +1,21 @@
-"""Drift reports of many days, one after the other, with no more than a window in memory."""
+"""Drift reports of many days, one after the other, with no more than a page of days in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
 import pandas as pd
 
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.drift.out_of_sample import out_of_sample
-from ticket_assets.drift.report import DriftReport, drift_report
-from ticket_assets.drift.window import current_window
+from ticket_assets.drift.report import Comparison, DriftReport
+from ticket_assets.drift.window import REACH_DAYS, Window, current_window
+from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
-WINDOW_REACH = timedelta(days=30)
-"""How far a window may reach back on a desk with little mail."""
+PAGE_TICKETS = 5_000
+"""Read at a time, unless one window holds more: a query per day took longer than its comparison."""
 
 
 def daily_reports(
@@ -26,48 +27,67 @@ def daily_reports(
     drift_distance: float,
     min_tickets: int,
     seed: int,
+    first_html_day: date = date.min,
 ) -> Iterator[DriftReport]:
-    """The report of each day, in order; of the quiet ones only the latest with mail has its HTML.
+    """The report of each day, in order.
+
+    From `first_html_day` on, those of the days that drift and of the latest with mail have HTML.
 
     Raises:
         WarehouseError: the predictions have not been materialised yet.
         DriftError: the champion's reference cannot be compared with the tickets.
     """
     wanted = sorted(days)
-    received = warehouse.frame(
-        "select received_at from ticket_predictions where received_at::date between ? and ?",
-        [wanted[0] - WINDOW_REACH, wanted[-1]],
+    received: dict[date, int] = dict(
+        warehouse.rows(
+            "select received_at::date as day, count(*) from ticket_predictions"
+            " where received_at::date between ? and ? group by day",
+            [wanted[0] - timedelta(days=REACH_DAYS), wanted[-1]],
+        )
     )
-    received_on = received["received_at"].dt.date
-    latest = max(set(received_on) & set(wanted), default=None)
-    for day in wanted:
-        window = current_window(received[received_on >= day - WINDOW_REACH], day, min_tickets)
-        tickets = (
-            _tickets(warehouse, champion, window.first_day, window.last_day)
-            if len(window.tickets)
-            else champion.reference[:0]
-        )
-        yield drift_report(
-            champion.reference,
-            tickets,
-            day=day,
-            model_version=model_version,
-            drift_distance=drift_distance,
-            seed=seed,
-            window_days=window.days,
-            with_html=day == latest,
-        )
+    latest = max(received.keys() & set(wanted), default=None)
+    comparison = Comparison(
+        champion.reference, model_version=model_version, drift_distance=drift_distance, seed=seed
+    )
+    windows = [current_window(received, day, min_tickets) for day in wanted]
+    for page in _pages(windows, received):
+        tickets = _tickets(warehouse, champion, page)
+        received_on = tickets.pop("received_on")
+        for window in page:
+            day = window.last_day
+            yield comparison.report(
+                tickets[received_on.between(window.first_day, day)]
+                if window.tickets
+                else tickets[:0],
+                day=day,
+                window_days=window.days,
+                html="never" if day < first_html_day else "always" if day == latest else "drifted",
+            )
+
+
+def _pages(windows: Iterable[Window], received: dict[date, int]) -> Iterator[list[Window]]:
+    """The windows in their order, as many at a time as hold no more than `PAGE_TICKETS`."""
+    page: list[Window] = []
+    for window in windows:
+        first = min(each.first_day for each in (*page, window))
+        span = (first + timedelta(days=day) for day in range((window.last_day - first).days + 1))
+        if page and sum(received.get(day, 0) for day in span) > PAGE_TICKETS:
+            yield page
+            page = []
+        page.append(window)
+    yield page
 
 
 def _tickets(
-    warehouse: Warehouse, champion: TrainedClassifier, first_day: date, last_day: date
+    warehouse: Warehouse, champion: TrainedClassifier, windows: Sequence[Window]
 ) -> pd.DataFrame:
-    tickets = warehouse.frame(
-        "select c.ticket_id, c.language, c.character_count, c.tokens, p.category,"
-        " p.category_confidence, e.vector"
+    rows = warehouse.arrow(
+        "select c.ticket_id, c.received_at::date as received_on, c.language, c.character_count,"
+        " c.tokens, p.category, p.category_confidence, e.vector"
         " from clean_tickets c join ticket_predictions p using (ticket_id)"
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ?",
-        [first_day, last_day],
+        [min(window.first_day for window in windows), windows[-1].last_day],
     )
-    return out_of_sample(tickets, champion)
+    tickets = rows.drop_columns(["vector"]).to_pandas()
+    return out_of_sample(tickets.assign(vector=list(to_matrix(rows["vector"]))), champion)

@@ -10,6 +10,8 @@ Imports Evidently (seconds): import it where a report is made.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from evidently.core.datasets import Dataset
@@ -21,6 +23,8 @@ from evidently.legacy.model.widget import BaseWidgetInfo
 from evidently.legacy.renderers.html_widgets import CounterData, counter, plotly_figure
 from plotly import graph_objects  # type: ignore[import-untyped]
 from sklearn.decomposition import PCA
+
+from ticket_assets.drift.report import VECTOR
 
 DRAWN_ROWS = 500
 
@@ -53,7 +57,7 @@ class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: igno
 class CentroidDrift(SingleValueMetric):  # type: ignore[misc]
     """Euclidean distance of the mean vectors of one entry of `DataDefinition.embeddings`.
 
-    Drawn, it shows the rows of both sides on two principal components of the reference.
+    Drawn, it shows the vectors of column `VECTOR` on two principal components of the reference's.
     """
 
     embedding: str
@@ -75,7 +79,9 @@ class CentroidDriftCalculation(SingleValueCalculation[CentroidDrift]):  # type: 
             label = CounterData(f"Distance of the mean vectors: {distance:.3f}", "embedding")
             result.widget = [
                 counter(title="", counters=[label]),
-                _projection(reference, current),
+                _projection(
+                    *(side.as_dataframe()[VECTOR] for side in (reference_data, current_data))
+                ),
             ]
         return result
 
@@ -83,10 +89,10 @@ class CentroidDriftCalculation(SingleValueCalculation[CentroidDrift]):  # type: 
         return f"Drift of {self.metric.embedding}"
 
 
-def _projection(reference: pd.DataFrame, current: pd.DataFrame) -> BaseWidgetInfo:
+def _projection(reference: pd.Series[Any], current: pd.Series[Any]) -> BaseWidgetInfo:
     drawn = {
-        name: rows.sample(min(len(rows), DRAWN_ROWS), random_state=0).to_numpy(dtype=np.float32)
-        for name, rows in (("reference", reference), ("current", current))
+        name: np.stack(known.sample(min(len(known), DRAWN_ROWS), random_state=0).tolist())
+        for name, known in (("reference", reference.dropna()), ("current", current.dropna()))
     }
     components = min(2, *drawn["reference"].shape)
     projection = PCA(components, svd_solver="randomized", iterated_power=2, random_state=0)

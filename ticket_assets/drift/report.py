@@ -6,13 +6,14 @@ import json
 import warnings
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from ticket_assets.drift.thresholds import Array, Method, chance_threshold
+from ticket_assets.drift.thresholds import Array, Chance, Method
 from ticket_assets.errors import TicketAssetsError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ METHODS: dict[str, Method] = {
 }
 CATEGORICAL = [name for name, method in METHODS.items() if method == "jensenshannon"]
 NUMERICAL = [name for name, method in METHODS.items() if method == "wasserstein"]
-INPUT_COLUMNS = ["ticket_id", *CATEGORICAL, *NUMERICAL, "vector"]
+VECTOR = "vector"
+INPUT_COLUMNS = ["ticket_id", *CATEGORICAL, *NUMERICAL, VECTOR]
 METRICS_DTYPES = {
     "received_at": "datetime64[us]",
     "metric": "object",
@@ -74,180 +76,189 @@ class DriftReport:
         return bool(self.metrics["drifted"].any())
 
 
-# One thread: the matrices are small, and threads that wait for each other on a busy machine took
-# seven times as long.
-@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
-def drift_report(
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    *,
-    day: date,
-    model_version: str,
-    drift_distance: float,
-    seed: int,
-    window_days: int = 1,
-    with_html: bool = False,
-) -> DriftReport:
-    """Compares `current` with `reference`; both hold the columns of `INPUT_COLUMNS`.
+class Comparison:
+    """Compares the tickets of days with the training reference, which is prepared once.
 
     Distances: Jensen-Shannon (natural logarithm) for categories, Wasserstein in standard
     deviations of the reference for numbers, and for vectors the distance of the means in units of
     the reference's root-mean-square distance to its own mean. A metric has drifted at a distance
     of `drift_distance`, or of what same-sized samples of the reference show by chance where that
     is larger. A missing category counts as "unknown"; missing numbers and vectors are left out,
-    and a metric without any value on one side has no row. HTML (4 MB) is rendered when asked for
-    or when the day has drifted.
+    and a metric without any value on one side has no row.
+
+    Args:
+        reference: the columns of `INPUT_COLUMNS`, like the tickets to compare.
 
     Raises:
-        DriftError: the reference is empty, a column is missing, or the vectors of the two sides
-            have different lengths.
+        DriftError: the reference is empty or lacks a column.
     """
-    _require(reference, current)
-    # Samples are drawn by position: the order in which a table was read must not matter.
-    reference, current = reference.sort_values("ticket_id"), current.sort_values("ticket_id")
-    rows: list[dict[str, Any]] = []
-    evidently: dict[str, Any] = {"metrics": [], "tests": []}
-    html = None
-    if len(current):
-        reference, current, vector_columns = _comparable(reference, current)
-        rows = _comparisons(reference, current, vector_columns, drift_distance, seed)
-    if rows:
-        snapshot = _run_evidently(*_along_the_shift(reference, current, vector_columns), rows)
-        evidently = json.loads(snapshot.json())
-        # The verdict is Evidently's own, so that the table cannot contradict its report.
-        for row, result, test in zip(rows, evidently["metrics"], evidently["tests"], strict=True):
-            row |= {"distance": result["value"], "drifted": test["status"] == "FAIL"}
-        if with_html or any(row["drifted"] for row in rows):
-            drawn = _run_evidently(reference, current, vector_columns, rows, drawn=True)
-            html = drawn.get_html_str(as_iframe=False)
-    shared = {
-        "received_at": pd.Timestamp(day),
-        "window_days": window_days,
-        "model_version": model_version,
-    }
-    metrics = pd.DataFrame([row | shared for row in rows], columns=list(METRICS_DTYPES))
-    document = {
-        "day": day.isoformat(),
-        "window_days": window_days,
-        "model_version": model_version,
-        "metrics": rows,
-        "evidently": evidently,
-    }
-    return DriftReport(day, metrics.astype(METRICS_DTYPES), json.dumps(document), html)
+
+    def __init__(
+        self, reference: pd.DataFrame, *, model_version: str, drift_distance: float, seed: int
+    ) -> None:
+        _require(reference, "training reference")
+        if reference.empty:
+            raise DriftError("The training reference is empty: train the classifier again.")
+        self._model_version = model_version
+        self._drift_distance = drift_distance
+        # One thread: the matrices are small, and threads that wait for each other on a busy
+        # machine took seven times as long.
+        self._threads = ThreadpoolController()
+        # Samples are drawn by position: the order in which a table was read must not matter.
+        reference = reference.sort_values("ticket_id")
+        vectors = _vectors(reference[VECTOR])
+        self._length = vectors.shape[1]
+        known = vectors[_known(vectors)]
+        self._centre = known.mean(axis=0) if len(known) else np.zeros(self._length, np.float32)
+        # 0.001: what Evidently takes for the spread of a constant column.
+        deviations = np.square(known - self._centre).sum(axis=1)
+        self._spread = max(0.001, float(np.sqrt(deviations.mean()))) if len(known) else 1.0
+        self._reference = self._side(reference, vectors)
+        self._chance = {
+            metric: Chance(values, method, seed=seed)
+            for metric, method in METHODS.items()
+            if len(values := self._reference.values(metric))
+        }
+
+    def report(
+        self,
+        current: pd.DataFrame,
+        *,
+        day: date,
+        window_days: int = 1,
+        html: Literal["always", "drifted", "never"] = "drifted",
+    ) -> DriftReport:
+        """What `current` shows, as the report of `day`.
+
+        HTML (4 MB) is rendered always, for a day that has drifted, or never.
+
+        Raises:
+            DriftError: a column is missing, or the vectors have another length than those of the
+                reference.
+        """
+        _require(current, "current window")
+        evidently: dict[str, Any] = {"metrics": [], "tests": []}
+        page = None
+        with self._threads.limit(limits=1):
+            side = self._current_side(current)
+            rows = self._sizes_and_thresholds(side)
+            if rows:
+                sides = _along_the_shift(self._reference, side)
+                evidently = json.loads(_run_evidently(*sides, rows).json())
+                # The verdict is Evidently's own: the table cannot contradict its report.
+                found = zip(evidently["metrics"], evidently["tests"], strict=True)
+                for row, (result, test) in zip(rows, found, strict=True):
+                    row |= {"distance": result["value"], "drifted": test["status"] == "FAIL"}
+                drifted = any(row["drifted"] for row in rows)
+                if html == "always" or (html == "drifted" and drifted):
+                    page = _run_evidently(*sides, rows, drawn=True).get_html_str(as_iframe=False)
+        about = {"window_days": window_days, "model_version": self._model_version}
+        shared = {"received_at": pd.Timestamp(day)} | about
+        metrics = pd.DataFrame([row | shared for row in rows], columns=list(METRICS_DTYPES))
+        document = {"day": day.isoformat()} | about | {"metrics": rows, "evidently": evidently}
+        return DriftReport(day, metrics.astype(METRICS_DTYPES), json.dumps(document), page)
+
+    def _current_side(self, current: pd.DataFrame) -> _Side:
+        current = current.sort_values("ticket_id")
+        # A reference without vectors, of length 0, leaves nothing to compare.
+        return self._side(current, _vectors(current[VECTOR], self._length)[:, : self._length])
+
+    def _side(self, tickets: pd.DataFrame, vectors: Array) -> _Side:
+        """Vectors are centred on the reference and divided by its spread, so that one smallest
+        distance suits every encoder."""
+        # Each dimension's values lie together, which makes their sums more precise.
+        return _Side(tickets, np.asfortranarray((vectors - self._centre) / self._spread))
+
+    def _sizes_and_thresholds(self, current: _Side) -> list[dict[str, Any]]:
+        """One row per metric that has values on both sides."""
+        sizes = {metric: len(current.values(metric)) for metric in self._chance}
+        return [
+            {
+                "metric": metric,
+                "method": METHODS[metric],
+                "threshold": max(self._drift_distance, chance.threshold(sizes[metric])),
+                "reference_rows": chance.rows,
+                "current_rows": sizes[metric],
+            }
+            for metric, chance in self._chance.items()
+            if sizes[metric]
+        ]
 
 
-def _require(reference: pd.DataFrame, current: pd.DataFrame) -> None:
-    for side, tickets in (("training reference", reference), ("current window", current)):
-        missing = [column for column in INPUT_COLUMNS if column not in tickets]
-        if missing:
-            raise DriftError(
-                f"The {side} has no column {', '.join(missing)}; drift compares "
-                f"{', '.join(INPUT_COLUMNS)}."
-            )
-    if reference.empty:
-        raise DriftError("The training reference is empty: train the classifier again.")
+class _Side:
+    """Tickets as they are compared: a table, which has the vectors too, and their matrix."""
+
+    def __init__(self, tickets: pd.DataFrame, vectors: Array) -> None:
+        categories = tickets[CATEGORICAL].astype(object).fillna(UNKNOWN).astype(str)
+        numbers = tickets[NUMERICAL].apply(pd.to_numeric, errors="coerce").astype("float64")
+        numbers = numbers.replace([np.inf, -np.inf], np.nan)
+        self.table = pd.concat([categories, numbers], axis=1).reset_index(drop=True)
+        self.table[VECTOR] = pd.Series(list(vectors), dtype=object).where(_known(vectors))
+        self.vectors = vectors
+
+    @cached_property
+    def centre(self) -> Array:
+        """The mean vector; zeros where there is none."""
+        known = np.asfortranarray(self.values(EMBEDDING))
+        return np.asarray(known.mean(axis=0)) if len(known) else np.zeros(known.shape[1])
+
+    def values(self, metric: str) -> Array:
+        """The values of a metric that are not missing."""
+        if metric == EMBEDDING:
+            return self.vectors[_known(self.vectors)]
+        return np.asarray(self.table[metric].dropna())
 
 
-def _comparable(
-    reference: pd.DataFrame, current: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Both sides as Evidently takes them, and the names of the columns that hold the vectors.
+def _require(tickets: pd.DataFrame, side: str) -> None:
+    missing = [column for column in INPUT_COLUMNS if column not in tickets]
+    if missing:
+        raise DriftError(
+            f"The {side} has no column {', '.join(missing)}; drift compares "
+            f"{', '.join(INPUT_COLUMNS)}."
+        )
 
-    Vectors are centred on the reference and divided by its spread, so that one smallest distance
-    suits every encoder.
+
+def _vectors(column: pd.Series[Any], length: int = 0) -> Array:
+    """The vectors, shape (rows, length), float32; a missing one is a row of NaN.
+
+    Raises:
+        DriftError: they differ in length, or from `length` where that is known.
     """
-    lengths = {
-        len(vector)
-        for tickets in (reference, current)
-        for vector in tickets["vector"]
-        if vector is not None
-    }
+    lengths = {len(vector) for vector in column if vector is not None} | ({length} - {0})
     if len(lengths) > 1:
         raise DriftError(
             f"The vectors to compare have different lengths ({sorted(lengths)}): train the "
             "classifier again with the present encoder."
         )
     length = max(lengths, default=0)
-    vectors = [_vectors(tickets["vector"], length) for tickets in (reference, current)]
-    known = vectors[0][~np.isnan(vectors[0]).any(axis=1)]
-    if len(known):
-        centred = known - known.mean(axis=0)
-        # 0.001: what Evidently takes for the spread of a constant column.
-        spread = max(0.001, float(np.sqrt((centred**2).sum(axis=1).mean())))
-        vectors = [(side - known.mean(axis=0)) / spread for side in vectors]
-    names = [f"vector_{index}" for index in range(length)]
-    tables = []
-    for tickets, side in zip((reference, current), vectors, strict=True):
-        categories = tickets[CATEGORICAL].astype(object).fillna(UNKNOWN).astype(str)
-        numbers = tickets[NUMERICAL].apply(pd.to_numeric, errors="coerce").astype("float64")
-        numbers = numbers.replace([np.inf, -np.inf], np.nan)
-        table = pd.concat([categories, numbers], axis=1).reset_index(drop=True)
-        tables.append(table.join(pd.DataFrame(side, columns=names)))
-    return tables[0], tables[1], names
-
-
-def _along_the_shift(
-    reference: pd.DataFrame, current: pd.DataFrame, vector_columns: list[str]
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Both sides with their vectors' places on the line through the two means as only column.
-
-    The means lie as far apart on that line as in the whole space, and Evidently, which takes
-    statistics of every column, is done in a tenth of the time.
-    """
-    sides = [side[vector_columns].to_numpy() for side in (reference, current)]
-    if not vector_columns or any(np.isnan(side).all() for side in sides):
-        return reference, current, vector_columns
-    shift = np.nanmean(sides[1], axis=0) - np.nanmean(sides[0], axis=0)
-    shift /= np.linalg.norm(shift) or 1.0
-    places = [
-        pd.DataFrame({SHIFT: (side @ shift).astype(np.float64)}, index=table.index)
-        for side, table in zip(sides, (reference, current), strict=True)
-    ]
-    tables = [table.drop(columns=vector_columns) for table in (reference, current)]
-    return tables[0].join(places[0]), tables[1].join(places[1]), [SHIFT]
-
-
-def _vectors(column: pd.Series[Any], length: int) -> Array:
-    """The vectors, shape (rows, length), float32; a missing one is a row of NaN."""
     missing = np.full(length, np.nan, dtype=np.float32)
     rows = [missing if vector is None else vector for vector in column]
     return np.array(rows, dtype=np.float32).reshape(len(rows), length)
 
 
-def _comparisons(
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    vector_columns: list[str],
-    drift_distance: float,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """One row per metric that has values on both sides: sizes and threshold."""
-    rows = []
-    for metric, method in METHODS.items():
-        columns = vector_columns if metric == EMBEDDING else [metric]
-        values = reference[columns].dropna().to_numpy()
-        size = len(current[columns].dropna())
-        if not values.size or not size:
-            continue
-        values = values if metric == EMBEDDING else values[:, 0]
-        rows.append(
-            {
-                "metric": metric,
-                "method": method,
-                "threshold": chance_threshold(
-                    values, size, method, floor=drift_distance, seed=seed
-                ),
-                "reference_rows": len(values),
-                "current_rows": size,
-            }
-        )
-    return rows
+def _known(vectors: Array) -> Array:
+    """Which rows are vectors: of some length, and not missing."""
+    return np.asarray((vectors.shape[1] > 0) & ~np.isnan(vectors).any(axis=1))
+
+
+def _along_the_shift(reference: _Side, current: _Side) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with the vectors' places on the line through the two means.
+
+    The means lie as far apart on that line as in the whole space, and Evidently, which would take
+    a column for each dimension, takes one.
+    """
+    shift = current.centre - reference.centre
+    shift /= np.linalg.norm(shift) or 1.0
+    tables = [
+        side.table.assign(**{SHIFT: (side.vectors @ shift).astype(np.float64)})
+        for side in (reference, current)
+    ]
+    return tables[0], tables[1]
 
 
 def _run_evidently(
     reference: pd.DataFrame,
     current: pd.DataFrame,
-    vector_columns: list[str],
     rows: list[dict[str, Any]],
     *,
     drawn: bool = False,
@@ -265,8 +276,8 @@ def _run_evidently(
         text_columns=[],
         datetime_columns=[],
         list_columns=[],
-        unknown_columns=[],
-        embeddings={EMBEDDING: vector_columns},
+        unknown_columns=[VECTOR],
+        embeddings={EMBEDDING: [SHIFT]},
     )
     metrics: list[Any] = []
     for row in rows:

@@ -52,12 +52,16 @@ class ReportStore:
         path = self._folder(day) / HTML
         return path if path.exists() else None
 
+    def first_html_day(self, keep_days: int, last: date) -> date:
+        """The first day whose HTML is kept once the days up to `last` have their figures."""
+        return max([last, *self.days()]) - timedelta(days=keep_days - 1)
+
     def prune_html(self, keep_days: int) -> list[Path]:
         """Removes the HTML of all but the `keep_days` days up to the latest; returns what went."""
         latest = self.latest()
         if latest is None:
             return []
-        first_kept = latest - timedelta(days=keep_days - 1)
+        first_kept = self.first_html_day(keep_days, latest)
         pruned = [self._folder(day) / HTML for day in self.days() if day < first_kept]
         pruned = [path for path in pruned if path.exists()]
         for path in pruned:

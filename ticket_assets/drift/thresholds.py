@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -22,65 +21,51 @@ CHANCE_QUANTILE = 0.999
 RESAMPLES = 2000
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A reference column that hashes by its content, so that thresholds are cached by content."""
-
-    digest: bytes
-    values: Array = field(compare=False, repr=False)
-
-
-def chance_threshold(
-    reference: Array,
-    size: int,
-    method: Method,
-    *,
-    floor: float,
-    seed: int,
-    quantile: float = CHANCE_QUANTILE,
-) -> float:
-    """The distance from which a window of `size` tickets counts as drifted.
+class Chance:
+    """How far samples of a reference lie from the whole of it, remembered by their size.
 
     `reference` holds no missing values: shape (rows,) for "jensenshannon" (categories) and
-    "wasserstein" (numbers), (rows, dimensions) for "centroid". The result is the given quantile
-    of the distances between the reference and same-sized samples of itself, at least `floor`.
-    Cached per process by content of the reference and size.
+    "wasserstein" (numbers), (rows, dimensions) for "centroid".
     """
-    values = np.ascontiguousarray(reference)
-    if values.dtype == object:
-        values = np.unique(values.astype(str), return_inverse=True)[1]
-    header = f"{values.dtype}{values.shape}".encode()
-    digest = hashlib.blake2b(header + values.tobytes(), digest_size=16).digest()
-    chance = _chance_quantile(_Column(digest, values), _bucket(size), method, seed, quantile)
-    return max(floor, chance)
+
+    def __init__(self, reference: Array, method: Method, *, seed: int) -> None:
+        self.rows = len(reference)
+        self._to_the_whole = _DISTANCES[method](reference)
+        self._seed = seed
+        self._thresholds: dict[int, float] = {}
+
+    def threshold(self, size: int) -> float:
+        """The distance that a window of `size` tickets hardly ever reaches by chance: the
+        `CHANCE_QUANTILE` of the distances of same-sized samples."""
+        size = _bucket(size)
+        if size not in self._thresholds:
+            self._thresholds[size] = float(np.quantile(self.distances(size), CHANCE_QUANTILE))
+        return self._thresholds[size]
+
+    def distances(self, size: int) -> Floats:
+        """Distances of `RESAMPLES` random samples of the reference to the whole of it.
+
+        The reference is itself a sample: comparing windows of n rows with N reference rows scatters
+        like 1/n + 1/N, which is what a sample of 1/(1/n + 1/N) rows shows against the fixed
+        reference.
+        """
+        size = max(1, round(1 / (1 / size + 1 / self.rows)))
+        drawn = _drawn(self.rows, size, self._seed)
+        # In parts that fit the processor's cache: a quarter of the time of one large array.
+        parts = np.array_split(drawn, RESAMPLES // 100)
+        return np.concatenate([self._to_the_whole(part) for part in parts])
 
 
-def chance_distances(reference: Array, size: int, method: Method, *, seed: int) -> Floats:
-    """Distances of `RESAMPLES` random samples of the reference to the whole of it.
-
-    The reference is itself a sample: comparing windows of n rows with N reference rows scatters
-    like 1/n + 1/N, which is what a sample of 1/(1/n + 1/N) rows shows against the fixed reference.
-    """
-    rows = len(reference)
-    size = max(1, round(1 / (1 / size + 1 / rows)))
-    drawn = np.random.default_rng(seed).integers(rows, size=(RESAMPLES, size))
-    # In parts that fit the processor's cache: a quarter of the time of one large array.
-    parts = np.array_split(drawn, RESAMPLES // 100)
-    return np.concatenate([_DISTANCES[method](reference, part) for part in parts])
+@lru_cache(maxsize=1)
+def _drawn(rows: int, size: int, seed: int) -> Array:
+    """The rows of each sample; the columns of a reference are drawn alike, one after the other."""
+    return np.random.default_rng(seed).integers(rows, size=(RESAMPLES, size))
 
 
 def _bucket(size: int) -> int:
     """`size` rounded down to five significant bits: few thresholds, each at most 3 % too high."""
     shift = max(0, size.bit_length() - 5)
     return size >> shift << shift
-
-
-@lru_cache(maxsize=512)
-def _chance_quantile(
-    column: _Column, size: int, method: Method, seed: int, quantile: float
-) -> float:
-    distances = chance_distances(column.values, size, method, seed=seed)
-    return float(np.quantile(distances, quantile))
 
 
 def _counts(codes: Array, kinds: int) -> Floats:
@@ -90,31 +75,44 @@ def _counts(codes: Array, kinds: int) -> Floats:
     return flat.reshape(len(codes), kinds).astype(np.float64)
 
 
-def _jensen_shannon(values: Array, drawn: Array) -> Floats:
-    _, codes = np.unique(values, return_inverse=True)
+def _jensen_shannon(values: Array) -> Callable[[Array], Floats]:
+    _, codes = np.unique(values.astype(str), return_inverse=True)
     shares = np.bincount(codes) / len(codes)
-    sampled = _counts(codes[drawn], len(shares)) / drawn.shape[1]
-    # Identical shares can yield the root of a tiny negative number.
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nan_to_num(jensenshannon(shares[None, :], sampled, axis=1)))
+
+    def distances(drawn: Array) -> Floats:
+        sampled = _counts(codes[drawn], len(shares)) / drawn.shape[1]
+        # Identical shares can yield the root of a tiny negative number.
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.nan_to_num(jensenshannon(shares[None, :], sampled, axis=1)))
+
+    return distances
 
 
-def _wasserstein(values: Array, drawn: Array) -> Floats:
+def _wasserstein(values: Array) -> Callable[[Array], Floats]:
     """Area between the two cumulative distributions, in standard deviations of the reference."""
     points, codes = np.unique(values, return_inverse=True)
     whole = np.cumsum(np.bincount(codes)) / len(values)
-    sampled = np.cumsum(_counts(codes[drawn], len(points)), axis=1) / drawn.shape[1]
-    area = np.abs(sampled - whole)[:, :-1] @ np.diff(points)
-    return np.asarray(area / max(float(np.std(values)), 0.001))
+    steps, deviation = np.diff(points), max(float(np.std(values)), 0.001)
+
+    def distances(drawn: Array) -> Floats:
+        sampled = np.cumsum(_counts(codes[drawn], len(points)), axis=1) / drawn.shape[1]
+        return np.asarray((np.abs(sampled - whole)[:, :-1] @ steps) / deviation)
+
+    return distances
 
 
-def _centroid(vectors: Array, drawn: Array) -> Floats:
-    shares = (_counts(drawn, len(vectors)) / drawn.shape[1] - 1 / len(vectors)).astype(np.float32)
-    difference = shares @ vectors.astype(np.float32, copy=False)
-    return np.asarray(np.linalg.norm(difference, axis=1), dtype=np.float64)
+def _centroid(vectors: Array) -> Callable[[Array], Floats]:
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def distances(drawn: Array) -> Floats:
+        shares = _counts(drawn, len(vectors)) / drawn.shape[1] - 1 / len(vectors)
+        difference = shares.astype(np.float32) @ vectors
+        return np.asarray(np.linalg.norm(difference, axis=1), dtype=np.float64)
+
+    return distances
 
 
-_DISTANCES = {
+_DISTANCES: dict[Method, Callable[[Array], Callable[[Array], Floats]]] = {
     "jensenshannon": _jensen_shannon,
     "wasserstein": _wasserstein,
     "centroid": _centroid,

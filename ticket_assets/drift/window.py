@@ -1,38 +1,40 @@
-"""The tickets that one day's drift report compares with the training reference."""
+"""The days that one day's drift report compares with the training reference."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
-import pandas as pd
+REACH_DAYS = 30
+"""How far a window may reach back on a desk with little mail."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Tickets received from `first_day` to `last_day`, both UTC and included."""
+    """The tickets received from `first_day` to `last_day`, both UTC and included: how many."""
 
-    tickets: pd.DataFrame
     first_day: date
     last_day: date
+    tickets: int
 
     @property
     def days(self) -> int:
         return (self.last_day - self.first_day).days + 1
 
 
-def current_window(tickets: pd.DataFrame, day: date, min_tickets: int) -> Window:
-    """The tickets of `day`, reaching back whole days until there are `min_tickets` of them.
+def current_window(received: Mapping[date, int], day: date, min_tickets: int) -> Window:
+    """`day`, reaching back whole days until there are `min_tickets` tickets.
 
-    `tickets` needs a `received_at` column (naive UTC). When there are fewer than `min_tickets` in
-    all, the window reaches back to the first of them. A day without a ticket has an empty window:
-    its figures would be those of the days before it, reported twice.
+    `received` holds the number of tickets of each day. When `REACH_DAYS` do not hold enough, the
+    window reaches back to the first ticket in them. A day without a ticket has an empty window: its
+    figures would be those of the days before it, reported twice.
     """
-    received = tickets["received_at"].dt.normalize()
-    last = pd.Timestamp(day)
-    per_day = received[received <= last].value_counts().sort_index(ascending=False)
-    if last not in per_day.index:
-        return Window(tickets.iloc[:0], day, day)
-    enough = per_day.cumsum() >= min_tickets
-    first = enough.idxmax() if enough.any() else per_day.index[-1]
-    return Window(tickets[received.between(first, last)], pd.Timestamp(first).date(), day)
+    first, tickets = day, received.get(day, 0)
+    for back in range(1, REACH_DAYS + 1):
+        if not 0 < tickets < min_tickets:
+            break
+        earlier = day - timedelta(days=back)
+        if earlier in received:
+            first, tickets = earlier, tickets + received[earlier]
+    return Window(first, day, tickets)

@@ -32,6 +32,7 @@ Chroma evaluates the condition of a query on every ticket: for 20,000 tickets of
 60 times as long as the comparison with all 14,000 labelled ones, which is exact besides.
 """
 COMPARED_AT_ONCE = 1024
+SEARCHED_TOGETHER = 64
 
 LABELS = ("category", "priority")
 
@@ -283,26 +284,28 @@ class TicketCollection:
         metadatas: list[Metadata] = []
         numbers = np.array([day_number(day) for day in days])
         # The best so far: similarity and place in `ids`, a page of labelled tickets at a time.
-        similarity = np.empty((len(vectors), 0), dtype=np.float32)
-        place = np.empty((len(vectors), 0), dtype=np.int64)
+        similarity = np.full((len(vectors), count), -np.inf, dtype=np.float32)
+        place = np.zeros((len(vectors), count), dtype=np.int64)
         for page in self._pages({"labelled": True}, ["metadatas", "embeddings"]):
-            labelled = np.asarray(page["embeddings"], np.float32).reshape(-1, vectors.shape[1])
             labelled_on = np.array([metadata["day"] for metadata in page["metadatas"]], np.int64)
-            found = [
-                _highest(
-                    np.where(
-                        labelled_on < numbers[start : start + COMPARED_AT_ONCE, None],
-                        vectors[start : start + COMPARED_AT_ONCE] @ labelled.T,
-                        -np.inf,
-                    ),
-                    count,
+            # By day: tickets in the order of their days are compared with the earlier ones alone.
+            order = np.argsort(labelled_on, kind="stable")
+            labelled_on = labelled_on[order]
+            labelled = np.asarray(page["embeddings"], np.float32).reshape(-1, vectors.shape[1])
+            labelled = labelled[order]
+            for start in range(0, len(vectors), COMPARED_AT_ONCE):
+                rows = slice(start, start + COMPARED_AT_ONCE)
+                sure, earlier = np.searchsorted(
+                    labelled_on, [numbers[rows].min(), numbers[rows].max()]
                 )
-                for start in range(0, len(vectors), COMPARED_AT_ONCE)
-            ]
-            merged = np.hstack([similarity, np.vstack([scores for scores, _ in found])])
-            places = np.hstack([place, np.vstack([at for _, at in found]) + len(ids)])
-            similarity, chosen = _highest(merged, count)
-            place = np.take_along_axis(places, chosen, axis=1)
+                scores = vectors[rows] @ labelled[:earlier].T
+                later = labelled_on[sure:earlier] >= numbers[rows, None]
+                scores[:, sure:][later] = -np.inf
+                scores, columns = _highest(scores, count)
+                merged = np.hstack([similarity[rows], scores])
+                places = np.hstack([place[rows], order[columns] + len(ids)])
+                similarity[rows], chosen = _highest(merged, count)
+                place[rows] = np.take_along_axis(places, chosen, axis=1)
             ids += page["ids"]
             metadatas += page["metadatas"]
         return [
@@ -401,14 +404,25 @@ def _replacing(stored: Metadata | None, wanted: Metadata) -> dict[str, str | int
 
 def _highest(scores: Matrix, count: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
     """The `count` highest scores of each row, highest first, and their columns."""
-    count = min(count, scores.shape[1])
+    rows, width = scores.shape
+    count = min(count, width)
+    columns = np.broadcast_to(np.arange(width), scores.shape)
+    if width > 4 * count * SEARCHED_TOGETHER:
+        # They lie in the blocks with the highest maxima: a fifth of the time of partitioning all.
+        blocks = -(-width // SEARCHED_TOGETHER)
+        padded = np.full((rows, blocks * SEARCHED_TOGETHER), -np.inf, dtype=scores.dtype)
+        padded[:, :width] = scores
+        highest = padded.reshape(rows, blocks, SEARCHED_TOGETHER).max(axis=2)
+        best = np.argpartition(-highest, count - 1, axis=1)[:, :count]
+        within = best[:, :, None] * SEARCHED_TOGETHER + np.arange(SEARCHED_TOGETHER)
+        columns = np.minimum(within.reshape(rows, -1), width - 1)
+        scores = np.take_along_axis(padded, within.reshape(rows, -1), axis=1)
     if scores.shape[1] > count:
-        columns = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    else:
-        columns = np.broadcast_to(np.arange(count), scores.shape)
-    found = np.take_along_axis(scores, columns, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1), np.take_along_axis(columns, order, axis=1)
+        kept = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+        scores = np.take_along_axis(scores, kept, axis=1)
+        columns = np.take_along_axis(columns, kept, axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
 def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour:

@@ -1,0 +1,130 @@
+"""The reports of a run's days, read a page of days at a time."""
+
+from datetime import date, datetime, timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ticket_assets.drift import daily
+from ticket_assets.drift.daily import daily_reports
+from ticket_assets.storage.warehouse import Warehouse
+
+FIRST = date(2026, 3, 1)
+PER_DAY = {
+    0: 4,
+    1: 30,
+    2: 2,
+    4: 25,
+    5: 40,
+}  # nothing on the fourth day and on the last, the seventh
+DAYS = [FIRST + timedelta(days=day) for day in range(7)]
+CHANGED = 4  # from this day on, all mail is in another language
+NO_HTML = {"first_html_day": date.max}
+
+
+def mail(days):
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "ticket_id": f"{day:03}{number:03}",
+            "received_at": datetime(2026, 3, 1 + day, number % 24),
+            "language": "de" if day >= CHANGED else "fr",
+            "character_count": int(random.integers(50, 500)),
+            "tokens": "imprimante bloquée",
+            "category": "printing",
+            "category_confidence": float(random.uniform(0.5, 1)),
+            "vector": random.normal(size=4).astype(np.float32).tolist(),
+        }
+        for day, count in days.items()
+        for number in range(count)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def champion():
+    reference = mail({0: 200}).assign(language="fr", oov_share=0.0)
+    reference["vector"] = [np.array(vector, np.float32) for vector in reference["vector"]]
+    return SimpleNamespace(
+        reference=reference,
+        vocabulary={"imprimante": 2, "bloquée": 2},
+        training_tickets=pd.DataFrame(
+            columns=["ticket_id", "category", "category_confidence", "oov_share"]
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    found = Warehouse(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
+    with found.transaction() as connection:
+        connection.register("mail", mail(PER_DAY))
+        connection.execute("create schema tickets")
+        connection.execute(
+            "create table tickets.clean_tickets as"
+            " select ticket_id, received_at, language, character_count, tokens from mail"
+        )
+        connection.execute(
+            "create table tickets.ticket_predictions as"
+            " select ticket_id, received_at, category, category_confidence from mail"
+        )
+        connection.execute(
+            "create table tickets.ticket_embeddings as"
+            " select ticket_id, received_at, vector::float[4] as vector from mail"
+        )
+    return found
+
+
+def reports(warehouse, champion, days=DAYS, **options):
+    return list(
+        daily_reports(
+            days,
+            warehouse=warehouse,
+            champion=champion,
+            model_version="m1",
+            drift_distance=0.1,
+            min_tickets=20,
+            seed=0,
+            **options,
+        )
+    )
+
+
+def test_every_day_is_compared_with_its_own_window(warehouse, champion):
+    found = reports(warehouse, champion, **NO_HTML)
+
+    assert [report.day for report in found] == DAYS
+    windows = [
+        report.metrics[["current_rows", "window_days"]].drop_duplicates().to_numpy().tolist()
+        for report in found
+    ]
+    # 4 tickets are all there are; the third day reaches back over the second for its 20.
+    assert windows == [[[4, 1]], [[30, 1]], [[32, 2]], [], [[25, 1]], [[40, 1]], []]
+    assert [report.drifted_metrics for report in found] == (
+        [[]] * CHANGED + [["language"], ["language"], []]
+    )
+
+
+def test_reports_are_the_same_whatever_fits_a_page(warehouse, champion, monkeypatch):
+    def figures(days=DAYS):
+        return [report.json for report in reports(warehouse, champion, days, **NO_HTML)]
+
+    whole = figures()
+
+    for tickets in (1, 40, 70):
+        monkeypatch.setattr(daily, "PAGE_TICKETS", tickets)
+        assert figures() == whole
+    assert [figures([day])[0] for day in DAYS] == whole
+
+
+def test_html_is_rendered_for_drifted_days_and_the_latest_that_has_mail(warehouse, champion):
+    def drawn(days, **options):
+        found = reports(warehouse, champion, days, **options)
+        return [report.day.day for report in found if report.html is not None]
+
+    assert drawn(DAYS[:4]) == [3]
+    assert drawn(DAYS) == [5, 6]
+    assert drawn(DAYS, first_html_day=DAYS[5]) == [6]
+    assert drawn(DAYS, first_html_day=DAYS[6]) == []
