@@ -160,6 +160,20 @@ def test_processes_that_unpack_at_once_leave_one_good_folder(encoders_dir: Path)
 
 
 @pytest.mark.slow
+def test_what_is_read_without_transformers_gives_the_same_bits(
+    encoders_dir: Path, tmp_path: Path
+) -> None:
+    model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
+    texts = ["L’imprimante n'imprime plus 🖨️", "", "Straße, ＶＰＮ, 打印机 " * 80]
+
+    compared = Encoder.load(model).encode(texts)
+    read = Encoder.load(model, checked=tmp_path)
+
+    assert len(list(tmp_path.iterdir())) == 1  # where it is remembered that the two agree
+    assert read.encode(texts).tobytes() == compared.tobytes()
+
+
+@pytest.mark.slow
 def test_a_french_ticket_is_nearer_to_its_english_twin_than_to_others(encoders_dir: Path) -> None:
     model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
     encoder = Encoder.load(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ticket_assets.embedding.encoder import Encoder, model_id
@@ -23,6 +24,8 @@ class ConfiguredEncoder:
     max_tokens: int
     batch_tokens: int | None
     threads: int | None
+    checked: Path | None = None
+    """The folder that remembers which encoders agreed with transformers."""
 
     @property
     def model_id(self) -> str:
@@ -45,6 +48,7 @@ class ConfiguredEncoder:
             max_tokens=self.max_tokens,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
+            checked=self.checked,
         )
 
 
@@ -65,4 +69,5 @@ def configured_encoder(settings: Settings) -> ConfiguredEncoder:
         settings.encoder_max_tokens,
         settings.encoder_batch_tokens,
         settings.encoder_threads,
+        settings.encoders_dir / "checked",
     )

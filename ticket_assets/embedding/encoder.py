@@ -6,14 +6,18 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.embedding.agreement import Circumstances, is_recorded, record
+from ticket_assets.embedding.encoder_files import EncoderParts, has_parts, read_parts
+from ticket_assets.embedding.errors import EncoderError, NotFusableError
 from ticket_assets.embedding.hardware import Precision, available_cores, choose_precision
 from ticket_assets.embedding.presets import EncoderModel
+from ticket_assets.free_memory import give_back_free_memory
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +25,6 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with the number of texts done and their total."""
-Forward = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-"""Hidden states (texts, tokens, width) of padded token ids (texts, tokens) and their lengths."""
 
 CPU_BATCH_TOKENS = 1024
 """A core's share of the caches: products are no faster with more, and there is less padding."""
@@ -39,7 +41,16 @@ _CHECK_TEXTS = (
     "VPN\nLa connexion VPN tombe toutes les dix minutes depuis la mise à jour de ce matin.",
     "The invoice of March was charged twice, please refund one of the two payments. " * 4,
     "Passwort",
+    "",
+    " \t\n\u00a0\u200b\u0007 ",
+    "ÉCRAN NOIR À L’ALLUMAGE — Straße, ſ, ﬁ, e\u0301, ½, ＶＰＮ",
+    "Le 🖥️ ne s'allume plus 😡👩🏽‍💻",
+    "无法连接VPN，请帮忙。パスワード 암호 пароль كلمة السر",
+    "<s> </s> <mask> <pad> <unk> [CLS] [SEP] [MASK] [PAD] [UNK]",
+    "jean.dupont@example.org https://example.org/a?b=1&c=%20 PC-40012 0x80070005 ####",
+    "imprimante " * 600,  # longer than any encoder of this kind takes
 )
+"""Texts on which vectors are compared, and token ids exactly."""
 
 
 class Encoder:
@@ -52,8 +63,8 @@ class Encoder:
     def __init__(
         self,
         model: EncoderModel,
-        forward: Forward,
-        tokenizer: Any,
+        parts: EncoderParts,
+        path: str,
         *,
         precision: Precision,
         device: str,
@@ -64,17 +75,14 @@ class Encoder:
         self.dimension = model.dimension
         self.precision = precision
         self.model_id = model_id(model, precision, max_tokens)
-        self.path = "transformers"
+        self.path = path
         """Which forward pass is used, and why where it is not the fused one."""
         self.load_seconds = 0.0
         self.streams = streams
         """Batches that are computed at the same time."""
         self._model = model
-        self._forward = forward
+        self._parts = parts
         self._device = device
-        self._tokenizer = tokenizer
-        self._padding_id: int = tokenizer.pad_token_id or 0
-        self._max_tokens = min(max_tokens, model.max_tokens)
         self._batch_tokens = batch_tokens
 
     @classmethod
@@ -87,7 +95,8 @@ class Encoder:
         batch_tokens: int | None = None,
         threads: int | None = None,
         fused: bool = True,
-    ) -> Self:
+        checked: Path | None = None,
+    ) -> Encoder:
         """The encoder in `model.folder`, on the GPU when there is one.
 
         Args:
@@ -98,6 +107,8 @@ class Encoder:
             threads: CPU threads, each with a batch of its own; None: `available_cores`.
             fused: use `FusedBert` where it knows the architecture and its vectors agree with
                 those of transformers on a few texts.
+            checked: the folder that remembers which encoders agreed, and are then loaded without
+                transformers. None: compare now, and remember nothing.
 
         Raises:
             EncoderError: the folder's files are not those of a usable encoder.
@@ -106,47 +117,32 @@ class Encoder:
 
         started = time.monotonic()
         chosen = choose_precision(precision)
-        tokenizer, network = load_network(model, chosen)
+        tokens = min(max_tokens, model.max_tokens)
         on_gpu = torch.cuda.is_available()
         device = "cuda" if on_gpu else "cpu"
-        encoder = cls(
-            model,
-            _transformers_forward(network.to(device)),
-            tokenizer,
-            precision=chosen,
-            device=device,
-            max_tokens=max_tokens,
-            batch_tokens=batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS),
-            streams=1 if on_gpu else threads or available_cores(),
-        )
-        if on_gpu:
-            encoder.path = "transformers (on the GPU)"
-        elif fused:
-            encoder._fuse(network)
+
+        def make(parts: EncoderParts, path: str) -> Encoder:
+            return cls(
+                model,
+                parts,
+                path,
+                precision=chosen,
+                device=device,
+                max_tokens=max_tokens,
+                batch_tokens=batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS),
+                streams=1 if on_gpu else threads or available_cores(),
+            )
+
+        if on_gpu or not fused:
+            tokenizer, network = load_network(model, chosen)
+            parts = _transformers_parts(tokenizer, network.to(device), tokens)
+            encoder = make(parts, "transformers (on the GPU)" if on_gpu else "transformers")
+        elif checked is None:
+            encoder, _ = _compared(make, model, chosen, tokens)
+        else:
+            encoder = _remembered(make, model, chosen, tokens, checked)
         encoder.load_seconds = time.monotonic() - started
         return encoder
-
-    def _fuse(self, network: Any) -> None:
-        """Take the fused forward pass if it may be trusted, and say in `path` why not otherwise."""
-        import torch
-
-        from ticket_assets.embedding.fused_bert import FusedBert, NotFusableError
-
-        expected, plain = self.encode(_CHECK_TEXTS), self._forward
-        try:
-            with torch.inference_mode():
-                self._forward = FusedBert(network)
-            found = self.encode(_CHECK_TEXTS)
-        except (NotFusableError, RuntimeError) as error:
-            self._forward = plain
-            self.path = f"transformers ({str(error).splitlines()[0]})"
-            return
-        agreement = float(np.einsum("nd,nd->n", found, expected).min())
-        if agreement >= _LEAST_AGREEMENT:
-            self.path = "fused"
-        else:
-            self._forward = plain
-            self.path = f"transformers (the fused vectors differ: cosine {agreement:.4f})"
 
     def encode(self, texts: Sequence[str], on_progress: Progress | None = None) -> Vectors:
         """Vectors of unit length, shape (len(texts), dimension), in the order of `texts`."""
@@ -187,29 +183,27 @@ class Encoder:
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)
         for start in range(0, len(order), _TOKENISED_TEXTS):
             rows = order[start : start + _TOKENISED_TEXTS]
-            tokens = self._tokenizer(
-                [self._model.prefix + texts[row] for row in rows],
-                truncation=True,
-                max_length=self._max_tokens,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )["input_ids"]
-            # Without special tokens an empty text has none at all; the mean needs one.
-            tokens = [ids or [self._padding_id] for ids in tokens]
+            tokens = self.token_ids([texts[row] for row in rows])
             for batch in batches_by_length([len(ids) for ids in tokens], self._batch_tokens):
                 yield [rows[index] for index in batch], [tokens[index] for index in batch]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text's tokens, at least one."""
+        tokens = self._parts.tokenize([self._model.prefix + text for text in texts])
+        # Without special tokens an empty text has none at all; the mean needs one.
+        return [ids or [self._parts.padding_id] for ids in tokens]
 
     def _encode_batch(self, tokens: list[list[int]]) -> Vectors:
         import torch
         from torch.nn import functional
 
         lengths = torch.tensor([len(ids) for ids in tokens])
-        ids = torch.full((len(tokens), int(lengths.max())), self._padding_id)
+        ids = torch.full((len(tokens), int(lengths.max())), self._parts.padding_id)
         for row, text in enumerate(tokens):
             ids[row, : len(text)] = torch.tensor(text)
         ids, lengths = ids.to(self._device), lengths.to(self._device)
         with torch.inference_mode():
-            hidden = self._forward(ids, lengths)
+            hidden = self._parts.forward(ids, lengths)
             if self._model.pooling == "cls":
                 pooled = hidden[:, 0].float()
             else:
@@ -229,6 +223,64 @@ def model_id(model: EncoderModel, precision: Precision, max_tokens: int) -> str:
     tokens = min(max_tokens, model.max_tokens)
     cut = f"/{model.dimension}" if model.dimension < model.hidden_size else ""
     return f"{model.name}@{model.revision}/{precision}/{tokens}{cut}"
+
+
+def _remembered(
+    make: Callable[[EncoderParts, str], Encoder],
+    model: EncoderModel,
+    precision: Precision,
+    max_tokens: int,
+    checked: Path,
+) -> Encoder:
+    """Straight from its files where `checked` says that this was seen to give the same."""
+    here = Circumstances.here(model_id(model, precision, max_tokens), model.prefix)
+    if is_recorded(here, checked):
+        # Files that changed under our feet are for transformers to judge.
+        with contextlib.suppress(NotFusableError):
+            return make(read_parts(model.folder, precision, max_tokens), "fused")
+    encoder, cosine = _compared(make, model, precision, max_tokens)
+    if encoder.path != "fused" or not has_parts(model.folder):
+        return encoder
+    ids, vectors = encoder.token_ids(_CHECK_TEXTS), encoder.encode(_CHECK_TEXTS)
+    del encoder  # two tokenizers and two tables of words would need twice the memory
+    give_back_free_memory()
+    with contextlib.suppress(NotFusableError):
+        encoder = make(read_parts(model.folder, precision, max_tokens), "fused")
+        same_vectors = np.allclose(encoder.encode(_CHECK_TEXTS), vectors, rtol=0, atol=1e-6)
+        if same_vectors and encoder.token_ids(_CHECK_TEXTS) == ids:
+            record(here, checked, cosine)
+            return encoder
+    return _compared(make, model, precision, max_tokens)[0]
+
+
+def _compared(
+    make: Callable[[EncoderParts, str], Encoder],
+    model: EncoderModel,
+    precision: Precision,
+    max_tokens: int,
+) -> tuple[Encoder, float]:
+    """With the fused pass if its vectors are those of transformers; `path` says why not otherwise.
+
+    And the smallest cosine between the two.
+    """
+    from ticket_assets.embedding.fused_bert import FusedBert
+
+    tokenizer, network = load_network(model, precision)
+    parts = _transformers_parts(tokenizer, network, max_tokens)
+    plain = make(parts, "transformers")
+    expected = plain.encode(_CHECK_TEXTS)
+    try:
+        forward = FusedBert(network.config.to_dict(), network.state_dict().__getitem__)
+        fused = make(parts._replace(forward=forward), "fused")
+        found = fused.encode(_CHECK_TEXTS)
+    except (NotFusableError, RuntimeError) as error:
+        plain.path = f"transformers ({str(error).splitlines()[0]})"
+        return plain, 0.0
+    cosine = float(np.einsum("nd,nd->n", found, expected).min())
+    if cosine >= _LEAST_AGREEMENT:
+        return fused, cosine
+    plain.path = f"transformers (the fused vectors differ: cosine {cosine:.4f})"
+    return plain, cosine
 
 
 def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
@@ -260,8 +312,18 @@ def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
     return tokenizer, network.eval()
 
 
-def _transformers_forward(network: Any) -> Forward:
-    """The forward pass of any encoder that transformers knows."""
+def _transformers_parts(tokenizer: Any, network: Any, max_tokens: int) -> EncoderParts:
+    """Those of any encoder that transformers knows."""
+
+    def tokenize(texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(
+            texts,
+            truncation=True,
+            max_length=max_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        return ids
 
     def forward(ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         mask = _own_tokens(ids, lengths)
@@ -271,7 +333,7 @@ def _transformers_forward(network: Any) -> Forward:
         ).last_hidden_state
         return hidden
 
-    return forward
+    return EncoderParts(tokenize, tokenizer.pad_token_id or 0, forward)
 
 
 def _own_tokens(ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.nn import functional
 
+from ticket_assets.embedding.errors import NotFusableError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -36,10 +38,6 @@ _FIRST_POSITION = {"bert": 0, "xlm-roberta": 1, "roberta": 1, "camembert": 1}
 
 Weights = Callable[[str], "Tensor"]
 """The weights of that name; a KeyError, if there are none."""
-
-
-class NotFusableError(Exception):
-    """The network is not one whose forward pass is known here; the message is the reason."""
 
 
 class FusedBert:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -36,6 +37,16 @@ def native_bf16() -> bool:
 
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def cpu_features() -> str:
+    """The instruction sets of this CPU, by which PyTorch and oneDNN choose what they run."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    # Beside the instruction sets it tells the caches and cores, which decide nothing.
+    present = sorted(name for name, value in capabilities.items() if value is True)
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *present])
 
 
 def available_cores() -> int:

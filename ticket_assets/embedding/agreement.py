@@ -1,0 +1,69 @@
+"""Remembers that an encoder agreed with `transformers`, so that the next load may do without."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ticket_assets.embedding.fingerprint import file_sha256, short_digest
+from ticket_assets.embedding.hardware import cpu_features
+from ticket_assets.storage.whole_file import replace_file
+
+_CODE = ("encoder.py", "encoder_files.py", "fused_bert.py")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Everything that an agreement depends on; another value means another comparison."""
+
+    encoder: str
+    """The key of its vectors: name, revision of the files, precision, tokens."""
+    prefix: str
+    cpu: str
+    libraries: str
+    code: str
+    """Digest of the modules that are compared, and of the one that compares."""
+
+    @classmethod
+    def here(cls, encoder: str, prefix: str) -> Circumstances:
+        """Those of this process."""
+        code = (file_sha256(Path(__file__).with_name(name)) for name in _CODE)
+        return cls(
+            encoder=encoder,
+            prefix=prefix,
+            cpu=cpu_features(),
+            libraries=" ".join(map(_release, ("torch", "transformers", "tokenizers"))),
+            code=short_digest(code),
+        )
+
+    def path(self, folder: Path) -> Path:
+        """Their file: two machines that share a folder do not overwrite each other's."""
+        return folder / f"{short_digest(asdict(self).values())}.json"
+
+
+def is_recorded(circumstances: Circumstances, folder: Path) -> bool:
+    """Whether `folder` says that the encoder agreed under just these circumstances."""
+    try:
+        record = json.loads(circumstances.path(folder).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("agreed") == asdict(circumstances)
+
+
+def record(circumstances: Circumstances, folder: Path, cosine: float) -> None:
+    """Write down that it agreed, with the smallest cosine; nothing where `folder` is read-only."""
+    content = json.dumps({"agreed": asdict(circumstances), "least_cosine": cosine}, indent=2)
+    # Without a record the next load compares again, that is all.
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(circumstances.path(folder), content + "\n")
+
+
+def _release(package: str) -> str:
+    try:
+        return f"{package}=={version(package)}"
+    except PackageNotFoundError:
+        return f"{package} of unknown version"

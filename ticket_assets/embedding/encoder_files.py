@@ -1,0 +1,86 @@
+"""An encoder straight from its files, in a quarter of the time that `transformers` takes to load.
+
+That library is large, builds a tokenizer of 250,000 pieces several times, and holds all weights
+once more. What is read here is only to be used once it was seen to agree with `transformers`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ticket_assets.embedding.errors import NotFusableError
+from ticket_assets.embedding.hardware import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    Tokenize = Callable[[list[str]], list[list[int]]]
+    """The ids of each text's tokens, special ones included."""
+    Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """Hidden states (texts, tokens, width) of padded ids (texts, tokens) and their lengths."""
+
+_CONFIGURATION, _WEIGHTS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+# A network with a head for some task has the encoder's weights under the family's name.
+_FAMILY = re.compile(r"^(bert|roberta)\.")
+
+
+class EncoderParts(NamedTuple):
+    """What turns texts into hidden states."""
+
+    tokenize: Tokenize
+    padding_id: int
+    forward: Forward
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether the folder has the files that are read here; others are for `transformers`."""
+    return all((folder / name).is_file() for name in (_CONFIGURATION, _WEIGHTS, _TOKENIZER))
+
+
+def read_parts(folder: Path, precision: Precision, max_tokens: int) -> EncoderParts:
+    """The encoder in `folder` with its fused forward pass, the weights held once.
+
+    Raises:
+        NotFusableError: the architecture is not BERT's, or a file or tensor is missing or damaged.
+    """
+    import torch
+    from safetensors import safe_open
+
+    from ticket_assets.embedding.fused_bert import FusedBert
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    try:
+        config = json.loads((folder / _CONFIGURATION).read_text("utf-8"))
+        with safe_open(folder / _WEIGHTS, "pt") as file:
+            names = {_FAMILY.sub("", name): name for name in file.keys()}  # noqa: SIM118
+            # A copy: the file's pages would change, or vanish, with the file.
+            forward = FusedBert(
+                config, lambda name: file.get_tensor(names[name]).to(dtype, copy=True)
+            )
+        tokenize = _tokenizer(folder / _TOKENIZER, max_tokens)
+        return EncoderParts(tokenize, config.get("pad_token_id") or 0, forward)
+    except NotFusableError:
+        raise
+    # `tokenizers` raises no type of its own, and every error leads to the same: the other way to
+    # load, whose messages are for people.
+    except Exception as error:
+        raise NotFusableError(" ".join(str(error).split())) from error
+
+
+def _tokenizer(path: Path, max_tokens: int) -> Tokenize:
+    from tokenizers import Tokenizer
+
+    tokenizer: Any = Tokenizer.from_file(str(path))
+    # The file may ask for the padding of its training.
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+
+    def tokenize(texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+
+    return tokenize
