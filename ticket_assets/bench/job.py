@@ -15,12 +15,15 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ticket_assets.bench import plain_script
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.sample.mailbox import SampleMail, generate, write_mailbox
 from ticket_assets.settings import child_environment
+
+if TYPE_CHECKING:
+    from ticket_assets.embedding.configured import ConfiguredEncoder
 
 DAYS = 60
 SEED = 7
@@ -100,7 +103,7 @@ class Desk:
         self._home = folder / "dagster_home"
         self._home.mkdir(parents=True)
         shutil.copy(dagster_home / "dagster.yaml", self._home)
-        self._encoder = encoder
+        self._encoder_name = encoder
         self._environment = child_environment(
             {"data_dir": str(folder / "data"), "encoder": encoder}, DAGSTER_HOME=str(self._home)
         )
@@ -123,7 +126,6 @@ class Desk:
         landed = self.tickets(
             "import", str(sample / "mailbox.mbox"), "--labels", str(sample / "labels.csv")
         )
-        # The encoder's files are unpacked once in the life of an installation.
         self.prepare_encoder()
         done = self.tickets("run", "--json")
         (run,) = json.loads(done.output)["runs"]
@@ -138,14 +140,17 @@ class Desk:
             },
         )
 
-    def prepare_encoder(self) -> Any:
-        """The encoder model of this desk, its files unpacked."""
-        from ticket_assets.embedding.presets import resolve_model
+    def prepare_encoder(self) -> None:
+        """What is done once in the life of an installation: the encoder's files are unpacked, and
+        its vectors compared with those of transformers."""
+        _ = self._encoder().encoder
 
-        return resolve_model(
-            self._encoder,
-            encoders_dir=self.folder / "data" / "encoders",
-            allow_download=False,
+    def _encoder(self) -> ConfiguredEncoder:
+        from ticket_assets.embedding.configured import configured_encoder
+        from ticket_assets.settings import Settings
+
+        return configured_encoder(
+            Settings(data_dir=self.folder / "data", encoder=self._encoder_name)
         )
 
     def sort_new(self, messages: int) -> IncrementCost:
@@ -174,7 +179,7 @@ class Desk:
             "select c.ticket_id, c.received_at, c.language, c.text, l.category, l.priority"
             " from clean_tickets c left join ticket_labels l using (ticket_id)"
         ).to_parquet(tickets)
-        model = self.prepare_encoder()
+        model = self._encoder().model
         out = self.folder / "plain"
         out.mkdir()
         done = _run(

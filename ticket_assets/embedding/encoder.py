@@ -34,6 +34,8 @@ _CHUNK_TEXTS = 4096
 """Texts that are sorted by length together, so that batches hold little padding."""
 _TOKENISED_TEXTS = 512
 """Texts that are tokenised while the ones before them are being encoded."""
+_GIVEN_BACK_TEXTS = 256
+"""Texts after which memory between the batches' tensors, each of another size, is given back."""
 
 _LEAST_AGREEMENT = 0.9995
 """Cosine between the two ways to compute a vector; bf16's rounding alone leaves 0.9998."""
@@ -149,7 +151,7 @@ class Encoder:
         import torch
 
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        done = 0
+        done = given_back = 0
         # A batch per core needs no synchronisation between cores, as one batch for all would.
         pool = ThreadPoolExecutor(
             self.streams, "encoder", initializer=torch.set_num_threads, initargs=(1,)
@@ -165,6 +167,9 @@ class Encoder:
                     rows = rows_of[batch]
                     vectors[start:][rows] = batch.result()
                     done += len(rows)
+                    if done - given_back >= _GIVEN_BACK_TEXTS:
+                        give_back_free_memory()
+                        given_back = done
                     if on_progress is not None:
                         on_progress(done, len(texts))
         finally:
