@@ -21,6 +21,7 @@ def test_the_job_its_plain_peer_and_new_tickets_are_measured(desk: Desk) -> None
     cost = desk.sort_sample(400)
     script = desk.plain_script()
     added = desk.sort_new(20)
+    again = desk.sort_new(20, seed=9)
 
     work = cost.encoding_seconds + cost.indexing_seconds + cost.fitting_seconds
     assert min(cost.encoding_seconds, cost.indexing_seconds, cost.fitting_seconds) > 0
@@ -28,7 +29,8 @@ def test_the_job_its_plain_peer_and_new_tickets_are_measured(desk: Desk) -> None
     assert {"raw_tickets", "drift_report"} < cost.step_seconds.keys()
     assert script.parts.keys() == {"encoding", "indexing", "fitting", "neighbours", "drift"}
     assert sum(script.parts.values()) < script.seconds
-    assert (added.messages, added.texts_encoded, added.vectors_upserted) == (20, 20, 20)
+    for new in (added, again):
+        assert (new.messages, new.texts_encoded, new.vectors_upserted) == (20, 20, 20)
 
 
 def test_a_command_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:

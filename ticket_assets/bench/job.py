@@ -153,10 +153,10 @@ class Desk:
             Settings(data_dir=self.folder / "data", encoder=self._encoder_name)
         )
 
-    def sort_new(self, messages: int) -> IncrementCost:
-        """Import and sort mail of a day that had none so far."""
+    def sort_new(self, messages: int, seed: int = NEW_SEED) -> IncrementCost:
+        """Import and sort mail of today, after that of the sample; each seed gives other mail."""
         day = datetime.now(UTC).date()
-        new = write_mailbox(self.folder / "new", _new_requests(messages, day))
+        new = write_mailbox(self.folder / f"new{seed}", _new_requests(messages, day, seed))
         landed = self.tickets("import", str(new.mailbox))
         done = self.tickets("run", "--job", "classify_mail", "--day", day.isoformat(), "--json")
         (run,) = json.loads(done.output)["runs"]
@@ -211,14 +211,14 @@ def _run(command: list[str], environment: dict[str, str]) -> Finished:
         return Finished(output.read_text("utf-8"), seconds, usage.ru_maxrss / KILOBYTES_PER_MB)
 
 
-def _new_requests(count: int, day: date) -> Iterator[SampleMail]:
+def _new_requests(count: int, day: date, seed: int) -> Iterator[SampleMail]:
     """That many requests, received on `day`, each with a subject that no other ticket has."""
     found = 0
-    for mail in generate(messages=10 * count + DAYS, days=DAYS, until=day, seed=NEW_SEED):
+    for mail in generate(messages=10 * count + DAYS, days=DAYS, until=day, seed=seed):
         moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=found)
         # The traces of transport tell the day of the sample.
         content = _RECEIVED.sub(b"", mail.content)
-        content, subjects = _SUBJECT.subn(b"Subject: PC-%d " % (40_000 + found), content, 1)
+        content, subjects = _SUBJECT.subn(b"Subject: PC-%d " % (1000 * seed + found), content, 1)
         content, dates = _DATE.subn(f"Date: {format_datetime(moment)}".encode(), content, 1)
         if mail.group != "ticket" or not subjects or not dates:
             continue

@@ -84,7 +84,7 @@ def encoding(setup: Setup) -> Iterator[Line]:
 
 def job(setup: Setup) -> Iterator[Line]:
     """The whole job beside a plain script, then a few new tickets on top."""
-    from ticket_assets.bench.job import Desk
+    from ticket_assets.bench.job import NEW_SEED, Desk
 
     with TemporaryDirectory() as folder:
         desk = Desk(Path(folder), setup.dagster_home, setup.encoder)
@@ -117,8 +117,10 @@ def job(setup: Setup) -> Iterator[Line]:
             "job", "peak memory", f"{cost.peak_mb:,.0f} MB", f"{script.peak_mb:,.0f} MB",
             script.peak_mb / cost.peak_mb,
         )  # fmt: skip
-        added = desk.sort_new(setup.sizes.new)
+        # The script took long: the first time, libraries and weights come from the disk again.
+        first, added = (desk.sort_new(setup.sizes.new, seed) for seed in (NEW_SEED, NEW_SEED + 1))
         what = f"{added.messages} new tickets on top of {cost.messages:,}"
+        yield Line("job", f"{what}, the first time", f"{first.seconds:,.1f} s")
         for figure, found in (
             ("texts encoded", added.texts_encoded),
             ("vectors upserted", added.vectors_upserted),
