@@ -218,7 +218,8 @@ def _new_requests(count: int, day: date, seed: int) -> Iterator[SampleMail]:
         moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=found)
         # The traces of transport tell the day of the sample.
         content = _RECEIVED.sub(b"", mail.content)
-        content, subjects = _SUBJECT.subn(b"Subject: PC-%d " % (1000 * seed + found), content, 1)
+        machine = 1000 * (40 + seed) + found
+        content, subjects = _SUBJECT.subn(b"Subject: PC-%d " % machine, content, 1)
         content, dates = _DATE.subn(f"Date: {format_datetime(moment)}".encode(), content, 1)
         if mail.group != "ticket" or not subjects or not dates:
             continue

@@ -60,9 +60,6 @@ class FusedBert:
             self._pack(config, weights)
         except KeyError as error:
             raise NotFusableError(f"no {error.args[0]}") from error
-        except (AttributeError, NotImplementedError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise NotFusableError(f"oneDNN cannot pack the weights here ({reason})") from error
 
     def _pack(self, config: Mapping[str, Any], weights: Weights) -> None:
         first = _FIRST_POSITION[config["model_type"]]
@@ -172,7 +169,12 @@ class _Linear:
     """A linear layer whose weights lie in the order in which oneDNN reads them."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+        try:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+        # No such operation, none of this precision, or a shape that is no layer's.
+        except (AttributeError, NotImplementedError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise NotFusableError(f"oneDNN cannot pack the weights here ({reason})") from error
         self._bias = bias
 
     @classmethod

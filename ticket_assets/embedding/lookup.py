@@ -15,7 +15,6 @@ import pyarrow as pa
 from ticket_assets.embedding.configured import ConfiguredEncoder
 from ticket_assets.embedding.encoder import Progress, Vectors
 from ticket_assets.embedding.errors import EncoderError
-from ticket_assets.free_memory import give_back_free_memory
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.vectors import to_arrow
 from ticket_assets.storage.warehouse import Warehouse
@@ -87,7 +86,6 @@ def embed_tickets(
             filled = page.drop_columns(["text"]).append_column("model", model)
             out.write_table(filled.append_column("vector", made).cast(schema))
             latest = {hashes[-1]: vector_of[hashes[-1]]}
-            give_back_free_memory()
     rows.seek(0)
     return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds)
 

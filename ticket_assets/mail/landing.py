@@ -421,7 +421,7 @@ class LandingZone:
             manifests.setdefault(landed.path.parent / MANIFESTS, []).append(json.dumps(line))
         batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
         for folder, lines in manifests.items():
-            replace_file(folder / f"{batch}.jsonl", "\n".join([*lines, ""]).encode())
+            replace_file(folder / f"{batch}.jsonl", "\n".join([*lines, ""]))
             sync_folder(folder)
         # The disk confirms several files at a time: one after the other takes twice as long.
         with ThreadPoolExecutor(WRITERS) as writers:
