@@ -61,7 +61,7 @@ def test_without_variables_every_setting_has_its_default() -> None:
         ("IMAP_PASSWORD_FILE", "~nobody-of-that-name/x", "there is no such user's home folder"),
         ("IMAP_BATCH", "0", "greater than or equal to 1"),
         ("ENCODER", " ", "at least 1 character"),
-        ("ENCODER_PRECISION", "int8", "'auto', 'bf16' or 'fp32'"),
+        ("ENCODER_PRECISION", "fp16", "'auto', 'int8', 'bf16' or 'fp32'"),
         ("ENCODER_MAX_TOKENS", "15", "greater than or equal to 16"),
         ("ENCODER_MAX_TOKENS", "8193", "less than or equal to 8192"),
         ("ENCODER_BATCH_TOKENS", "255", "greater than or equal to 256"),

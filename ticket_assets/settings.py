@@ -154,9 +154,10 @@ class Settings(BaseSettings):
         description="Text encoder: multilingual-e5-small, all-minilm-l6-v2 (English), or any"
         " Hugging Face id or folder.",
     )
-    encoder_precision: Literal["auto", "bf16", "fp32"] = Field(
+    encoder_precision: Literal["auto", "int8", "bf16", "fp32"] = Field(
         default="auto",
-        description="Number format of the encoder; auto takes bf16 where the CPU has it natively.",
+        description="Number format of the encoder; auto takes the fastest that this CPU computes"
+        " natively and that leaves its vectors as they are.",
     )
     encoder_max_tokens: int = Field(
         default=256, ge=16, le=8192, description="Longer texts are cut to this many tokens."

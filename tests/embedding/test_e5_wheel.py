@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ticket_assets.bench.encoding import sample_texts
 from ticket_assets.embedding import e5_wheel
 from ticket_assets.embedding.encoder import Encoder
 from ticket_assets.embedding.errors import EncoderError
+from ticket_assets.embedding.hardware import native_int8
 from ticket_assets.embedding.presets import resolve_model
 
 HIDDEN, WIDE, VOCABULARY, POSITIONS = 32, 64, 9, 16
@@ -169,8 +171,31 @@ def test_what_is_read_without_transformers_gives_the_same_bits(
     compared = Encoder.load(model).encode(texts)
     read = Encoder.load(model, checked=tmp_path)
 
-    assert len(list(tmp_path.iterdir())) == 1  # where it is remembered that the two agree
+    # Where it is remembered that the two agree, and the weights in integers.
+    kept = [".json", ".safetensors"] if read.precision == "int8" else [".json"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == kept
     assert read.encode(texts).tobytes() == compared.tobytes()
+
+
+@pytest.mark.slow
+def test_in_integers_tickets_keep_their_vectors(encoders_dir: Path) -> None:
+    if not native_int8():
+        pytest.skip("this CPU has no AVX512-VNNI")
+    model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
+    tickets = [
+        *sample_texts(60),
+        "ok",
+        "?",
+        "",
+        "URGENT!!! PLUS RIEN NE MARCHE!!!",
+        'Traceback (most recent call last):\n  File "/usr/lib/x.py", line 12\nKeyError: 5',
+        "パスワードを忘れました。",
+    ]
+
+    exact = Encoder.load(model, precision="fp32").encode(tickets)
+    found = Encoder.load(model, precision="int8").encode(tickets)
+
+    assert float(np.einsum("nd,nd->n", found, exact).min()) > 0.9993
 
 
 @pytest.mark.slow

@@ -7,12 +7,23 @@ import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ticket_assets.embedding.fingerprint import file_sha256, short_digest
 from ticket_assets.embedding.hardware import cpu_features
 from ticket_assets.storage.whole_file import replace_file
 
-_CODE = ("encoder.py", "encoder_files.py", "fused_bert.py")
+if TYPE_CHECKING:
+    from ticket_assets.embedding.encoder_files import Quantised
+
+_CODE = (
+    "encoder.py",
+    "encoder_files.py",
+    "fused_bert.py",
+    "int8_bert.py",
+    "quantisation.py",
+    "calibration_texts.py",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,10 @@ class Circumstances:
         """Their file: two machines that share a folder do not overwrite each other's."""
         return folder / f"{short_digest(asdict(self).values())}.json"
 
+    def weights_path(self, folder: Path) -> Path:
+        """The tensors that belong to it, where the encoder computes in int8."""
+        return self.path(folder).with_suffix(".safetensors")
+
 
 def is_recorded(circumstances: Circumstances, folder: Path) -> bool:
     """Whether `folder` says that the encoder agreed under just these circumstances."""
@@ -53,12 +68,22 @@ def is_recorded(circumstances: Circumstances, folder: Path) -> bool:
     return isinstance(record, dict) and record.get("agreed") == asdict(circumstances)
 
 
-def record(circumstances: Circumstances, folder: Path, cosine: float) -> None:
-    """Write down that it agreed, with the smallest cosine; nothing where `folder` is read-only."""
+def record(
+    circumstances: Circumstances, folder: Path, cosine: float, quantised: Quantised | None = None
+) -> None:
+    """Write down that it agreed, with the smallest cosine; nothing where `folder` is read-only.
+
+    Args:
+        quantised: the tensors of an encoder in int8, kept beside the record.
+    """
     content = json.dumps({"agreed": asdict(circumstances), "least_cosine": cosine}, indent=2)
     # Without a record the next load compares again, that is all.
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
+        if quantised is not None:
+            from safetensors.torch import save
+
+            replace_file(circumstances.weights_path(folder), save(dict(quantised)))
         replace_file(circumstances.path(folder), content + "\n")
 
 

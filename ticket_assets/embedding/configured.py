@@ -25,7 +25,7 @@ class ConfiguredEncoder:
     batch_tokens: int | None
     threads: int | None
     checked: Path | None = None
-    """The folder that remembers which encoders agreed with transformers."""
+    """The folder that remembers which encoders agreed with transformers, and int8 weights."""
 
     @property
     def model_id(self) -> str:
@@ -58,14 +58,15 @@ def configured_encoder(settings: Settings) -> ConfiguredEncoder:
     Raises:
         EncoderError: there is no such encoder here, or it is not one that can be used.
     """
+    model = resolve_model(
+        settings.encoder,
+        encoders_dir=settings.encoders_dir,
+        allow_download=settings.allow_download,
+        dimension=settings.encoder_dimension,
+    )
     return ConfiguredEncoder(
-        resolve_model(
-            settings.encoder,
-            encoders_dir=settings.encoders_dir,
-            allow_download=settings.allow_download,
-            dimension=settings.encoder_dimension,
-        ),
-        choose_precision(settings.encoder_precision),
+        model,
+        choose_precision(settings.encoder_precision, int8=model.int8),
         settings.encoder_max_tokens,
         settings.encoder_batch_tokens,
         settings.encoder_threads,

@@ -7,20 +7,35 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ticket_assets.embedding.agreement import Circumstances, is_recorded, record
-from ticket_assets.embedding.encoder_files import EncoderParts, has_parts, read_parts
+from ticket_assets.embedding.calibration_texts import TEXTS
+from ticket_assets.embedding.encoder_files import (
+    EncoderParts,
+    fused_forward,
+    has_parts,
+    read_parts,
+    read_quantised,
+)
 from ticket_assets.embedding.errors import EncoderError, NotFusableError
-from ticket_assets.embedding.hardware import Precision, available_cores, choose_precision
+from ticket_assets.embedding.hardware import (
+    Precision,
+    RequestedPrecision,
+    available_cores,
+    choose_precision,
+    floats,
+)
 from ticket_assets.embedding.presets import EncoderModel
 from ticket_assets.free_memory import give_back_free_memory
 
 if TYPE_CHECKING:
     import torch
+
+    from ticket_assets.embedding.encoder_files import Quantised
 
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -39,6 +54,8 @@ _GIVEN_BACK_TEXTS = 256
 
 _LEAST_AGREEMENT = 0.9995
 """Cosine between the two ways to compute a vector; bf16's rounding alone leaves 0.9998."""
+_LEAST_INT8_AGREEMENT = 0.999
+"""To fp32, below which vectors are no longer taken for the same."""
 _CHECK_TEXTS = (
     "VPN\nLa connexion VPN tombe toutes les dix minutes depuis la mise à jour de ce matin.",
     "The invoice of March was charged twice, please refund one of the two payments. " * 4,
@@ -92,7 +109,7 @@ class Encoder:
         cls,
         model: EncoderModel,
         *,
-        precision: Literal["auto", "bf16", "fp32"] = "auto",
+        precision: RequestedPrecision = "auto",
         max_tokens: int = 256,
         batch_tokens: int | None = None,
         threads: int | None = None,
@@ -113,12 +130,13 @@ class Encoder:
                 transformers. None: compare now, and remember nothing.
 
         Raises:
-            EncoderError: the folder's files are not those of a usable encoder.
+            EncoderError: the folder's files are not those of a usable encoder, or int8 was
+                requested and is not possible with this encoder or on this machine.
         """
         import torch
 
         started = time.monotonic()
-        chosen = choose_precision(precision)
+        chosen = choose_precision(precision, int8=model.int8 and fused)
         tokens = min(max_tokens, model.max_tokens)
         on_gpu = torch.cuda.is_available()
         device = "cuda" if on_gpu else "cpu"
@@ -140,7 +158,7 @@ class Encoder:
             parts = _transformers_parts(tokenizer, network.to(device), tokens)
             encoder = make(parts, "transformers (on the GPU)" if on_gpu else "transformers")
         elif checked is None:
-            encoder, _ = _compared(make, model, chosen, tokens)
+            encoder = _compared(make, model, chosen, tokens).encoder
         else:
             encoder = _remembered(make, model, chosen, tokens, checked)
         encoder.load_seconds = time.monotonic() - started
@@ -230,6 +248,13 @@ def model_id(model: EncoderModel, precision: Precision, max_tokens: int) -> str:
     return f"{model.name}@{model.revision}/{precision}/{tokens}{cut}"
 
 
+class _Compared(NamedTuple):
+    encoder: Encoder
+    cosine: float
+    """The smallest between its vectors and those of transformers."""
+    quantised: Quantised | None
+
+
 def _remembered(
     make: Callable[[EncoderParts, str], Encoder],
     model: EncoderModel,
@@ -242,20 +267,21 @@ def _remembered(
     if is_recorded(here, checked):
         # Files that changed under our feet are for transformers to judge.
         with contextlib.suppress(NotFusableError):
-            return make(read_parts(model.folder, precision, max_tokens), "fused")
-    encoder, cosine = _compared(make, model, precision, max_tokens)
+            quantised = read_quantised(here.weights_path(checked)) if precision == "int8" else None
+            return make(read_parts(model.folder, precision, max_tokens, quantised), "fused")
+    encoder, cosine, quantised = _compared(make, model, precision, max_tokens)
     if encoder.path != "fused" or not has_parts(model.folder):
         return encoder
     ids, vectors = encoder.token_ids(_CHECK_TEXTS), encoder.encode(_CHECK_TEXTS)
     del encoder  # two tokenizers and two tables of words would need twice the memory
     give_back_free_memory()
     with contextlib.suppress(NotFusableError):
-        encoder = make(read_parts(model.folder, precision, max_tokens), "fused")
+        encoder = make(read_parts(model.folder, precision, max_tokens, quantised), "fused")
         same_vectors = np.allclose(encoder.encode(_CHECK_TEXTS), vectors, rtol=0, atol=1e-6)
         if same_vectors and encoder.token_ids(_CHECK_TEXTS) == ids:
-            record(here, checked, cosine)
+            record(here, checked, cosine, quantised)
             return encoder
-    return _compared(make, model, precision, max_tokens)[0]
+    return _compared(make, model, precision, max_tokens).encoder
 
 
 def _compared(
@@ -263,34 +289,47 @@ def _compared(
     model: EncoderModel,
     precision: Precision,
     max_tokens: int,
-) -> tuple[Encoder, float]:
+) -> _Compared:
     """With the fused pass if its vectors are those of transformers; `path` says why not otherwise.
 
-    And the smallest cosine between the two.
+    In int8 there is no other pass to fall back on.
     """
-    from ticket_assets.embedding.fused_bert import FusedBert
-
-    tokenizer, network = load_network(model, precision)
+    in_integers = precision == "int8"
+    tokenizer, network = load_network(model, "fp32" if in_integers else precision)
     parts = _transformers_parts(tokenizer, network, max_tokens)
     plain = make(parts, "transformers")
     expected = plain.encode(_CHECK_TEXTS)
+    cosine = 0.0
     try:
-        forward = FusedBert(network.config.to_dict(), network.state_dict().__getitem__)
+        quantised = _quantised(network, plain) if in_integers else None
+        weights, dtype = network.state_dict(), floats(precision)
+        forward = fused_forward(
+            network.config.to_dict(), lambda name: weights[name].to(dtype), quantised
+        )
         fused = make(parts._replace(forward=forward), "fused")
-        found = fused.encode(_CHECK_TEXTS)
+        cosine = float(np.einsum("nd,nd->n", fused.encode(_CHECK_TEXTS), expected).min())
+        if cosine >= (_LEAST_INT8_AGREEMENT if in_integers else _LEAST_AGREEMENT):
+            return _Compared(fused, cosine, quantised)
+        reason = f"the fused vectors differ: cosine {cosine:.4f}"
     except (NotFusableError, RuntimeError) as error:
-        plain.path = f"transformers ({str(error).splitlines()[0]})"
-        return plain, 0.0
-    cosine = float(np.einsum("nd,nd->n", found, expected).min())
-    if cosine >= _LEAST_AGREEMENT:
-        return fused, cosine
-    plain.path = f"transformers (the fused vectors differ: cosine {cosine:.4f})"
-    return plain, cosine
+        reason = str(error).splitlines()[0]
+    if in_integers:
+        raise EncoderError(
+            f"{model.name} cannot be computed in int8 ({reason})."
+            " Set TICKETS_ENCODER_PRECISION to bf16 or fp32."
+        )
+    plain.path = f"transformers ({reason})"
+    return _Compared(plain, cosine, None)
+
+
+def _quantised(network: Any, encoder: Encoder) -> Quantised:
+    from ticket_assets.embedding.quantisation import quantise
+
+    return quantise(network, encoder.token_ids(TEXTS))
 
 
 def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
     """Tokenizer and network of the model's folder."""
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
@@ -302,7 +341,7 @@ def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
                 local_files_only=True,
                 use_safetensors=True,
                 output_loading_info=True,
-                dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+                dtype=floats(precision),
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())

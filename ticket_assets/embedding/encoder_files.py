@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ticket_assets.embedding.errors import NotFusableError
-from ticket_assets.embedding.hardware import Precision
+from ticket_assets.embedding.hardware import Precision, floats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     """The ids of each text's tokens, special ones included."""
     Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """Hidden states (texts, tokens, width) of padded ids (texts, tokens) and their lengths."""
+    Quantised = Mapping[str, torch.Tensor]
+    """What `quantise` returned for an encoder in int8."""
 
 _CONFIGURATION, _WEIGHTS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 # A network with a head for some task has the encoder's weights under the family's name.
@@ -42,25 +44,58 @@ def has_parts(folder: Path) -> bool:
     return all((folder / name).is_file() for name in (_CONFIGURATION, _WEIGHTS, _TOKENIZER))
 
 
-def read_parts(folder: Path, precision: Precision, max_tokens: int) -> EncoderParts:
+def fused_forward(
+    config: Mapping[str, Any],
+    weights: Callable[[str], torch.Tensor],
+    quantised: Quantised | None,
+) -> Forward:
+    """In integers where there is something quantised.
+
+    Raises:
+        NotFusableError: the architecture is not BERT's, or a tensor is missing.
+    """
+    from ticket_assets.embedding.fused_bert import FusedBert
+    from ticket_assets.embedding.int8_bert import Int8Bert
+
+    if quantised is None:
+        return FusedBert(config, weights)
+    return Int8Bert(config, weights, quantised)
+
+
+def read_quantised(path: Path) -> Quantised:
+    """What was written to `path`.
+
+    Raises:
+        NotFusableError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        # Read, not mapped: the weights are packed in another order anyway.
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise NotFusableError(str(error)) from error
+
+
+def read_parts(
+    folder: Path, precision: Precision, max_tokens: int, quantised: Quantised | None = None
+) -> EncoderParts:
     """The encoder in `folder` with its fused forward pass, the weights held once.
 
     Raises:
         NotFusableError: the architecture is not BERT's, or a file or tensor is missing or damaged.
     """
-    import torch
     from safetensors import safe_open
 
-    from ticket_assets.embedding.fused_bert import FusedBert
-
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = floats(precision)
     try:
         config = json.loads((folder / _CONFIGURATION).read_text("utf-8"))
         with safe_open(folder / _WEIGHTS, "pt") as file:
             names = {_FAMILY.sub("", name): name for name in file.keys()}  # noqa: SIM118
             # A copy: the file's pages would change, or vanish, with the file.
-            forward = FusedBert(
-                config, lambda name: file.get_tensor(names[name]).to(dtype, copy=True)
+            forward = fused_forward(
+                config, lambda name: file.get_tensor(names[name]).to(dtype, copy=True), quantised
             )
         tokenize = _tokenizer(folder / _TOKENIZER, max_tokens)
         return EncoderParts(tokenize, config.get("pad_token_id") or 0, forward)

@@ -55,7 +55,7 @@ class FusedBert:
             NotFusableError: the architecture differs from BERT's, something is missing, or this
                 PyTorch or CPU cannot pack weights of this precision.
         """
-        _require_bert(config)
+        require_bert(config)
         try:
             self._pack(config, weights)
         except KeyError as error:
@@ -71,11 +71,14 @@ class FusedBert:
         positions = weights("embeddings.position_embeddings.weight")[first:].float()
         segment = weights("embeddings.token_type_embeddings.weight")[0].float()
         self._positions = (positions + segment).to(self._words.dtype)
-        self._norm = _Norm(weights, "embeddings.LayerNorm", epsilon)
+        self._norm = Norm(weights, "embeddings.LayerNorm", epsilon)
         self._layers = [
-            _Layer(weights, f"encoder.layer.{number}", heads, epsilon)
+            self._layer(weights, f"encoder.layer.{number}", heads, epsilon)
             for number in range(config["num_hidden_layers"])
         ]
+
+    def _layer(self, weights: Weights, name: str, heads: int, epsilon: float) -> Layer:
+        return Layer(weights, name, heads, epsilon)
 
     def __call__(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states, shape (texts, tokens, width); those of padding mean nothing.
@@ -87,7 +90,7 @@ class FusedBert:
         texts, tokens = ids.shape
         own = torch.arange(tokens) < lengths[:, None]
         rows = None if bool(own.all()) else own.view(-1).nonzero()[:, 0]
-        shape = _Shape(texts, tokens, own, rows)
+        shape = Shape(texts, tokens, own, rows)
         embedded = functional.embedding(ids, self._words).add_(self._positions[:tokens])
         hidden = self._norm(shape.packed(embedded.view(texts * tokens, -1)))
         for layer in self._layers:
@@ -95,7 +98,7 @@ class FusedBert:
         return shape.padded(hidden).view(texts, tokens, -1)
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """How the texts of a batch lie in its rows."""
 
     texts: int
@@ -117,26 +120,26 @@ class _Shape(NamedTuple):
         return padded if self.rows is None else padded.index_select(0, self.rows)
 
 
-class _Layer:
+class Layer:
     """Attention and feed-forward network, each with its residual and layer norm."""
 
     def __init__(self, weights: Weights, name: str, heads: int, epsilon: float) -> None:
         attention = f"{name}.attention"
         self._heads = heads
-        self._query_key_value = _query_key_value(weights, f"{attention}.self", heads)
-        self._attention_output = _Linear.of(weights, f"{attention}.output.dense")
-        self._attention_norm = _Norm(weights, f"{attention}.output.LayerNorm", epsilon)
-        self._widen = _Linear.of(weights, f"{name}.intermediate.dense")
-        self._narrow = _Linear.of(weights, f"{name}.output.dense")
-        self._norm = _Norm(weights, f"{name}.output.LayerNorm", epsilon)
+        self._query_key_value = Linear(*query_key_value(weights, f"{attention}.self", heads))
+        self._attention_output = Linear.of(weights, f"{attention}.output.dense")
+        self._attention_norm = Norm(weights, f"{attention}.output.LayerNorm", epsilon)
+        self._widen = Linear.of(weights, f"{name}.intermediate.dense")
+        self._narrow = Linear.of(weights, f"{name}.output.dense")
+        self._norm = Norm(weights, f"{name}.output.LayerNorm", epsilon)
 
-    def __call__(self, hidden: Tensor, shape: _Shape) -> Tensor:
+    def __call__(self, hidden: Tensor, shape: Shape) -> Tensor:
         mixed = self._attention_output(self._attend(self._query_key_value(hidden), shape))
         hidden = self._attention_norm(mixed.add_(hidden))
         fed = self._narrow(self._widen(hidden, "gelu"))
         return self._norm(fed.add_(hidden))
 
-    def _attend(self, projected: Tensor, shape: _Shape) -> Tensor:
+    def _attend(self, projected: Tensor, shape: Shape) -> Tensor:
         """Values mixed by attention, of the rows of `projected`: (own tokens, width)."""
         texts, tokens, own, _ = shape
         heads = self._heads
@@ -165,7 +168,7 @@ class _Layer:
         return shape.packed(rows.view(texts * tokens, -1))
 
 
-class _Linear:
+class Linear:
     """A linear layer whose weights lie in the order in which oneDNN reads them."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -178,7 +181,7 @@ class _Linear:
         self._bias = bias
 
     @classmethod
-    def of(cls, weights: Weights, name: str) -> _Linear:
+    def of(cls, weights: Weights, name: str) -> Linear:
         return cls(weights(f"{name}.weight"), weights(f"{name}.bias"))
 
     def __call__(self, rows: Tensor, activation: str = "none") -> Tensor:
@@ -189,7 +192,7 @@ class _Linear:
         return product
 
 
-class _Norm:
+class Norm:
     """A layer norm."""
 
     def __init__(self, weights: Weights, name: str, epsilon: float) -> None:
@@ -202,15 +205,18 @@ class _Norm:
         )
 
 
-def _query_key_value(weights: Weights, name: str, heads: int) -> _Linear:
-    """The three projections as one, the query's already divided by the root of a head's width."""
+def query_key_value(weights: Weights, name: str, heads: int) -> tuple[Tensor, Tensor]:
+    """Matrix and bias of the three projections as one.
+
+    The query's are already divided by the root of a head's width.
+    """
     matrices = [weights(f"{name}.{part}.weight") for part in ("query", "key", "value")]
     biases = [weights(f"{name}.{part}.bias") for part in ("query", "key", "value")]
     kind = matrices[0].dtype
     scale = (len(matrices[0]) // heads) ** -0.5
     matrices[0] = (matrices[0].float() * scale).to(kind)
     biases[0] = (biases[0].float() * scale).to(kind)
-    return _Linear(torch.cat(matrices), torch.cat(biases))
+    return torch.cat(matrices), torch.cat(biases)
 
 
 def _row_sums(weights: Tensor, counted: Tensor) -> Tensor:
@@ -222,7 +228,8 @@ def _row_sums(weights: Tensor, counted: Tensor) -> Tensor:
     return torch.bmm(weights.view(texts, -1, tokens), counted.view(texts, tokens, 1))
 
 
-def _require_bert(config: Mapping[str, Any]) -> None:
+def require_bert(config: Mapping[str, Any]) -> None:
+    """Raises a NotFusableError if the architecture differs from BERT's."""
     family, activation = config.get("model_type"), config.get("hidden_act")
     if family not in _FIRST_POSITION:
         raise NotFusableError(f"a {family} model, not of the BERT family")

@@ -1,4 +1,4 @@
-"""What the machine offers an encoder: native bf16, and the cores a container really has."""
+"""What the machine offers an encoder: fast number formats, and the cores a container really has."""
 
 from __future__ import annotations
 
@@ -8,22 +8,63 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Precision = Literal["bf16", "fp32"]
+from ticket_assets.embedding.errors import EncoderError
 
-
-def choose_precision(requested: Literal["auto", "bf16", "fp32"]) -> Precision:
-    """`requested`, or for `auto` bf16 where the GPU or CPU computes it natively, else fp32.
-
-    On a CPU without it, bf16 is emulated and slower than fp32.
-    """
-    if requested != "auto":
-        return requested
+if TYPE_CHECKING:
     import torch
 
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else native_bf16()
+Precision = Literal["int8", "bf16", "fp32"]
+RequestedPrecision = Literal["auto", "int8", "bf16", "fp32"]
+
+
+def choose_precision(requested: RequestedPrecision, *, int8: bool = False) -> Precision:
+    """`requested`, or for `auto` the fastest format that the GPU or CPU computes natively.
+
+    On a CPU without it, bf16 is emulated and slower than fp32. int8 takes three quarters of the
+    time of AVX512's bf16; where AMX multiplies in bf16, the products hardly count any more.
+
+    Args:
+        int8: whether the encoder is known to keep its vectors in int8, so that `auto` may take it.
+
+    Raises:
+        EncoderError: int8 was requested, and this machine does not have it.
+    """
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    has_int8 = not on_gpu and native_int8()
+    if requested == "int8" and not has_int8:
+        raise EncoderError(
+            "TICKETS_ENCODER_PRECISION=int8 needs a CPU with AVX512-VNNI, and no GPU in its place."
+            " Leave it at auto."
+        )
+    if requested != "auto":
+        return requested
+    if int8 and has_int8 and not torch.cpu.get_capabilities().get("amx_bf16", False):
+        return "int8"
+    native = torch.cuda.is_bf16_supported() if on_gpu else native_bf16()
     return "bf16" if native else "fp32"
+
+
+def floats(precision: Precision) -> torch.dtype:
+    """The type of an encoder's floating-point numbers; int8 needs some beside its integers."""
+    import torch
+
+    half = precision == "bf16" or (precision == "int8" and native_bf16())
+    return torch.bfloat16 if half else torch.float32
+
+
+@functools.cache
+def native_int8() -> bool:
+    """Whether this CPU multiplies bytes into 32-bit sums: AVX512-VNNI.
+
+    AVX2 has only such products whose sums overflow, and AVX-VNNI was not tried.
+    """
+    import torch
+
+    return bool(torch.cpu.get_capabilities().get("avx512_vnni", False))
 
 
 @functools.cache

@@ -35,6 +35,8 @@ class Preset:
     max_tokens: int
     """The longest text the encoder was made for."""
     languages: str
+    int8: bool = False
+    """Whether its vectors in int8 were measured to keep a cosine of 0.999 to those in fp32."""
 
 
 PRESETS = {
@@ -47,6 +49,8 @@ PRESETS = {
             pooling="mean",
             max_tokens=512,
             languages="about 100 languages",
+            # At least 0.9997 on tickets; all-minilm-l6-v2 has 0.998.
+            int8=True,
         ),
         Preset(
             name="all-minilm-l6-v2",
@@ -79,6 +83,8 @@ class EncoderModel:
     """Length of the vectors it computes."""
     dimension: int
     """Length of the vectors it gives: `hidden_size`, or fewer where the rest is cut off."""
+    int8: bool = False
+    """Whether it may compute in int8 unasked."""
 
 
 def resolve_model(
@@ -139,6 +145,7 @@ def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
         max_tokens=preset.max_tokens,
         hidden_size=hidden_size,
         dimension=hidden_size,
+        int8=preset.int8,
     )
 
 
