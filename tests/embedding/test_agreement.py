@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from ticket_assets.embedding.agreement import Circumstances, is_recorded, record
+from ticket_assets.embedding.configured import ConfiguredEncoder
 from ticket_assets.embedding.encoder import Encoder
 from ticket_assets.embedding.encoder_files import read_parts
 from ticket_assets.embedding.errors import EncoderError, NotFusableError
@@ -122,6 +123,20 @@ def test_token_ids_are_those_of_transformers(minilm: EncoderModel) -> None:
 
     same()
     same.hypothesis.inner_test(["[CLS] É 🖥️ 打印机 [MASK] ß", "vpn " * 100, "", "\x00 \t"])
+
+
+def test_an_encoder_is_new_until_it_was_loaded(
+    make_folder: Callable[..., Path], checked: Path
+) -> None:
+    model = resolve(make_folder())
+    configured = ConfiguredEncoder(model, "fp32", 24, None, 1, checked)
+    assert configured.is_new_here
+
+    assert configured.encoder.path == "fused"
+
+    assert not configured.is_new_here
+    assert not replace(configured, checked=None).is_new_here
+    assert replace(configured, precision="bf16").is_new_here
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Circumstances)])

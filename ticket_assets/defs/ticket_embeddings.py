@@ -34,6 +34,11 @@ def ticket_embeddings(
     wanted = days(context)
     warehouse = Warehouse(settings.warehouse_path)
     configured = configured_encoder(settings)
+    if configured.is_new_here:
+        context.log.info(
+            f"{configured.model_id} has not been used here yet: comparing it with transformers, and"
+            " in int8 computing its integers, takes up to half a minute, once"
+        )
     made = embed_tickets(
         warehouse,
         wanted[0],

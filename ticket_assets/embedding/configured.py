@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ticket_assets.embedding.agreement import Circumstances, is_recorded
 from ticket_assets.embedding.encoder import Encoder, model_id
 from ticket_assets.embedding.hardware import Precision, choose_precision
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
@@ -34,6 +35,12 @@ class ConfiguredEncoder:
     @property
     def is_loaded(self) -> bool:
         return "encoder" in self.__dict__
+
+    @property
+    def is_new_here(self) -> bool:
+        """Whether loading it takes up to half a minute, for what is then remembered."""
+        here = Circumstances.here(self.model_id, self.model.prefix)
+        return self.checked is not None and not is_recorded(here, self.checked)
 
     @cached_property
     def encoder(self) -> Encoder:
