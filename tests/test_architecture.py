@@ -74,6 +74,9 @@ def test_the_environment_is_read_in_the_settings_alone() -> None:
             "ticket_assets.definitions",
             "torch transformers sklearn chromadb evidently matplotlib",
         ),
+        # What each of the processes that parse and clean mail imports.
+        ("ticket_assets.mail.raw_tickets", "pandas torch dagster duckdb numpy"),
+        ("ticket_assets.text.cleaning", "pandas torch dagster duckdb numpy"),
     ],
 )
 def test_importing_a_way_in_loads_nothing_heavy(tmp_path: Path, module: str, unwanted: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ticket_assets.bench.table import Line
+from ticket_assets.cores import available_cores
 from ticket_assets.embedding.encoder import (
     CPU_BATCH_TOKENS,
     Encoder,
@@ -22,7 +23,6 @@ from ticket_assets.embedding.encoder import (
 from ticket_assets.embedding.hardware import (
     Precision,
     RequestedPrecision,
-    available_cores,
     floats,
 )
 from ticket_assets.embedding.presets import EncoderModel

@@ -60,12 +60,12 @@ def parse_and_clean(messages: int = 3000) -> ParseAndClean:
         days = landing.days()
 
         def parse() -> None:
-            raw_tickets(landing, days, max_message_bytes=ATTACHMENT_BYTES)
+            raw_tickets(landing, days, max_message_bytes=ATTACHMENT_BYTES, cores=1)
 
         tickets = raw_tickets(landing, days, max_message_bytes=ATTACHMENT_BYTES).tickets
 
         def clean() -> None:
-            clean_tickets(tickets, languages=["fr", "en"], phone_regions=["FR", "GB"])
+            clean_tickets(tickets, languages=["fr", "en"], phone_regions=["FR", "GB"], cores=1)
 
         parse_seconds, clean_seconds = _least_seconds(parse), _least_seconds(clean)
     return ParseAndClean(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ticket_assets.cores import available_cores
 from ticket_assets.embedding.agreement import Circumstances, is_recorded, record
 from ticket_assets.embedding.calibration_texts import TEXTS
 from ticket_assets.embedding.encoder_files import (
@@ -25,7 +26,6 @@ from ticket_assets.embedding.errors import EncoderError, NotFusableError
 from ticket_assets.embedding.hardware import (
     Precision,
     RequestedPrecision,
-    available_cores,
     choose_precision,
     floats,
 )

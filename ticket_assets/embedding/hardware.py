@@ -1,13 +1,9 @@
-"""What the machine offers an encoder: fast number formats, and the cores a container really has."""
+"""Which number formats this machine computes natively, and the fastest of them for an encoder."""
 
 from __future__ import annotations
 
 import functools
-import math
-import os
 import platform
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ticket_assets.embedding.errors import EncoderError
@@ -88,63 +84,3 @@ def cpu_features() -> str:
     # Beside the instruction sets it tells the caches and cores, which decide nothing.
     present = sorted(name for name, value in capabilities.items() if value is True)
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *present])
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, less what a container's CPU limit takes away."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, math.ceil(min(cores or 1, cgroup_cores())))
-
-
-def cgroup_cores(
-    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> float:
-    """The smallest CPU limit, in cores, of this process's control group and those above it.
-
-    Args:
-        root: where control groups are mounted: version 2 itself, version 1 in a folder `cpu`.
-        membership: the process's groups, a line `number:controllers:path` each; version 2 has
-            number 0 and names no controllers.
-    """
-    try:
-        lines = membership.read_text("utf-8").splitlines()
-    except OSError:
-        lines = ["0::/", "1:cpu:/"]
-    limits = [math.inf]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            limits += map(_limit_v2, _with_parents(root, path))
-        elif "cpu" in controllers.split(","):
-            limits += map(_limit_v1, _with_parents(root / "cpu", path))
-    return min(limits)
-
-
-def _with_parents(mount: Path, path: str) -> Iterator[Path]:
-    """The group's folder and all above it, up to the mount.
-
-    A container may see its path as the host does while its own group is mounted as the root:
-    folders that are not there have no limit, and the mount itself is always looked at.
-    """
-    folder = Path(path.lstrip("/"))
-    for part in (folder, *folder.parents):
-        yield mount / part
-
-
-def _limit_v2(folder: Path) -> float:
-    """`cpu.max`: microseconds of CPU, or `max`, per period."""
-    try:
-        quota, period = (folder / "cpu.max").read_text("ascii").split()
-        return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return math.inf
-
-
-def _limit_v1(folder: Path) -> float:
-    """`cpu.cfs_quota_us`, -1 for none, per `cpu.cfs_period_us`."""
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text("ascii"))
-        period = int((folder / "cpu.cfs_period_us").read_text("ascii"))
-    except (OSError, ValueError):
-        return math.inf
-    return quota / period if quota > 0 else math.inf

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
-
-import pandas as pd
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ticket_assets.mail.landing import LandedMessage, LandingZone
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
+from ticket_assets.parallel import map_chunks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TICKET_COLUMNS = (
     "ticket_id",
@@ -47,25 +51,46 @@ class RawTickets:
 
 
 def raw_tickets(
-    landing: LandingZone, days: Iterable[date], *, max_message_bytes: int
+    landing: LandingZone,
+    days: Iterable[date],
+    *,
+    max_message_bytes: int,
+    cores: int | None = None,
 ) -> RawTickets:
     """The tickets of the given days (UTC), and the messages of which none can be made.
 
     `received_at` is naive UTC (`datetime64[us]`) and always lies inside the day a message landed
     under. `recipients` and `attachments` are JSON lists. Both frames have their columns and types
-    also when they are empty.
+    also when they are empty. Many messages are parsed on all cores, or on as many as `cores` says.
     """
+    wanted = list(days)
     tickets: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    for day in days:
-        for message in landing.messages(day):
-            try:
-                tickets.append(_ticket(message, max_message_bytes))
-            except UnreadableMessage as error:
-                rejected.append(_rejected(landing, message, error.reason))
-        # Afterwards: a purge that began meanwhile may have taken some of the messages away.
+    for some_tickets, some_rejected in map_chunks(
+        functools.partial(_rows, root=landing.root, max_message_bytes=max_message_bytes),
+        (message for day in wanted for message in landing.messages(day)),
+        cores=cores,
+    ):
+        tickets += some_tickets
+        rejected += some_rejected
+    # Afterwards: a purge that began meanwhile may have taken some of the messages away.
+    for day in wanted:
         landing.refuse_purged(day)
     return RawTickets(_frame(tickets, TICKET_COLUMNS), _frame(rejected, REJECTED_COLUMNS))
+
+
+def _rows(
+    messages: Sequence[LandedMessage], *, root: Path, max_message_bytes: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of both tables."""
+    tickets: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    for message in messages:
+        try:
+            tickets.append(_ticket(message, max_message_bytes))
+        except UnreadableMessage as error:
+            rejected.append(_rejected(root, message, error.reason))
+    return tickets, rejected
 
 
 def _ticket(message: LandedMessage, max_message_bytes: int) -> dict[str, Any]:
@@ -95,14 +120,14 @@ def _ticket(message: LandedMessage, max_message_bytes: int) -> dict[str, Any]:
     }
 
 
-def _rejected(landing: LandingZone, message: LandedMessage, reason: str) -> dict[str, Any]:
+def _rejected(root: Path, message: LandedMessage, reason: str) -> dict[str, Any]:
     return {
         "content_hash": message.content_hash,
         "received_at": _naive(message.received_at),
         "source": message.source,
         "reason": reason,
         "size_bytes": message.size_bytes,
-        "path": message.path.relative_to(landing.root).as_posix(),
+        "path": message.path.relative_to(root).as_posix(),
     }
 
 
@@ -111,6 +136,8 @@ def _naive(moment: datetime) -> datetime:
 
 
 def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd  # not for the processes that parse
+
     # Built by column: a frame made of rows would turn None into NaN where a column has no string.
     types = {"received_at": "datetime64[us]", "size_bytes": "int64"}
     return pd.DataFrame(

@@ -8,16 +8,19 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
+from ticket_assets.parallel import map_chunks
 from ticket_assets.text.characters import readable
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
 from ticket_assets.text.privacy import mask_personal_data
 from ticket_assets.text.quoting import split_reply
 from ticket_assets.text.tokens import tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_CHARACTERS = 100_000
 """A ticket's text is cut here: pasted logs go on for megabytes and encoders read a few hundred
@@ -110,37 +113,60 @@ def clean_tickets(
     languages: Sequence[str],
     phone_regions: Sequence[str],
     mask_ip_addresses: bool = True,
+    cores: int | None = None,
 ) -> CleanTickets:
     """The `clean_tickets` table made from rows of `raw_tickets`, in the same order.
 
     Automatic replies, bounces, list mail and messages without any text are left out and counted.
+    Many messages are cleaned on all cores, or on as many as `cores` says.
     """
-    left_out: Counter[str] = Counter()
+    import pandas as pd  # not for the processes that clean
+
+    left_out = Counter(kind for kind in raw["kind"] if kind in NOT_REQUESTS)
+    requests = raw[~raw["kind"].isin(NOT_REQUESTS)]
+    messages = requests[["subject", "body_text", "body_html", "sender_name"]]
+    cleaned = map_chunks(
+        functools.partial(
+            _clean_rows,
+            languages=tuple(languages),
+            phone_regions=tuple(phone_regions),
+            mask_ip_addresses=mask_ip_addresses,
+        ),
+        (tuple(map(_string, message)) for message in messages.itertuples(index=False, name=None)),
+        cores=cores,
+    )
     rows: list[dict[str, Any]] = []
-    columns = ["ticket_id", "received_at", "kind", "sender_name", "subject"]
-    columns += ["body_text", "body_html"]
-    for ticket_id, received_at, kind, sender_name, subject, body_text, body_html in raw[
-        columns
-    ].itertuples(index=False, name=None):
-        if kind in NOT_REQUESTS:
-            left_out[kind] += 1
-            continue
+    named = requests[["ticket_id", "received_at"]].itertuples(index=False, name=None)
+    for (ticket_id, received_at), row in zip(named, chain.from_iterable(cleaned), strict=True):
+        if row["text"]:
+            rows.append({"ticket_id": ticket_id, "received_at": received_at, **row})
+        else:
+            left_out["no text"] += 1
+    tickets = pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES)
+    return CleanTickets(tickets, dict(left_out))
+
+
+def _clean_rows(
+    messages: Sequence[tuple[str | None, ...]],
+    *,
+    languages: Sequence[str],
+    phone_regions: Sequence[str],
+    mask_ip_addresses: bool,
+) -> list[dict[str, Any]]:
+    """What the table holds of each message's text, however empty."""
+    rows = []
+    for subject, body_text, body_html, sender_name in messages:
         clean = clean_text(
-            _string(subject),
-            _string(body_text),
-            _string(body_html),
+            subject,
+            body_text,
+            body_html,
             languages=languages,
             phone_regions=phone_regions,
             mask_ip_addresses=mask_ip_addresses,
-            sender_name=_string(sender_name),
+            sender_name=sender_name,
         )
-        if not clean.text:
-            left_out["no text"] += 1
-            continue
         rows.append(
             {
-                "ticket_id": ticket_id,
-                "received_at": received_at,
                 "language": clean.language,
                 "subject": clean.subject,
                 "text": clean.text,
@@ -151,8 +177,7 @@ def clean_tickets(
                 "masked": json.dumps(clean.masked, sort_keys=True),
             }
         )
-    tickets = pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES)
-    return CleanTickets(tickets, dict(left_out))
+    return rows
 
 
 _DTYPES = {
