@@ -28,7 +28,7 @@ def _landing(settings: Settings) -> dict[str, Any]:
     landing = LandingZone(settings.landing_dir)
     days = landing.days()
     return {
-        "messages": sum(1 for day in days for _ in landing.messages(day)),
+        "messages": sum(map(landing.count, days)),
         "days": len(days),
         "first": days[0].isoformat() if days else None,
         "last": days[-1].isoformat() if days else None,

@@ -50,6 +50,7 @@ def landing(tmp_path):
 def test_an_empty_zone_has_nothing(landing):
     assert landing.days() == []
     assert list(landing.messages(NOON.date())) == []
+    assert landing.count(NOON.date()) == 0
     assert list(landing.labels()) == []
     assert landing.first_day() is None
 
@@ -173,6 +174,7 @@ def test_temporary_and_foreign_files_are_not_messages(landing):
     (landing.root / "2025-99-99").mkdir()
 
     assert [each.read() for each in landing.messages(NOON.date())] == [b"x"]
+    assert landing.count(NOON.date()) == 1
     assert landing.days() == [NOON.date()]
 
 
@@ -229,6 +231,7 @@ def test_what_is_being_erased_is_neither_read_nor_landed_nor_labelled(landing):
 
     assert (again.landed, again.already_there, again.erased_before) == (1, 0, 2)
     assert sorted(each.read() for each in landing.messages(NOON.date())) == [b"y", b"z"]
+    assert landing.count(NOON.date()) == 2
     assert landing.resolve_labels().labels.empty
 
 

@@ -163,6 +163,32 @@ def test_a_pure_forward_keeps_the_forwarded_text():
     assert found.sender == "claire@exemple.fr"
 
 
+@pytest.mark.parametrize(
+    ("parameters", "boundary"),
+    [
+        ('; boundary="----=_Part.1\'2?"', "----=_Part.1'2?"),
+        (';\n\tboundary="a b"', "a b"),
+        ('; boundary="a "', "a"),
+        ('; BOUNDARY="a"; type="text/html"', "a"),
+        ('; charset="us-ascii"; boundary=a', "a"),
+        ('; boundary="<a>"', "a"),
+        ('; boundary="a\\"b"', 'a"b'),
+    ],
+)
+def test_a_boundary_is_found_however_it_is_written(parameters: str, boundary: str):
+    content = mail(
+        f"Content-Type: Multipart/Alternative{parameters}\n",
+        f"--{boundary}\r\n\r\nEcran noir\r\n"
+        f"--{boundary}\r\nContent-Type: text/html\r\n\r\n<p>Ecran noir</p>\r\n"
+        f"--{boundary}--\r\n".encode(),
+    )
+
+    found = parsed(content)
+
+    assert (found.body_text, found.body_html) == ("Ecran noir", "<p>Ecran noir</p>")
+    assert found.attachments == []
+
+
 def test_a_multipart_without_its_boundary_keeps_its_text():
     content = mail("Content-Type: multipart/mixed\n", "Réseau coupé".encode("cp1252"))
 

@@ -147,7 +147,7 @@ def received_dates_are_inside_the_partition(
     landing = LandingZone(settings.landing_dir)
     window = run_window(context.run.tags)
     landed = {
-        day: sum(1 for _ in landing.messages(day))
+        day: landing.count(day)
         for day in landing.days()
         if day >= DAILY.start.date() and (window is None or window[0] <= day <= window[1])
     }

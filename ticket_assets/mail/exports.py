@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import unicodedata
@@ -212,6 +213,8 @@ def export_message(table: Table, row: Row, source: str) -> IncomingMessage:
     )
 
 
+# The same few labels stand in all rows.
+@functools.lru_cache(maxsize=1024)
 def fold(text: str) -> str:
     """Text without case, accents, punctuation and outer or repeated blanks."""
     plain = unicodedata.normalize("NFKD", text)

@@ -9,9 +9,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import islice
@@ -22,7 +21,7 @@ from uuid import uuid4
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.whole_file import replace_file, replace_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +31,6 @@ Extension = Literal["eml", "json"]
 BATCH_MESSAGES = 500
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_LABELS = 10_000
-WRITERS = 8
 LOOKED_FOR_ONE_BY_ONE = 100
 FIRST_DAY_REACH = timedelta(days=731)
 """How far before its newest mail a first import may start: a handful of mails with wild dates
@@ -204,21 +202,18 @@ class LandingZone:
         """The day's messages by received time, then hash. A file that no manifest names counts;
         one that is being erased does not."""
         folder = self.root / day.isoformat()
-        if not folder.is_dir():
-            return
-        erased = self.erased()
         # Files before manifests: a file that lands in between has no line yet.
-        entries = [
-            entry
-            for entry in os.scandir(folder)
-            if MESSAGE_FILE.fullmatch(entry.name) and ticket_id_of(entry.name) not in erased
-        ]
+        entries = self._message_files(folder)
         manifest = {line["sha256"]: line for line in self._manifest_lines(folder)}
         found = [
             _landed_message(entry, day, manifest.get(entry.name.partition(".")[0]))
             for entry in entries
         ]
         yield from sorted(found, key=lambda message: (message.received_at, message.content_hash))
+
+    def count(self, day: date) -> int:
+        """How many messages the day has, without a look at what is known of them."""
+        return len(self._message_files(self.root / day.isoformat()))
 
     def purged_until(self) -> date | None:
         """The last day whose messages retention has removed, if it has removed any.
@@ -423,16 +418,20 @@ class LandingZone:
         for folder, lines in manifests.items():
             replace_file(folder / f"{batch}.jsonl", "\n".join([*lines, ""]))
             sync_folder(folder)
-        # The disk confirms several files at a time: one after the other takes twice as long.
-        with ThreadPoolExecutor(WRITERS) as writers:
-            for written in [
-                writers.submit(replace_file, landed.path, message.content)
-                for message, landed in new
-            ]:
-                written.result()
+        replace_files((landed.path, message.content) for message, landed in new)
         for folder in manifests:
             sync_folder(folder.parent)
         sync_folder(self.root)  # a day's first message made its folder
+
+    def _message_files(self, folder: Path) -> list[os.DirEntry[str]]:
+        if not folder.is_dir():
+            return []
+        erased = self.erased()
+        return [
+            entry
+            for entry in os.scandir(folder)
+            if MESSAGE_FILE.fullmatch(entry.name) and ticket_id_of(entry.name) not in erased
+        ]
 
     def _manifest_lines(self, folder: Path) -> Iterator[dict[str, Any]]:
         # In order of landing: where a landing died and was repeated, the later line is the true
@@ -580,7 +579,7 @@ def _landed_message(
 
 def _label_line(label: Label) -> bytes:
     fields = {
-        **asdict(label),
+        **{name: getattr(label, name) for name in _LABEL_FIELDS},
         "labelled_at": as_utc(label.labelled_at).isoformat(),
         "message_id": bare_id(label.message_id),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.headers import header_fields, message_id, split_message
 from ticket_assets.mail.landing import IncomingMessage
-from ticket_assets.mail.received import believable, mail_date, received_at
+from ticket_assets.mail.received import believable, mail_date, received_by
 
 MAX_MAIL_BYTES = 512 << 20
 """More than three times what the largest mail servers accept; one message is held in memory."""
@@ -27,17 +27,18 @@ def mail_message(
     content: bytes, source: str, delivered_at: datetime | None = None
 ) -> IncomingMessage:
     """One mail on its way to the landing zone, dated by its headers, else by its delivery."""
-    moment, moment_source = received_at(content)
+    head, _ = split_message(content)
+    fields = header_fields(head)
+    moment, moment_source = received_by(fields)
     if moment is None and (delivered_at := believable(delivered_at)):
         moment, moment_source = delivered_at, "received"
-    head, _ = split_message(content)
     return IncomingMessage(
         content=content,
         extension="eml",
         source=source,
         received_at=moment,
         received_at_source=moment_source,
-        message_id=message_id(header_fields(head)),
+        message_id=message_id(fields),
     )
 
 
@@ -102,8 +103,9 @@ def mbox_lines(lines: Iterable[bytes], source: str) -> Iterator[IncomingMessage]
             yield mail_message(_joined(body), source, delivered_at)
             body, size, delivered_at = [], 0, _delivery_date(line)
             continue
-        after_blank = not line.strip(b"\r\n")
-        body.append(line[1:] if _QUOTED_FROM.match(line) else line)
+        if not dated:
+            after_blank = not line.strip(b"\r\n")
+        body.append(line[1:] if line.startswith(b">") and _QUOTED_FROM.match(line) else line)
         size += len(line)
         if size > MAX_MAIL_BYTES:
             raise ExportError(

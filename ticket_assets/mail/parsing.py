@@ -57,6 +57,10 @@ _UNREAD_FIELD = re.compile(
 )
 _BODY_TYPES = ("text/plain", "text/html")
 _CONTAINERS = ("multipart/alternative", "multipart/mixed", "multipart/related", "multipart/report")
+# How most of them are described: a quoted boundary that needs no unquoting, and nothing else.
+_CONTAINER = re.compile(
+    rf"({'|'.join(_CONTAINERS)})\s*;\s*boundary=\"([\w'()+,./:=?-]+)\"\s*", re.I | re.A
+)
 # Their decoders agree on ASCII, which mail-parser does not decode.
 _USUAL_CHARSETS = frozenset(
     {"utf-8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "cp1252"}
@@ -265,7 +269,7 @@ def _add_part(headers: dict[str, str], body: str, bodies: _Bodies, depth: int = 
     described = headers.get("content-type", ""), headers.get("content-disposition")
     if not all(len(value or "") < MAX_PARAMETER_CHARACTERS for value in described):
         raise _Irregular
-    part = _description(*described)
+    part = _container(*described) or _description(*described)
     if part.content_type in _CONTAINERS:
         if part.disposition is not None or depth > MAX_DEPTH:
             raise _Irregular
@@ -325,6 +329,15 @@ def _regular_text(part: _Description, headers: dict[str, str], body: str) -> str
     if part.is_flowed:
         text = unflow(text, delete_space=part.deletes_space)
     return unicodedata.normalize("NFC", text)
+
+
+def _container(content_type: str, disposition: str | None) -> _Description | None:
+    """`_description` of most containers. Boundaries are all different: to remember a description
+    is of no use there, and to take it from the standard library was a quarter of all parsing."""
+    found = _CONTAINER.fullmatch(content_type) if disposition is None else None
+    if found is None:
+        return None
+    return _Description(found[1].lower(), found[2], "utf-8", False, False, None, "")
 
 
 # A day's mail comes from a few mail programs, which describe their parts in the same words.

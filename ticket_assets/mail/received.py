@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-from ticket_assets.mail.headers import header_fields, split_message
+from ticket_assets.mail.headers import HeaderFields, header_fields, split_message
 
 ReceivedAtSource = Literal["date", "received", "landed", "export"]
 
@@ -19,13 +19,19 @@ CLOCK_TOLERANCE = timedelta(days=1)
 def received_at(
     content: bytes, now: datetime | None = None
 ) -> tuple[datetime | None, ReceivedAtSource]:
+    """`received_by` on the header block of a whole message; the rest of it is not read."""
+    return received_by(header_fields(split_message(content)[0]), now)
+
+
+def received_by(
+    fields: HeaderFields, now: datetime | None = None
+) -> tuple[datetime | None, ReceivedAtSource]:
     """The message's time (aware, UTC) and the header it is from, or `(None, "landed")`.
 
     The `Date` header is taken first, then the newest `Received` header, which stands on top. A
     `Date` that is later than the message was received is not believed either, whenever one asks.
-    Only the header block is read. `now` is the present time unless another is given.
+    `now` is the present time unless another is given.
     """
-    fields = header_fields(split_message(content)[0])
     sent = believable(mail_date(next(iter(fields.get("date", [])), "")), now)
     newest = next(iter(fields.get("received", [])), "").rpartition(";")[2]
     received = believable(mail_date(newest), now)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
+
+FILES_AT_ONCE = 100
+"""Files open at a time; macOS allows a process 256."""
+SYNCS_AT_ONCE = 8
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
@@ -15,9 +24,31 @@ def replace_file(path: Path, content: str | bytes) -> None:
     half-written one.
     """
     written = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with temporary.open("xb") as file:
+    with _temporary(path) as file:
         file.write(written)
         file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+        os.fsync(file)
+    Path(file.name).replace(path)
+
+
+def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
+    """`replace_file` for each; when one fails, the groups of FILES_AT_ONCE before it are done.
+
+    All of a group are written before the first is synced: the file system then commits them
+    together, in half the time that threads take which write and sync one file after the other.
+    """
+    remaining = iter(files)
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as threads:
+        while group := list(islice(remaining, FILES_AT_ONCE)):
+            with ExitStack() as opened:
+                temporaries = [opened.enter_context(_temporary(path)) for path, _ in group]
+                for file, (_, content) in zip(temporaries, group, strict=True):
+                    file.write(content)
+                    file.flush()
+                list(threads.map(os.fsync, temporaries))
+            for file, (path, _) in zip(temporaries, group, strict=True):
+                Path(file.name).replace(path)
+
+
+def _temporary(path: Path) -> BinaryIO:
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp").open("xb")

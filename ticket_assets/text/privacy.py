@@ -440,6 +440,8 @@ def _in_numbering_plan(number: str, regions: tuple[str, ...], strict: bool) -> b
     return False
 
 
+# In every number below but an IBAN, and much faster to look for.
+_GATE_DIGITS = re.compile(r"[0-9](?:[ .\-]?[0-9]){7}")
 _GATE_EMAIL = re.compile(r"\w@(?:[\w-]+\.)+[^\W\d_]{2,}")
 _GATE_URL_CREDENTIALS = re.compile(r"://[\w.\-]+:[\w.\-]+@")
 _GATE_PHONES = (
@@ -471,22 +473,27 @@ def find_personal_data(
     from stdnum.fr import nir
 
     kinds = set()
-    if _GATE_EMAIL.search(text):
+    if "@" in text and _GATE_EMAIL.search(text):
         kinds.add("EMAIL")
-    if _GATE_URL_CREDENTIALS.search(text):
+    if "@" in text and _GATE_URL_CREDENTIALS.search(text):
         kinds.add("URL_CREDENTIALS")
     if any(
         iban.is_valid(match.group(), check_country=False) for match in _GATE_IBAN.finditer(text)
     ):
         kinds.add("IBAN")
+    if (":" in text or "=" in text) and _GATE_PASSWORD.search(text):
+        kinds.add("PASSWORD")
+    if mask_ip_addresses and any(
+        is_host_address(text, *match.span())
+        for match in (_IP_V4.finditer(text) if _DOTTED_DIGITS.search(text) else ())
+    ):
+        kinds.add("IP")
+    if not _GATE_DIGITS.search(text):
+        return sorted(kinds)
     if any(nir.is_valid(match.group()) for match in _GATE_NIR.finditer(text)):
         kinds.add("NIR")
     if any(luhn.is_valid(re.sub("[ -]", "", m.group())) for m in _GATE_CARD.finditer(text)):
         kinds.add("CARD")
-    if _GATE_PASSWORD.search(text):
-        kinds.add("PASSWORD")
-    if mask_ip_addresses and any(is_host_address(text, *m.span()) for m in _IP_V4.finditer(text)):
-        kinds.add("IP")
     regions = tuple(phone_regions)
     for pattern in _GATE_PHONES:
         for match in pattern.finditer(text):
