@@ -95,6 +95,14 @@ class IncrementCost:
     """From the start of the import to the predictions, both processes' start-up included."""
 
 
+PREPARE_ENCODER = """
+from ticket_assets.embedding.configured import configured_encoder
+from ticket_assets.settings import Settings
+
+configured_encoder(Settings()).encoder
+"""
+
+
 class Desk:
     """A data folder and a Dagster home of their own, worked on by the `tickets` command."""
 
@@ -143,7 +151,8 @@ class Desk:
     def prepare_encoder(self) -> None:
         """What is done once in the life of an installation: the encoder's files are unpacked, and
         its vectors compared with those of transformers."""
-        _ = self._encoder().encoder
+        # Not in this process, whose peak memory would count as that of the processes it starts.
+        _run([sys.executable, "-c", PREPARE_ENCODER], self._environment)
 
     def _encoder(self) -> ConfiguredEncoder:
         from ticket_assets.embedding.configured import configured_encoder

@@ -325,7 +325,9 @@ def _compared(
 def _quantised(network: Any, encoder: Encoder) -> Quantised:
     from ticket_assets.embedding.quantisation import quantise
 
-    return quantise(network, encoder.token_ids(TEXTS))
+    quantised = quantise(network, encoder.token_ids(TEXTS))
+    give_back_free_memory()  # before the table of words is there twice
+    return quantised
 
 
 def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ some texts.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -58,8 +59,9 @@ def quantise(network: Any, texts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     weights = network.state_dict().__getitem__
     quantised: dict[str, Tensor] = {}
     with _one_thread():
-        seen = _inputs(network, texts)
-        for number, inputs in enumerate(seen):
+        seen = deque(_inputs(network, texts))
+        for number in range(len(seen)):
+            inputs = seen.popleft()  # a layer's rows are 20 MB
             name = f"encoder.layer.{number}"
 
             def put(part: str, tensors: dict[str, Tensor], name: str = name) -> None:
