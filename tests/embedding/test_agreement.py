@@ -125,18 +125,18 @@ def test_token_ids_are_those_of_transformers(minilm: EncoderModel) -> None:
     same.hypothesis.inner_test(["[CLS] É 🖥️ 打印机 [MASK] ß", "vpn " * 100, "", "\x00 \t"])
 
 
-def test_an_encoder_is_new_until_it_was_loaded(
+def test_an_encoder_is_compared_until_it_agreed(
     make_folder: Callable[..., Path], checked: Path
 ) -> None:
     model = resolve(make_folder())
     configured = ConfiguredEncoder(model, "fp32", 24, None, 1, checked)
-    assert configured.is_new_here
+    assert configured.needs_comparison
 
     assert configured.encoder.path == "fused"
 
-    assert not configured.is_new_here
-    assert not replace(configured, checked=None).is_new_here
-    assert replace(configured, precision="bf16").is_new_here
+    assert not configured.needs_comparison
+    assert not replace(configured, checked=None).needs_comparison
+    assert replace(configured, precision="bf16").needs_comparison
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Circumstances)])

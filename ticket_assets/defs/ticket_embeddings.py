@@ -34,10 +34,10 @@ def ticket_embeddings(
     wanted = days(context)
     warehouse = Warehouse(settings.warehouse_path)
     configured = configured_encoder(settings)
-    if configured.is_new_here:
+    if configured.needs_comparison:
         context.log.info(
-            f"{configured.model_id} has not been used here yet: comparing it with transformers, and"
-            " in int8 computing its integers, takes up to half a minute, once"
+            f"{configured.model_id} is not known to agree with transformers on this CPU: loading it"
+            " takes up to half a minute, for a comparison"
         )
     made = embed_tickets(
         warehouse,

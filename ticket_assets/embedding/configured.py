@@ -37,10 +37,14 @@ class ConfiguredEncoder:
         return "encoder" in self.__dict__
 
     @property
-    def is_new_here(self) -> bool:
-        """Whether loading it takes up to half a minute, for what is then remembered."""
-        here = Circumstances.here(self.model_id, self.model.prefix)
-        return self.checked is not None and not is_recorded(here, self.checked)
+    def needs_comparison(self) -> bool:
+        """Whether loading it takes up to half a minute: a comparison with transformers, which is
+        remembered where the two agree."""
+        import torch
+
+        if self.checked is None or torch.cuda.is_available():
+            return False
+        return not is_recorded(Circumstances.here(self.model_id, self.model.prefix), self.checked)
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ticket_assets.embedding.fused_bert import query_key_value, require_bert
+from ticket_assets.embedding.fused_bert import Weights, query_key_value, require_bert
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,36 +54,39 @@ def quantise(network: Any, texts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     Raises:
         NotFusableError: the architecture is not BERT's.
     """
-    config = network.config
-    require_bert(config.to_dict())
-    weights = network.state_dict().__getitem__
+    require_bert(network.config.to_dict())
+    weights, heads = network.state_dict().__getitem__, network.config.num_attention_heads
     quantised: dict[str, Tensor] = {}
     with _one_thread():
         seen = deque(_inputs(network, texts))
         for number in range(len(seen)):
-            inputs = seen.popleft()  # a layer's rows are 20 MB
             name = f"encoder.layer.{number}"
-
-            def put(part: str, tensors: dict[str, Tensor], name: str = name) -> None:
-                quantised.update({f"{name}.{part}.{key}": each for key, each in tensors.items()})
-
-            matrix, bias = query_key_value(
-                weights, f"{name}.attention.self", config.num_attention_heads
-            )
-            put("query_key_value", _smoothed(matrix, bias, inputs.attention))
-
-            inner = inputs.narrow
-            order = inner.high.argsort(descending=True, stable=True)
-            quantised[f"{name}.order"] = order
-            dense = f"{name}.intermediate.dense"
-            matrix, bias = weights(f"{dense}.weight"), weights(f"{dense}.bias")
-            put("widen", _smoothed(matrix[order], bias[order], inputs.widen))
-
-            others = order[len(order) // _OUTLIERS :]
-            dense = f"{name}.output.dense"
-            matrix, bias = weights(f"{dense}.weight"), weights(f"{dense}.bias")
-            put("narrow", _after_gelu(matrix[:, others], bias, inner.of(others)))
+            # What a layer has seen, 20 MB, is not needed after it.
+            layer = _layer(weights, name, heads, seen.popleft())
+            quantised |= {f"{name}.{part}": tensor for part, tensor in layer.items()}
     return quantised
+
+
+def _layer(weights: Weights, name: str, heads: int, seen: _LayerInputs) -> dict[str, Tensor]:
+    def dense(part: str) -> tuple[Tensor, Tensor]:
+        return weights(f"{name}.{part}.dense.weight"), weights(f"{name}.{part}.dense.bias")
+
+    order = seen.narrow.high.argsort(descending=True, stable=True)
+    others = order[len(order) // _OUTLIERS :]
+    widen, widen_bias = dense("intermediate")
+    narrow, narrow_bias = dense("output")
+    attention = query_key_value(weights, f"{name}.attention.self", heads)
+    matrices = {
+        "query_key_value": _smoothed(*attention, seen.attention),
+        "widen": _smoothed(widen[order], widen_bias[order], seen.widen),
+        "narrow": _after_gelu(narrow[:, others], narrow_bias, seen.narrow.of(others)),
+    }
+    parts = {
+        f"{matrix}.{part}": tensor
+        for matrix, tensors in matrices.items()
+        for part, tensor in tensors.items()
+    }
+    return {"order": order} | parts
 
 
 @dataclass
