@@ -20,11 +20,7 @@ from ticket_assets.embedding.encoder import (
     batches_by_length,
     load_network,
 )
-from ticket_assets.embedding.hardware import (
-    Precision,
-    RequestedPrecision,
-    floats,
-)
+from ticket_assets.embedding.hardware import Precision, RequestedPrecision, floats
 from ticket_assets.embedding.presets import EncoderModel
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.sample.mailbox import generate

@@ -16,7 +16,8 @@ Outside attention, tensors hold the texts' own tokens as rows: (own tokens, widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -38,18 +39,26 @@ _FIRST_POSITION = {"bert": 0, "xlm-roberta": 1, "roberta": 1, "camembert": 1}
 
 Weights = Callable[[str], "Tensor"]
 """The weights of that name; a KeyError, if there are none."""
+MakeLayer = Callable[[Weights, str, int, float], "Layer"]
+"""Called with the weights, the layer's name, the number of heads, and the layer norms' epsilon."""
 
 
 class FusedBert:
     """The hidden states of an encoder of the BERT or RoBERTa family."""
 
     @torch.inference_mode()
-    def __init__(self, config: Mapping[str, Any], weights: Weights) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        weights: Weights,
+        layer: MakeLayer | None = None,
+    ) -> None:
         """Packs the weights, each asked for once, and all of one precision.
 
         Args:
             config: what config.json says.
             weights: by the names that `transformers.BertModel` gives them.
+            layer: makes the layers; None: `Layer`.
 
         Raises:
             NotFusableError: the architecture differs from BERT's, something is missing, or this
@@ -57,11 +66,11 @@ class FusedBert:
         """
         require_bert(config)
         try:
-            self._pack(config, weights)
+            self._pack(config, weights, layer or Layer)
         except KeyError as error:
             raise NotFusableError(f"no {error.args[0]}") from error
 
-    def _pack(self, config: Mapping[str, Any], weights: Weights) -> None:
+    def _pack(self, config: Mapping[str, Any], weights: Weights, layer: MakeLayer) -> None:
         first = _FIRST_POSITION[config["model_type"]]
         if first:
             first += config["pad_token_id"]
@@ -73,12 +82,9 @@ class FusedBert:
         self._positions = (positions + segment).to(self._words.dtype)
         self._norm = Norm(weights, "embeddings.LayerNorm", epsilon)
         self._layers = [
-            self._layer(weights, f"encoder.layer.{number}", heads, epsilon)
+            layer(weights, f"encoder.layer.{number}", heads, epsilon)
             for number in range(config["num_hidden_layers"])
         ]
-
-    def _layer(self, weights: Weights, name: str, heads: int, epsilon: float) -> Layer:
-        return Layer(weights, name, heads, epsilon)
 
     def __call__(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states, shape (texts, tokens, width); those of padding mean nothing.
@@ -172,12 +178,8 @@ class Linear:
     """A linear layer whose weights lie in the order in which oneDNN reads them."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        try:
+        with packing():
             self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-        # No such operation, none of this precision, or a shape that is no layer's.
-        except (AttributeError, NotImplementedError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise NotFusableError(f"oneDNN cannot pack the weights here ({reason})") from error
         self._bias = bias
 
     @classmethod
@@ -226,6 +228,17 @@ def _row_sums(weights: Tensor, counted: Tensor) -> Tensor:
     """
     texts, tokens = counted.shape
     return torch.bmm(weights.view(texts, -1, tokens), counted.view(texts, tokens, 1))
+
+
+@contextmanager
+def packing() -> Iterator[None]:
+    """Makes a NotFusableError of the ways in which oneDNN refuses weights."""
+    try:
+        yield
+    # No such operation, none of this precision, or a shape that is no layer's.
+    except (AttributeError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise NotFusableError(f"oneDNN cannot pack the weights here ({reason})") from error
 
 
 def require_bert(config: Mapping[str, Any]) -> None:

@@ -27,17 +27,19 @@ def choose_precision(requested: RequestedPrecision, *, int8: bool = False) -> Pr
     Raises:
         EncoderError: int8 was requested, and this machine does not have it.
     """
+    if requested in ("bf16", "fp32"):
+        return requested
     import torch
 
     on_gpu = torch.cuda.is_available()
     has_int8 = not on_gpu and native_int8()
-    if requested == "int8" and not has_int8:
+    if requested == "int8":
+        if has_int8:
+            return "int8"
         raise EncoderError(
             "TICKETS_ENCODER_PRECISION=int8 needs a CPU with AVX512-VNNI, and no GPU in its place."
             " Leave it at auto."
         )
-    if requested != "auto":
-        return requested
     if int8 and has_int8 and not torch.cpu.get_capabilities().get("amx_bf16", False):
         return "int8"
     native = torch.cuda.is_bf16_supported() if on_gpu else native_bf16()

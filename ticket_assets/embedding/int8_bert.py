@@ -8,13 +8,21 @@ are computed as in `FusedBert`; sums, residuals and layer norms in fp32.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ticket_assets.embedding.errors import NotFusableError
-from ticket_assets.embedding.fused_bert import FusedBert, Layer, Linear, Norm, Shape, Weights
+from ticket_assets.embedding.fused_bert import (
+    FusedBert,
+    Layer,
+    Linear,
+    Norm,
+    Shape,
+    Weights,
+    packing,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,19 +44,14 @@ class Int8Bert(FusedBert):
         Raises:
             NotFusableError: as for `FusedBert`, or something in `quantised` is missing.
         """
-        self._quantised = quantised
-        super().__init__(config, weights)
-        del self._quantised
-
-    def _layer(self, weights: Weights, name: str, heads: int, epsilon: float) -> Layer:
-        return _Int8Layer(weights, self._quantised, name, heads, epsilon)
+        super().__init__(config, weights, functools.partial(_Int8Layer, quantised))
 
 
 class _Int8Layer(Layer):
     def __init__(
         self,
-        weights: Weights,
         quantised: Mapping[str, Tensor],
+        weights: Weights,
         name: str,
         heads: int,
         epsilon: float,
@@ -105,13 +108,10 @@ class _Int8Linear:
     """A linear layer of unsigned levels with signed weights, of the output channels `rows`."""
 
     def __init__(self, quantised: Mapping[str, Tensor], rows: slice = slice(None)) -> None:
-        try:
+        with packing():
             self._weight = torch.ops.onednn.qlinear_prepack(
                 quantised["weight"][rows].contiguous(), None
             )
-        except (AttributeError, NotImplementedError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise NotFusableError(f"oneDNN cannot pack int8 weights here ({reason})") from error
         self._step = float(quantised["step"])
         self._scales = quantised["weight_scale"][rows].contiguous()
         self._zeros = torch.zeros(len(self._scales), dtype=torch.int64)
