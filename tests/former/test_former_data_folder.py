@@ -1,0 +1,70 @@
+"""A data folder that an earlier version wrote is opened by this one: nothing in it is lost.
+
+`desk-0.1.0.tar.xz` is what version 0.1.0 left of 200 sample mails of 14 days (until 2026-03-31,
+seed 5, encoder all-minilm-l6-v2 in fp32) after `tickets import` and `tickets run`: landing zone,
+labels, warehouse, collection and models; the reports and the encoder's files are left out.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ticket_assets.cli import app
+from ticket_assets.settings import load_settings
+
+ARCHIVE = Path(__file__).parent / "desk-0.1.0.tar.xz"
+SETTINGS = {
+    "TICKETS_ENCODER": "all-minilm-l6-v2",
+    "TICKETS_ENCODER_PRECISION": "fp32",
+    "TICKETS_MACRO_F1_FLOOR": "0.2",
+    "TICKETS_MIN_CLASS_TICKETS": "5",
+}
+
+
+@pytest.fixture
+def former_desk(tmp_path, monkeypatch):
+    """The data folder of version 0.1.0, and the settings it was made with."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TICKETS_DATA_DIR", str(tmp_path / "data"))
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+    yield tmp_path / "data"
+    load_settings.cache_clear()
+
+
+def test_its_mail_tables_and_champion_are_there(former_desk):
+    result = CliRunner().invoke(app, ["status", "--json"])
+
+    assert result.exit_code == 0, result.output
+    status = json.loads(result.stdout)
+    assert status["landing"]["messages"] == 200
+    assert {name: table["rows"] for name, table in status["tables"].items()} == {
+        "raw_tickets": 198,
+        "rejected_messages": 2,
+        "clean_tickets": 197,
+        "ticket_labels": 141,
+        "ticket_embeddings": 197,
+        "ticket_predictions": 197,
+        "suspected_label_errors": 62,
+        "drift_metrics": 84,
+    }
+    assert status["champion"]["version"] == "b5a2f44ba86d"
+
+
+@pytest.mark.slow
+def test_its_champion_sorts_a_text(former_desk):
+    result = CliRunner().invoke(
+        app, ["classify", "--json", "L'imprimante du deuxième étage fait des bourrages papier"]
+    )
+
+    assert result.exit_code == 0, result.output
+    ticket = json.loads(result.stdout)
+    assert ticket["category"] == "printing"
+    assert ticket["model_version"] == "b5a2f44ba86d"
+    assert len(ticket["nearest"]) == 5
