@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,50 @@ def imported(path: Path) -> Iterator[str]:
             assert node.module is not None
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_circle(modules: dict[str, Path]) -> list[str]:
+    """Modules of which each imports the next, and the last is the first again; empty if none."""
+    imports = {name: modules.keys() & set(imported(path)) for name, path in modules.items()}
+    # Dagster imports all of defs/ when it reads the definitions.
+    imports["ticket_assets.definitions"] |= {
+        name for name in modules if name.startswith("ticket_assets.defs.")
+    }
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        # graphlib names each module before the one that imports it.
+        return list(reversed(error.args[1]))
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # defs/runs.py drives Dagster from outside the graph and has to leave defs/.
+    modules = {module_name(path): path for path in MODULES if path != PACKAGE / "defs/runs.py"}
+
+    assert import_circle(modules) == []
+
+
+def test_a_circle_is_seen_also_inside_functions_and_for_type_checking(tmp_path: Path) -> None:
+    texts = {
+        "definitions": "",
+        "a": "def f() -> None:\n    from ticket_assets.b import g\n",
+        "b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ticket_assets.c\n",
+        "c": "from ticket_assets import a\n",
+    }
+    modules = {f"ticket_assets.{name}": tmp_path / f"{name}.py" for name in texts}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+
+    first, *others, last = import_circle(modules)
+
+    assert first == last
+    assert {first, *others} == {"ticket_assets.a", "ticket_assets.b", "ticket_assets.c"}
 
 
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: str(path.relative_to(PACKAGE)))

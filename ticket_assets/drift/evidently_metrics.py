@@ -24,8 +24,6 @@ from evidently.legacy.renderers.html_widgets import CounterData, counter, plotly
 from plotly import graph_objects  # type: ignore[import-untyped]
 from sklearn.decomposition import PCA
 
-from ticket_assets.drift.report import VECTOR
-
 DRAWN_ROWS = 500
 
 
@@ -57,11 +55,12 @@ class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: igno
 class CentroidDrift(SingleValueMetric):  # type: ignore[misc]
     """Euclidean distance of the mean vectors of one entry of `DataDefinition.embeddings`.
 
-    Drawn, it shows the vectors of column `VECTOR` on two principal components of the reference's.
+    Where `drawn_column` names a column of vectors, they are drawn on the two principal components
+    of the reference's.
     """
 
     embedding: str
-    drawn: bool = False
+    drawn_column: str | None = None
 
 
 class CentroidDriftCalculation(SingleValueCalculation[CentroidDrift]):  # type: ignore[misc]
@@ -75,12 +74,12 @@ class CentroidDriftCalculation(SingleValueCalculation[CentroidDrift]):  # type: 
         reference = reference_data.as_dataframe()[columns].dropna()
         distance, _, _ = DistanceDriftMethod(dist="euclidean")(current, reference)
         result = self.result(float(distance))
-        if self.metric.drawn:
+        if drawn_column := self.metric.drawn_column:
             label = CounterData(f"Distance of the mean vectors: {distance:.3f}", "embedding")
             result.widget = [
                 counter(title="", counters=[label]),
                 _projection(
-                    *(side.as_dataframe()[VECTOR] for side in (reference_data, current_data))
+                    *(side.as_dataframe()[drawn_column] for side in (reference_data, current_data))
                 ),
             ]
         return result

@@ -284,7 +284,10 @@ def _run_evidently(
         metric, method, threshold = row["metric"], row["method"], row["threshold"]
         verdict = [lt(threshold)]
         if metric == EMBEDDING:
-            metrics.append(CentroidDrift(embedding=metric, drawn=drawn, tests=verdict))
+            drawn_column = VECTOR if drawn else None
+            metrics.append(
+                CentroidDrift(embedding=metric, drawn_column=drawn_column, tests=verdict)
+            )
         elif drawn:
             metrics.append(ValueDrift(column=metric, method=method, threshold=threshold))
         else:
