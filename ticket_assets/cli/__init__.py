@@ -1,0 +1,60 @@
+"""The `tickets` command; each module beside this one holds a group of its commands."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import sys
+from io import TextIOWrapper
+
+import typer
+
+from ticket_assets.cli import bench, classify, mail, models, removal, run, status
+from ticket_assets.cli.console import print_error
+from ticket_assets.errors import TicketAssetsError
+
+app = typer.Typer(
+    name="tickets",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Sort IT-support mail: category, priority and queue, or an honest "a person should look".
+
+Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
+)
+for group in (mail, run, classify, status, removal, models, bench):
+    app.add_typer(group.app)
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command; an error meant for people is one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that is not UTF-8 shows what it can
+            stream.reconfigure(errors="replace")
+    _collect_garbage_seldom()
+    try:
+        app()
+    except TicketAssetsError as error:
+        print_error(str(error))
+        sys.exit(1)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print_error(
+            f"{error.strerror or error}{where}. Check the path, its permissions and the free"
+            " space, then run the command again."
+        )
+        sys.exit(1)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print_error("Interrupted. What was finished is kept; run the command again to go on.")
+        raise
+
+
+def _collect_garbage_seldom() -> None:
+    """Spare the search through the many objects of the libraries, which stay to the end anyway."""
+    gc.set_threshold(50_000, 20, 50)
+    # The interpreter searches through them twice more at its end: 1.5 s after a run.
+    atexit.register(gc.freeze)

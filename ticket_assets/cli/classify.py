@@ -1,0 +1,77 @@
+"""The command that sorts one text."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ticket_assets.cli.console import output, print_json
+from ticket_assets.cli.start import command_settings
+
+if TYPE_CHECKING:
+    from ticket_assets.triage import SortedTicket
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog='Examples: `tickets classify "Impossible d\'ouvrir le VPN depuis ce matin"`; '
+    "`tickets classify - --json < mail.txt`"
+)
+def classify(
+    text: Annotated[str, typer.Argument(help="The text of a ticket, or `-` for standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say category, priority, queue and confidence of a text, and the nearest past tickets."""
+    from ticket_assets.mail.headers import decode_unlabelled
+    from ticket_assets.triage import triage
+
+    settings = command_settings()
+    ticket = triage(decode_unlabelled(sys.stdin.buffer.read()) if text == "-" else text, settings)
+    if as_json:
+        print_json(ticket.as_dict())
+    else:
+        print_ticket(ticket)
+
+
+def print_ticket(ticket: SortedTicket) -> None:
+    """Show labels, queue, decision, the words behind it and the nearest labelled tickets."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row(
+        "category", f"[bold]{escape(ticket.category)}[/]", _percent(ticket.category_confidence)
+    )
+    if ticket.priority is not None:
+        table.add_row(
+            "priority", f"[bold]{escape(ticket.priority)}[/]", _percent(ticket.priority_confidence)
+        )
+    table.add_row("queue", escape(ticket.queue), "")
+    decision = (
+        "[green]auto[/]" if ticket.decision == "auto" else "[yellow]review: a person should look[/]"
+    )
+    table.add_row("decision", decision, "")
+    if ticket.terms:
+        table.add_row("because of", escape(", ".join(term for term, _ in ticket.terms)), "")
+    output.print(table)
+    if not ticket.nearest:
+        return
+    nearest = Table(
+        "similar", "category", "priority", "day", "text", title="Nearest labelled tickets"
+    )
+    for neighbour in ticket.nearest:
+        nearest.add_row(
+            f"{neighbour['similarity']:.2f}",
+            neighbour["category"],
+            neighbour["priority"] or "",
+            neighbour["day"],
+            escape(" ".join(neighbour["text"].split())[:80]),
+        )
+    output.print(nearest)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"

@@ -1,0 +1,271 @@
+"""The commands that bring mail in: sample, import, fetch."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ticket_assets.cli.console import output, print_error, print_warning, progress_bar
+from ticket_assets.cli.start import CommandError, command_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ticket_assets.mail.back_off import Failure
+    from ticket_assets.mail.importing import ImportReport
+    from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.mail.sources import SourceReport
+
+app = typer.Typer()
+EARLIEST_SAMPLE = date(2001, 1, 1)
+"""A sample of the longest span still begins when dates of mail are believed."""
+
+
+@app.command(epilog="Example: `tickets sample data/sample --messages 500 --days 20`")
+def sample(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to write; by default `sample` in the data folder.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--messages", min=50, max=1_000_000, help="Messages to write.")
+    ] = 3000,
+    days: Annotated[int, typer.Option(min=14, max=3650, help="Days they are spread over.")] = 60,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day; by default yesterday (UTC)."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Same seed, same mailbox; by default TICKETS_SEED."),
+    ] = None,
+) -> None:
+    """Write a believable French and English support mailbox, with the labels people gave."""
+    from ticket_assets.sample.mailbox import generate, write_mailbox
+
+    settings = command_settings()
+    today = datetime.now(UTC).date()
+    last_day = until.date() if until else today - timedelta(days=1)
+    if not EARLIEST_SAMPLE <= last_day <= today:
+        raise typer.BadParameter(f"--until goes from {EARLIEST_SAMPLE} to today ({today}, UTC).")
+    mails = generate(
+        messages=count,
+        days=days,
+        until=last_day,
+        seed=settings.seed if seed is None else seed,
+    )
+    with progress_bar() as progress:
+        task = progress.add_task("Writing the sample mailbox", total=count)
+        files = write_mailbox(
+            folder or settings.data_dir / "sample", mails, lambda: progress.advance(task)
+        )
+    output.print(
+        f"{files.messages:,} messages in {files.mailbox}, {files.labelled:,} labels in"
+        f" {files.labels}",
+        soft_wrap=True,
+    )
+    output.print(f"Next: tickets import {files.mailbox} --labels {files.labels}", soft_wrap=True)
+
+
+@app.command(
+    "import",
+    epilog="Examples: `tickets import ~/support.mbox --labels labels.csv`; "
+    "`tickets import export.csv --column body=Description`; "
+    "`tickets import export.csv --write-routing routing.yaml`",
+)
+def import_mail(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="mbox, Maildir, folder of .eml, .eml, CSV, TSV, JSONL or Parquet, or a .zip or"
+            " .tar.gz of them."
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Labels in a file of their own: message_id, category, priority."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of an export, as in `body=Text`, instead of the setting's. Repeatable."
+        ),
+    ] = None,
+    write_routing: Annotated[
+        Path | None,
+        typer.Option(help="Only write a routing file with the labels found, for you to complete."),
+    ] = None,
+) -> None:
+    """Land a mailbox or an export, with the labels people gave where it has them.
+
+    Nothing is landed twice; nothing is landed at all when a label is unknown.
+    """
+    from ticket_assets.mail.importing import has_columns, import_path
+    from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.routing import load_routing
+
+    settings = command_settings()
+    mapping = _column_mapping(column or [])
+    if settings.column_mapping and has_columns(path):
+        mapping = {**settings.column_mapping, **(mapping or {})}
+    if write_routing is not None:
+        _write_routing(path, labels, mapping, write_routing)
+        return
+    routing = load_routing(settings.routing)
+    landing = LandingZone(settings.landing_dir)
+    with progress_bar() as progress:
+        task = progress.add_task("Landing messages", total=None)
+        report = import_path(
+            landing,
+            path,
+            categories=routing.categories,
+            priorities=routing.priorities,
+            column_mapping=mapping,
+            labels_path=labels,
+            first_day=settings.first_day,
+            on_message=lambda _: progress.advance(task),
+        )
+    output.print(
+        f"{report.landed:,} messages landed, {report.already_there:,} already there,"
+        f" {report.labels:,} new labels."
+    )
+    if report.erased_before:
+        print_warning(f"{report.erased_before:,} messages had been erased and do not land again.")
+    if report.unresolved:
+        print_warning(
+            f"{report.unresolved:,} labels name a message that has not landed; they count once it"
+            " has."
+        )
+    _note_doubts(report, landing)
+    if report.ignored:
+        found = ", ".join(f"{count:,} {what}" for what, count in report.ignored.items())
+        print_warning(f"Passed over in the archive: {found}.")
+    if not any(landing.labels()):
+        print_warning(
+            "No labels have landed yet, and sorting is learnt from them: import them with --labels"
+            " FILE, or say which column of an export holds them, like --column category=Queue."
+        )
+    if report.landed or report.labels:
+        output.print("Next: tickets run")
+
+
+@app.command(
+    epilog="Examples: `TICKETS_DROP_FOLDER=inbox tickets fetch`; "
+    "`TICKETS_IMAP_HOST=imap.example.org TICKETS_IMAP_USER=desk "
+    "TICKETS_IMAP_PASSWORD_FILE=password tickets fetch`"
+)
+def fetch(
+    now: Annotated[
+        bool, typer.Option("--now", help="Also log in again where the last login was refused.")
+    ] = False,
+) -> None:
+    """Land the new mail of the sources in the settings: IMAP account, drop folder, Maildir.
+
+    Nothing is marked as read or moved. A fetch that was interrupted goes on where it was; nothing
+    is landed twice. The sensor new_mail does the same.
+    """
+    from ticket_assets.mail.back_off import DELAYS
+    from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.mail.sources import Poll, poll_sources
+
+    settings = command_settings()
+    sources = settings.mail_sources()
+    if not sources:
+        raise CommandError(
+            "No mail source is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"
+            " TICKETS_DROP_FOLDER or TICKETS_MAILDIR, in the environment or in .env."
+        )
+    landing = LandingZone(settings.landing_dir)
+    with progress_bar() as progress:
+        task = progress.add_task("Fetching", total=None)
+        poll = Poll(
+            landing,
+            settings.cursors_dir,
+            max_messages=settings.imap_batch,
+            first_day=settings.first_day,
+            on_message=lambda _: progress.advance(task),
+        )
+        at_once: Collection[Failure] = DELAYS.keys() if now else {"outage"}
+        reports = poll_sources(sources, poll, at_once)
+    for report in reports:
+        _print_source(report, landing)
+    if any(report.remaining for report in reports):
+        output.print("Next: tickets fetch, for those that remain")
+    elif any(report.landed or report.labels for report in reports):
+        output.print("Next: tickets run")
+    if any(report.error or report.waits_for or report.problems for report in reports):
+        raise typer.Exit(1)
+
+
+def _print_source(report: SourceReport, landing: LandingZone) -> None:
+    for reason in filter(None, [report.error, *report.problems]):
+        print_error(reason)
+    if report.waits_for:
+        print_error(
+            f"{report.waits_for} It is tried again at {report.next_try:%Y-%m-%d %H:%M} UTC, or now"
+            " with `tickets fetch --now`."
+        )
+    if report.error or report.waits_for:
+        return
+    labels = f", {report.labels:,} new labels" if report.labels else ""
+    output.print(
+        f"{report.name}: {report.landed:,} messages landed, {report.already_there:,} already"
+        f" there{labels}, {report.remaining:,} remain.",
+        soft_wrap=True,
+    )
+    _note_doubts(report, landing)
+
+
+def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> None:
+    if report.undated:
+        print_warning(
+            f"{report.undated:,} messages have no date that can be read and are filed under today."
+        )
+    purged = landing.purged_until()
+    if report.older and purged and min(report.days) <= purged:
+        print_warning(
+            f"{report.older:,} messages are older than the first processed day. The original mail"
+            f" of the days until {purged} has been purged: theirs is not processed any more, and"
+            " is kept for TICKETS_RAW_MAIL_DAYS days."
+        )
+    elif report.older:
+        print_warning(
+            f"{report.older:,} messages are older than the first processed day and wait. To have"
+            f" them processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and reload Dagster."
+        )
+
+
+def _column_mapping(pairs: list[str]) -> dict[str, str] | None:
+    mapping = {}
+    for pair in pairs:
+        field, separator, column = pair.partition("=")
+        if not separator or not field or not column:
+            raise typer.BadParameter(f"--column takes FIELD=COLUMN, as in body=Text, not {pair!r}.")
+        mapping[field.strip()] = column.strip()
+    return mapping or None
+
+
+def _write_routing(
+    path: Path, labels: Path | None, mapping: dict[str, str] | None, target: Path
+) -> None:
+    import yaml
+
+    from ticket_assets.mail.importing import draft_routing
+
+    if target.exists():
+        raise CommandError(f"{target} exists already; it is not overwritten. Name another file.")
+    draft = draft_routing(path, mapping, labels)
+    content = {
+        "categories": {name: {"queue": queue} for name, queue in draft.queues.items()},
+        "priorities": list(draft.priorities),
+        "review_queue": draft.review_queue,
+    }
+    target.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+    output.print(
+        f"{len(draft.queues)} categories written to {target}. Give each its queue, check that the"
+        f" priorities go from the least to the most urgent, then set TICKETS_ROUTING={target} and"
+        " import.",
+        soft_wrap=True,
+    )

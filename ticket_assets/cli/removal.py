@@ -1,0 +1,145 @@
+"""The commands that remove data: erase, purge."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
+from ticket_assets.cli.start import CommandError, command_settings
+
+if TYPE_CHECKING:
+    from ticket_assets.erasure import Erasure
+
+app = typer.Typer()
+RUN_PATIENCE_SECONDS = 600.0
+"""How long an erasure waits for runs that are at work."""
+
+
+@app.command(
+    epilog="Examples: `tickets erase --sender anne@example.org --dry-run`; "
+    "`tickets erase --ticket 0123456789abcdef0123 --yes`"
+)
+def erase(
+    sender: Annotated[
+        list[str] | None, typer.Option(help="All mail from this address. Repeatable.")
+    ] = None,
+    ticket: Annotated[
+        list[str] | None, typer.Option(help="The ticket with this id. Repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be removed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Remove a person's or a ticket's data everywhere, for good; it does not land again.
+
+    Mail of others that quotes it stays, and so do the mailboxes and exports it came from. An
+    erasure that was interrupted is completed by the same command.
+    """
+    if not sender and not ticket:
+        raise typer.BadParameter("Name an address with --sender, or a ticket with --ticket.")
+    from ticket_assets.erasure import erase as erase_tickets
+    from ticket_assets.erasure import find_tickets
+
+    settings = command_settings()
+    with progress_bar() as progress:
+        task = progress.add_task("Reading senders", total=None)
+        found = find_tickets(
+            settings,
+            sender or [],
+            ticket or [],
+            lambda read, total: progress.update(task, completed=read, total=total),
+        )
+    if dry_run:
+        _show_erasure(erase_tickets(settings, found, dry_run=True), as_json, dry_run=True)
+        return
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
+        planned = erase_tickets(settings, found, dry_run=True)
+        print_erasure(planned, dry_run=True)
+        typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
+    from ticket_assets.defs.runs import dagster_home
+    from ticket_assets.defs.runs_in_progress import wait_for_runs
+
+    dagster_home()
+    with progress_bar() as progress:
+        progress.add_task("Waiting for runs to end", total=None)
+        if left := wait_for_runs(RUN_PATIENCE_SECONDS):
+            raise CommandError(
+                f"Nothing was erased: run {left[0]} is at work and may write the tickets again."
+                " Wait until it has ended, or terminate it in the Dagster UI."
+            )
+        erasure = erase_tickets(settings, found)
+        left = wait_for_runs(RUN_PATIENCE_SECONDS)
+        # A run that began before the end may have written what it had read before.
+        erasure += erase_tickets(settings, found)
+    _show_erasure(erasure, as_json)
+    if left:
+        raise CommandError(
+            f"Run {left[0]} began during the erasure and is still at work: give the same command"
+            " again when it has ended."
+        )
+
+
+@app.command(epilog="Example: `TICKETS_RAW_MAIL_DAYS=365 tickets purge`")
+def purge() -> None:
+    """Remove original mail older than TICKETS_RAW_MAIL_DAYS; what was learnt from it stays.
+
+    The schedule nightly_purge does the same. A day whose mail has not been processed is kept.
+    """
+    from ticket_assets.retention import purge as purge_mail
+
+    purged = purge_mail(command_settings())
+    output.print(
+        f"{purged.messages:,} original messages removed, {purged.rows:,} rows of raw_tickets"
+        f" cleared; purged until {purged.until or 'no day yet'}.",
+        soft_wrap=True,
+    )
+    if purged.waits_for:
+        print_warning(
+            f"{purged.waits_for} is old enough and has not been processed, so it and what comes"
+            " after it stay: tickets run"
+        )
+    if purged.never_processed:
+        print_warning(
+            f"{purged.never_processed:,} of the messages had come too late to be processed."
+        )
+
+
+def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> None:
+    if as_json:
+        print_json({"dry_run": dry_run, **asdict(erasure)})
+        return
+    print_erasure(erasure, dry_run=dry_run)
+    if erasure.champion in erasure.models:
+        print_warning(
+            f"The champion {erasure.champion} has learnt from"
+            f" {erasure.models[erasure.champion]:,} of the tickets; `tickets run` trains one"
+            " without them."
+        )
+
+
+def print_erasure(erasure: Erasure, *, dry_run: bool = False) -> None:
+    """Show what was removed where, or would be."""
+    from rich.table import Table
+
+    table = Table("place", "to be removed" if dry_run else "removed", box=None, pad_edge=False)
+    counts = {
+        "original messages": erasure.messages,
+        "lines of their manifests": erasure.manifest_lines,
+        "labels landed": erasure.label_lines,
+        **{f"rows of {name}": rows for name, rows in erasure.rows.items()},
+        "rows of others that name them": erasure.references,
+        "vectors in the collection": erasure.vectors,
+        "drift reports that name them": len(erasure.reports),
+        "rows and words kept beside models": sum(erasure.models.values()),
+    }
+    for place, count in counts.items():
+        table.add_row(place, f"{count:,}")
+    output.print(table)

@@ -1,0 +1,155 @@
+"""The command that materialises the graph, and what it shows of a run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from ticket_assets.cli.console import (
+    messages,
+    output,
+    print_error,
+    print_json,
+    print_warning,
+    progress_bar,
+)
+from ticket_assets.cli.start import CommandError, command_settings
+from ticket_assets.cli.status import print_status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ticket_assets.run_summary import RunSummary
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: `tickets run`; `tickets run --day 2026-11-20 --job classify_mail`; "
+    "`tickets run --from 2026-11-01 --only ticket_predictions --only drift_report`"
+)
+def run(
+    *,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="This day (UTC) alone.")
+    ] = None,
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="From this day.")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="To this day.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this asset and its checks. Repeatable.")
+    ] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(help="Only this job: classify_mail sorts new mail without training."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what the run did as JSON, its times included.")
+    ] = False,
+) -> None:
+    """Materialise every asset and evaluate every check, in one run; all days by default.
+
+    What has not changed is not computed again. The run is visible in the Dagster UI.
+    """
+    if day is not None and (first is not None or last is not None):
+        raise typer.BadParameter("--day goes without --from and --to.")
+    if only and job:
+        raise typer.BadParameter("--only goes without --job.")
+    from ticket_assets.mail.landing import LandingZone
+
+    settings = command_settings()
+    if not LandingZone(settings.landing_dir).days():
+        raise CommandError(
+            f"Nothing has landed in {settings.landing_dir.absolute()} yet. Import mail with"
+            " `tickets import PATH`, or write some to try it out with `tickets sample`."
+        )
+    # Before Dagster: skops, which reads the model, searches all modules in the order of their
+    # import for each of SciPy's functions, a second longer than when it finds SciPy first.
+    import scipy.special  # noqa: F401
+
+    from ticket_assets.defs.runs import materialise, materialise_all
+    from ticket_assets.status import read_status
+
+    start, end = (day or first), (day or last)
+    first_day, last_day = (start.date() if start else None), (end.date() if end else None)
+    with progress_bar() as progress:
+        shown = StepProgress(progress)
+        if only or job:
+            summaries = [
+                materialise(first_day, last_day, only or (), shown, shown.start, job_name=job)
+            ]
+        else:
+            summaries = materialise_all(first_day, last_day, shown, shown.start)
+    if as_json:
+        print_json({"runs": [asdict(summary) for summary in summaries]})
+    else:
+        for summary in summaries:
+            print_run(summary)
+    if not summaries[0].success:
+        if len(summaries) > 1:
+            print_warning("No candidate was promoted; the present champion has sorted the mail.")
+        raise typer.Exit(1)
+    if not as_json:
+        print_status(read_status(settings), settings.landing_dir)
+
+
+class RunEvent(Protocol):
+    """What is shown of a Dagster event."""
+
+    @property
+    def event_type_value(self) -> str: ...
+
+    @property
+    def step_key(self) -> str | None: ...
+
+
+class StepProgress:
+    """Shows which asset or check a run is at, and how many of them are done.
+
+    A terminal gets a bar. A log gets a line for each step that took a second or more.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("Starting", total=None)
+        self._started = 0.0
+
+    def start(self, steps: int) -> None:
+        """A run of so many assets and checks begins."""
+        self._progress.reset(self._task, total=steps)
+
+    def __call__(self, event: RunEvent) -> None:
+        name, step = event.event_type_value, event.step_key
+        if step is None:
+            return
+        if name == "STEP_START":
+            self._started = time.monotonic()
+            self._progress.update(self._task, description=step.ljust(40)[:40])
+        elif name in {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}:
+            self._progress.advance(self._task)
+            seconds = time.monotonic() - self._started
+            if not messages.is_terminal and seconds >= 1 and name != "STEP_SKIPPED":
+                messages.print(f"{step}: {seconds:.0f} s", soft_wrap=True)
+
+
+def print_run(summary: RunSummary) -> None:
+    """Show what a run did: checks that did not pass, counts, and the reason of each failure."""
+    for failed in summary.failed_checks:
+        verdict = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
+        output.print(f"{verdict}  {failed.asset}: {failed.check}")
+    output.print(
+        f"{len(summary.materialised)} assets materialised, {summary.passed_checks} checks passed,"
+        f" {len(summary.failed_checks)} did not. Run {summary.run_id}",
+        soft_wrap=True,
+    )
+    for step, reason in summary.failed_steps.items():
+        print_error(f"{step}: {reason}")
+    if summary.skipped:
+        messages.print(f"Not materialised: {', '.join(sorted(summary.skipped))}", soft_wrap=True)

@@ -1,0 +1,24 @@
+"""What every command begins with: settings that can be used, or one line that says why not."""
+
+from __future__ import annotations
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.settings import Settings, SettingsError, load_settings
+
+
+class CommandError(TicketAssetsError):
+    """A command cannot be carried out as it was given."""
+
+
+def command_settings() -> Settings:
+    """The settings of the desk that a command works on.
+
+    Raises:
+        SettingsError: a setting is not allowed, or the data folder is a file.
+    """
+    settings = load_settings()
+    if settings.data_dir.exists() and not settings.data_dir.is_dir():
+        raise SettingsError(
+            f"TICKETS_DATA_DIR={settings.data_dir} is not a folder. Name one; it need not exist."
+        )
+    return settings

@@ -1,0 +1,82 @@
+"""The command that shows what there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ticket_assets.cli.console import output, print_json
+from ticket_assets.cli.start import command_settings
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `tickets status --json`")
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what has landed, what the tables hold and how good the champion is."""
+    from ticket_assets.status import read_status
+
+    settings = command_settings()
+    found = read_status(settings)
+    if as_json:
+        print_json(found)
+    else:
+        print_status(found, settings.landing_dir)
+
+
+def print_status(found: dict[str, Any], landing_dir: Path) -> None:
+    """Show the figures of `read_status`."""
+    from rich.table import Table
+
+    landing = found["landing"]
+    output.print(
+        f"Landing zone  {landing['messages']:,} messages on {landing['days']:,} days"
+        + (f", {landing['first']} to {landing['last']}" if landing["days"] else "")
+        + f"  ({landing_dir.absolute()})",
+        soft_wrap=True,
+    )
+    if not landing["messages"]:
+        output.print(
+            "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."
+        )
+        return
+    if found["tables"]:
+        tables = Table("table", "rows", "newest (UTC)", box=None, pad_edge=False)
+        for name, about in found["tables"].items():
+            tables.add_row(name, f"{about['rows']:,}", str(about["newest"] or ""))
+        output.print(tables)
+    else:
+        output.print("No table yet: tickets run")
+    _print_champion(found["champion"])
+    decisions = Counter(found["decisions"])
+    total = decisions.total()
+    if total:
+        output.print(
+            f"Predictions   {decisions['auto'] / total:.0%} auto,"
+            f" {decisions['review'] / total:.0%} for a person to look at"
+        )
+    if found["drift"]:
+        drift = found["drift"]
+        verdict = "[yellow]drifts[/]" if drift["drifted"] else "[green]quiet[/]"
+        reasons = f" ({', '.join(drift['metrics'])})" if drift["metrics"] else ""
+        output.print(f"Drift         {drift['day']}: {verdict}{reasons}", soft_wrap=True)
+
+
+def _print_champion(champion: dict[str, Any] | None) -> None:
+    if champion is None:
+        output.print("No champion model yet: label tickets, then tickets run")
+        return
+    output.print(f"Champion      {champion['version']}, on {champion['encoder']}", soft_wrap=True)
+    for target, scores in champion["targets"].items():
+        right = "" if scores["precision"] is None else f", {scores['precision']:.0%} of those right"
+        output.print(
+            f"  {target:<11} macro-F1 {scores['macro_f1']:.3f} (majority"
+            f" {scores['majority_macro_f1']:.3f}) on the most recent {scores['rows']:,} labelled;"
+            f" {scores['coverage']:.0%} sure{right}",
+            soft_wrap=True,
+        )
