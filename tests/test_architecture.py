@@ -41,7 +41,11 @@ def module_name(path: Path) -> str:
 
 def import_circle(modules: dict[str, Path]) -> list[str]:
     """Modules of which each imports the next, and the last is the first again; empty if none."""
-    imports = {name: modules.keys() & set(imported(path)) for name, path in modules.items()}
+    imports = {
+        # A package names itself where it imports one of its own modules.
+        name: (modules.keys() & set(imported(path))) - {name}
+        for name, path in modules.items()
+    }
     # Dagster imports all of defs/ when it reads the definitions.
     imports["ticket_assets.definitions"] |= {
         name for name in modules if name.startswith("ticket_assets.defs.")
