@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ticket_assets.classification.label_errors import COLUMNS, suspected_label_errors
+from ticket_assets.classification.label_errors import suspected_label_errors
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
@@ -31,7 +31,9 @@ def test_a_doubt_below_the_usual_confidence_of_the_other_class_is_none():
                                    list("wxyz"))  # fmt: skip
 
     assert found.empty
-    assert list(found.columns) == list(COLUMNS)
+    assert list(found.columns) == [
+        *("ticket_id", "target", "given", "predicted", "confidence", "rank")
+    ]
 
 
 def test_nothing_is_suspected_of_a_class_without_tickets():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ticket_assets.drift.report import METRICS_DTYPES, Comparison, DriftError
+from ticket_assets.drift.report import Comparison, DriftError
 
 DAY = date(2026, 3, 4)
 LANGUAGES = ["fr", "en", "de", "es", "pt"]
@@ -67,6 +67,20 @@ def test_shifted_day_warns_in_the_metrics_that_moved(shift, drifted):
 
     assert report.drifted
     assert report.drifted_metrics == drifted
+
+
+METRICS_DTYPES = {
+    "received_at": "datetime64[us]",
+    "metric": "object",
+    "method": "object",
+    "distance": "float64",
+    "threshold": "float64",
+    "drifted": "bool",
+    "reference_rows": "int64",
+    "current_rows": "int64",
+    "window_days": "int64",
+    "model_version": "object",
+}
 
 
 def test_figures_of_a_day_are_complete_and_typed():

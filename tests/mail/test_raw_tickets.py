@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
-from ticket_assets.mail.raw_tickets import REJECTED_COLUMNS, TICKET_COLUMNS, raw_tickets
+from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.storage.tables import TABLES
 
 DAY = date(2025, 3, 3)
 MAIL = (
@@ -31,7 +32,7 @@ def landing(tmp_path):
 def test_a_mail_becomes_a_row_of_the_contract(landing):
     (row,) = raw_tickets(landing, [DAY], max_message_bytes=4096).tickets.to_dict("records")
 
-    assert list(row) == list(TICKET_COLUMNS)
+    assert list(row) == list(TABLES["raw_tickets"].column_names)
     assert row == {
         "ticket_id": hashlib.sha256(MAIL).hexdigest()[:20],
         "message_id": "1@x",
@@ -56,7 +57,7 @@ def test_what_is_unreadable_or_too_large_is_rejected_with_its_reason_and_path(la
     rejected = raw_tickets(landing, [DAY], max_message_bytes=4096).rejected
 
     reasons = dict(zip(rejected["size_bytes"], rejected["reason"], strict=True))
-    assert list(rejected.columns) == list(REJECTED_COLUMNS)
+    assert list(rejected.columns) == list(TABLES["rejected_messages"].column_names)
     assert reasons == {
         4: "no header lines: this is not an e-mail",
         5012: "too large: 0.00478 MB, the limit is 0.00391 MB (TICKETS_MAX_MESSAGE_MB)",

@@ -9,8 +9,6 @@ import pandas as pd
 
 from ticket_assets.classification.features import Floats, Integers
 
-COLUMNS = ("ticket_id", "target", "given", "predicted", "confidence", "rank")
-
 
 def suspected_label_errors(
     target: str,
@@ -19,7 +17,8 @@ def suspected_label_errors(
     codes: Integers,
     ticket_ids: Sequence[str],
 ) -> pd.DataFrame:
-    """The tickets whose label is suspected, most confident first; columns as in `COLUMNS`.
+    """The tickets whose label is suspected, most confident first: ticket_id, target, given,
+    predicted, confidence and rank, as the table suspected_label_errors describes them.
 
     A label is suspected when the ticket is predicted to be of another class, at least as
     confidently as the tickets of that class are on average: Northcutt, Jiang and Chuang, Confident

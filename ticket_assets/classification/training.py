@@ -63,7 +63,7 @@ class TrainedClassifier:
     like had it not been learnt: category, category_confidence (out of fold), oov_share (leave one
     out)."""
     label_errors: pd.DataFrame
-    """Labels in doubt, of all targets; columns as in `label_errors.COLUMNS`."""
+    """Labels in doubt, of all targets; columns as in `suspected_label_errors`."""
     fit_seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """CPU seconds per target and expert over the compared folds. Not saved: it differs each time.
     """

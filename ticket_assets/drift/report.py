@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from ticket_assets.drift.thresholds import Array, Chance, Method
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.tables import TABLES
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -32,18 +33,6 @@ CATEGORICAL = [name for name, method in METHODS.items() if method == "jensenshan
 NUMERICAL = [name for name, method in METHODS.items() if method == "wasserstein"]
 VECTOR = "vector"
 INPUT_COLUMNS = ["ticket_id", *CATEGORICAL, *NUMERICAL, VECTOR]
-METRICS_DTYPES = {
-    "received_at": "datetime64[us]",
-    "metric": "object",
-    "method": "object",
-    "distance": "float64",
-    "threshold": "float64",
-    "drifted": "bool",
-    "reference_rows": "int64",
-    "current_rows": "int64",
-    "window_days": "int64",
-    "model_version": "object",
-}
 UNKNOWN = "unknown"
 SHIFT = "vector_shift"
 
@@ -56,9 +45,8 @@ class DriftError(TicketAssetsError):
 class DriftReport:
     """What one day's comparison found.
 
-    `metrics` has one row per metric and the columns of `METRICS_DTYPES`; `received_at` is the day
-    at 00:00 UTC, `reference_rows` and `current_rows` count the values that were compared. `json`
-    holds the same figures and Evidently's own output.
+    `metrics` has one row per metric, as the table drift_metrics declares. `json` holds the same
+    figures and Evidently's own output.
     """
 
     day: date
@@ -154,9 +142,9 @@ class Comparison:
                     page = _run_evidently(*sides, rows, drawn=True).get_html_str(as_iframe=False)
         about = {"window_days": window_days, "model_version": self._model_version}
         shared = {"received_at": pd.Timestamp(day)} | about
-        metrics = pd.DataFrame([row | shared for row in rows], columns=list(METRICS_DTYPES))
+        metrics = TABLES["drift_metrics"].frame([row | shared for row in rows])
         document = {"day": day.isoformat()} | about | {"metrics": rows, "evidently": evidently}
-        return DriftReport(day, metrics.astype(METRICS_DTYPES), json.dumps(document), page)
+        return DriftReport(day, metrics, json.dumps(document), page)
 
     def _current_side(self, current: pd.DataFrame) -> _Side:
         current = current.sort_values("ticket_id")

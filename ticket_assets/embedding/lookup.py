@@ -15,7 +15,7 @@ import pyarrow as pa
 from ticket_assets.embedding.configured import ConfiguredEncoder
 from ticket_assets.embedding.encoder import Progress, Vectors
 from ticket_assets.embedding.errors import EncoderError
-from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -58,7 +58,7 @@ def embed_tickets(
         EncoderError: the encoder cannot be loaded, or a stored vector has another dimension.
         WarehouseError: there are no clean tickets yet.
     """
-    schema = _schema(configured.model.dimension)
+    schema = TABLES["ticket_embeddings"].arrow_schema(configured.model.dimension)
     rows, missing = _unnamed_file(warehouse), _unnamed_file(warehouse)
     encoded, seconds = 0, 0.0
     with pa.ipc.new_stream(rows, schema) as out:
@@ -164,18 +164,6 @@ def _pages(tickets: IO[bytes], page_tickets: int) -> Iterator[pa.Table]:
 def _unnamed_file(warehouse: Warehouse) -> IO[bytes]:
     """A file that is gone when it is closed, also after a crash; where the table's room is."""
     return tempfile.TemporaryFile(dir=warehouse.path.parent)
-
-
-def _schema(dimension: int) -> pa.Schema:
-    return pa.schema(
-        {
-            "ticket_id": pa.string(),
-            "received_at": pa.timestamp("us"),
-            "text_hash": pa.string(),
-            "model": pa.string(),
-            "vector": pa.list_(pa.float32(), dimension),
-        }
-    )
 
 
 def _continued(on_progress: Progress | None, before: int, total: int) -> Progress | None:

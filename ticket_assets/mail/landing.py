@@ -21,6 +21,7 @@ from uuid import uuid4
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
+from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.whole_file import replace_file, replace_files
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class LandingReport:
 
 @dataclass(frozen=True)
 class ResolvedLabels:
-    """The labels that hold now, one row per ticket."""
+    """The labels that hold now, one row per ticket, as the table ticket_labels declares."""
 
     labels: pd.DataFrame
     unresolved: int
@@ -295,12 +296,9 @@ class LandingZone:
     def resolve_labels(self) -> ResolvedLabels:
         """The labels that hold now: the latest of each ticket, category and priority apart.
 
-        A later label that has only a priority keeps the earlier category. Columns: ticket_id,
-        category, priority (string or None), labelled_at (UTC, `datetime64[us]`) and labelled_by,
-        both of the ticket's latest label.
+        A later label that has only a priority keeps the earlier category. `labelled_at` and
+        `labelled_by` are those of the ticket's latest label.
         """
-        import pandas as pd
-
         ordered = sorted(self.labels(), key=lambda label: label.labelled_at)
         tickets = self._tickets_of(
             {label.message_id for label in ordered if label.message_id and not label.ticket_id}
@@ -319,11 +317,8 @@ class LandingZone:
                 row["priority"] = label.priority or row["priority"]
                 row["labelled_at"] = label.labelled_at.replace(tzinfo=None)
                 row["labelled_by"] = label.labelled_by
-        columns = ["ticket_id", "category", "priority", "labelled_at", "labelled_by"]
         rows = [{"ticket_id": ticket_id, **latest[ticket_id]} for ticket_id in sorted(latest)]
-        frame = pd.DataFrame(rows, columns=columns).astype(object)
-        frame["labelled_at"] = frame["labelled_at"].astype("datetime64[us]")
-        return ResolvedLabels(frame, unresolved)
+        return ResolvedLabels(TABLES["ticket_labels"].frame(rows), unresolved)
 
     @contextmanager
     def _explained_failures(self) -> Iterator[None]:

@@ -13,29 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ticket_assets.mail.landing import LandedMessage, LandingZone
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
 from ticket_assets.parallel import map_chunks
+from ticket_assets.storage.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TICKET_COLUMNS = (
-    "ticket_id",
-    "message_id",
-    "in_reply_to",
-    "thread_id",
-    "received_at",
-    "received_at_source",
-    "sender",
-    "sender_name",
-    "recipients",
-    "subject",
-    "body_text",
-    "body_html",
-    "attachments",
-    "kind",
-    "source",
-    "size_bytes",
-)
-REJECTED_COLUMNS = ("content_hash", "received_at", "source", "reason", "size_bytes", "path")
 
 MB = 1024 * 1024
 
@@ -45,9 +26,9 @@ class RawTickets:
     """What the landed messages became; a message is in exactly one of the two."""
 
     tickets: pd.DataFrame
-    """One row per readable message, with TICKET_COLUMNS."""
+    """One row per readable message, as the table raw_tickets declares."""
     rejected: pd.DataFrame
-    """One row per other message, with REJECTED_COLUMNS."""
+    """One row per other message, as the table rejected_messages declares."""
 
 
 def raw_tickets(
@@ -76,7 +57,9 @@ def raw_tickets(
     # Afterwards: a purge that began meanwhile may have taken some of the messages away.
     for day in wanted:
         landing.refuse_purged(day)
-    return RawTickets(_frame(tickets, TICKET_COLUMNS), _frame(rejected, REJECTED_COLUMNS))
+    return RawTickets(
+        TABLES["raw_tickets"].frame(tickets), TABLES["rejected_messages"].frame(rejected)
+    )
 
 
 def _rows(
@@ -133,16 +116,3 @@ def _rejected(root: Path, message: LandedMessage, reason: str) -> dict[str, Any]
 
 def _naive(moment: datetime) -> datetime:
     return moment.replace(tzinfo=None)
-
-
-def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd  # not for the processes that parse
-
-    # Built by column: a frame made of rows would turn None into NaN where a column has no string.
-    types = {"received_at": "datetime64[us]", "size_bytes": "int64"}
-    return pd.DataFrame(
-        {
-            name: pd.Series([row[name] for row in rows], dtype=types.get(name, "object"))
-            for name in columns
-        }
-    )

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ticket_assets.errors import TicketAssetsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 SCHEMA = "tickets"
 VECTOR = "FLOAT[]"
 """Type of a vector column; its length is known when the first vectors are written."""
+_PANDAS_TYPES = {
+    "VARCHAR": "object",
+    "TIMESTAMP": "datetime64[us]",
+    "BIGINT": "int64",
+    "DOUBLE": "float64",
+    "BOOLEAN": "bool",
+}
+_ARROW_TYPES = {"VARCHAR": "string", "TIMESTAMP": "timestamp[us]"}
 
 
 class TableError(TicketAssetsError):
@@ -37,13 +50,48 @@ class Table:
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
-    def require_columns(self, found: Iterable[str]) -> None:
-        """Check that `found` are the declared columns, in any order.
+    def frame(
+        self, rows: Sequence[Mapping[str, Any]], without: Collection[str] = ()
+    ) -> pd.DataFrame:
+        """`rows` with the declared columns and their types, also when there are none.
+
+        Columns in `without` are left out, for what is only known later.
+        """
+        import pandas as pd  # not for the processes that parse and clean mail
+
+        # Built by column: a frame made of rows would turn None into NaN where a column has no
+        # string.
+        return pd.DataFrame(
+            {
+                column.name: pd.Series(
+                    [row[column.name] for row in rows], dtype=_PANDAS_TYPES[column.type]
+                )
+                for column in self.columns
+                if column.name not in without
+            }
+        )
+
+    def arrow_schema(self, vector_length: int) -> pa.Schema:
+        """The declared columns of a table of texts, times and vectors."""
+        import pyarrow as pa
+
+        vector = pa.list_(pa.float32(), vector_length)
+        return pa.schema(
+            [
+                pa.field(
+                    column.name, vector if column.type == VECTOR else _ARROW_TYPES[column.type]
+                )
+                for column in self.columns
+            ]
+        )
+
+    def require_columns(self, columns: Iterable[str]) -> None:
+        """Check that `columns` are the declared ones, in any order.
 
         Raises:
             TableError: a column is missing or is not declared.
         """
-        names = set(found)
+        names = set(columns)
         missing = [name for name in self.column_names if name not in names]
         unknown = sorted(names - set(self.column_names))
         if missing or unknown:

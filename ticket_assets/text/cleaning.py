@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ticket_assets.parallel import map_chunks
+from ticket_assets.storage.tables import TABLES
 from ticket_assets.text.characters import readable
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
@@ -117,11 +118,10 @@ def clean_tickets(
 ) -> CleanTickets:
     """The `clean_tickets` table made from rows of `raw_tickets`, in the same order.
 
+    `duplicate_of` is left out, since it depends on what was received before.
     Automatic replies, bounces, list mail and messages without any text are left out and counted.
     Many messages are cleaned on all cores, or on as many as `cores` says.
     """
-    import pandas as pd  # not for the processes that clean
-
     left_out = Counter(kind for kind in raw["kind"] if kind in NOT_REQUESTS)
     requests = raw[~raw["kind"].isin(NOT_REQUESTS)]
     messages = requests[["subject", "body_text", "body_html", "sender_name"]]
@@ -142,7 +142,7 @@ def clean_tickets(
             rows.append({"ticket_id": ticket_id, "received_at": received_at, **row})
         else:
             left_out["no text"] += 1
-    tickets = pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES)
+    tickets = TABLES["clean_tickets"].frame(rows, without=["duplicate_of"])
     return CleanTickets(tickets, dict(left_out))
 
 
@@ -178,20 +178,6 @@ def _clean_rows(
             }
         )
     return rows
-
-
-_DTYPES = {
-    "ticket_id": "object",
-    "received_at": "datetime64[us]",
-    "language": "object",
-    "subject": "object",
-    "text": "object",
-    "tokens": "object",
-    "text_hash": "object",
-    "token_count": "int64",
-    "character_count": "int64",
-    "masked": "object",
-}
 
 
 def without_prefixes(subject: str) -> str:
