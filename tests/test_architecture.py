@@ -17,9 +17,17 @@ from ticket_assets.settings import PREFIX
 
 PACKAGE = Path(ticket_assets.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-PLAIN = [
-    path for path in MODULES if "defs" not in path.parts and path != PACKAGE / "definitions.py"
-]
+DAGSTER_SIDE = ("definitions.py", "defs", "orchestration")
+"""What may import Dagster: the graph as Dagster shows it, and what drives it from outside."""
+COMMAND = ("cli", "__main__.py")
+
+
+def is_part(path: Path, parts: tuple[str, ...]) -> bool:
+    return path.relative_to(PACKAGE).parts[0] in parts
+
+
+PLAIN = [path for path in MODULES if not is_part(path, DAGSTER_SIDE)]
+GRAPH = [path for path in MODULES if is_part(path, ("definitions.py", "defs"))]
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -59,8 +67,7 @@ def import_circle(modules: dict[str, Path]) -> list[str]:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    # defs/runs.py drives Dagster from outside the graph and has to leave defs/.
-    modules = {module_name(path): path for path in MODULES if path != PACKAGE / "defs/runs.py"}
+    modules = {module_name(path): path for path in MODULES}
 
     assert import_circle(modules) == []
 
@@ -83,7 +90,7 @@ def test_a_circle_is_seen_also_inside_functions_and_for_type_checking(tmp_path: 
 
 
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_nothing_outside_defs_imports_dagster(path: Path) -> None:
+def test_plain_packages_do_not_import_dagster(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported(path)}
 
     assert not {root for root in roots if root == "dagster" or root.startswith("dagster_")}
@@ -91,13 +98,20 @@ def test_nothing_outside_defs_imports_dagster(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in PLAIN if "cli" not in path.parts and path.name != "__main__.py"],
+    [path for path in PLAIN if not is_part(path, COMMAND)],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_only_the_command_knows_of_defs(path: Path) -> None:
-    dagster_side = ("ticket_assets.defs", "ticket_assets.definitions", "ticket_assets.cli")
+def test_only_the_command_knows_of_dagsters_side(path: Path) -> None:
+    above = tuple(f"ticket_assets.{part.removesuffix('.py')}" for part in (*DAGSTER_SIDE, "cli"))
 
-    assert not [name for name in imported(path) if name.startswith(dagster_side)]
+    assert not [name for name in imported(path) if name.startswith(above)]
+
+
+@pytest.mark.parametrize("path", GRAPH, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_graph_does_not_know_what_drives_it(path: Path) -> None:
+    above = ("ticket_assets.orchestration", "ticket_assets.cli")
+
+    assert not [name for name in imported(path) if name.startswith(above)]
 
 
 def test_the_environment_is_read_in_the_settings_alone() -> None:

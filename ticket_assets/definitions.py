@@ -8,7 +8,6 @@ import dagster as dg
 from ticket_assets.defs.conventions import with_conventions
 from ticket_assets.defs.event_log import relax_sqlite_synchronisation
 from ticket_assets.defs.io_managers import WarehouseIOManager
-from ticket_assets.defs.step_events import step_events
 from ticket_assets.settings import load_settings
 from ticket_assets.storage.tables import SCHEMA
 
@@ -28,7 +27,6 @@ defs = dg.Definitions.merge(
             "settings": settings,
             "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
         },
-        loggers={"console": dg.colored_console_logger, "step_events": step_events},
         # One process per run: the steps share one import of the libraries, and the embedded
         # database takes one writer anyway.
         executor=dg.in_process_executor,

@@ -19,11 +19,12 @@ import pytest
 
 from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import read_candidate
-from ticket_assets.defs.runs import RunError, RunSummary, materialise
 from ticket_assets.drift.store import ReportStore
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.orchestration.runs import RunError, materialise
 from ticket_assets.routing import load_routing
+from ticket_assets.run_summary import RunSummary
 from ticket_assets.sample.mailbox import SampleMail, generate, write_mailbox
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection

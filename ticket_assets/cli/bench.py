@@ -59,7 +59,7 @@ def bench(
         return
     from ticket_assets.bench.suite import PARTS, QUICK, Setup, Sizes
     from ticket_assets.bench.table import table
-    from ticket_assets.defs.runs import dagster_home
+    from ticket_assets.orchestration.instance import dagster_home
 
     unknown = sorted(set(only or ()) - PARTS.keys())
     if unknown:

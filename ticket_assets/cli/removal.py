@@ -64,8 +64,8 @@ def erase(
         planned = erase_tickets(settings, found, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
-    from ticket_assets.defs.runs import dagster_home
-    from ticket_assets.defs.runs_in_progress import wait_for_runs
+    from ticket_assets.orchestration.instance import dagster_home
+    from ticket_assets.orchestration.runs_in_progress import wait_for_runs
 
     dagster_home()
     with progress_bar() as progress:

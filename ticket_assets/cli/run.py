@@ -74,7 +74,7 @@ def run(
     # import for each of SciPy's functions, a second longer than when it finds SciPy first.
     import scipy.special  # noqa: F401
 
-    from ticket_assets.defs.runs import materialise, materialise_all
+    from ticket_assets.orchestration.runs import materialise, materialise_all
     from ticket_assets.status import read_status
 
     start, end = (day or first), (day or last)

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 from dagster import AssetCheckSeverity, DagsterEventType
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
 
+from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, whole_graph
-from ticket_assets.defs.step_events import EventListener, step_listener
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.defs.partitions import DAILY
+from ticket_assets.orchestration.instance import RunError, dagster_home
 from ticket_assets.run_summary import FailedCheck, RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
 """Class name before the message of an error of ours, which is written for people."""
+EventListener = Callable[[dg.DagsterEvent], None]
+"""Called with each event of a run as it happens."""
+_REPOSITORY = ReconstructableRepository.for_module(definitions.__name__, "defs")
 LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
-
-
-class RunError(TicketAssetsError):
-    """A run cannot be started, or did not succeed."""
-
-
-def dagster_home() -> Path:
-    """The Dagster home of this process: DAGSTER_HOME, else `dagster_home` in the working folder.
-
-    Raises:
-        RunError: neither holds a dagster.yaml.
-    """
-    home = Path(os.environ.get("DAGSTER_HOME") or "dagster_home").absolute()
-    if not (home / "dagster.yaml").is_file():
-        raise RunError(
-            f"There is no dagster.yaml in {home}. Set DAGSTER_HOME to the project's dagster_home"
-            " folder, or start the command from the project's folder."
-        )
-    os.environ["DAGSTER_HOME"] = str(home)
-    return home
 
 
 def materialise(
@@ -63,8 +48,6 @@ def materialise(
         RunError: a job, an asset or a day does not exist, or there is no Dagster home.
     """
     dagster_home()
-    from ticket_assets.defs.partitions import DAILY
-
     known = DAILY.get_partition_keys()
     first = first_day.isoformat() if first_day else known[0]
     last = last_day.isoformat() if last_day else known[-1]
@@ -78,37 +61,33 @@ def materialise(
         raise RunError(f"The first day {first} comes after the last day {last}.")
     name = _known_job(job_name or whole_graph.name)
     selection = _selection(list(assets))
+    job = _REPOSITORY.get_reconstructable_job(name)
     if on_start is not None:
-        on_start(len(job_named(name).get_subset(asset_selection=selection).nodes))
-    summary = RunSummary(run_id="", success=False)
+        on_start(len(job.get_definition().get_subset(asset_selection=selection).nodes))
+    tags = {"dagster/partition": first}
+    if first != last:
+        tags = {"dagster/asset_partition_range_start": first}
+        tags["dagster/asset_partition_range_end"] = last
+    with dg.DagsterInstance.get() as instance:
+        run = instance.create_run_for_job(
+            job.get_definition(),
+            tags=tags,
+            asset_selection=selection,
+            job_code_origin=job.get_python_origin(),
+            repository_load_data=job.repository.get_definition().repository_load_data,
+        )
+        summary = RunSummary(run_id=run.run_id, success=False)
 
-    def collect(event: dg.DagsterEvent) -> None:
-        _collect(summary, event)
-        if listener is not None:
-            listener(event)
+        def listen(entry: EventLogEntry) -> None:
+            if (event := entry.dagster_event) is not None:
+                _collect(summary, event)
+                if listener is not None:
+                    listener(event)
 
-    step_listener.listener = collect
-    try:
-        with dg.DagsterInstance.get() as instance:
-            # In this process too, by the definitions' executor. `execute_in_process` would keep
-            # every asset's rows in memory until the run's end.
-            result = dg.execute_job(
-                dg.build_reconstructable_job(__name__, job_named.__name__, (name,)),
-                instance,
-                run_config={"loggers": {"step_events": {}}},
-                asset_selection=sorted(selection) if selection else None,
-                tags={
-                    "dagster/asset_partition_range_start": first,
-                    "dagster/asset_partition_range_end": last,
-                }
-                if first != last
-                else {"dagster/partition": first},
-                raise_on_error=False,
-            )
-    finally:
-        step_listener.listener = None
-    summary.run_id = result.run_id
-    summary.success = result.success
+        instance.add_event_listener(run.run_id, listen)
+        # In this process, by the definitions' executor. `execute_in_process` would keep every
+        # asset's rows in memory until the run's end.
+        summary.success = execute_run(job, run, instance).success
     return summary
 
 
@@ -124,28 +103,18 @@ def materialise_all(
     sorted: the predictions and the drift report then have a run of their own, the second summary.
     """
     from ticket_assets.classification.model_store import ModelStore
-    from ticket_assets.definitions import settings
 
     whole = materialise(first_day, last_day, (), listener, on_start)
     only_learning_failed = bool(whole.failed_steps) and all(
         step.startswith(LEARNING_STEPS) for step in whole.failed_steps
     )
-    if not only_learning_failed or ModelStore(settings.models_dir).champion() is None:
+    if not only_learning_failed or ModelStore(definitions.settings.models_dir).champion() is None:
         return [whole]
     return [whole, materialise(first_day, last_day, SORT, listener, on_start)]
 
 
-def job_named(name: str) -> dg.JobDefinition:
-    """A job of the definitions; Dagster calls this by its name."""
-    from ticket_assets.definitions import defs
-
-    return defs.resolve_job_def(name)
-
-
 def _known_job(name: str) -> str:
-    from ticket_assets.definitions import defs
-
-    names = defs.get_repository_def().job_names
+    names = definitions.defs.get_repository_def().job_names
     # Dagster's own jobs, like the one behind ad-hoc materialisations, begin with underscores.
     known = sorted(job for job in names if not job.startswith("_"))
     if name not in known:
@@ -155,11 +124,9 @@ def _known_job(name: str) -> str:
 
 def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
     """Keys of the named assets and of those that are written together with them; None for all."""
-    from ticket_assets.definitions import defs
-
     if not assets:
         return None
-    graph = defs.resolve_asset_graph()
+    graph = definitions.defs.resolve_asset_graph()
     known = sorted(key.to_user_string() for key in graph.executable_asset_keys)
     unknown = [name for name in assets if name not in known]
     if unknown:
