@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ticket_assets.desk import Desk
 from ticket_assets.erasure import ErasureError, erase, find_tickets
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
@@ -19,7 +20,7 @@ from ticket_assets.mail.removal import removing
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
 from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.warehouse import ensure_table
 from ticket_assets.text.cleaning import clean_tickets
 
 pytestmark = pytest.mark.slow
@@ -125,7 +126,7 @@ def desk(tmp_path):
     with TicketCollection.open(MODEL, folder=settings.collection_dir, url=None) as collection:
         rows = clean.assign(category=None, priority=None)
         collection.sync(rows, vectors, *DAYS)
-    return settings
+    return Desk(settings)
 
 
 def write(settings, table, rows, vector_length=None):
@@ -135,11 +136,10 @@ def write(settings, table, rows, vector_length=None):
         connection.from_df(rows).insert_into(f"{SCHEMA}.{table}")
 
 
-def kept(settings):
+def kept(desk):
     """Ticket ids by table, in the collection, and in the landing zone."""
-    warehouse = Warehouse(settings.warehouse_path)
-    landing = LandingZone(settings.landing_dir)
-    with TicketCollection.open(MODEL, folder=settings.collection_dir, url=None) as collection:
+    warehouse, landing = desk.warehouse, desk.landing
+    with desk.collection(MODEL) as collection:
         collected = collection.ids()
     return {
         "collection": collected,
@@ -174,7 +174,7 @@ def test_mail_that_no_run_has_read_is_found(tmp_path):
         [export, landed(bare_returns, DAYS[0], 7), landed(long_head, DAYS[0], 8)]
     )
 
-    found = find_tickets(settings, [SENDER], [])
+    found = find_tickets(Desk(settings), [SENDER], [])
 
     assert found == {
         hashlib.sha256(content).hexdigest()[:20] for content in (row, bare_returns, long_head)
@@ -194,12 +194,12 @@ def test_what_is_not_known_is_refused(desk, senders, tickets, line):
 
 
 def test_a_dry_run_counts_what_the_erasure_removes_and_removes_nothing(desk):
-    before = {path: path.read_bytes() for path in desk.landing_dir.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in desk.landing.root.rglob("*") if path.is_file()}
 
     planned = erase(desk, HERS, dry_run=True)
 
     assert kept(desk) == dict.fromkeys(kept(desk), HERS | OTHERS)
-    assert before == {p: p.read_bytes() for p in desk.landing_dir.rglob("*") if p.is_file()}
+    assert before == {p: p.read_bytes() for p in desk.landing.root.rglob("*") if p.is_file()}
     assert erase(desk, HERS) == planned
     assert (planned.tickets, planned.messages, planned.manifest_lines) == (3, 3, 3)
     assert (planned.label_lines, planned.vectors, planned.references) == (2, 3, 2)
@@ -214,39 +214,42 @@ def test_a_dry_run_counts_what_the_erasure_removes_and_removes_nothing(desk):
 
 
 def test_an_erased_person_stands_in_no_file_and_the_others_are_as_before(desk):
-    assert files_with(desk.data_dir, SENDER) != []
-    ids = [found for ticket in HERS for found in files_with(desk.data_dir, ticket)]
+    assert files_with(desk.folder, SENDER) != []
+    ids = [found for ticket in HERS for found in files_with(desk.folder, ticket)]
     assert {found.split("/")[0] for found in ids} == {"collection", "landing", "warehouse.duckdb"}
 
     erase(desk, HERS)
 
     assert kept(desk) == dict.fromkeys(kept(desk), OTHERS)
     # The namesake's own mail holds the address as a name.
-    namesake = next(desk.landing_dir.rglob(f"{IDS['namesake']}*")).relative_to(desk.data_dir)
-    assert set(files_with(desk.data_dir, SENDER)) <= {namesake.as_posix(), "warehouse.duckdb"}
-    senders = Warehouse(desk.warehouse_path).frame("select sender from raw_tickets")["sender"]
+    namesake = next(desk.landing.root.rglob(f"{IDS['namesake']}*")).relative_to(desk.folder)
+    assert set(files_with(desk.folder, SENDER)) <= {
+        namesake.as_posix(),
+        "warehouse.duckdb",
+    }
+    senders = desk.warehouse.frame("select sender from raw_tickets")["sender"]
     assert set(senders) == {"ann@example.net", "other@example.net"}
-    assert files_with(desk.data_dir, WORD) == []
-    remembered = {found for ticket in HERS for found in files_with(desk.data_dir, ticket)}
+    assert files_with(desk.folder, WORD) == []
+    remembered = {found for ticket in HERS for found in files_with(desk.folder, ticket)}
     assert {found.rpartition("/")[0] for found in remembered} == {"landing/erased"}
-    assert [each.category for each in LandingZone(desk.landing_dir).labels()] == ["paper"]
+    assert [each.category for each in desk.landing.labels()] == ["paper"]
 
 
 def test_predictions_no_longer_name_an_erased_neighbour(desk):
     erase(desk, HERS)
 
-    nearest = Warehouse(desk.warehouse_path).frame("select nearest from ticket_predictions")
+    nearest = desk.warehouse.frame("select nearest from ticket_predictions")
     named = [[near["ticket_id"] for near in json.loads(row)] for row in nearest["nearest"]]
     assert named == [[IDS["colleague"]]] * 2
 
 
 def test_the_vectors_of_the_others_still_find_themselves(desk):
-    vectors = Warehouse(desk.warehouse_path).frame(
+    vectors = desk.warehouse.frame(
         "select ticket_id, vector from ticket_embeddings order by ticket_id"
     )
     erase(desk, HERS)
 
-    with TicketCollection.open(MODEL, folder=desk.collection_dir, url=None) as collection:
+    with TicketCollection.open(MODEL, folder=desk.settings.collection_dir, url=None) as collection:
         for row in vectors[vectors["ticket_id"].isin(OTHERS)].itertuples():
             ((nearest,),) = collection.nearest(np.array([row.vector], np.float32), 1)
             assert (nearest.ticket_id, round(nearest.similarity, 4)) == (row.ticket_id, 1.0)
@@ -256,7 +259,7 @@ def test_an_erased_message_does_not_land_again(desk):
     erase(desk, HERS)
     announced = []
 
-    report = LandingZone(desk.landing_dir).land(messages(), announced.append)
+    report = desk.landing.land(messages(), announced.append)
 
     assert (report.landed, report.already_there, report.erased_before) == (0, 2, 3)
     assert len(announced) == 5, "a source may forget an erased message too"
@@ -264,7 +267,7 @@ def test_an_erased_message_does_not_land_again(desk):
 
 
 def test_a_ticket_whose_label_another_copy_shares_leaves_the_label_there(desk):
-    landing = LandingZone(desk.landing_dir)
+    landing = desk.landing
     copy = landed(MAILS["colleague"] + b"\nSent twice.\n", DAYS[1], 4)
     landing.land([copy])
 
@@ -283,13 +286,17 @@ def test_an_erased_ticket_can_be_named_again(desk):
 
 
 def test_two_erasures_at_once_are_refused(desk):
-    with removing(LandingZone(desk.landing_dir)), pytest.raises(LandingError, match="under way"):
+    with (
+        removing(desk.landing),
+        pytest.raises(LandingError, match="under way"),
+    ):
         erase(desk, HERS)
 
 
 ERASE_AND_DIE = """
 import os, sys
 from pathlib import Path
+from ticket_assets.desk import Desk
 from ticket_assets.erasure import erase
 from ticket_assets.settings import Settings
 
@@ -305,7 +312,7 @@ def die(event, arguments):
 settings = Settings(_env_file=None, data_dir=Path(sys.argv[1]))
 import ticket_assets.storage.collection, ticket_assets.storage.warehouse, chromadb
 sys.addaudithook(die)
-erase(settings, sys.argv[3:])
+erase(Desk(settings), sys.argv[3:])
 """
 
 
@@ -313,12 +320,13 @@ erase(settings, sys.argv[3:])
 @pytest.mark.parametrize("changes", [1, 4, 7, 9, 14])
 def test_an_erasure_that_is_killed_is_completed_by_the_same_again(desk, changes):
     died = subprocess.run(
-        [sys.executable, "-c", ERASE_AND_DIE, str(desk.data_dir), str(changes), *HERS], check=False
+        [sys.executable, "-c", ERASE_AND_DIE, str(desk.folder), str(changes), *HERS],
+        check=False,
     )
     assert died.returncode == -signal.SIGKILL
 
     erase(desk, find_tickets(desk, [SENDER], []))
 
     assert kept(desk) == dict.fromkeys(kept(desk), OTHERS)
-    assert files_with(desk.data_dir, WORD) == []
-    assert [path.name for path in desk.data_dir.iterdir() if path.name.startswith(".")] == []
+    assert files_with(desk.folder, WORD) == []
+    assert [path.name for path in desk.folder.iterdir() if path.name.startswith(".")] == []

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import duckdb
 import pytest
 
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.retention import PURGED_COLUMNS, purge
@@ -65,11 +66,11 @@ def landing(settings):
 
 def test_without_a_number_of_days_nothing_is_purged(settings):
     with pytest.raises(SettingsError, match="kept for ever: set TICKETS_RAW_MAIL_DAYS"):
-        purge(settings.model_copy(update={"raw_mail_days": None}))
+        purge(Desk(settings.model_copy(update={"raw_mail_days": None})))
 
 
 def test_an_empty_zone_has_nothing_to_purge(settings):
-    assert purge(settings, TODAY).messages == 0
+    assert purge(Desk(settings), TODAY).messages == 0
     assert not settings.data_dir.exists()
 
 
@@ -79,7 +80,7 @@ def test_old_days_lose_their_mail_and_who_wrote_what_and_keep_the_rest(settings,
     before = warehouse.frame("from raw_tickets order by received_at")
     clean = warehouse.frame("from clean_tickets order by received_at")
 
-    purged = purge(settings, TODAY)
+    purged = purge(Desk(settings), TODAY)
 
     assert (purged.messages, purged.rows, purged.until) == (3, 3, DAYS[2])
     assert (purged.waits_for, purged.never_processed) == (None, 0)
@@ -92,13 +93,13 @@ def test_old_days_lose_their_mail_and_who_wrote_what_and_keep_the_rest(settings,
     assert warehouse.frame("from clean_tickets order by received_at").equals(clean)
     assert b"ann-2025-03-01@" not in settings.warehouse_path.read_bytes()
     assert b"ann-2025-03-04@" in settings.warehouse_path.read_bytes()
-    assert purge(settings, TODAY).messages == 0
+    assert purge(Desk(settings), TODAY).messages == 0
 
 
 def test_a_day_that_was_not_processed_keeps_its_mail_and_that_of_later_days(settings, landing):
     process(settings, [DAYS[0], DAYS[2]])
 
-    purged = purge(settings, TODAY)
+    purged = purge(Desk(settings), TODAY)
 
     assert (purged.until, purged.waits_for) == (DAYS[0], DAYS[1])
     assert landing.days() == DAYS[1:]
@@ -109,7 +110,7 @@ def test_a_day_whose_clean_tickets_are_missing_is_not_processed(settings, landin
     with duckdb.connect(str(settings.warehouse_path)) as connection:
         connection.execute(f"delete from {SCHEMA}.clean_tickets")  # noqa: S608
 
-    assert purge(settings, TODAY).waits_for == DAYS[0]
+    assert purge(Desk(settings), TODAY).waits_for == DAYS[0]
     assert landing.days() == DAYS
 
 
@@ -119,7 +120,7 @@ def test_labels_still_find_purged_messages_by_their_id(settings, landing):
     landing.land_labels([Label("printing", None, given, "Bob", None, f"{FIRST}@x")])
     before = landing.resolve_labels()
 
-    purge(settings, TODAY)
+    purge(Desk(settings), TODAY)
 
     after = landing.resolve_labels()
     assert (len(after.labels), after.unresolved) == (1, 0)
@@ -128,20 +129,20 @@ def test_labels_still_find_purged_messages_by_their_id(settings, landing):
 
 def test_purged_messages_do_not_land_again_and_late_ones_wait(settings, landing):
     process(settings, DAYS)
-    purge(settings, TODAY)
+    purge(Desk(settings), TODAY)
     late = message(DAYS[1], "Late, but here.")
 
     report = landing.land([*(message(day) for day in DAYS), late])
 
     assert (report.landed, report.already_there, report.older) == (1, 5, 1)
-    assert purge(settings, TODAY).messages == 0
+    assert purge(Desk(settings), TODAY).messages == 0
     in_a_month = datetime.now(UTC).date() + timedelta(days=31)
-    assert purge(settings, in_a_month).never_processed == 1
+    assert purge(Desk(settings), in_a_month).never_processed == 1
 
 
 def test_a_purged_day_is_not_parsed_again(settings, landing):
     process(settings, DAYS)
-    purge(settings, TODAY)
+    purge(Desk(settings), TODAY)
 
     with pytest.raises(LandingError, match=f"mail of {FIRST} has been purged, as of every day"):
         raw_tickets(landing, [FIRST], max_message_bytes=10**6)
@@ -153,10 +154,10 @@ def test_a_purge_that_died_after_its_mark_is_completed_by_the_next(settings, lan
     with monkeypatch.context() as power_cut:
         power_cut.setattr(Warehouse, "rewrite", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            purge(settings, TODAY)
+            purge(Desk(settings), TODAY)
     assert landing.days() == DAYS
 
-    purged = purge(settings, TODAY)
+    purged = purge(Desk(settings), TODAY)
 
     assert (purged.messages, purged.rows, purged.until) == (3, 3, DAYS[2])
     assert landing.days() == DAYS[3:]

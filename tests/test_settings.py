@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ticket_assets.mail.imap import ImapAccount
+from ticket_assets.mail.sources import imap_account
 from ticket_assets.settings import PREFIX, Settings, SettingsError, load_settings
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
@@ -190,7 +191,7 @@ def test_a_mail_account_is_what_its_settings_say(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TICKETS_IMAP_PASSWORD", "s3cret")
     monkeypatch.setenv("TICKETS_IMAP_FOLDERS", "INBOX, Réseau & VPN,INBOX")
 
-    account = load_settings().imap_account()
+    account = imap_account(load_settings())
 
     assert account == ImapAccount(
         "imap.example.org",
@@ -221,7 +222,7 @@ def test_a_mail_account_that_is_not_whole_is_an_error(
         monkeypatch.setenv(f"TICKETS_IMAP_{name}", value)
 
     with pytest.raises(SettingsError) as error:
-        load_settings().imap_account()
+        imap_account(load_settings())
 
     assert str(error.value).startswith(reason)
 

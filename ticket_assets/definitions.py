@@ -8,14 +8,13 @@ import dagster as dg
 from ticket_assets.defs.conventions import with_conventions
 from ticket_assets.defs.event_log import relax_sqlite_synchronisation
 from ticket_assets.defs.io_managers import WarehouseIOManager
-from ticket_assets.settings import load_settings
+from ticket_assets.defs.partitions import DESK
 from ticket_assets.storage.tables import SCHEMA
 
 # Parts of Dagster that we use are marked beta or preview; the pinned version is known to work.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
-settings = load_settings()
 relax_sqlite_synchronisation()
 
 defs = dg.Definitions.merge(
@@ -24,8 +23,10 @@ defs = dg.Definitions.merge(
     ),
     dg.Definitions(
         resources={
-            "settings": settings,
-            "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
+            "desk": DESK,
+            "io_manager": WarehouseIOManager(
+                database=str(DESK.settings.warehouse_path), schema=SCHEMA
+            ),
         },
         # One process per run: the steps share one import of the libraries, and the embedded
         # database takes one writer anyway.

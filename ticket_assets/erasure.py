@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.removal import (
     bury,
     landed_tickets,
@@ -22,7 +21,7 @@ from ticket_assets.storage.tables import TABLES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ticket_assets.settings import Settings
+    from ticket_assets.desk import Desk
     from ticket_assets.storage.warehouse import Warehouse
 
 NEIGHBOUR_ID = r'"ticket_id": "([0-9a-f]{20})"'
@@ -88,7 +87,7 @@ class Erasure:
 
 
 def find_tickets(
-    settings: Settings,
+    desk: Desk,
     senders: Collection[str],
     ticket_ids: Collection[str],
     on_message: Callable[[int, int], None] | None = None,
@@ -101,9 +100,8 @@ def find_tickets(
     Raises:
         ErasureError: nothing is known of an address or a ticket.
     """
-    from ticket_assets.storage.warehouse import Warehouse
 
-    landing, warehouse = LandingZone(settings.landing_dir), Warehouse(settings.warehouse_path)
+    landing, warehouse = desk.landing, desk.warehouse
     wanted = {ticket_id.strip().lower() for ticket_id in ticket_ids}
     known = landed_tickets(landing, wanted) | (landing.erased() & wanted)
     known |= _in_tables(warehouse, wanted)
@@ -129,7 +127,7 @@ def find_tickets(
     return found
 
 
-def erase(settings: Settings, ticket_ids: Collection[str], *, dry_run: bool = False) -> Erasure:
+def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> Erasure:
     """Remove the tickets wherever the product keeps something of them; `dry_run` only counts.
 
     May be interrupted at any point and given again: first the tickets are buried, which keeps them
@@ -139,29 +137,25 @@ def erase(settings: Settings, ticket_ids: Collection[str], *, dry_run: bool = Fa
         LandingError: another erasure or purge is under way.
         WarehouseError, CollectionError: a store cannot be opened; what came before is removed.
     """
-    landing = LandingZone(settings.landing_dir)
     if dry_run:
-        return _remove(settings, landing, set(ticket_ids), dry_run=True)
-    with removing(landing):
-        bury(landing, ticket_ids)
-        return _remove(settings, landing, set(ticket_ids), dry_run=False)
+        return _remove(desk, set(ticket_ids), dry_run=True)
+    with removing(desk.landing):
+        bury(desk.landing, ticket_ids)
+        return _remove(desk, set(ticket_ids), dry_run=False)
 
 
-def _remove(settings: Settings, landing: LandingZone, gone: set[str], *, dry_run: bool) -> Erasure:
-    from ticket_assets.drift.store import ReportStore
+def _remove(desk: Desk, gone: set[str], *, dry_run: bool) -> Erasure:
     from ticket_assets.storage.collection import erase_tickets
-    from ticket_assets.storage.warehouse import Warehouse
 
-    warehouse = Warehouse(settings.warehouse_path)
-    labels = remove_labels(landing, gone, dry_run=dry_run)
+    labels = remove_labels(desk.landing, gone, dry_run=dry_run)
     # The words in the models are known from the tables, so these come later.
-    models, champion = _models(settings, warehouse, gone, dry_run=dry_run)
-    reports = ReportStore(settings.reports_dir).remove_naming(gone, dry_run=dry_run)
+    models, champion = _models(desk, gone, dry_run=dry_run)
+    reports = desk.reports.remove_naming(gone, dry_run=dry_run)
     vectors = erase_tickets(
-        gone, folder=settings.collection_dir, url=settings.chroma_url, dry_run=dry_run
+        gone, folder=desk.settings.collection_dir, url=desk.settings.chroma_url, dry_run=dry_run
     )
-    rows, references = _tables(warehouse, gone, dry_run=dry_run)
-    mail = remove_messages(landing, gone, dry_run=dry_run)
+    rows, references = _tables(desk.warehouse, gone, dry_run=dry_run)
+    mail = remove_messages(desk.landing, gone, dry_run=dry_run)
     return Erasure(
         tickets=len(gone),
         messages=mail.messages,
@@ -170,7 +164,7 @@ def _remove(settings: Settings, landing: LandingZone, gone: set[str], *, dry_run
         rows=rows,
         references=references,
         vectors=vectors,
-        reports=[path.relative_to(settings.reports_dir).as_posix() for path in reports],
+        reports=[path.relative_to(desk.settings.reports_dir).as_posix() for path in reports],
         models=models,
         champion=champion,
     )
@@ -187,21 +181,18 @@ def _in_tables(warehouse: Warehouse, ticket_ids: set[str]) -> set[str]:
     return set(found["ticket_id"])
 
 
-def _models(
-    settings: Settings, warehouse: Warehouse, gone: set[str], *, dry_run: bool
-) -> tuple[dict[str, int], str | None]:
+def _models(desk: Desk, gone: set[str], *, dry_run: bool) -> tuple[dict[str, int], str | None]:
     """The versions that learnt from the tickets, and the champion's name."""
-    if not settings.models_dir.exists():
+    if not desk.has_models:
         return {}, None
     from ticket_assets.classification.model_erasure import erase_from_models, learnt_from
-    from ticket_assets.classification.model_store import ModelStore
 
-    store = ModelStore(settings.models_dir)
+    store = desk.models
     learnt = learnt_from(store, gone)
     if learnt and not dry_run:
         tokens: dict[str, str] = {}
-        if "clean_tickets" in warehouse.tables():
-            tokens = dict(warehouse.rows("select ticket_id, tokens from clean_tickets"))
+        if "clean_tickets" in desk.warehouse.tables():
+            tokens = dict(desk.warehouse.rows("select ticket_id, tokens from clean_tickets"))
         erase_from_models(store, gone, tokens)
     return learnt, store.champion_name()
 

@@ -11,7 +11,7 @@ from ticket_assets.mail.removal import list_purged, mark_purged, remove_purged, 
 from ticket_assets.settings import SettingsError
 
 if TYPE_CHECKING:
-    from ticket_assets.settings import Settings
+    from ticket_assets.desk import Desk
     from ticket_assets.storage.warehouse import Warehouse
 
 PURGED_COLUMNS = (
@@ -42,7 +42,7 @@ class Purge:
     """Removed messages that came too late to be processed."""
 
 
-def purge(settings: Settings, today: date | None = None) -> Purge:
+def purge(desk: Desk, today: date | None = None) -> Purge:
     """Remove the original mail of days that ended more than `raw_mail_days` days ago.
 
     A day goes only when all of its mail has been made into clean tickets, and no later day before
@@ -54,25 +54,24 @@ def purge(settings: Settings, today: date | None = None) -> Purge:
         LandingError: another purge or erasure is under way.
         WarehouseError: the warehouse cannot be opened.
     """
-    from ticket_assets.storage.warehouse import Warehouse
 
-    if settings.raw_mail_days is None:
+    if desk.settings.raw_mail_days is None:
         raise SettingsError(
             "Original mail is kept for ever: set TICKETS_RAW_MAIL_DAYS, in the environment or in"
             " .env, to have it purged."
         )
-    landing, warehouse = LandingZone(settings.landing_dir), Warehouse(settings.warehouse_path)
+    landing, warehouse = desk.landing, desk.warehouse
     today = today or datetime.now(UTC).date()
-    last = today - timedelta(days=settings.raw_mail_days + 1)
+    last = today - timedelta(days=desk.settings.raw_mail_days + 1)
     if not landing.root.is_dir():
         return Purge(0, 0, None, None, 0)
     with removing(landing):
-        first = landing.first_unpurged_day(settings.first_day or landing.first_day())
+        first = landing.first_unpurged_day(desk.first_day)
         never_processed = 0
         if first is not None:
             landed_before = datetime.combine(last, time.max, UTC)
             never_processed = _list_late(landing, first, landed_before)
-        going, waits_for = _processed_days(settings, landing, warehouse, first, last)
+        going, waits_for = _processed_days(desk, first, last)
         for day in going:
             list_purged(landing, day, list(landing.messages(day)))
         if going:
@@ -96,29 +95,26 @@ def _list_late(landing: LandingZone, first: date, landed_before: datetime) -> in
     return late
 
 
-def _processed_days(
-    settings: Settings, landing: LandingZone, warehouse: Warehouse, first: date | None, last: date
-) -> tuple[list[date], date | None]:
+def _processed_days(desk: Desk, first: date | None, last: date) -> tuple[list[date], date | None]:
     """The days to purge, in order, and the first one that is old enough but not processed."""
     going: list[date] = []
-    for day in landing.days():
+    for day in desk.landing.days():
         if first is None or not first <= day <= last:
             continue
-        if not _is_processed(settings, landing, warehouse, day):
+        if not _is_processed(desk, day):
             return going, day
         going.append(day)
     return going, None
 
 
-def _is_processed(
-    settings: Settings, landing: LandingZone, warehouse: Warehouse, day: date
-) -> bool:
+def _is_processed(desk: Desk, day: date) -> bool:
     """Whether every message of the day is in the tables, as far as a clean ticket can be made."""
     from ticket_assets.text.cleaning import clean_tickets
 
+    warehouse = desk.warehouse
     if not {"raw_tickets", "rejected_messages", "clean_tickets"} <= warehouse.tables():
         return False
-    landed = {message.ticket_id for message in landing.messages(day)}
+    landed = {message.ticket_id for message in desk.landing.messages(day)}
     stored = warehouse.rows(
         "select ticket_id from raw_tickets where received_at::date = $1"
         " union all select content_hash[:20] from rejected_messages where received_at::date = $1",
@@ -134,9 +130,9 @@ def _is_processed(
     # Automatic answers and empty messages have no clean ticket; any other still needs its text.
     remaining = clean_tickets(
         left_out,
-        languages=settings.languages,
-        phone_regions=settings.phone_regions,
-        mask_ip_addresses=settings.mask_ip_addresses,
+        languages=desk.settings.languages,
+        phone_regions=desk.settings.phone_regions,
+        mask_ip_addresses=desk.settings.mask_ip_addresses,
     )
     return remaining.tickets.empty
 

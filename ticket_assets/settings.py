@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -22,12 +23,13 @@ from pydantic_settings import (
 
 from ticket_assets.errors import TicketAssetsError
 
-if TYPE_CHECKING:
-    from ticket_assets.mail.imap import ImapAccount
-    from ticket_assets.mail.sources import Source
-
 Language = Literal["fr", "en", "de", "es", "pt"]
 PREFIX = "TICKETS_"
+EXPORT_FIELDS = (
+    *("subject", "body", "sender", "recipients", "received_at", "message_id", "in_reply_to"),
+    *("category", "priority"),
+)
+"""What of a ticket an export can hold."""
 
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
@@ -154,6 +156,11 @@ class Settings(BaseSettings):
         description="Text encoder: multilingual-e5-small, all-minilm-l6-v2 (English), or any"
         " Hugging Face id or folder.",
     )
+    encoders_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_cache_path("ticket-assets") / "encoders",
+        description="Folder of unpacked encoders, which all desks of a machine share. Unset: in the"
+        " user's cache folder.",
+    )
     encoder_precision: Literal["auto", "int8", "bf16", "fp32"] = Field(
         default="auto",
         description="Number format of the encoder; auto takes the fastest that this CPU computes"
@@ -277,6 +284,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "data_dir",
+        "encoders_dir",
         "routing",
         "drop_folder",
         "maildir",
@@ -318,73 +326,19 @@ class Settings(BaseSettings):
         return self.data_dir / "models"
 
     @property
-    def encoders_dir(self) -> Path:
-        return self.data_dir / "encoders"
-
-    @property
     def reports_dir(self) -> Path:
         return self.data_dir / "reports"
-
-    def mail_sources(self) -> tuple[Source, ...]:
-        """The sources that mail comes from by itself.
-
-        Raises:
-            SettingsError: a mail account is set in part.
-        """
-        from ticket_assets.mail.sources import DropFolder, ImapSource, Maildir
-
-        sources: list[Source] = []
-        if self.imap_host or self.imap_user:
-            sources.append(ImapSource(self.imap_account()))
-        if self.drop_folder:
-            sources.append(DropFolder(self.drop_folder, self.routing, self.column_mapping or None))
-        if self.maildir:
-            sources.append(Maildir(self.maildir))
-        return tuple(sources)
-
-    def imap_account(self) -> ImapAccount:
-        """The account that mail is fetched from.
-
-        Raises:
-            SettingsError: its server or user is not set, or not exactly one secret is.
-        """
-        from ticket_assets.mail.imap import ImapAccount
-
-        if not self.imap_host or not self.imap_user:
-            raise SettingsError(
-                "No mail account is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER, in the"
-                " environment or in .env."
-            )
-        secrets = (self.imap_password, self.imap_password_file, self.imap_token_file)
-        if sum(secret is not None for secret in secrets) != 1:
-            raise SettingsError(
-                "Set exactly one of TICKETS_IMAP_PASSWORD, TICKETS_IMAP_PASSWORD_FILE and"
-                " TICKETS_IMAP_TOKEN_FILE."
-            )
-        return ImapAccount(
-            host=self.imap_host,
-            user=self.imap_user,
-            password=self.imap_password.get_secret_value() if self.imap_password else None,
-            password_file=self.imap_password_file,
-            token_file=self.imap_token_file,
-            folders=tuple(dict.fromkeys(self.imap_folders)),
-            security=self.imap_security,
-            port=self.imap_port,
-            ca_file=self.imap_ca_file,
-        )
 
 
 def _columns(pairs: str) -> dict[str, str]:
     """`body=Details,category=Team` by field; a column's name may hold commas and equals signs."""
-    from ticket_assets.mail.exports import TICKET_COLUMNS
-
     mapping: dict[str, str] = {}
     # Only a comma before FIELD= separates.
     for pair in re.split(r",(?=\s*\w+\s*=)", pairs) if pairs else ():
         field, _, column = (part.strip() for part in pair.partition("="))
-        if field not in TICKET_COLUMNS:
+        if field not in EXPORT_FIELDS:
             raise ValueError(
-                f"{field!r} is not a field of a ticket, which are {', '.join(TICKET_COLUMNS)}"
+                f"{field!r} is not a field of a ticket, which are {', '.join(EXPORT_FIELDS)}"
             )
         if not column or field in mapping:
             raise ValueError(f"{field} needs one column, as in {field}=Details")

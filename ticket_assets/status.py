@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ticket_assets.mail.landing import LandingZone
-from ticket_assets.settings import Settings
+from ticket_assets.desk import Desk
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.warehouse import Warehouse
 
 
-def read_status(settings: Settings) -> dict[str, Any]:
+def read_status(desk: Desk) -> dict[str, Any]:
     """Figures of landing zone, tables, champion, decisions and latest drift, ready for JSON."""
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = desk.warehouse
     existing = warehouse.tables()
     return {
-        "data_dir": str(settings.data_dir.absolute()),
-        "landing": _landing(settings),
+        "data_dir": str(desk.settings.data_dir.absolute()),
+        "landing": _landing(desk),
         "tables": _tables(warehouse, existing),
-        "champion": _champion(settings),
+        "champion": _champion(desk),
         "decisions": _decisions(warehouse) if "ticket_predictions" in existing else {},
         "drift": _drift(warehouse) if "drift_metrics" in existing else None,
     }
 
 
-def _landing(settings: Settings) -> dict[str, Any]:
-    landing = LandingZone(settings.landing_dir)
+def _landing(desk: Desk) -> dict[str, Any]:
+    landing = desk.landing
     days = landing.days()
     return {
         "messages": sum(map(landing.count, days)),
@@ -46,12 +45,11 @@ def _tables(warehouse: Warehouse, existing: set[str]) -> dict[str, Any]:
     return counted
 
 
-def _champion(settings: Settings) -> dict[str, Any] | None:
-    if not settings.models_dir.exists():
+def _champion(desk: Desk) -> dict[str, Any] | None:
+    if not desk.has_models:
         return None  # spares an empty desk the import of scikit-learn
-    from ticket_assets.classification.model_store import ModelStore
 
-    store = ModelStore(settings.models_dir)
+    store = desk.models
     champion = store.champion()
     if champion is None:
         return None

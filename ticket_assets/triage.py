@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.routing import load_routing
 
 if TYPE_CHECKING:
-    from ticket_assets.settings import Settings
+    from ticket_assets.desk import Desk
     from ticket_assets.storage.collection import Neighbour
     from ticket_assets.storage.warehouse import Warehouse
     from ticket_assets.text.cleaning import CleanText
@@ -55,7 +54,7 @@ class SortedTicket:
         }
 
 
-def triage(text: str, settings: Settings) -> SortedTicket:
+def triage(text: str, desk: Desk) -> SortedTicket:
     """What the champion says of a text, cleaned and masked like a ticket's.
 
     Raises:
@@ -68,33 +67,29 @@ def triage(text: str, settings: Settings) -> SortedTicket:
         subject,
         body,
         None,
-        languages=settings.languages,
-        phone_regions=settings.phone_regions,
-        mask_ip_addresses=settings.mask_ip_addresses,
+        languages=desk.settings.languages,
+        phone_regions=desk.settings.phone_regions,
+        mask_ip_addresses=desk.settings.mask_ip_addresses,
     )
     if not clean.text:
         raise TriageError("There is no text to classify. Give one, or `-` and standard input.")
-    return _triage(clean, settings)
+    return _triage(clean, desk)
 
 
-def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
+def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     import pandas as pd
 
-    from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.sorting import queues
-    from ticket_assets.embedding.configured import configured_encoder
-    from ticket_assets.storage.collection import TicketCollection
-    from ticket_assets.storage.warehouse import Warehouse
 
-    store = ModelStore(settings.models_dir)
+    store = desk.models
     champion = store.champion()
     if champion is None:
         raise TriageError(
-            f"There is no trained model in {settings.models_dir.absolute()} yet. Import labelled"
-            " mail with `tickets import PATH --labels FILE`, then train with `tickets run`."
+            f"There is no trained model in {desk.settings.models_dir.absolute()} yet. Import"
+            " labelled mail with `tickets import PATH --labels FILE`, then train: `tickets run`."
         )
     classifier = store.load(champion.version)
-    configured = configured_encoder(settings)
+    configured = desk.encoder
     if configured.model_id != champion.encoder:
         raise TriageError(
             f"The champion was trained with the encoder {champion.encoder}, the settings say"
@@ -103,10 +98,8 @@ def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
     vectors = configured.encoder.encode([clean.text])
     predicted = classifier.predict(pd.DataFrame({"text": [clean.text]}), vectors)
     row = predicted.iloc[0]
-    with TicketCollection.open(
-        champion.encoder, folder=settings.collection_dir, url=settings.chroma_url
-    ) as collection:
-        nearest = collection.nearest(vectors, settings.neighbours, labelled_only=True)[0]
+    with desk.collection(champion.encoder) as collection:
+        nearest = collection.nearest(vectors, desk.settings.neighbours, labelled_only=True)[0]
     has_priority = row["priority"] is not None
     return SortedTicket(
         category=row["category"],
@@ -115,10 +108,10 @@ def _triage(clean: CleanText, settings: Settings) -> SortedTicket:
         priority_confidence=float(row["priority_confidence"]) if has_priority else None,
         priority_decision=row["priority_decision"],
         decision=row["decision"],
-        queue=queues(predicted, load_routing(settings.routing)).iloc[0],
+        queue=queues(predicted, desk.routing).iloc[0],
         language=clean.language,
         terms=classifier.explain([clean.text], vectors)[0],
-        nearest=_with_texts(nearest, Warehouse(settings.warehouse_path)),
+        nearest=_with_texts(nearest, desk.warehouse),
         model_version=champion.version,
     )
 

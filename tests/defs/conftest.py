@@ -57,7 +57,7 @@ def product() -> dg.Definitions:
 @pytest.fixture(scope="session")
 def product_settings() -> Settings:
     """The settings that the definitions were loaded with."""
-    return definitions.settings
+    return definitions.DESK.settings
 
 
 @pytest.fixture

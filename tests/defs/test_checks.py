@@ -47,6 +47,7 @@ from ticket_assets.defs.ticket_predictions import (
     every_clean_ticket_has_one_prediction,
     predictions_are_in_the_label_set,
 )
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
@@ -90,7 +91,7 @@ def verdict(
         definitions = dg.Definitions(
             asset_checks=[check],
             jobs=[dg.define_asset_job("one_check", dg.AssetSelection.checks(check))],
-            resources={"settings": settings.model_copy(update=changed)},
+            resources={"desk": Desk(settings.model_copy(update=changed))},
         )
         run = definitions.resolve_job_def("one_check").execute_in_process(
             instance=instance, tags=tags, raise_on_error=False

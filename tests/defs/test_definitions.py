@@ -14,6 +14,7 @@ import yaml
 
 from ticket_assets.defs.event_log import _relax, relax_sqlite_synchronisation
 from ticket_assets.defs.partitions import DAILY, first_day, run_window
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.settings import Settings
 from ticket_assets.storage.tables import TABLES
@@ -171,8 +172,8 @@ def test_without_the_setting_partitions_start_with_the_first_import(settings: Se
         ]
     )
 
-    assert first_day(unset) == date(2025, 3, 5)
-    assert first_day(settings) == date(2025, 6, 1)
+    assert first_day(Desk(unset)) == date(2025, 3, 5)
+    assert first_day(Desk(settings)) == date(2025, 6, 1)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 from ticket_assets.defs.io_managers import WarehouseIOManager
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
@@ -56,7 +57,7 @@ def run(product, settings, first, last):
     ]
     done = dg.materialize(
         assets,
-        resources={"settings": settings, "io_manager": warehouse},
+        resources={"desk": Desk(settings), "io_manager": warehouse},
         tags={
             "dagster/asset_partition_range_start": first,
             "dagster/asset_partition_range_end": last,

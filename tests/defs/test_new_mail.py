@@ -23,6 +23,7 @@ from ticket_assets.defs.raw_tickets import (
     raw_tickets,
     received_dates_are_inside_the_partition,
 )
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, DayRange, day_fingerprint
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
@@ -80,7 +81,7 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> Callable[..., dg.S
         context = dg.build_sensor_context(
             instance=instance,
             cursor=cursor,
-            resources={"settings": settings.model_copy(update=changes)},
+            resources={"desk": Desk(settings.model_copy(update=changes))},
         )
         result = new_mail(context)
         assert isinstance(result, dg.SensorResult)
@@ -257,7 +258,7 @@ def desk(settings: Settings) -> dg.Definitions:
             dg.define_asset_job("check", dg.AssetSelection.all_asset_checks()),
         ],
         resources={
-            "settings": settings,
+            "desk": Desk(settings),
             "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
         },
     ).map_resolved_asset_specs(func=with_conventions)

@@ -14,6 +14,7 @@ from ticket_assets.classification.training_set import TrainingSet
 from ticket_assets.defs import candidate_classifier, ticket_classifier, ticket_labels
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.jobs import LEARN
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.settings import Settings
 from ticket_assets.storage.tables import SCHEMA
@@ -35,7 +36,7 @@ def retrain() -> Retrain:
             asset_checks=dg.load_asset_checks_from_modules(modules),
             jobs=[dg.define_asset_job("retrain", dg.AssetSelection.assets(*(assets or LEARN)))],
             resources={
-                "settings": settings,
+                "desk": Desk(settings),
                 "io_manager": WarehouseIOManager(
                     database=str(settings.warehouse_path), schema=SCHEMA
                 ),

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from ticket_assets.defs.partitions import days, first_day
+from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
 from ticket_assets.mail.removal import mark_purged
 from ticket_assets.settings import Settings
@@ -30,7 +31,7 @@ def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settin
     )
 
     result = product.resolve_job_def("purge_mail").execute_in_process(
-        resources={"settings": settings}
+        resources={"desk": Desk(settings)}
     )
 
     assert result.success
@@ -38,23 +39,23 @@ def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settin
 
 
 def test_the_first_processed_day_comes_after_the_last_purged_one(settings: Settings):
-    assert first_day(settings) == date(2025, 6, 1)
+    assert first_day(Desk(settings)) == date(2025, 6, 1)
 
     settings.landing_dir.mkdir(parents=True)
     mark_purged(LandingZone(settings.landing_dir), date(2025, 7, 1))
 
-    assert first_day(settings) == date(2025, 7, 2)
+    assert first_day(Desk(settings)) == date(2025, 7, 2)
 
 
 def test_a_run_that_still_knows_a_purged_day_is_refused_it(settings: Settings):
     context = dg.build_asset_context(
         partition_key="2025-07-01",
-        resources={"settings": settings},
+        resources={"desk": Desk(settings)},
     )
 
     @dg.asset(
         partitions_def=dg.DailyPartitionsDefinition("2025-06-01"),
-        required_resource_keys={"settings"},
+        required_resource_keys={"desk"},
     )
     def daily(context: dg.AssetExecutionContext) -> None:
         days(context)

@@ -11,9 +11,7 @@ import dagster as dg
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.evaluation_view import evaluation_metadata
 from ticket_assets.defs.previews import markdown_table
-from ticket_assets.routing import load_routing
-from ticket_assets.settings import Settings
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.desk import Desk
 
 if TYPE_CHECKING:
     from ticket_assets.classification.evaluation import Evaluation
@@ -48,25 +46,24 @@ SUSPECT_COLUMNS = ["ticket_id", "target", "given", "predicted", "confidence", "l
     pool=WAREHOUSE_POOL,
 )
 def candidate_classifier(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> Iterator[dg.MaterializeResult[Any]]:
     from ticket_assets.classification.comparison import compare_with_champion
     from ticket_assets.classification.labelled_tickets import labelled_tickets, suspect_rows
-    from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.promotion import Candidate, write_candidate
     from ticket_assets.classification.training import train
     from ticket_assets.classification.training_set import TrainingOptions, fingerprint
 
-    store = ModelStore(settings.models_dir)
-    warehouse = Warehouse(settings.warehouse_path)
+    store = desk.models
+    warehouse = desk.warehouse
     training_set = labelled_tickets(warehouse)
     options = TrainingOptions(
-        seed=settings.seed,
-        target_precision=settings.target_precision,
-        holdout_share=settings.holdout_share,
-        min_class_tickets=settings.min_class_tickets,
-        max_tickets=settings.max_training_tickets,
-        priorities=load_routing(settings.routing).priorities,
+        seed=desk.settings.seed,
+        target_precision=desk.settings.target_precision,
+        holdout_share=desk.settings.holdout_share,
+        min_class_tickets=desk.settings.min_class_tickets,
+        max_tickets=desk.settings.max_training_tickets,
+        priorities=desk.routing.priorities,
     )
     started = time.perf_counter()
     trained = store.find_trained(fingerprint(training_set, options))
@@ -80,7 +77,7 @@ def candidate_classifier(
     if champion is not None and champion.version != version.version:
         in_use = store.load_trained(champion.version)
         former = in_use.evaluation
-        comparison = compare_with_champion(trained, in_use, training_set, settings.seed)
+        comparison = compare_with_champion(trained, in_use, training_set, desk.settings.seed)
     write_candidate(store.root, Candidate(version.version, comparison))
     yield dg.MaterializeResult(
         asset_key="candidate_classifier",
@@ -117,10 +114,10 @@ def candidate_classifier(
     pool=WAREHOUSE_POOL,
     description="The candidate beats always saying the most frequent label, beyond chance.",
 )
-def candidate_beats_the_majority(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+def candidate_beats_the_majority(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     from ticket_assets.classification.promotion import beats_majority_baseline
 
-    gate = beats_majority_baseline(_waiting(settings)[1])
+    gate = beats_majority_baseline(_waiting(desk)[1])
     return dg.AssetCheckResult(passed=gate.passed, metadata=gate.figures)
 
 
@@ -130,10 +127,10 @@ def candidate_beats_the_majority(settings: dg.ResourceParam[Settings]) -> dg.Ass
     pool=WAREHOUSE_POOL,
     description="The candidate's macro-F1 on categories is at least TICKETS_MACRO_F1_FLOOR.",
 )
-def candidate_reaches_the_floor(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+def candidate_reaches_the_floor(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     from ticket_assets.classification.promotion import reaches_macro_f1_floor
 
-    gate = reaches_macro_f1_floor(_waiting(settings)[1], settings.macro_f1_floor)
+    gate = reaches_macro_f1_floor(_waiting(desk)[1], desk.settings.macro_f1_floor)
     return dg.AssetCheckResult(passed=gate.passed, metadata=gate.figures)
 
 
@@ -144,11 +141,11 @@ def candidate_reaches_the_floor(settings: dg.ResourceParam[Settings]) -> dg.Asse
     description="The candidate is not worse than the champion on the same tickets, beyond chance.",
 )
 def candidate_is_not_worse_than_the_champion(
-    settings: dg.ResourceParam[Settings],
+    desk: dg.ResourceParam[Desk],
 ) -> dg.AssetCheckResult:
     from ticket_assets.classification.promotion import is_not_worse_than_champion
 
-    gate = is_not_worse_than_champion(_waiting(settings)[0].comparison)
+    gate = is_not_worse_than_champion(_waiting(desk)[0].comparison)
     return dg.AssetCheckResult(passed=gate.passed, metadata=gate.figures)
 
 
@@ -158,20 +155,18 @@ def candidate_is_not_worse_than_the_champion(
     description="The candidate is not a model that `tickets model rollback` took back; such a one"
     " is not promoted again.",
 )
-def candidate_was_not_rolled_back(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    from ticket_assets.classification.model_store import ModelStore
+def candidate_was_not_rolled_back(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     from ticket_assets.classification.promotion import was_not_rolled_back
 
-    gate = was_not_rolled_back(ModelStore(settings.models_dir), _waiting(settings)[0])
+    gate = was_not_rolled_back(desk.models, _waiting(desk)[0])
     return dg.AssetCheckResult(
         passed=gate.passed, severity=dg.AssetCheckSeverity.WARN, metadata=gate.figures
     )
 
 
-def _waiting(settings: Settings) -> "tuple[Candidate, Evaluation]":
+def _waiting(desk: Desk) -> "tuple[Candidate, Evaluation]":
     """The candidate that waits and its evaluation."""
-    from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.promotion import read_candidate
 
-    candidate = read_candidate(settings.models_dir)
-    return candidate, ModelStore(settings.models_dir).load_evaluation(candidate.version)
+    candidate = read_candidate(desk.settings.models_dir)
+    return candidate, desk.models.load_evaluation(candidate.version)

@@ -10,7 +10,7 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_rows_per_day
-from ticket_assets.settings import Settings
+from ticket_assets.desk import Desk
 from ticket_assets.storage.warehouse import Warehouse
 
 EARLIER_ROWS = 10_000
@@ -30,7 +30,7 @@ EARLIER_ROWS = 10_000
 )
 def clean_tickets(
     context: dg.AssetExecutionContext,
-    settings: dg.ResourceParam[Settings],
+    desk: dg.ResourceParam[Desk],
     raw_tickets: pd.DataFrame,
 ) -> pd.DataFrame:
     from ticket_assets.text.cleaning import clean_tickets as clean
@@ -38,15 +38,13 @@ def clean_tickets(
 
     cleaned = clean(
         raw_tickets,
-        languages=settings.languages,
-        phone_regions=settings.phone_regions,
-        mask_ip_addresses=settings.mask_ip_addresses,
+        languages=desk.settings.languages,
+        phone_regions=desk.settings.phone_regions,
+        mask_ip_addresses=desk.settings.mask_ip_addresses,
     )
     wanted = days(context)
     described = _described(cleaned.tickets, raw_tickets)
-    duplicates = link_duplicates(
-        described, _earlier_tickets(Warehouse(settings.warehouse_path), wanted[0], described)
-    )
+    duplicates = link_duplicates(described, _earlier_tickets(desk.warehouse, wanted[0], described))
     tickets = cleaned.tickets.assign(
         duplicate_of=pd.Series([each and each.of for each in duplicates], dtype="object")
     )
@@ -106,8 +104,8 @@ def _earlier_tickets(
     pool=WAREHOUSE_POOL,
     description="No ticket has an empty text.",
 )
-def no_text_is_empty(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    empty = Warehouse(settings.warehouse_path).rows(
+def no_text_is_empty(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    empty = desk.warehouse.rows(
         "select ticket_id from clean_tickets where text is null or trim(text) = ''"
     )
     return dg.AssetCheckResult(
@@ -122,11 +120,11 @@ def no_text_is_empty(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResul
     pool=WAREHOUSE_POOL,
     description="Every language is one of TICKETS_LANGUAGES.",
 )
-def languages_are_known(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    found = Warehouse(settings.warehouse_path).rows(
+def languages_are_known(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    found = desk.warehouse.rows(
         "select language, count(*) from clean_tickets group by all order by 2 desc"
     )
-    unknown = [language for language, _ in found if language not in settings.languages]
+    unknown = [language for language, _ in found if language not in desk.settings.languages]
     return dg.AssetCheckResult(
         passed=not unknown,
         metadata={
@@ -143,12 +141,12 @@ def languages_are_known(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckRe
     description="No address, phone number or other personal data is left in a text or its tokens.",
 )
 def no_personal_data_is_left(
-    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.AssetCheckResult:
     from ticket_assets.text.privacy import find_personal_data
 
     first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    texts = Warehouse(settings.warehouse_path).rows(
+    texts = desk.warehouse.rows(
         "select ticket_id, concat_ws(chr(10), subject, text, tokens) from clean_tickets"
         " where received_at::date >= ? and received_at::date <= coalesce(?, received_at::date)",
         [first, last],
@@ -159,8 +157,8 @@ def no_personal_data_is_left(
         if (
             kinds := find_personal_data(
                 text,
-                phone_regions=settings.phone_regions,
-                mask_ip_addresses=settings.mask_ip_addresses,
+                phone_regions=desk.settings.phone_regions,
+                mask_ip_addresses=desk.settings.mask_ip_addresses,
             )
         )
     }

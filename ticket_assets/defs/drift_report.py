@@ -9,9 +9,8 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
 from ticket_assets.defs.previews import picture, record_rows_per_day
+from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
-from ticket_assets.settings import Settings
-from ticket_assets.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from ticket_assets.drift.report import DriftReport
@@ -42,28 +41,26 @@ if TYPE_CHECKING:
     pool=WAREHOUSE_POOL,
 )
 def drift_report(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> Iterator[dg.Output[Any]]:
-    from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.drift.daily import daily_reports
     from ticket_assets.drift.plots import drift_history_png
-    from ticket_assets.drift.store import ReportStore
 
-    models = ModelStore(settings.models_dir)
+    models = desk.models
     champion = models.require_champion()
-    reports = ReportStore(settings.reports_dir)
+    reports = desk.reports
     wanted = days(context)
     progress = ProgressLog(context.log.info, "days compared")
     figures = []
     for report in daily_reports(
         wanted,
-        warehouse=Warehouse(settings.warehouse_path),
+        warehouse=desk.warehouse,
         champion=models.load_trained(champion.version),
         model_version=champion.version,
-        drift_distance=settings.drift_distance,
-        min_tickets=settings.drift_min_tickets,
-        seed=settings.seed,
-        first_html_day=reports.first_html_day(settings.drift_html_days, wanted[-1]),
+        drift_distance=desk.settings.drift_distance,
+        min_tickets=desk.settings.drift_min_tickets,
+        seed=desk.settings.seed,
+        first_html_day=reports.first_html_day(desk.settings.drift_html_days, wanted[-1]),
     ):
         reports.write(report)
         context.add_asset_metadata(
@@ -73,7 +70,7 @@ def drift_report(
         )
         figures.append(report.metrics)
         progress(len(figures), len(wanted))
-    reports.prune_html(settings.drift_html_days)
+    reports.prune_html(desk.settings.drift_html_days)
     metrics = pd.concat(figures)
     record_rows_per_day(context, metrics["received_at"], wanted, "drift_metrics")
     context.add_asset_metadata(
@@ -107,10 +104,10 @@ def _report_metadata(report: "DriftReport", reports: "ReportStore") -> dict[str,
     " and never blocks: mail that changes still has to be sorted.",
 )
 def drift_is_within_bounds(
-    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.AssetCheckResult:
     first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    figures = Warehouse(settings.warehouse_path).frame(
+    figures = desk.warehouse.frame(
         "select strftime(received_at, '%Y-%m-%d') as day, metric, distance, threshold, drifted"
         " from drift_metrics"
         " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)"

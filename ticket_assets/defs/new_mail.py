@@ -9,8 +9,9 @@ from datetime import date
 import dagster as dg
 
 from ticket_assets.defs.jobs import classify_mail, collect_mail, whole_graph
-from ticket_assets.defs.partitions import DAILY, run_window
+from ticket_assets.defs.partitions import DAILY, DESK, run_window
 from ticket_assets.defs.raw_tickets import fingerprints_read
+from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import PollBusyError
 from ticket_assets.mail.landed_days import (
@@ -20,9 +21,7 @@ from ticket_assets.mail.landed_days import (
     day_fingerprints,
     overall_fingerprint,
 )
-from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.sources import Poll, SourceReport, poll_sources
-from ticket_assets.settings import Settings, load_settings
 
 POLL_SECONDS = 25.0
 """Dagster gives a sensor's evaluation 60 seconds. What is begun in these ends well before."""
@@ -40,25 +39,20 @@ class SourceFailedError(TicketAssetsError):
 
 @dg.sensor(
     jobs=[classify_mail, collect_mail, whole_graph],
-    minimum_interval_seconds=load_settings().poll_seconds,
+    minimum_interval_seconds=DESK.settings.poll_seconds,
     # Without a source, mail is imported by a person, who starts the run as well.
     default_status=(
-        dg.DefaultSensorStatus.RUNNING
-        if load_settings().mail_sources()
-        else dg.DefaultSensorStatus.STOPPED
+        dg.DefaultSensorStatus.RUNNING if DESK.sources else dg.DefaultSensorStatus.STOPPED
     ),
     description="Lands what is new in the mail sources and requests a run for exactly the days"
     " whose mail no run has read as it is now, whoever landed it.",
 )
-def new_mail(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
-) -> dg.SensorResult:
-    landing = LandingZone(settings.landing_dir)
-    said = _poll(landing, settings)
-    landed = day_fingerprints(landing, settings.cursors_dir / "landed_days.json")
-    processed = _processed(landing, settings, landed, said)
+def new_mail(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) -> dg.SensorResult:
+    said = _poll(desk)
+    landed = day_fingerprints(desk.landing, desk.settings.cursors_dir / "landed_days.json")
+    processed = _processed(desk, landed, said)
     cursor = {"state": "", "requested": {}, "learnt": "", **json.loads(context.cursor or "{}")}
-    labels = _labels_to_learn(settings, landing)
+    labels = _labels_to_learn(desk)
     state = f"{overall_fingerprint(processed)} {labels or ''}"
     if cursor["state"] == state:
         return dg.SensorResult(skip_reason=" ".join(["No new mail.", *said]))
@@ -79,7 +73,7 @@ def new_mail(
         contents = {day: found for day, (found, _) in requested.items()}
         days = changed_days(processed, read, contents, at_work)
         ranges = consecutive(days)
-        job = (classify_mail if _has_champion(settings) else collect_mail).name
+        job = (classify_mail if _has_champion(desk) else collect_mail).name
     requests = []
     for each in ranges:
         request = _request(job, each, processed, labels if job == whole_graph.name else None)
@@ -100,20 +94,20 @@ def new_mail(
     )
 
 
-def _poll(landing: LandingZone, settings: Settings) -> list[str]:
+def _poll(desk: Desk) -> list[str]:
     """Land what is new; what a person should know although nothing failed.
 
     Raises:
         SourceFailedError: a source failed now. What the others have landed is requested by the
             next tick, which leaves the source alone until its next try.
     """
-    sources = settings.mail_sources()
+    sources = desk.sources
     poll = Poll(
-        landing,
-        settings.cursors_dir,
-        max_messages=settings.imap_batch,
+        desk.landing,
+        desk.settings.cursors_dir,
+        max_messages=desk.settings.imap_batch,
         seconds=POLL_SECONDS,
-        first_day=settings.first_day,
+        first_day=desk.settings.first_day,
     )
     try:
         reports = poll_sources(sources, poll) if sources else []
@@ -141,13 +135,11 @@ def _notes(report: SourceReport) -> list[str]:
     return [f"{report.remaining:,} more in {report.name}."] if report.remaining else []
 
 
-def _processed(
-    landing: LandingZone, settings: Settings, landed: Mapping[date, str], said: list[str]
-) -> dict[date, str]:
+def _processed(desk: Desk, landed: Mapping[date, str], said: list[str]) -> dict[date, str]:
     """The landed days that have a partition; what keeps the others back goes to `said`."""
     keys = DAILY.get_partition_keys()
     first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
-    start = landing.first_unpurged_day(settings.first_day or landing.first_day()) or first
+    start = desk.landing.first_unpurged_day(desk.first_day) or first
     older = [day for day in landed if start <= day < first]
     if older:
         said.append(
@@ -176,22 +168,18 @@ def _was_created(instance: dg.DagsterInstance, run_key: str) -> bool:
     return bool(instance.get_runs(dg.RunsFilter(tags=tags), limit=1))
 
 
-def _has_champion(settings: Settings) -> bool:
-    if not settings.models_dir.exists():
-        return False
-    from ticket_assets.classification.model_store import ModelStore
-
-    return ModelStore(settings.models_dir).champion() is not None
+def _has_champion(desk: Desk) -> bool:
+    return desk.has_models and desk.models.champion() is not None
 
 
-def _labels_to_learn(settings: Settings, landing: LandingZone) -> str | None:
+def _labels_to_learn(desk: Desk) -> str | None:
     """What identifies the labels that a first champion can be learnt from; None when there are too
     few of them, or when a champion was learnt already."""
-    files = sorted(path.name for path in (landing.root / "labels").glob("*.jsonl"))
-    if not files or _has_champion(settings):
+    files = sorted(path.name for path in (desk.landing.root / "labels").glob("*.jsonl"))
+    if not files or _has_champion(desk):
         return None
-    found = Counter(label.category for label in landing.labels() if label.category)
-    if sum(count >= settings.min_class_tickets for count in found.values()) < 2:
+    found = Counter(label.category for label in desk.landing.labels() if label.category)
+    if sum(count >= desk.settings.min_class_tickets for count in found.values()) < 2:
         return None
     return hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
 

@@ -7,23 +7,23 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from ticket_assets.mail.landing import LandingZone
-from ticket_assets.settings import Settings, load_settings
+from ticket_assets.desk import Desk
+from ticket_assets.settings import load_settings
 
 
-def first_day(settings: Settings) -> date:
+def first_day(desk: Desk) -> date:
     """The first processed day: the setting, else the first import's, else today (UTC); never one
     whose original mail has been purged."""
-    landing = LandingZone(settings.landing_dir)
-    return (
-        landing.first_unpurged_day(settings.first_day or landing.first_day())
-        or datetime.now(UTC).date()
-    )
+    return desk.landing.first_unpurged_day(desk.first_day) or datetime.now(UTC).date()
 
+
+DESK = Desk(load_settings())
+"""The desk of this code location. Its settings and its first day are read here, when Dagster loads
+the definitions, and nowhere else in `defs/`."""
 
 # Today's mail is sorted today, so the day under way has its partition too (end_offset=1).
 DAILY = dg.DailyPartitionsDefinition(
-    start_date=first_day(load_settings()).isoformat(), timezone="UTC", end_offset=1
+    start_date=first_day(DESK).isoformat(), timezone="UTC", end_offset=1
 )
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 
@@ -36,7 +36,7 @@ def days(context: dg.AssetExecutionContext) -> list[date]:
             would otherwise be written anew from texts that are gone.
     """
     wanted = [date.fromisoformat(key) for key in context.partition_keys]
-    LandingZone(context.resources.settings.landing_dir).refuse_purged(wanted[0])
+    context.resources.desk.landing.refuse_purged(wanted[0])
     return wanted
 
 

@@ -9,15 +9,14 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
 from ticket_assets.defs.previews import counts, markdown_table, record_rows_per_day
+from ticket_assets.desk import Desk
 from ticket_assets.mail.conversations import (
     EARLIER_COLUMNS,
     first_earlier_day,
     link_conversations,
 )
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint
-from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
-from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import Warehouse
 
 
@@ -43,10 +42,10 @@ from ticket_assets.storage.warehouse import Warehouse
     pool=WAREHOUSE_POOL,
 )
 def raw_tickets(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     wanted = days(context)
-    landing = LandingZone(settings.landing_dir)
+    landing = desk.landing
     # Before reading: mail that lands meanwhile is then new to the sensor, read or not.
     for day in wanted:
         context.add_asset_metadata(
@@ -57,11 +56,11 @@ def raw_tickets(
     parsed = parse_landed(
         landing,
         wanted,
-        max_message_bytes=settings.max_message_mb * 1_000_000,
+        max_message_bytes=desk.settings.max_message_mb * 1_000_000,
     )
     tickets = link_conversations(
         parsed.tickets,
-        _earlier_messages(Warehouse(settings.warehouse_path), wanted[0], parsed.tickets),
+        _earlier_messages(desk.warehouse, wanted[0], parsed.tickets),
     )
     record_rows_per_day(context, tickets["received_at"], wanted, "raw_tickets")
     record_rows_per_day(context, parsed.rejected["received_at"], wanted, "rejected_messages")
@@ -124,8 +123,8 @@ def fingerprints_read(instance: dg.DagsterInstance, days: Iterable[date]) -> dic
     pool=WAREHOUSE_POOL,
     description="No two rows of raw_tickets have the same ticket_id.",
 )
-def ticket_ids_are_unique(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    twice = Warehouse(settings.warehouse_path).rows(
+def ticket_ids_are_unique(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    twice = desk.warehouse.rows(
         "select ticket_id, count(*) as times from raw_tickets group by all having times > 1"
     )
     return dg.AssetCheckResult(
@@ -142,9 +141,9 @@ def ticket_ids_are_unique(settings: dg.ResourceParam[Settings]) -> dg.AssetCheck
     " same day: none is lost, none stands under another date.",
 )
 def received_dates_are_inside_the_partition(
-    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.AssetCheckResult:
-    landing = LandingZone(settings.landing_dir)
+    landing = desk.landing
     window = run_window(context.run.tags)
     landed = {
         day: landing.count(day)
@@ -152,7 +151,7 @@ def received_dates_are_inside_the_partition(
         if day >= DAILY.start.date() and (window is None or window[0] <= day <= window[1])
     }
     stored = dict(
-        Warehouse(settings.warehouse_path).rows(
+        desk.warehouse.rows(
             "select received_at::date, count(*) from (select received_at from raw_tickets"
             " union all select received_at from rejected_messages) group by all"
         )
@@ -183,10 +182,10 @@ def received_dates_are_inside_the_partition(
     description="The share of rejected messages is below TICKETS_REJECTED_SHARE_LIMIT.",
 )
 def rejected_share_is_low(
-    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.AssetCheckResult:
     first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    rejected, messages = Warehouse(settings.warehouse_path).row(
+    rejected, messages = desk.warehouse.row(
         "with messages as (select received_at, false as rejected from raw_tickets"
         " union all select received_at, true from rejected_messages)"
         " select count(*) filter (rejected), count(*) from messages"
@@ -195,12 +194,12 @@ def rejected_share_is_low(
     )
     share = rejected / messages if messages else 0.0
     return dg.AssetCheckResult(
-        passed=share <= settings.rejected_share_limit,
+        passed=share <= desk.settings.rejected_share_limit,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "rejected": rejected,
             "messages": messages,
             "share": share,
-            "limit": settings.rejected_share_limit,
+            "limit": desk.settings.rejected_share_limit,
         },
     )

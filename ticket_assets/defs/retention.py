@@ -3,7 +3,8 @@
 import dagster as dg
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
-from ticket_assets.settings import Settings, load_settings
+from ticket_assets.defs.partitions import DESK
+from ticket_assets.desk import Desk
 
 
 @dg.op(
@@ -11,12 +12,10 @@ from ticket_assets.settings import Settings, load_settings
     " texts in raw_tickets; masked texts, vectors, labels and predictions stay.",
     pool=WAREHOUSE_POOL,
 )
-def purge_original_mail(
-    context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]
-) -> None:
+def purge_original_mail(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk]) -> None:
     from ticket_assets.retention import purge
 
-    purged = purge(settings)
+    purged = purge(desk)
     context.log.info(
         f"{purged.messages} original messages removed, {purged.rows} rows of raw_tickets cleared;"
         f" purged until {purged.until or 'no day yet'}"
@@ -44,6 +43,6 @@ nightly_purge = dg.ScheduleDefinition(
     execution_timezone="UTC",
     description="Purges original mail every night; runs where TICKETS_RAW_MAIL_DAYS is set.",
     default_status=dg.DefaultScheduleStatus.RUNNING
-    if load_settings().raw_mail_days
+    if DESK.settings.raw_mail_days
     else dg.DefaultScheduleStatus.STOPPED,
 )

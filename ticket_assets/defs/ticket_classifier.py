@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
-from ticket_assets.settings import Settings
+from ticket_assets.desk import Desk
 
 
 @dg.asset(
@@ -16,14 +16,13 @@ from ticket_assets.settings import Settings
     pool=WAREHOUSE_POOL,
 )
 def ticket_classifier(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.MaterializeResult[None]:
-    from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.promotion import promote
 
-    store = ModelStore(settings.models_dir)
+    store = desk.models
     former = store.champion()
-    champion = promote(store, settings.macro_f1_floor)
+    champion = promote(store, desk.settings.macro_f1_floor)
     if former is not None and former.version != champion.version:
         context.log.info(f"{champion.version} takes over from {former.version}")
     return dg.MaterializeResult(

@@ -8,8 +8,8 @@ import dagster as dg
 
 from ticket_assets.defs.conventions import COLLECTION_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
+from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
-from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
 from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
@@ -33,10 +33,10 @@ SAME_VECTOR = 1 - 1e-4
     pool=COLLECTION_POOL,
 )
 def ticket_collection(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.MaterializeResult[None]:
     wanted = days(context)
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = desk.warehouse
     rows = warehouse.arrow(
         "select e.ticket_id, e.received_at, c.language, e.text_hash, l.category, l.priority,"
         " e.vector from ticket_embeddings e"
@@ -44,7 +44,7 @@ def ticket_collection(
         " where e.received_at::date between ? and ? order by e.received_at, e.ticket_id",
         [wanted[0], wanted[-1]],
     )
-    with _collection(settings, warehouse) as collection:
+    with _collection(desk, warehouse) as collection:
         if collection is None:
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
         started = time.monotonic()
@@ -82,11 +82,11 @@ def ticket_collection(
     description="The collection holds the ids of ticket_embeddings, no more and no fewer.",
 )
 def collection_has_the_ids_of_the_table(
-    settings: dg.ResourceParam[Settings],
+    desk: dg.ResourceParam[Desk],
 ) -> dg.AssetCheckResult:
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = desk.warehouse
     table = set(warehouse.frame("select ticket_id from ticket_embeddings")["ticket_id"])
-    with _collection(settings, warehouse) as collection:
+    with _collection(desk, warehouse) as collection:
         stored = collection.ids() if collection else set()
     return dg.AssetCheckResult(
         passed=table == stored,
@@ -106,13 +106,13 @@ def collection_has_the_ids_of_the_table(
     description="A vector of the table finds itself in the collection: its nearest neighbour has"
     " the same text and the same vector.",
 )
-def a_vector_finds_itself(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    warehouse = Warehouse(settings.warehouse_path)
+def a_vector_finds_itself(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    warehouse = desk.warehouse
     sample = warehouse.arrow(
         "select text_hash, vector from ticket_embeddings order by hash(ticket_id, ?) limit ?",
-        [settings.seed, SELF_QUERIES],
+        [desk.settings.seed, SELF_QUERIES],
     )
-    with _collection(settings, warehouse) as collection:
+    with _collection(desk, warehouse) as collection:
         found = collection.nearest(to_matrix(sample["vector"]), 1) if collection else []
     nearest = [neighbours[0] for neighbours in found if neighbours]
     lost = sample.num_rows - sum(
@@ -130,7 +130,7 @@ def a_vector_finds_itself(settings: dg.ResourceParam[Settings]) -> dg.AssetCheck
 
 
 @contextmanager
-def _collection(settings: Settings, warehouse: Warehouse) -> Iterator[TicketCollection | None]:
+def _collection(desk: Desk, warehouse: Warehouse) -> Iterator[TicketCollection | None]:
     """The collection of the encoder whose vectors the table holds; None while it holds none."""
     models = warehouse.rows(
         "select model from ticket_embeddings order by received_at desc, ticket_id limit 1"
@@ -138,7 +138,5 @@ def _collection(settings: Settings, warehouse: Warehouse) -> Iterator[TicketColl
     if not models:
         yield None
         return
-    with TicketCollection.open(
-        models[0][0], folder=settings.collection_dir, url=settings.chroma_url
-    ) as collection:
+    with desk.collection(models[0][0]) as collection:
         yield collection

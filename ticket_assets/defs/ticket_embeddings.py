@@ -6,9 +6,8 @@ import pyarrow as pa
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_rows_per_day
+from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
-from ticket_assets.settings import Settings
-from ticket_assets.storage.warehouse import Warehouse
 
 UNIT_LENGTH_TOLERANCE = 1e-3
 """Vectors are stored in float32; a length further from 1 than this is a fault, not rounding."""
@@ -26,14 +25,13 @@ UNIT_LENGTH_TOLERANCE = 1e-3
     pool=WAREHOUSE_POOL,
 )
 def ticket_embeddings(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> pa.RecordBatchReader:
-    from ticket_assets.embedding.configured import configured_encoder
     from ticket_assets.embedding.lookup import embed_tickets
 
     wanted = days(context)
-    warehouse = Warehouse(settings.warehouse_path)
-    configured = configured_encoder(settings)
+    warehouse = desk.warehouse
+    configured = desk.encoder
     if configured.needs_comparison:
         context.log.info(
             f"{configured.model_id} is not known to agree with transformers on this CPU: loading it"
@@ -79,9 +77,9 @@ def ticket_embeddings(
     description="Every clean ticket has one vector, made of its present text; there is no other.",
 )
 def every_clean_ticket_has_one_vector(
-    settings: dg.ResourceParam[Settings],
+    desk: dg.ResourceParam[Desk],
 ) -> dg.AssetCheckResult:
-    tickets, vectors, paired = Warehouse(settings.warehouse_path).row(
+    tickets, vectors, paired = desk.warehouse.row(
         "select (select count(*) from clean_tickets), (select count(*) from ticket_embeddings),"
         " (select count(*) from clean_tickets join ticket_embeddings using (ticket_id, text_hash))"
     )
@@ -97,8 +95,8 @@ def every_clean_ticket_has_one_vector(
     pool=WAREHOUSE_POOL,
     description="All vectors come from one encoder, so that they can be compared.",
 )
-def vectors_come_from_one_encoder(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    found = Warehouse(settings.warehouse_path).rows(
+def vectors_come_from_one_encoder(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    found = desk.warehouse.rows(
         "select model, count(*) from ticket_embeddings group by all order by 2 desc"
     )
     return dg.AssetCheckResult(
@@ -117,14 +115,11 @@ def vectors_come_from_one_encoder(settings: dg.ResourceParam[Settings]) -> dg.As
     description="Vectors have as many numbers as the encoder gives.",
 )
 def vectors_have_the_encoders_dimension(
-    settings: dg.ResourceParam[Settings],
+    desk: dg.ResourceParam[Desk],
 ) -> dg.AssetCheckResult:
-    from ticket_assets.embedding.configured import configured_encoder
 
-    expected = configured_encoder(settings).model.dimension
-    found = Warehouse(settings.warehouse_path).rows(
-        "select distinct array_length(vector) from ticket_embeddings"
-    )
+    expected = desk.encoder.model.dimension
+    found = desk.warehouse.rows("select distinct array_length(vector) from ticket_embeddings")
     dimensions = [dimension for (dimension,) in found]
     return dg.AssetCheckResult(
         passed=all(dimension == expected for dimension in dimensions),
@@ -139,11 +134,11 @@ def vectors_have_the_encoders_dimension(
     description="Vectors hold finite numbers and have unit length.",
 )
 def vectors_are_finite_and_of_unit_length(
-    settings: dg.ResourceParam[Settings],
+    desk: dg.ResourceParam[Desk],
 ) -> dg.AssetCheckResult:
     # list_* take DuckDB's fixed-size arrays as lists; NaN makes the length NaN and a missing vector
     # null, neither of which is within the tolerance.
-    vectors, wrong, shortest, longest = Warehouse(settings.warehouse_path).row(
+    vectors, wrong, shortest, longest = desk.warehouse.row(
         "with lengths as (select"
         " sqrt(list_sum(list_transform(vector::float[], x -> x::double * x))) as length"
         " from ticket_embeddings)"

@@ -5,10 +5,7 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.previews import counts
-from ticket_assets.mail.landing import LandingZone
-from ticket_assets.routing import load_routing
-from ticket_assets.settings import Settings
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.desk import Desk
 
 
 @dg.asset(
@@ -19,10 +16,8 @@ from ticket_assets.storage.warehouse import Warehouse
     code_version="1",
     pool=WAREHOUSE_POOL,
 )
-def ticket_labels(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
-) -> pd.DataFrame:
-    resolved = LandingZone(settings.landing_dir).resolve_labels()
+def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) -> pd.DataFrame:
+    resolved = desk.landing.resolve_labels()
     context.add_asset_metadata(
         {
             "dagster/row_count": len(resolved.labels),
@@ -40,11 +35,9 @@ def ticket_labels(
     pool=WAREHOUSE_POOL,
     description="Every label is a category or a priority of the routing file.",
 )
-def labels_are_configured(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    routing = load_routing(settings.routing)
-    labels = Warehouse(settings.warehouse_path).frame(
-        "select category, priority from ticket_labels"
-    )
+def labels_are_configured(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    routing = desk.routing
+    labels = desk.warehouse.frame("select category, priority from ticket_labels")
     unknown = {
         target: sorted(set(labels[target].dropna()) - set(allowed))
         for target, allowed in (

@@ -6,10 +6,8 @@ import pandas as pd
 from ticket_assets.defs.conventions import COLLECTION_POOL, WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
 from ticket_assets.defs.previews import counts, preview, record_rows_per_day
-from ticket_assets.routing import load_routing
-from ticket_assets.settings import Settings
+from ticket_assets.desk import Desk
 from ticket_assets.storage.vectors import to_matrix
-from ticket_assets.storage.warehouse import Warehouse
 
 
 @dg.asset(
@@ -25,17 +23,15 @@ from ticket_assets.storage.warehouse import Warehouse
     pool=COLLECTION_POOL,
 )
 def ticket_predictions(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> pd.DataFrame:
-    from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.classification.prediction import require_vectors
     from ticket_assets.classification.sorting import sort_tickets
-    from ticket_assets.storage.collection import TicketCollection
 
-    store = ModelStore(settings.models_dir)
+    store = desk.models
     champion = store.require_champion()
     wanted = days(context)
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = desk.warehouse
     rows = warehouse.arrow(
         "select c.ticket_id, c.received_at, c.text, e.vector from clean_tickets c"
         " join ticket_embeddings e using (ticket_id)"
@@ -48,17 +44,15 @@ def ticket_predictions(
         [wanted[0], wanted[-1]],
     )
     require_vectors(tickets, len(rows), champion.encoder, champion.version)
-    with TicketCollection.open(
-        champion.encoder, folder=settings.collection_dir, url=settings.chroma_url
-    ) as collection:
+    with desk.collection(champion.encoder) as collection:
         predictions = sort_tickets(
             rows.drop_columns(["vector"]).to_pandas(),
             to_matrix(rows["vector"]),
             store.load(champion.version),
             collection,
-            load_routing(settings.routing),
+            desk.routing,
             model_version=champion.version,
-            neighbours=settings.neighbours,
+            neighbours=desk.settings.neighbours,
         )
     record_rows_per_day(context, predictions["received_at"], wanted, "ticket_predictions")
     context.add_asset_metadata(
@@ -83,10 +77,10 @@ def ticket_predictions(
     description="Every clean ticket of the run's days has one prediction; there is no other.",
 )
 def every_clean_ticket_has_one_prediction(
-    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.AssetCheckResult:
     first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    tickets, predictions, paired = Warehouse(settings.warehouse_path).row(
+    tickets, predictions, paired = desk.warehouse.row(
         "with tickets as (select ticket_id from clean_tickets"
         "  where received_at::date >= $1 and received_at::date <= coalesce($2, received_at)),"
         " predictions as (select ticket_id from ticket_predictions"
@@ -108,9 +102,9 @@ def every_clean_ticket_has_one_prediction(
     description="Every predicted category and priority is one of the routing file, and every"
     " confidence a probability.",
 )
-def predictions_are_in_the_label_set(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
-    routing = load_routing(settings.routing)
-    warehouse = Warehouse(settings.warehouse_path)
+def predictions_are_in_the_label_set(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    routing = desk.routing
+    warehouse = desk.warehouse
     found = warehouse.rows("select distinct category, priority from ticket_predictions")
     outside = {category for category, _ in found} - set(routing.categories)
     outside |= {priority for _, priority in found if priority} - set(routing.priorities)
@@ -131,22 +125,22 @@ def predictions_are_in_the_label_set(settings: dg.ResourceParam[Settings]) -> dg
     description="The share of automatic decisions is at least TICKETS_AUTO_SHARE_FLOOR.",
 )
 def auto_share_is_high(
-    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.AssetCheckResult:
     first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    auto, tickets = Warehouse(settings.warehouse_path).row(
+    auto, tickets = desk.warehouse.row(
         "select count(*) filter (decision = 'auto'), count(*) from ticket_predictions"
         " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)",
         [first, last],
     )
     share = auto / tickets if tickets else 1.0
     return dg.AssetCheckResult(
-        passed=share >= settings.auto_share_floor,
+        passed=share >= desk.settings.auto_share_floor,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "auto": auto,
             "tickets": tickets,
             "share": share,
-            "floor": settings.auto_share_floor,
+            "floor": desk.settings.auto_share_floor,
         },
     )

@@ -151,7 +151,7 @@ def unpack_e5(folder: Path) -> Path:
     except OSError as error:
         raise EncoderError(
             f"Cannot write the encoder to {folder}: {error.strerror or error}. It needs 250 MB"
-            " and the right to write there; TICKETS_DATA_DIR moves it."
+            " and the right to write there; TICKETS_ENCODERS_DIR moves it."
         ) from error
     return folder
 

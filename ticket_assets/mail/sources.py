@@ -27,6 +27,7 @@ from ticket_assets.mail.imap import (
 )
 from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
 from ticket_assets.routing import load_routing
+from ticket_assets.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,55 @@ class DropFolder:
             settled_seconds=self.settled_seconds,
         )
         return _of_folder(self.name, found)
+
+
+def configured_sources(settings: Settings) -> tuple[Source, ...]:
+    """The sources that mail comes from by itself.
+
+    Raises:
+        SettingsError: a mail account is set in part.
+    """
+    sources: list[Source] = []
+    if settings.imap_host or settings.imap_user:
+        sources.append(ImapSource(imap_account(settings)))
+    if settings.drop_folder:
+        sources.append(
+            DropFolder(settings.drop_folder, settings.routing, settings.column_mapping or None)
+        )
+    if settings.maildir:
+        sources.append(Maildir(settings.maildir))
+    return tuple(sources)
+
+
+def imap_account(settings: Settings) -> ImapAccount:
+    """The account that mail is fetched from.
+
+    Raises:
+        SettingsError: its server or user is not set, or not exactly one secret is.
+    """
+    if not settings.imap_host or not settings.imap_user:
+        raise SettingsError(
+            "No mail account is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER, in the"
+            " environment or in .env."
+        )
+    secrets = (settings.imap_password, settings.imap_password_file, settings.imap_token_file)
+    if sum(secret is not None for secret in secrets) != 1:
+        raise SettingsError(
+            "Set exactly one of TICKETS_IMAP_PASSWORD, TICKETS_IMAP_PASSWORD_FILE and"
+            " TICKETS_IMAP_TOKEN_FILE."
+        )
+    password = settings.imap_password
+    return ImapAccount(
+        host=settings.imap_host,
+        user=settings.imap_user,
+        password=password.get_secret_value() if password else None,
+        password_file=settings.imap_password_file,
+        token_file=settings.imap_token_file,
+        folders=tuple(dict.fromkeys(settings.imap_folders)),
+        security=settings.imap_security,
+        port=settings.imap_port,
+        ca_file=settings.imap_ca_file,
+    )
 
 
 def poll_sources(

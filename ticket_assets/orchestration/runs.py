@@ -102,13 +102,12 @@ def materialise_all(
     A candidate that fails stops what comes after it in its run, but new mail still has to be
     sorted: the predictions and the drift report then have a run of their own, the second summary.
     """
-    from ticket_assets.classification.model_store import ModelStore
 
     whole = materialise(first_day, last_day, (), listener, on_start)
     only_learning_failed = bool(whole.failed_steps) and all(
         step.startswith(LEARNING_STEPS) for step in whole.failed_steps
     )
-    if not only_learning_failed or ModelStore(definitions.settings.models_dir).champion() is None:
+    if not only_learning_failed or definitions.DESK.models.champion() is None:
         return [whole]
     return [whole, materialise(first_day, last_day, SORT, listener, on_start)]
 

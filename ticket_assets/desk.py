@@ -1,0 +1,114 @@
+"""Desk: a data folder and its settings, and the one place where its stores are made."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ticket_assets.routing import Routing, load_routing
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from datetime import date
+
+    from ticket_assets.classification.model_store import ModelStore
+    from ticket_assets.drift.store import ReportStore
+    from ticket_assets.embedding.configured import ConfiguredEncoder
+    from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.mail.sources import Source
+    from ticket_assets.settings import Settings
+    from ticket_assets.storage.collection import TicketCollection
+    from ticket_assets.storage.warehouse import Warehouse
+
+
+class Desk:
+    """Everything that one data folder holds.
+
+    Each part is made when it is first used, with what it imports, so that a command pays for the
+    parts it needs only.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = settings.data_dir
+
+    @cached_property
+    def landing(self) -> LandingZone:
+        """The original messages and the labels that people gave."""
+        from ticket_assets.mail.landing import LandingZone
+
+        return LandingZone(self.settings.landing_dir)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The tables."""
+        from ticket_assets.storage.warehouse import Warehouse
+
+        return Warehouse(self.settings.warehouse_path)
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """The trained models, the champion among them."""
+        from ticket_assets.classification.model_store import ModelStore
+
+        return ModelStore(self.settings.models_dir)
+
+    @property
+    def has_models(self) -> bool:
+        """Whether a model was ever saved; asking `models` costs the import of scikit-learn."""
+        return self.settings.models_dir.exists()
+
+    @cached_property
+    def reports(self) -> ReportStore:
+        """The drift reports."""
+        from ticket_assets.drift.store import ReportStore
+
+        return ReportStore(self.settings.reports_dir)
+
+    @cached_property
+    def encoder(self) -> ConfiguredEncoder:
+        """The encoder; its weights are loaded when a text needs them.
+
+        Raises:
+            EncoderError: there is no such encoder here, or it is not one that can be used.
+        """
+        from ticket_assets.embedding.configured import configured_encoder
+
+        return configured_encoder(self.settings)
+
+    @property
+    def routing(self) -> Routing:
+        """The label set, read again each time: a long-lived process sees an edited file.
+
+        Raises:
+            RoutingError: the file is missing or cannot be used.
+        """
+        return load_routing(self.settings.routing)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where mail comes from by itself.
+
+        Raises:
+            SettingsError: a mail account is set in part.
+        """
+        from ticket_assets.mail.sources import configured_sources
+
+        return configured_sources(self.settings)
+
+    @property
+    def first_day(self) -> date | None:
+        """The first processed day: the setting, else the first import's; None before that."""
+        return self.settings.first_day or self.landing.first_day()
+
+    def collection(self, encoder: str) -> AbstractContextManager[TicketCollection]:
+        """The Chroma collection of the vectors of `encoder` (its model id), created when absent.
+
+        Raises:
+            CollectionError: the server does not answer, or the folder is not a Chroma folder.
+        """
+        from ticket_assets.storage.collection import TicketCollection
+
+        return TicketCollection.open(
+            encoder, folder=self.settings.collection_dir, url=self.settings.chroma_url
+        )
