@@ -156,8 +156,8 @@ class Settings(BaseSettings):
         description="Text encoder: multilingual-e5-small, all-minilm-l6-v2 (English), or any"
         " Hugging Face id or folder.",
     )
-    encoders_dir: Path = Field(
-        default_factory=lambda: platformdirs.user_cache_path("ticket-assets") / "encoders",
+    encoders_dir: Path | None = Field(
+        default=None,
         description="Folder of unpacked encoders, which all desks of a machine share. Unset: in the"
         " user's cache folder.",
     )
@@ -324,6 +324,10 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def unpacked_encoders_dir(self) -> Path:
+        return self.encoders_dir or platformdirs.user_cache_path("ticket-assets") / "encoders"
 
     @property
     def reports_dir(self) -> Path:

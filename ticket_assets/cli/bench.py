@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ticket_assets.cli.console import output, print_markdown, print_measured, progress_bar
-from ticket_assets.cli.start import command_settings
+from ticket_assets.cli.start import command_desk
 
 app = typer.Typer()
 
@@ -39,16 +39,15 @@ def bench(
     Works in temporary folders and takes about an hour. Needs the extra `bench`, as `make bench`
     installs it.
     """
-    settings = command_settings()
+    desk = command_desk()
     if labelled is not None:
         from ticket_assets.bench.quality import quality
-        from ticket_assets.embedding.configured import configured_encoder
 
         with progress_bar() as progress:
             task = progress.add_task("Encoding", total=None)
             found = quality(
                 labelled,
-                configured_encoder(settings).encoder.encode,
+                desk.encoder.encoder.encode,
                 category=category,
                 priority=priority,
                 subject=subject,
@@ -66,8 +65,8 @@ def bench(
         raise typer.BadParameter(f"There is no part {unknown[0]}. Parts: {', '.join(PARTS)}.")
     setup = Setup(
         sizes=QUICK if quick else Sizes(),
-        encoder=settings.encoder,
-        encoders_dir=settings.encoders_dir,
+        encoder=desk.settings.encoder,
+        encoders_dir=desk.settings.unpacked_encoders_dir,
         dagster_home=dagster_home(),
     )
     lines = []

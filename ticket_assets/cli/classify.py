@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from ticket_assets.cli.console import output, print_json
-from ticket_assets.cli.start import command_settings
+from ticket_assets.cli.start import command_desk
 
 if TYPE_CHECKING:
     from ticket_assets.triage import SortedTicket
@@ -29,8 +29,8 @@ def classify(
     from ticket_assets.mail.headers import decode_unlabelled
     from ticket_assets.triage import triage
 
-    settings = command_settings()
-    ticket = triage(decode_unlabelled(sys.stdin.buffer.read()) if text == "-" else text, settings)
+    desk = command_desk()
+    ticket = triage(decode_unlabelled(sys.stdin.buffer.read()) if text == "-" else text, desk)
     if as_json:
         print_json(ticket.as_dict())
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ticket_assets.cli.console import output, print_error, print_warning, progress_bar
-from ticket_assets.cli.start import CommandError, command_settings
+from ticket_assets.cli.start import CommandError, command_desk
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,7 +45,7 @@ def sample(
     """Write a believable French and English support mailbox, with the labels people gave."""
     from ticket_assets.sample.mailbox import generate, write_mailbox
 
-    settings = command_settings()
+    desk = command_desk()
     today = datetime.now(UTC).date()
     last_day = until.date() if until else today - timedelta(days=1)
     if not EARLIEST_SAMPLE <= last_day <= today:
@@ -54,12 +54,12 @@ def sample(
         messages=count,
         days=days,
         until=last_day,
-        seed=settings.seed if seed is None else seed,
+        seed=desk.settings.seed if seed is None else seed,
     )
     with progress_bar() as progress:
         task = progress.add_task("Writing the sample mailbox", total=count)
         files = write_mailbox(
-            folder or settings.data_dir / "sample", mails, lambda: progress.advance(task)
+            folder or desk.folder / "sample", mails, lambda: progress.advance(task)
         )
     output.print(
         f"{files.messages:,} messages in {files.mailbox}, {files.labelled:,} labels in"
@@ -103,18 +103,16 @@ def import_mail(
     Nothing is landed twice; nothing is landed at all when a label is unknown.
     """
     from ticket_assets.mail.importing import has_columns, import_path
-    from ticket_assets.mail.landing import LandingZone
-    from ticket_assets.routing import load_routing
 
-    settings = command_settings()
+    desk = command_desk()
     mapping = _column_mapping(column or [])
-    if settings.column_mapping and has_columns(path):
-        mapping = {**settings.column_mapping, **(mapping or {})}
+    if desk.settings.column_mapping and has_columns(path):
+        mapping = {**desk.settings.column_mapping, **(mapping or {})}
     if write_routing is not None:
         _write_routing(path, labels, mapping, write_routing)
         return
-    routing = load_routing(settings.routing)
-    landing = LandingZone(settings.landing_dir)
+    routing = desk.routing
+    landing = desk.landing
     with progress_bar() as progress:
         task = progress.add_task("Landing messages", total=None)
         report = import_path(
@@ -124,7 +122,7 @@ def import_mail(
             priorities=routing.priorities,
             column_mapping=mapping,
             labels_path=labels,
-            first_day=settings.first_day,
+            first_day=desk.settings.first_day,
             on_message=lambda _: progress.advance(task),
         )
     output.print(
@@ -167,24 +165,23 @@ def fetch(
     is landed twice. The sensor new_mail does the same.
     """
     from ticket_assets.mail.back_off import DELAYS
-    from ticket_assets.mail.landing import LandingZone
     from ticket_assets.mail.sources import Poll, poll_sources
 
-    settings = command_settings()
-    sources = settings.mail_sources()
+    desk = command_desk()
+    sources = desk.sources
     if not sources:
         raise CommandError(
             "No mail source is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"
             " TICKETS_DROP_FOLDER or TICKETS_MAILDIR, in the environment or in .env."
         )
-    landing = LandingZone(settings.landing_dir)
+    landing = desk.landing
     with progress_bar() as progress:
         task = progress.add_task("Fetching", total=None)
         poll = Poll(
             landing,
-            settings.cursors_dir,
-            max_messages=settings.imap_batch,
-            first_day=settings.first_day,
+            desk.settings.cursors_dir,
+            max_messages=desk.settings.imap_batch,
+            first_day=desk.settings.first_day,
             on_message=lambda _: progress.advance(task),
         )
         at_once: Collection[Failure] = DELAYS.keys() if now else {"outage"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ticket_assets.cli.console import output, print_json, print_markdown
-from ticket_assets.cli.start import command_settings
+from ticket_assets.cli.start import command_desk
 
 if TYPE_CHECKING:
     from ticket_assets.classification.model_listing import ListedModel
@@ -27,9 +27,8 @@ def list_models(
 ) -> None:
     """List the trained models, the oldest first, and say which one is in use."""
     from ticket_assets.classification.model_listing import list_models as listed
-    from ticket_assets.classification.model_store import ModelStore
 
-    models = listed(ModelStore(command_settings().models_dir))
+    models = listed(command_desk().models)
     if as_json:
         print_json({"models": [asdict(model) for model in models]})
     else:
@@ -43,9 +42,8 @@ def show_model(
     ] = None,
 ) -> None:
     """Show a model's card: what it is, what it is worth, and its limits."""
-    from ticket_assets.classification.model_store import ModelStore
 
-    store = ModelStore(command_settings().models_dir)
+    store = command_desk().models
     print_markdown(store.card(version or store.require_champion().version))
 
 
@@ -54,11 +52,10 @@ def roll_back_model() -> None:
     """Make the former champion the model in use again.
 
     The one taken back is not promoted again as it is: only another model, trained on other labels
-    or with other settings, can follow.
+    or with other desk, can follow.
     """
-    from ticket_assets.classification.model_store import ModelStore
 
-    store = ModelStore(command_settings().models_dir)
+    store = command_desk().models
     former = store.champion_name()
     champion = store.rollback()
     output.print(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
-from ticket_assets.cli.start import CommandError, command_settings
+from ticket_assets.cli.start import CommandError, command_desk
 
 if TYPE_CHECKING:
     from ticket_assets.erasure import Erasure
@@ -46,22 +46,22 @@ def erase(
     from ticket_assets.erasure import erase as erase_tickets
     from ticket_assets.erasure import find_tickets
 
-    settings = command_settings()
+    desk = command_desk()
     with progress_bar() as progress:
         task = progress.add_task("Reading senders", total=None)
         found = find_tickets(
-            settings,
+            desk,
             sender or [],
             ticket or [],
             lambda read, total: progress.update(task, completed=read, total=total),
         )
     if dry_run:
-        _show_erasure(erase_tickets(settings, found, dry_run=True), as_json, dry_run=True)
+        _show_erasure(erase_tickets(desk, found, dry_run=True), as_json, dry_run=True)
         return
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
-        planned = erase_tickets(settings, found, dry_run=True)
+        planned = erase_tickets(desk, found, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
     from ticket_assets.orchestration.instance import dagster_home
@@ -75,10 +75,10 @@ def erase(
                 f"Nothing was erased: run {left[0]} is at work and may write the tickets again."
                 " Wait until it has ended, or terminate it in the Dagster UI."
             )
-        erasure = erase_tickets(settings, found)
+        erasure = erase_tickets(desk, found)
         left = wait_for_runs(RUN_PATIENCE_SECONDS)
         # A run that began before the end may have written what it had read before.
-        erasure += erase_tickets(settings, found)
+        erasure += erase_tickets(desk, found)
     _show_erasure(erasure, as_json)
     if left:
         raise CommandError(
@@ -95,7 +95,7 @@ def purge() -> None:
     """
     from ticket_assets.retention import purge as purge_mail
 
-    purged = purge_mail(command_settings())
+    purged = purge_mail(command_desk())
     output.print(
         f"{purged.messages:,} original messages removed, {purged.rows:,} rows of raw_tickets"
         f" cleared; purged until {purged.until or 'no day yet'}.",

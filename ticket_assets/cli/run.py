@@ -17,7 +17,7 @@ from ticket_assets.cli.console import (
     print_warning,
     progress_bar,
 )
-from ticket_assets.cli.start import CommandError, command_settings
+from ticket_assets.cli.start import CommandError, command_desk
 from ticket_assets.cli.status import print_status
 
 if TYPE_CHECKING:
@@ -62,12 +62,11 @@ def run(
         raise typer.BadParameter("--day goes without --from and --to.")
     if only and job:
         raise typer.BadParameter("--only goes without --job.")
-    from ticket_assets.mail.landing import LandingZone
 
-    settings = command_settings()
-    if not LandingZone(settings.landing_dir).days():
+    desk = command_desk()
+    if not desk.landing.days():
         raise CommandError(
-            f"Nothing has landed in {settings.landing_dir.absolute()} yet. Import mail with"
+            f"Nothing has landed in {desk.landing.root.absolute()} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
     # Before Dagster: skops, which reads the model, searches all modules in the order of their
@@ -97,7 +96,7 @@ def run(
             print_warning("No candidate was promoted; the present champion has sorted the mail.")
         raise typer.Exit(1)
     if not as_json:
-        print_status(read_status(settings), settings.landing_dir)
+        print_status(read_status(desk), desk.landing.root)
 
 
 class RunEvent(Protocol):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.settings import Settings, SettingsError, load_settings
+from ticket_assets.settings import SettingsError, load_settings
 
 
 class CommandError(TicketAssetsError):
     """A command cannot be carried out as it was given."""
 
 
-def command_settings() -> Settings:
-    """The settings of the desk that a command works on.
+def command_desk() -> Desk:
+    """The desk that a command works on.
 
     Raises:
         SettingsError: a setting is not allowed, or the data folder is a file.
@@ -21,4 +22,4 @@ def command_settings() -> Settings:
         raise SettingsError(
             f"TICKETS_DATA_DIR={settings.data_dir} is not a folder. Name one; it need not exist."
         )
-    return settings
+    return Desk(settings)

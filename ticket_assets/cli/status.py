@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ticket_assets.cli.console import output, print_json
-from ticket_assets.cli.start import command_settings
+from ticket_assets.cli.start import command_desk
 
 app = typer.Typer()
 
@@ -21,12 +21,12 @@ def status(
     """Show what has landed, what the tables hold and how good the champion is."""
     from ticket_assets.status import read_status
 
-    settings = command_settings()
-    found = read_status(settings)
+    desk = command_desk()
+    found = read_status(desk)
     if as_json:
         print_json(found)
     else:
-        print_status(found, settings.landing_dir)
+        print_status(found, desk.landing.root)
 
 
 def print_status(found: dict[str, Any], landing_dir: Path) -> None:

@@ -71,7 +71,7 @@ def configured_encoder(settings: Settings) -> ConfiguredEncoder:
     """
     model = resolve_model(
         settings.encoder,
-        encoders_dir=settings.encoders_dir,
+        encoders_dir=settings.unpacked_encoders_dir,
         allow_download=settings.allow_download,
         dimension=settings.encoder_dimension,
     )
@@ -81,5 +81,5 @@ def configured_encoder(settings: Settings) -> ConfiguredEncoder:
         settings.encoder_max_tokens,
         settings.encoder_batch_tokens,
         settings.encoder_threads,
-        settings.encoders_dir / "checked",
+        settings.unpacked_encoders_dir / "checked",
     )
