@@ -14,7 +14,7 @@ from dagster._core.execution.api import execute_run
 
 from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, whole_graph
-from ticket_assets.defs.partitions import DAILY
+from ticket_assets.defs.partitions import DAILY, DESK
 from ticket_assets.orchestration.instance import RunError, dagster_home
 from ticket_assets.run_summary import FailedCheck, RunSummary
 
@@ -102,12 +102,11 @@ def materialise_all(
     A candidate that fails stops what comes after it in its run, but new mail still has to be
     sorted: the predictions and the drift report then have a run of their own, the second summary.
     """
-
     whole = materialise(first_day, last_day, (), listener, on_start)
     only_learning_failed = bool(whole.failed_steps) and all(
         step.startswith(LEARNING_STEPS) for step in whole.failed_steps
     )
-    if not only_learning_failed or definitions.DESK.models.champion() is None:
+    if not only_learning_failed or DESK.models.champion() is None:
         return [whole]
     return [whole, materialise(first_day, last_day, SORT, listener, on_start)]
 
