@@ -13,7 +13,7 @@ import pandas as pd
 from ticket_assets.classification.model_store import EVALUATION, MANIFEST, ModelError, ModelStore
 from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary_from_frame
 from ticket_assets.storage.whole_file import replace_file
-from ticket_assets.storage.whole_folder import finish_replacing, replacing_folder
+from ticket_assets.storage.whole_folder import finish_replacing, only_writer, replacing_folder
 
 VOCABULARY = "vocabulary.parquet"
 LEARNT = "training_tickets.parquet"
@@ -57,7 +57,7 @@ def erase_from_models(
     learnt = learnt_from(store, gone)
     for version in learnt:
         folder = store.root / version
-        with replacing_folder(folder) as draft:
+        with only_writer(folder), replacing_folder(folder) as draft:
             shutil.copytree(folder, draft, dirs_exist_ok=True)
             manifest = json.loads((draft / MANIFEST).read_text("utf-8"))
             # A file that is damaged stays so: a new SHA-256 would hide it.
@@ -71,7 +71,6 @@ def erase_from_models(
             replace_file(
                 draft / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
             )
-            draft.chmod(0o755)
     return learnt
 
 

@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary_from_frame
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.whole_folder import only_writer, replacing_folder
 
 FORMAT = 2
 """Raise it when a saved classifier can no longer be read by the code before."""
@@ -83,23 +82,13 @@ class ModelStore:
         from the first time); a sound version that exists already is left as it is.
         """
         version = trained.evaluation.fingerprint[:12]
-        target = self.root / version
-        if target.exists():
+        folder = self.root / version
+        with only_writer(folder):
             try:
                 return self._verified(version)
             except ModelError:
-                shutil.rmtree(target)
-        self.root.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self.root))
-        try:
-            _write(draft, trained, version, created_at)
-            try:
-                draft.rename(target)
-            except OSError:
-                # Another run saved the same version meanwhile: theirs is as good, if it is sound.
-                self._verified(version)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+                with replacing_folder(folder) as draft:
+                    _write(draft, trained, version, created_at)
         return self.version(version)
 
     def load(self, version: str) -> Classifier:
@@ -171,11 +160,6 @@ class ModelStore:
         if not self.root.is_dir():
             return []
         return sorted(path.name for path in self.root.iterdir() if _is_version(path.name))
-
-    def versions(self) -> list[ModelVersion]:
-        """All saved versions, the oldest first."""
-        found = map(self.version, self.names())
-        return sorted(found, key=lambda version: (version.created_at, version.version))
 
     def champion_name(self) -> str | None:
         """The name of the version in use, its files unseen; None before the first promotion.
@@ -353,7 +337,6 @@ def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: d
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    folder.chmod(0o755)  # mkdtemp made it private; other users may run the UI
 
 
 def _model_bytes(classifier: Classifier) -> bytes:

@@ -13,6 +13,7 @@ import sklearn
 from ticket_assets.classification.features import Floats
 from ticket_assets.classification.prediction import TARGETS
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.text.same_text import template_hash
 
 CODE_VERSION = 2
 """Raise it when the same tickets and options would give another model."""
@@ -66,17 +67,8 @@ def fingerprint(training_set: TrainingSet, options: TrainingOptions) -> str:
 
 
 def text_groups(texts: Sequence[str], tokens: Sequence[str]) -> list[str]:
-    """Per ticket the hash of its different tokens without digits, in alphabetical order.
-
-    Mails from one template that differ in numbers, dates or word order share a group. A ticket
-    without such tokens is grouped by its lower-case text.
-    """
-    groups = []
-    for text, words in zip(texts, tokens, strict=True):
-        known = {word for word in words.split() if not any(c.isdigit() for c in word)}
-        key = " ".join(sorted(known)) or text.strip().lower()
-        groups.append(hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:20])
-    return groups
+    """Per ticket the hash of its template: no two parts of a training share one."""
+    return list(map(template_hash, texts, tokens))
 
 
 def in_order_of_time(tickets: pd.DataFrame) -> pd.DataFrame:

