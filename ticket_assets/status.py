@@ -16,6 +16,11 @@ def read_status(desk: Desk) -> dict[str, Any]:
     return {
         "data_dir": str(desk.settings.data_dir.absolute()),
         "landing": _landing(desk),
+        "refused_files": [
+            refusal
+            for source in desk.sources
+            for refusal in source.refusals(desk.settings.cursors_dir)
+        ],
         "tables": _tables(warehouse, existing),
         "champion": _champion(desk),
         "decisions": _decisions(warehouse) if "ticket_predictions" in existing else {},

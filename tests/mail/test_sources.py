@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import threading
 import time
 import zipfile
@@ -210,14 +211,15 @@ def test_two_polls_do_not_work_at_once(poll, landing, dropped, tmp_path):
     assert poll(DropFolder(dropped))[0].error is None
 
 
-def test_a_refused_message_is_told_once(poll, mailbox, proxy):
+def test_a_refused_message_is_a_new_problem_once_and_stays_listed(poll, mailbox, proxy):
     mailbox.multiappend("INBOX", [mail(name) for name in "abc"])
     source = ImapSource(proxy(refused=[2]).account)
 
-    told = [poll(source)[0].problems for _ in range(5)]
+    reports = [poll(source)[0] for _ in range(5)]
 
-    assert [len(problems) for problems in told] == [0, 0, 1, 0, 0]
-    assert "has refused message with UID 2 in INBOX" in told[2][0]
+    assert [len(report.problems) for report in reports] == [0, 0, 1, 0, 0]
+    assert [len(report.refusals) for report in reports] == [0, 0, 1, 1, 1]
+    assert "has refused message with UID 2 in INBOX" in reports[2].problems[0]
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -276,7 +278,7 @@ def test_an_unfinished_name_is_passed_over_until_it_is_renamed(look, landing, dr
     assert counts(look()) == (1, 0, 0)
 
 
-def test_a_file_that_cannot_be_used_is_told_once_until_it_changes_and_stops_no_other(
+def test_a_file_that_cannot_be_used_is_a_new_problem_once_and_stops_no_other(
     look, landing, dropped
 ):
     outlook = write(dropped / "a.pst", b"!BDN and more")
@@ -288,9 +290,9 @@ def test_a_file_that_cannot_be_used_is_told_once_until_it_changes_and_stops_no_o
 
     assert landed(landing) == [mail("d")]
     assert first.problems == [
-        f"{empty} is empty. It is tried again once it has changed.",
+        f"{empty} is empty. It is tried again once it or the settings have changed.",
         f"{outlook} is an Outlook archive (.pst); export it as mbox or .eml. It is tried again once"
-        " it has changed.",
+        " it or the settings have changed.",
         first.problems[2],
     ]
     assert first.problems[2].startswith(f"{export}: unknown categories: 'Cooking' (1) (known: ")
@@ -298,6 +300,61 @@ def test_a_file_that_cannot_be_used_is_told_once_until_it_changes_and_stops_no_o
     export.write_bytes(b"subject,body,category\nVPN,It drops,Network\n")
     third = look()
     assert (third.landed, third.labels, third.problems) == (1, 1, [])
+
+
+ROUTING = """
+categories: {{{categories}}}
+priorities: [low, high]
+"""
+
+
+def test_refused_files_stay_listed_until_they_are_usable_or_gone(poll, landing, dropped, tmp_path):
+    routing = write(
+        tmp_path / "routing.yaml", ROUTING.format(categories="network: n, vpn: n").encode()
+    )
+    export = write(dropped / "b.csv", b"subject,Details,category\nVPN,It drops,Cooking\n")
+    gone = write(dropped / "c.xlsx", b"PK a workbook")
+    source = DropFolder(dropped, routing, {"body": "Details"}, settled_seconds=0)
+
+    def standing():
+        """The refused files after a poll, as a command that does not poll lists them as well."""
+        (report,) = poll(source)
+        assert report.refusals == source.refusals(tmp_path / "cursors")
+        return [reason.partition(".")[0].rpartition("/")[2] for reason in report.refusals]
+
+    assert [standing(), standing()] == [["b", "c"], ["b", "c"]]
+    gone.unlink()
+    assert source.refusals(tmp_path / "cursors")[0].startswith(f"{export}: unknown categories")
+    assert standing() == ["b"]
+    write(routing, ROUTING.format(categories="network: n, cooking: kitchen").encode())
+    assert standing() == []
+    assert [label.category for label in landing.labels()] == ["cooking"]
+
+
+def test_a_refused_export_is_read_again_when_the_columns_are_named(poll, dropped, landing):
+    write(dropped / "b.csv", b"What,Details\nVPN,It drops\n")
+    assert len(poll(DropFolder(dropped, settled_seconds=0))[0].refusals) == 1
+
+    named = DropFolder(dropped, None, {"subject": "What", "body": "Details"}, settled_seconds=0)
+    (report,) = poll(named)
+
+    assert (report.landed, report.refusals) == (1, ())
+
+
+def test_files_refused_by_version_0_1_0_are_found_again(look, dropped, tmp_path):
+    """It remembered them like mails that have landed."""
+    write(dropped / "a.eml", mail("a"))
+    write(dropped / "b.xlsx", b"PK a workbook")
+    assert len(look().problems) == 1
+    (memory,) = (tmp_path / "cursors").glob("*.sqlite")
+    with sqlite3.connect(memory) as connection:
+        connection.execute("alter table seen drop column refusal")
+        connection.execute("alter table seen drop column reader")
+    connection.close()
+
+    report = look()
+
+    assert (counts(report), len(report.problems)) == ((0, 1, 0), 1)
 
 
 class SlowMonotonic:
@@ -342,7 +399,8 @@ def test_a_file_too_large_for_a_poll_with_a_deadline_is_told(look, dropped, monk
 
     assert report.landed == 0
     (problem,) = report.problems
-    assert problem.startswith(f"{dropped / 'a.eml'} exceeds 0 MB: land it with `tickets import`.")
+    assert problem.startswith(f"{dropped / 'a.eml'} exceeds 0 MB: land it with `tickets fetch`.")
+    assert look().landed == 1
 
 
 @pytest.mark.slow

@@ -192,12 +192,12 @@ def fetch(
         output.print("Next: tickets fetch, for those that remain")
     elif any(report.landed or report.labels for report in reports):
         output.print("Next: tickets run")
-    if any(report.error or report.waits_for or report.problems for report in reports):
+    if any(report.error or report.waits_for or report.refusals for report in reports):
         raise typer.Exit(1)
 
 
 def _print_source(report: SourceReport, landing: LandingZone) -> None:
-    for reason in filter(None, [report.error, *report.problems]):
+    for reason in filter(None, [report.error, *report.refusals]):
         print_error(reason)
     if report.waits_for:
         print_error(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ticket_assets.cli.console import output, print_json
+from ticket_assets.cli.console import output, print_json, print_warning
 from ticket_assets.cli.start import command_desk
 
 app = typer.Typer()
@@ -40,6 +40,8 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
         + f"  ({landing_dir.absolute()})",
         soft_wrap=True,
     )
+    for refusal in found["refused_files"]:
+        print_warning(f"Refused: {refusal}")
     if not landing["messages"]:
         output.print(
             "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."

@@ -127,12 +127,15 @@ def _failures(report: SourceReport) -> list[str]:
 
 
 def _notes(report: SourceReport) -> list[str]:
+    notes = list(report.refusals)
     if report.waits_for:
-        return [
+        notes.append(
             f"Not looked at until {report.next_try:%Y-%m-%d %H:%M} UTC: {report.name}, after:"
             f" {report.waits_for}"
-        ]
-    return [f"{report.remaining:,} more in {report.name}."] if report.remaining else []
+        )
+    elif report.remaining:
+        notes.append(f"{report.remaining:,} more in {report.name}.")
+    return notes
 
 
 def _processed(desk: Desk, landed: Mapping[date, str], said: list[str]) -> dict[date, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import time
@@ -45,7 +47,7 @@ class FolderReport:
     """Files that wait for the next look."""
     days: set[date] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
-    """Files that cannot be used, each told once until it changes."""
+    """Why files cannot be used, for those that the look before did not refuse alike."""
 
     def add(self, report: LandingReport) -> None:
         self.landed += report.landed
@@ -92,10 +94,9 @@ def poll_maildir(
             " TICKETS_MAILDIR and its permissions."
         ) from None
     seen = SeenFiles(cursors_dir, folder)
-    known = seen.progress()
-    seen.forget(known.keys() - present.keys())
-    waiting = sorted(present.keys() - known.keys())
     look = _Look(landing, seen, deadline, first_day, on_message)
+    seen.forget(look.known.keys() - present.keys())
+    waiting = sorted(version for version in present if not look.is_done(version))
     look.land_mails(
         [(version, present[version]) for version in waiting[:max_messages]],
         lambda path: [mail_message(path.read_bytes(), f"maildir:{folder.name}")],
@@ -121,34 +122,36 @@ def poll_drop_folder(
     """Land what was put into a folder or below it, and the labels in it; files stay as they are.
 
     A file is read when its name, size or time is new, and has been left alone for
-    `settled_seconds`. Names that begin with a dot or end like an unfinished copy are passed over.
-    After `deadline`, one of `time.monotonic()`, a file is gone on with by the next poll; one above
-    POLLED_BYTES is then not begun at all. `max_messages` is about `.eml` files.
+    `settled_seconds`. One that was refused is read again when the labels or the columns change.
+    Names that begin with a dot or end like an unfinished copy are passed over. After `deadline`,
+    one of `time.monotonic()`, a file is gone on with by the next poll; one above POLLED_BYTES is
+    then not begun at all. `max_messages` is about `.eml` files.
 
     Raises:
         FolderError: the folder cannot be read.
         LandingError: the landing zone cannot be written.
     """
     seen = SeenFiles(cursors_dir, folder)
-    look = _Look(landing, seen, deadline, first_day, on_message)
-    known = seen.progress()
+    labels = LabelSet(categories, priorities)
+    limit = POLLED_BYTES if deadline != math.inf else None
+    reader = _reader(labels, column_mapping, limit)
+    look = _Look(landing, seen, deadline, first_day, on_message, reader=reader)
     found, unreadable = _files(folder)
     present = {each.version.name for each in found} | {version.name for version, _ in unreadable}
-    seen.forget(version for version in known if version.name not in present)
+    seen.forget(version for version in look.known if version.name not in present)
     for version, reason in unreadable:
-        if version not in known:
-            look.refuse(version, reason)
+        look.refuse(version, reason, again=True)
     mails: list[_Found] = []
     others: list[_Found] = []
     settled_at = time.time() - settled_seconds
     for each in found:
-        if each.version in known and known[each.version].is_done:
+        if look.is_done(each.version):
             continue
         if each.changed_at > settled_at:
             look.report.remaining += 1
-        elif each.version.size > POLLED_BYTES and deadline != math.inf:
-            limit = f"{each.path} exceeds {POLLED_BYTES >> 20} MB: land it with `tickets import`."
-            look.refuse(each.version, limit)
+        elif limit is not None and each.version.size > limit:
+            size = f"{each.path} exceeds {limit >> 20} MB"
+            look.refuse(each.version, f"{size}: land it with `tickets fetch`.")
         else:
             (mails if each.path.suffix.lower() == ".eml" else others).append(each)
     look.land_mails(
@@ -159,14 +162,12 @@ def poll_drop_folder(
         ],
     )
     look.report.remaining += len(mails[max_messages:])
-    labels = LabelSet(categories, priorities)
     for each in others:
         if look.is_late:
             look.report.remaining += 1
             continue
         mapping = column_mapping if each.path.suffix.lower() in TABLE_SUFFIXES else None
-        done = known[each.version].messages if each.version in known else 0
-        look.land_file(each, labels, mapping, done)
+        look.land_file(each, labels, mapping)
     return look.report
 
 
@@ -180,7 +181,12 @@ class _Look:
         deadline: float,
         first_day: date | None,
         on_message: Callable[[IncomingMessage], None] | None,
+        *,
+        reader: str = "",
     ) -> None:
+        self.known = seen.progress()
+        """What was remembered before the look."""
+        self._reader = reader
         self._landing = landing
         self._seen = seen
         self._deadline = deadline
@@ -192,10 +198,21 @@ class _Look:
     def is_late(self) -> bool:
         return time.monotonic() >= self._deadline
 
-    def refuse(self, version: FileVersion, reason: str) -> None:
-        """Tell of a file that cannot be used, and not again."""
-        self.report.problems.append(f"{reason} It is tried again once it has changed.")
-        self._seen.remember([version], done=True)
+    def is_done(self, version: FileVersion) -> bool:
+        """Whether reading the file, as it is now and with these settings, changes nothing."""
+        progress = self.known.get(version)
+        if progress is None or not progress.is_done:
+            return False
+        return not progress.refusal or progress.reader == self._reader
+
+    def refuse(self, version: FileVersion, reason: str, *, again: bool = False) -> None:
+        """Remember why a file cannot be used. It is read again once it or the settings change, or
+        by the next look (`again`)."""
+        if not again:
+            reason += " It is tried again once it or the settings have changed."
+        if version not in self.known or self.known[version].refusal != reason:
+            self.report.problems.append(reason)
+        self._seen.refuse(version, reason, None if again else self._reader)
 
     def land_mails(
         self,
@@ -221,7 +238,7 @@ class _Look:
                     self.refuse(version, str(error))
                     continue
                 except OSError as error:
-                    self.refuse(version, _unreadable(path, error))
+                    self.refuse(version, _unreadable(path, error), again=True)
                     continue
                 on_the_way.extend([*[None] * (len(found) - 1), version])
                 yield from found
@@ -246,9 +263,9 @@ class _Look:
         file: _Found,
         known: LabelSet,
         column_mapping: Mapping[str, str] | None,
-        done: int,
     ) -> None:
-        """Land a mailbox or an export behind its first `done` messages, then its labels."""
+        """Land a mailbox or an export behind the messages that have landed, then its labels."""
+        done = self.known[file.version].messages if file.version in self.known else 0
         is_done = False
 
         def messages() -> Iterator[IncomingMessage]:
@@ -276,6 +293,12 @@ class _Look:
         else:
             self.report.remaining += 1
         self._seen.remember([file.version], done, done=is_done)
+
+
+def _reader(labels: LabelSet, column_mapping: Mapping[str, str] | None, limit: int | None) -> str:
+    """What identifies the settings that decide whether a file can be used."""
+    parts = [labels.categories, labels.priorities, sorted((column_mapping or {}).items()), limit]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _unreadable(path: Path, error: OSError) -> str:

@@ -13,9 +13,11 @@ from typing import NamedTuple
 _SCHEMA = """
 create table if not exists seen (
     name blob primary key, size integer not null, modified_ns integer not null,
-    messages integer not null, is_done integer not null
+    messages integer not null, is_done integer not null, refusal text, reader text
 ) without rowid
 """
+_GAINED = ("refusal", "reader")
+"""Columns of later versions of the table."""
 
 
 class FileVersion(NamedTuple):
@@ -31,6 +33,10 @@ class Progress(NamedTuple):
 
     messages: int
     is_done: bool
+    refusal: str | None = None
+    """Why the file cannot be used."""
+    reader: str | None = None
+    """What identifies the settings with which it could not be."""
 
 
 class SeenFiles:
@@ -41,29 +47,45 @@ class SeenFiles:
     """
 
     def __init__(self, cursors_dir: Path, folder: Path) -> None:
-        key = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:20]
-        self._path = cursors_dir / f"{key}.sqlite"
+        self._path = self._file(cursors_dir, folder)
         cursors_dir.mkdir(parents=True, exist_ok=True)
         try:
-            with closing(self._connect()) as connection:
-                connection.execute(_SCHEMA)
+            self._prepare()
         except sqlite3.OperationalError:
             raise  # it cannot be opened, which is not its fault
         except sqlite3.DatabaseError:
             self._path.unlink()
-            with closing(self._connect()) as connection:
-                connection.execute(_SCHEMA)
+            self._prepare()
+
+    def _prepare(self) -> None:
+        with closing(self._connect()) as connection, connection:
+            connection.execute(_SCHEMA)
+            present = {row[1] for row in connection.execute("pragma table_info(seen)")}
+            for column in _GAINED:
+                if column not in present:
+                    connection.execute(f"alter table seen add column {column} text")
+            if not present.issuperset(_GAINED):
+                # Version 0.1.0 did not tell a refused file from a mail: both are read once more.
+                connection.execute("delete from seen where is_done and messages = 0")
 
     def progress(self) -> dict[FileVersion, Progress]:
         """Every version that is remembered."""
         with closing(self._connect()) as connection:
             rows = connection.execute(
-                "select name, size, modified_ns, messages, is_done from seen"
+                "select name, size, modified_ns, messages, is_done, refusal, reader from seen"
             ).fetchall()
         return {
-            FileVersion(os.fsdecode(name), size, modified): Progress(messages, bool(is_done))
-            for name, size, modified, messages, is_done in rows
+            FileVersion(os.fsdecode(name), size, modified): Progress(
+                messages, bool(is_done), refusal, reader
+            )
+            for name, size, modified, messages, is_done, refusal, reader in rows
         }
+
+    def refuse(self, file: FileVersion, refusal: str, reader: str | None) -> None:
+        """Remember why a file cannot be used with the settings that `reader` identifies."""
+        row = (os.fsencode(file.name), file.size, file.modified_ns, refusal, reader)
+        with closing(self._connect()) as connection, connection:
+            connection.execute("insert or replace into seen values (?, ?, ?, 0, true, ?, ?)", row)
 
     def remember(self, files: Iterable[FileVersion], messages: int = 0, *, done: bool) -> None:
         """Remember that so many messages of each file have landed, or all (`done`) there will."""
@@ -71,13 +93,32 @@ class SeenFiles:
             (os.fsencode(file.name), file.size, file.modified_ns, messages, done) for file in files
         ]
         with closing(self._connect()) as connection, connection:
-            connection.executemany("insert or replace into seen values (?, ?, ?, ?, ?)", rows)
+            connection.executemany(
+                "insert or replace into seen values (?, ?, ?, ?, ?, null, null)", rows
+            )
 
     def forget(self, files: Iterable[FileVersion]) -> None:
         """Forget files that are no longer there, so that the memory does not grow for ever."""
         names = [(os.fsencode(file.name),) for file in files]
         with closing(self._connect()) as connection, connection:
             connection.executemany("delete from seen where name = ?", names)
+
+    @classmethod
+    def refusals(cls, cursors_dir: Path, folder: Path) -> tuple[str, ...]:
+        """Why files that are still in the folder cannot be used, by name."""
+        if not cls._file(cursors_dir, folder).exists():
+            return ()
+        remembered = sorted(cls(cursors_dir, folder).progress().items())
+        return tuple(
+            progress.refusal
+            for version, progress in remembered
+            if progress.refusal and (folder / version.name).exists()
+        )
+
+    @staticmethod
+    def _file(cursors_dir: Path, folder: Path) -> Path:
+        key = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:20]
+        return cursors_dir / f"{key}.sqlite"
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path)

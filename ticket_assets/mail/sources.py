@@ -23,9 +23,11 @@ from ticket_assets.mail.imap import (
     REFUSED_TRIES,
     ImapAccount,
     LoginRefusedError,
+    RefusedMessage,
     fetch_new,
 )
 from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
+from ticket_assets.mail.seen_files import SeenFiles
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings, SettingsError
 
@@ -61,7 +63,9 @@ class SourceReport:
     days: tuple[date, ...] = ()
     """Days that received a new message, sorted."""
     problems: tuple[str, ...] = ()
-    """Messages and files that cannot be had, each told once."""
+    """Why messages and files cannot be had, for those of which no poll before has told."""
+    refusals: tuple[str, ...] = ()
+    """Why messages and files cannot be had, for all that stand now."""
     error: str | None = None
     """Why the source failed now, in one line."""
     waits_for: str | None = None
@@ -78,6 +82,9 @@ class Source(Protocol):
 
     def configuration(self) -> bytes:
         """What its success depends on, the present secret included."""
+
+    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+        """Why files cannot be had, as far as polls have seen them."""
 
     def poll(self, poll: Poll) -> SourceReport:
         """Land what is new.
@@ -106,6 +113,9 @@ class ImapSource:
                 secrets.append(str(error.strerror))
         return json.dumps([asdict(self.account), secrets], default=str).encode()
 
+    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+        return ()
+
     def poll(self, poll: Poll) -> SourceReport:
         report = fetch_new(
             poll.landing,
@@ -116,6 +126,7 @@ class ImapSource:
             on_message=poll.on_message,
             first_day=poll.first_day,
         )
+        standing = [refused for refused in report.refused if refused.tries >= REFUSED_TRIES]
         return SourceReport(
             name=self.name,
             landed=report.landed,
@@ -125,11 +136,17 @@ class ImapSource:
             undated=report.undated,
             days=report.days,
             problems=tuple(
-                f"{self.account.address} has refused {refused} in {refused.tries} fetches. The"
-                " others were fetched; it is asked for once a day. Look at it in a mail program."
-                for refused in report.refused
+                self._refusal(refused)
+                for refused in standing
                 if refused.tries == REFUSED_TRIES and refused.asked_now
             ),
+            refusals=tuple(map(self._refusal, standing)),
+        )
+
+    def _refusal(self, refused: RefusedMessage) -> str:
+        return (
+            f"{self.account.address} has refused {refused} in {refused.tries} fetches. The"
+            " others were fetched; it is asked for once a day. Look at it in a mail program."
         )
 
 
@@ -145,6 +162,9 @@ class Maildir:
 
     def configuration(self) -> bytes:
         return str(self.folder).encode(errors="surrogateescape")
+
+    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+        return ()  # a message is asked for again at each poll
 
     def poll(self, poll: Poll) -> SourceReport:
         found = poll_maildir(
@@ -175,6 +195,9 @@ class DropFolder:
 
     def configuration(self) -> bytes:
         return f"{self.folder} {self.routing}".encode(errors="surrogateescape")
+
+    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+        return SeenFiles.refusals(cursors_dir, self.folder)
 
     def poll(self, poll: Poll) -> SourceReport:
         routing = load_routing(self.routing)
@@ -261,7 +284,9 @@ def poll_sources(
     with only_poll(poll.cursors_dir):
         for number, source in enumerate(sources):
             left = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
-            reports.append(_poll_patiently(source, replace(poll, seconds=left), at_once))
+            report = _poll_patiently(source, replace(poll, seconds=left), at_once)
+            standing = report.refusals + source.refusals(poll.cursors_dir)
+            reports.append(replace(report, refusals=standing))
     return reports
 
 
