@@ -48,7 +48,7 @@ check: $(VENV)/.tests  ## The quick part of the test suite
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
-	$(BIN)/tickets bench
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.tests  ## Style and types
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,6 +17,8 @@ import chromadb
 import duckdb
 import pandas as pd
 import pytest
+
+from ticket_assets.mail.exports import TICKET_COLUMNS
 
 PROJECT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-c", "from ticket_assets.cli import main; main()"]
@@ -103,7 +106,10 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     shown = tickets("--help")
 
     assert shown.returncode == 0
-    for command in ("sample", "import", "fetch", "run", "classify", "status", "erase", "purge"):
+    for command in (
+        *("sample", "import", "fetch", "run", "classify", "status", "evaluate", "erase", "purge"),
+        "model",
+    ):
         assert f" {command} " in shown.stdout
     heavy = (
         "import ticket_assets.cli, sys; print({'pandas', 'dagster', 'torch'} & set(sys.modules))"
@@ -209,6 +215,10 @@ def test_a_strangers_export_is_imported_with_the_routing_written_from_it(tickets
     assert written.index("- low") < written.index("- medium") < written.index("- high")
     assert refused(again).startswith("desk.yaml exists already; it is not overwritten")
     assert "3 messages landed, 0 already there, 3 new labels." in done.stdout
+
+
+def test_the_help_of_column_names_every_field_of_a_table(tickets):
+    assert set(TICKET_COLUMNS) <= set(re.findall(r"\w+", tickets("import", "--help").stdout))
 
 
 def test_columns_of_exports_are_set_once_and_overruled_by_the_option(tickets):
@@ -379,6 +389,39 @@ def test_a_classified_text_is_shown_to_people_and_as_json(trained):
     ticket = json.loads(from_stdin.stdout)
     assert (ticket["language"], ticket["decision"] in {"auto", "review"}) == ("fr", True)
     assert not_utf_8.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_labelled_table_is_evaluated_for_people_and_as_json(trained):
+    tickets, *_ = trained
+    topics = {"network": "The VPN drops", "access": "Password locked", "printing": "Paper jam"}
+    table = pd.DataFrame(
+        [
+            (f"{text} in {word} {other}", topic)
+            for topic, text in topics.items()
+            for word in ["Paris", "Lyon", "Lille", "Nantes", "Brest"]
+            for other in ["today", "yesterday", "again", "since", "Monday", "morning"]
+        ],
+        columns=["Details", "Team"],
+    )
+    tickets.write("past.csv", table.to_csv(index=False))
+    columns = ("--column", "body=Details", "--column", "category=Team", "--splits", "1")
+    landed = json.loads(tickets("status", "--json").stdout)["landing"]
+
+    shown = tickets("evaluate", "past.csv", *columns)
+    figures = json.loads(tickets("evaluate", "past.csv", *columns, "--json").stdout)
+
+    assert shown.returncode == 0
+    assert "category: macro-F1 1.000" in shown.stdout
+    assert [line.split()[0] for line in shown.stdout.splitlines()[-3:]] == sorted(topics)
+    assert figures["targets"]["category"]["mean_macro_f1"]["tickets"] == 1
+    assert json.loads(tickets("status", "--json").stdout)["landing"] == landed
+
+
+def test_a_table_that_is_too_small_to_evaluate_is_one_line(tickets):
+    line = refused(tickets("evaluate", tickets.write("a.csv", EXPORT)))
+
+    assert "has 2 different texts with a category; a measurement needs 50" in line
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ticket_assets.bench.encoding import sample_texts
+from benchmarks.encoding import sample_texts
 from ticket_assets.embedding import e5_wheel
 from ticket_assets.embedding.encoder import Encoder
 from ticket_assets.embedding.errors import EncoderError

@@ -13,6 +13,7 @@ import sklearn
 from ticket_assets.classification.features import Floats
 from ticket_assets.classification.prediction import TARGETS
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.settings import Settings
 from ticket_assets.text.same_text import template_hash
 
 CODE_VERSION = 2
@@ -49,6 +50,18 @@ class TrainingOptions:
     folds: int = 5
     priorities: tuple[str, ...] = ()
     """Priorities from least to most urgent: the order of tables. Others follow by name."""
+
+
+def training_options(settings: Settings, priorities: Sequence[str]) -> TrainingOptions:
+    """The options that the settings say; `priorities` from least to most urgent."""
+    return TrainingOptions(
+        seed=settings.seed,
+        target_precision=settings.target_precision,
+        holdout_share=settings.holdout_share,
+        min_class_tickets=settings.min_class_tickets,
+        max_tickets=settings.max_training_tickets,
+        priorities=tuple(priorities),
+    )
 
 
 def fingerprint(training_set: TrainingSet, options: TrainingOptions) -> str:

@@ -9,7 +9,7 @@ from io import TextIOWrapper
 
 import typer
 
-from ticket_assets.cli import bench, classify, mail, models, removal, run, status
+from ticket_assets.cli import classify, evaluate, mail, models, removal, run, status
 from ticket_assets.cli.console import print_error
 from ticket_assets.errors import TicketAssetsError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-for group in (mail, run, classify, status, removal, models, bench):
+for group in (mail, run, classify, status, evaluate, removal, models):
     app.add_typer(group.app)
 
 INTERRUPTED = 130

@@ -30,11 +30,6 @@ def print_warning(message: str) -> None:
     messages.print(f"[yellow]Note:[/] {escape(message)}", soft_wrap=True)
 
 
-def print_measured(line: str) -> None:
-    """Show a figure of a benchmark that is still going on."""
-    messages.print(escape(line), soft_wrap=True)
-
-
 def print_markdown(text: str) -> None:
     """Show markdown: laid out on a terminal, as it is in a file or a pipe."""
     if not output.is_terminal:

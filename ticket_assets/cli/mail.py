@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ticket_assets.cli.columns import Columns, column_mapping
 from ticket_assets.cli.console import output, print_error, print_warning, progress_bar
 from ticket_assets.cli.start import CommandError, command_desk
 
@@ -87,12 +88,7 @@ def import_mail(
         Path | None,
         typer.Option(help="Labels in a file of their own: message_id, category, priority."),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Column of an export, as in `body=Text`, instead of the setting's. Repeatable."
-        ),
-    ] = None,
+    column: Columns = None,
     write_routing: Annotated[
         Path | None,
         typer.Option(help="Only write a routing file with the labels found, for you to complete."),
@@ -105,9 +101,9 @@ def import_mail(
     from ticket_assets.mail.importing import has_columns, import_path
 
     desk = command_desk()
-    mapping = _column_mapping(column or [])
+    mapping = column_mapping(column)
     if desk.settings.column_mapping and has_columns(path):
-        mapping = {**desk.settings.column_mapping, **(mapping or {})}
+        mapping = {**desk.settings.column_mapping, **mapping}
     if write_routing is not None:
         _write_routing(path, labels, mapping, write_routing)
         return
@@ -234,19 +230,7 @@ def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> N
         )
 
 
-def _column_mapping(pairs: list[str]) -> dict[str, str] | None:
-    mapping = {}
-    for pair in pairs:
-        field, separator, column = pair.partition("=")
-        if not separator or not field or not column:
-            raise typer.BadParameter(f"--column takes FIELD=COLUMN, as in body=Text, not {pair!r}.")
-        mapping[field.strip()] = column.strip()
-    return mapping or None
-
-
-def _write_routing(
-    path: Path, labels: Path | None, mapping: dict[str, str] | None, target: Path
-) -> None:
+def _write_routing(path: Path, labels: Path | None, mapping: dict[str, str], target: Path) -> None:
     import yaml
 
     from ticket_assets.mail.importing import draft_routing

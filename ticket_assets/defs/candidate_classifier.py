@@ -52,19 +52,12 @@ def candidate_classifier(
     from ticket_assets.classification.labelled_tickets import labelled_tickets, suspect_rows
     from ticket_assets.classification.promotion import Candidate, write_candidate
     from ticket_assets.classification.training import train
-    from ticket_assets.classification.training_set import TrainingOptions, fingerprint
+    from ticket_assets.classification.training_set import fingerprint, training_options
 
     store = desk.models
     warehouse = desk.warehouse
     training_set = labelled_tickets(warehouse)
-    options = TrainingOptions(
-        seed=desk.settings.seed,
-        target_precision=desk.settings.target_precision,
-        holdout_share=desk.settings.holdout_share,
-        min_class_tickets=desk.settings.min_class_tickets,
-        max_tickets=desk.settings.max_training_tickets,
-        priorities=desk.routing.priorities,
-    )
+    options = training_options(desk.settings, desk.routing.priorities)
     started = time.perf_counter()
     trained = store.find_trained(fingerprint(training_set, options))
     reused = trained is not None

@@ -90,7 +90,7 @@ def import_memory(gigabytes: float = 2.0) -> ImportMemory:
             for entry in _mailbox_entries(int(gigabytes * 1e9)):
                 file.write(entry)
         done = subprocess.run(  # noqa: S603  this module and a path of our own
-            [sys.executable, "-m", "ticket_assets.bench.mail", mailbox, Path(folder) / "landing"],
+            [sys.executable, __file__, mailbox, Path(folder) / "landing"],
             check=True,
             stdout=subprocess.PIPE,
             text=True,

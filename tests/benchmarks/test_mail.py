@@ -2,7 +2,7 @@
 
 import pytest
 
-from ticket_assets.bench.mail import import_memory, parse_and_clean
+from benchmarks.mail import import_memory, parse_and_clean
 
 
 def test_the_speeds_of_parsing_and_cleaning_add_up():

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ticket_assets.bench import plain_script
+from benchmarks import plain_script
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.sample.mailbox import SampleMail, generate, write_mailbox
 from ticket_assets.settings import child_environment

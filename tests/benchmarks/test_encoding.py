@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ticket_assets.bench import encoding
-from ticket_assets.bench.encoding import (
+from benchmarks import encoding
+from benchmarks.encoding import (
     EncodingSpeed,
     PeerError,
     encoding_speed,

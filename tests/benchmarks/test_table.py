@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from ticket_assets.bench.table import Line, at_least, at_most, table
+from benchmarks.table import Line, at_least, at_most, table
 
 
 def test_a_figure_at_its_bound_is_met_and_one_beyond_is_not() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ticket_assets.bench.job import BenchError, Desk
+from benchmarks.job import BenchError, Desk
 
 DAGSTER_HOME = Path(__file__).parents[2] / "dagster_home"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ticket_assets.bench.table import Line, at_least, at_most
+from benchmarks.table import Line, at_least, at_most
 
 MAX_OTHER_SHARE = 0.15
 MAX_GROWTH = 10.5
@@ -50,7 +50,7 @@ class Setup:
 
 def mail(setup: Setup) -> Iterator[Line]:
     """Parsing and cleaning on one core, and the memory of a large import."""
-    from ticket_assets.bench.mail import import_memory, parse_and_clean
+    from benchmarks.mail import import_memory, parse_and_clean
 
     speed = parse_and_clean(setup.sizes.mails)
     for step, rate in (
@@ -73,7 +73,7 @@ def mail(setup: Setup) -> Iterator[Line]:
 
 def encoding(setup: Setup) -> Iterator[Line]:
     """The packaged encoders beside sentence-transformers and OpenVINO."""
-    from ticket_assets.bench.encoding import encoding_speed, lines, sample_texts
+    from benchmarks.encoding import encoding_speed, lines, sample_texts
     from ticket_assets.embedding.presets import PRESETS, resolve_model
 
     texts = sample_texts(setup.sizes.texts)
@@ -84,7 +84,7 @@ def encoding(setup: Setup) -> Iterator[Line]:
 
 def job(setup: Setup) -> Iterator[Line]:
     """The whole job beside a plain script, then a few new tickets on top."""
-    from ticket_assets.bench.job import NEW_SEED, Desk
+    from benchmarks.job import NEW_SEED, Desk
 
     with TemporaryDirectory() as folder:
         desk = Desk(Path(folder), setup.dagster_home, setup.encoder)
@@ -146,7 +146,7 @@ def growth(setup: Setup) -> Iterator[Line]:
 
 def memory(setup: Setup) -> Iterator[Line]:
     """The most memory that a large job takes."""
-    from ticket_assets.bench.job import Desk
+    from benchmarks.job import Desk
 
     with TemporaryDirectory() as folder:
         cost = Desk(Path(folder), setup.dagster_home, setup.encoder).sort_sample(setup.sizes.memory)
@@ -154,7 +154,7 @@ def memory(setup: Setup) -> Iterator[Line]:
 
 
 def _job_seconds(setup: Setup, messages: int) -> float:
-    from ticket_assets.bench.job import Desk
+    from benchmarks.job import Desk
 
     with TemporaryDirectory() as folder:
         return Desk(Path(folder), setup.dagster_home, setup.encoder).sort_sample(messages).seconds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ticket_assets.bench.table import Line
+from benchmarks.table import Line
 from ticket_assets.cores import available_cores
 from ticket_assets.embedding.encoder import (
     CPU_BATCH_TOKENS,

@@ -1,1 +1,0 @@
-"""What `make bench` measures: plain functions that return figures."""

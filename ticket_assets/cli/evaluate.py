@@ -1,0 +1,115 @@
+"""The command that measures how well a labelled table would be sorted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ticket_assets.cli.columns import Columns, column_mapping
+from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
+from ticket_assets.cli.start import command_desk
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ticket_assets.quality import Quality, TargetQuality
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: `tickets evaluate export.csv`; "
+    "`tickets evaluate tickets.parquet --column body=Description --column category=Team --json`"
+)
+def evaluate(
+    table: Annotated[
+        Path,
+        typer.Argument(help="Past tickets with the labels people gave: CSV, TSV, JSONL, Parquet."),
+    ],
+    column: Columns = None,
+    splits: Annotated[
+        int, typer.Option(min=1, max=50, help="How many times to learn and test, each at random.")
+    ] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how well a labelled table would be sorted; nothing is imported or changed.
+
+    Each split learns from three quarters of the tickets and is tested on the rest, copies of a text
+    kept together. Takes some minutes for 10,000 tickets. Columns are found as by `tickets import`.
+    """
+    from ticket_assets.classification.training_set import training_options
+    from ticket_assets.quality import labelled_tickets, measure
+
+    desk = command_desk()
+    mapping = {**desk.settings.column_mapping, **column_mapping(column)}
+    with progress_bar() as progress:
+        task = progress.add_task("Reading the table", total=None)
+        labelled = labelled_tickets(table, desk.settings, desk.routing, mapping)
+        texts = labelled.tickets["text"].tolist()
+        progress.update(task, description="Encoding", total=len(texts))
+        vectors = desk.encoder.encoder.encode(
+            texts, lambda done, _: progress.update(task, completed=done)
+        )
+        progress.reset(task, total=splits + 1)
+        quality = measure(
+            labelled,
+            vectors,
+            training_options(desk.settings, desk.routing.priorities),
+            splits=splits,
+            seed=desk.settings.seed,
+            on_progress=lambda text: progress.update(task, description=text, advance=1),
+        )
+    if as_json:
+        print_json(quality.to_dict())
+    else:
+        print_quality(quality, splits)
+
+
+def print_quality(quality: Quality, splits: int) -> None:
+    """Show macro-F1 beside the baselines, and per label what is decided without a person."""
+    from ticket_assets.quality import MAJORITY, PRODUCT, TFIDF
+
+    output.print(
+        f"{quality.tickets:,} tickets ({quality.text_groups:,} texts that differ in more than"
+        f" numbers); {splits} times, three quarters to learn from and the rest to test.",
+        soft_wrap=True,
+    )
+    if quality.unusable_rows:
+        print_warning(
+            f"{quality.unusable_rows:,} rows are left out: without a category or a text, broken, or"
+            " with the same text as another."
+        )
+    for name, target in quality.targets.items():
+        lead, least, largest = target.lead(PRODUCT, TFIDF)
+        right = "none to judge" if target.precision is None else f"{target.precision:.1%} right"
+        candidates = ", ".join(f"{c} {n} times" for c, n in Counter(target.chosen).most_common())
+        output.print(
+            f"\n[bold]{name}[/]: macro-F1 {target.mean(PRODUCT):.3f} ({candidates})\n"
+            f"  {TFIDF}: {target.mean(TFIDF):.3f}, {lead:+.3f} for the product"
+            f" ({least:+.3f} to {largest:+.3f})\n"
+            f"  {MAJORITY}: {target.mean(MAJORITY):.3f}\n"
+            f"  decided without a person: {target.coverage:.1%}, {right} (wanted"
+            f" {target.target_precision:.0%} of each label; kept in"
+            f" {target.splits_that_keep_the_target} of {splits} splits)",
+            soft_wrap=True,
+        )
+        output.print(_labels_table(target))
+    for name, reason in quality.skipped_targets.items():
+        print_warning(f"{name} is not measured. {reason}")
+
+
+def _labels_table(target: TargetQuality) -> Table:
+    from rich.table import Table
+
+    table = Table("label", "tested", "F1", "automatic", "right of those", box=None, pad_edge=False)
+    for label in target.labels:
+        right = f"{label.right / label.automatic:.1%}" if label.automatic else "–"
+        table.add_row(
+            escape(label.label), f"{label.tickets:,}", f"{label.f1:.3f}",
+            f"{label.automatic:,}", right,
+        )  # fmt: skip
+    return table
