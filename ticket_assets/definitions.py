@@ -15,6 +15,8 @@ from ticket_assets.storage.tables import SCHEMA
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
+# A code location, and each run, that would write with other labels or vectors does not load.
+DESK.require_same_settings()
 relax_sqlite_synchronisation()
 
 defs = dg.Definitions.merge(

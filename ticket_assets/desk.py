@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ticket_assets.desk_record import (
+    DeskRecord,
+    adopted_record,
+    merged,
+    present_record,
+    read_record,
+    refuse_differences,
+    write_record,
+)
 from ticket_assets.routing import Routing, load_routing
 
 if TYPE_CHECKING:
@@ -31,6 +41,51 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = settings.data_dir
+
+    def require_same_settings(self) -> None:
+        """Pass when the desk was made with these labels and this encoder, or holds nothing yet.
+
+        Raises:
+            DeskRecordError: a setting differs; the message says which, and what to do.
+            RoutingError: the routing file is missing or cannot be used.
+        """
+        present = self._present
+        if recorded := self._recorded(present):
+            refuse_differences(recorded, present)
+
+    def record_settings(self, *, accept: bool = False) -> None:
+        """Remember what the desk is made with, before anything is written to it.
+
+        Args:
+            accept: take settings that differ from those recorded, instead of refusing them.
+
+        Raises:
+            DeskRecordError: a setting differs, and the change was not accepted.
+            RoutingError: the routing file is missing or cannot be used.
+        """
+        present = self._present
+        if not accept:
+            self.require_same_settings()
+        recorded = read_record(self.folder) if accept else self._recorded(present)
+        record = merged(recorded, present)
+        if record != read_record(self.folder):
+            write_record(self.folder, record)
+
+    def record_precision(self) -> None:
+        """Remember the number format of the encoder, before its first vectors are written."""
+        recorded = read_record(self.folder) or self._present
+        if recorded.encoder_precision != self.encoder.precision:
+            write_record(self.folder, replace(recorded, encoder_precision=self.encoder.precision))
+
+    @property
+    def _present(self) -> DeskRecord:
+        return present_record(self.settings, self.routing)
+
+    def _recorded(self, present: DeskRecord) -> DeskRecord | None:
+        recorded = read_record(self.folder)
+        if recorded is None and self.settings.warehouse_path.exists():
+            return adopted_record(self.warehouse, present)
+        return recorded
 
     @cached_property
     def landing(self) -> LandingZone:
@@ -74,7 +129,8 @@ class Desk:
         """
         from ticket_assets.embedding.configured import configured_encoder
 
-        return configured_encoder(self.settings)
+        recorded = self._recorded(self._present)
+        return configured_encoder(self.settings, recorded.encoder_precision if recorded else None)
 
     @property
     def routing(self) -> Routing:

@@ -44,7 +44,7 @@ def evaluate(
     from ticket_assets.classification.training_set import training_options
     from ticket_assets.quality import labelled_tickets, measure
 
-    desk = command_desk()
+    desk = command_desk(checked=False)
     mapping = {**desk.settings.column_mapping, **column_mapping(column)}
     with progress_bar() as progress:
         task = progress.add_task("Reading the table", total=None)

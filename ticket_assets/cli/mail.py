@@ -10,7 +10,7 @@ import typer
 
 from ticket_assets.cli.columns import Columns, column_mapping
 from ticket_assets.cli.console import output, print_error, print_warning, progress_bar
-from ticket_assets.cli.start import CommandError, command_desk
+from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -46,7 +46,7 @@ def sample(
     """Write a believable French and English support mailbox, with the labels people gave."""
     from ticket_assets.sample.mailbox import generate, write_mailbox
 
-    desk = command_desk()
+    desk = command_desk(checked=False)
     today = datetime.now(UTC).date()
     last_day = until.date() if until else today - timedelta(days=1)
     if not EARLIEST_SAMPLE <= last_day <= today:
@@ -93,6 +93,7 @@ def import_mail(
         Path | None,
         typer.Option(help="Only write a routing file with the labels found, for you to complete."),
     ] = None,
+    accept_settings: AcceptSettings = False,
 ) -> None:
     """Land a mailbox or an export, with the labels people gave where it has them.
 
@@ -100,13 +101,14 @@ def import_mail(
     """
     from ticket_assets.mail.importing import has_columns, import_path
 
-    desk = command_desk()
+    desk = command_desk(checked=False)
     mapping = column_mapping(column)
     if desk.settings.column_mapping and has_columns(path):
         mapping = {**desk.settings.column_mapping, **mapping}
     if write_routing is not None:
         _write_routing(path, labels, mapping, write_routing)
         return
+    desk.record_settings(accept=accept_settings)
     routing = desk.routing
     landing = desk.landing
     with progress_bar() as progress:
@@ -154,6 +156,7 @@ def fetch(
     now: Annotated[
         bool, typer.Option("--now", help="Also log in again where the last login was refused.")
     ] = False,
+    accept_settings: AcceptSettings = False,
 ) -> None:
     """Land the new mail of the sources in the settings: IMAP account, drop folder, Maildir.
 
@@ -163,13 +166,14 @@ def fetch(
     from ticket_assets.mail.back_off import DELAYS
     from ticket_assets.mail.sources import Poll, poll_sources
 
-    desk = command_desk()
+    desk = command_desk(checked=False)
     sources = desk.sources
     if not sources:
         raise CommandError(
             "No mail source is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"
             " TICKETS_DROP_FOLDER or TICKETS_MAILDIR, in the environment or in .env."
         )
+    desk.record_settings(accept=accept_settings)
     landing = desk.landing
     with progress_bar() as progress:
         task = progress.add_task("Fetching", total=None)

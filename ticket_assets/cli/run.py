@@ -17,7 +17,7 @@ from ticket_assets.cli.console import (
     print_warning,
     progress_bar,
 )
-from ticket_assets.cli.start import CommandError, command_desk
+from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
 from ticket_assets.cli.status import print_status
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what the run did as JSON, its times included.")
     ] = False,
+    accept_settings: AcceptSettings = False,
 ) -> None:
     """Materialise every asset and evaluate every check, in one run; all days by default.
 
@@ -63,12 +64,13 @@ def run(
     if only and job:
         raise typer.BadParameter("--only goes without --job.")
 
-    desk = command_desk()
+    desk = command_desk(checked=False)
     if not desk.landing.days():
         raise CommandError(
             f"Nothing has landed in {desk.landing.root.absolute()} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
+    desk.record_settings(accept=accept_settings)
     # Before Dagster: skops, which reads the model, searches all modules in the order of their
     # import for each of SciPy's functions, a second longer than when it finds SciPy first.
     import scipy.special  # noqa: F401

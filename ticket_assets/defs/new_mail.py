@@ -101,6 +101,7 @@ def _poll(desk: Desk) -> list[str]:
         SourceFailedError: a source failed now. What the others have landed is requested by the
             next tick, which leaves the source alone until its next try.
     """
+    desk.record_settings()
     sources = desk.sources
     poll = Poll(
         desk.landing,

@@ -31,6 +31,7 @@ def ticket_embeddings(
 
     wanted = days(context)
     warehouse = desk.warehouse
+    desk.record_precision()
     configured = desk.encoder
     if configured.needs_comparison:
         context.log.info(

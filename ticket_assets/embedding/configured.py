@@ -63,8 +63,11 @@ class ConfiguredEncoder:
         )
 
 
-def configured_encoder(settings: Settings) -> ConfiguredEncoder:
+def configured_encoder(settings: Settings, recorded: Precision | None = None) -> ConfiguredEncoder:
     """The encoder of these settings.
+
+    Args:
+        recorded: the number format of the vectors that are there, which `auto` then takes.
 
     Raises:
         EncoderError: there is no such encoder here, or it is not one that can be used.
@@ -77,7 +80,7 @@ def configured_encoder(settings: Settings) -> ConfiguredEncoder:
     )
     return ConfiguredEncoder(
         model,
-        choose_precision(settings.encoder_precision, int8=model.int8),
+        choose_precision(settings.encoder_precision, int8=model.int8, recorded=recorded),
         settings.encoder_max_tokens,
         settings.encoder_batch_tokens,
         settings.encoder_threads,

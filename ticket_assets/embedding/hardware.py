@@ -15,7 +15,9 @@ Precision = Literal["int8", "bf16", "fp32"]
 RequestedPrecision = Literal["auto", "int8", "bf16", "fp32"]
 
 
-def choose_precision(requested: RequestedPrecision, *, int8: bool = False) -> Precision:
+def choose_precision(
+    requested: RequestedPrecision, *, int8: bool = False, recorded: Precision | None = None
+) -> Precision:
     """`requested`, or for `auto` the fastest format that the GPU or CPU computes natively.
 
     On a CPU without it, bf16 is emulated and slower than fp32. int8 takes three quarters of the
@@ -23,10 +25,13 @@ def choose_precision(requested: RequestedPrecision, *, int8: bool = False) -> Pr
 
     Args:
         int8: whether the encoder is known to keep its vectors in int8, so that `auto` may take it.
+        recorded: the format of the vectors that are there, which `auto` keeps to.
 
     Raises:
-        EncoderError: int8 was requested, and this machine does not have it.
+        EncoderError: int8 was requested or recorded, and this machine does not have it.
     """
+    if requested == "auto" and recorded is not None:
+        requested = recorded
     if requested in ("bf16", "fp32"):
         return requested
     import torch
@@ -37,8 +42,13 @@ def choose_precision(requested: RequestedPrecision, *, int8: bool = False) -> Pr
         if has_int8:
             return "int8"
         raise EncoderError(
-            "TICKETS_ENCODER_PRECISION=int8 needs a CPU with AVX512-VNNI, and no GPU in its place."
-            " Leave it at auto."
+            "The encoder's precision int8 needs a CPU with AVX512-VNNI, and no GPU in its place."
+            + (
+                " The vectors of this desk are in int8: run it on such a machine, or encode all"
+                " anew with TICKETS_ENCODER_PRECISION=fp32 tickets run --accept-settings"
+                if recorded == "int8"
+                else " Leave TICKETS_ENCODER_PRECISION at auto."
+            )
         )
     if int8 and has_int8 and not torch.cpu.get_capabilities().get("amx_bf16", False):
         return "int8"

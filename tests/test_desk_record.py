@@ -1,0 +1,227 @@
+"""A desk remembers what it was made with and refuses a start that differs, before it writes."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ticket_assets.cli import app
+from ticket_assets.desk import Desk
+from ticket_assets.desk_record import DeskRecordError, read_record
+from ticket_assets.settings import PREFIX, Settings, load_settings
+
+FORMER = Path(__file__).parent / "former" / "desk-0.1.0.tar.xz"
+MAIL = (
+    b"From: anne@example.org\nSubject: VPN\nDate: Mon, 2 Mar 2026 09:00:00 +0000\n\nLe VPN tombe.\n"
+)
+QUEUES = {"réseau": {"queue": "infra"}, "paie": {"queue": "rh"}}
+ROUTING = {
+    "categories": QUEUES,
+    "priorities": ["basse", "haute"],
+    "review_queue": "accueil",
+}
+
+
+@pytest.fixture
+def variables(tmp_path, monkeypatch):
+    """Sets settings by field; those of a developer stay out."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(f"{PREFIX}{name.upper()}", str(value))
+        load_settings.cache_clear()
+
+    change(data_dir=tmp_path / "data")
+    yield change
+    load_settings.cache_clear()
+
+
+@pytest.fixture
+def tickets(variables):
+    """Runs the command; its exit code and all that it printed, on one line."""
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, list(arguments))
+        error = str(result.exception) if result.exception else ""
+        return result.exit_code, " ".join(f"{result.output} {error}".split())
+
+    return run
+
+
+@pytest.fixture
+def routing(tmp_path):
+    """The desk's own routing file."""
+    path = tmp_path / "routing.yaml"
+    path.write_text(yaml.safe_dump(ROUTING, sort_keys=False), "utf-8")
+    return path
+
+
+@pytest.fixture
+def mail(tmp_path):
+    path = tmp_path / "vpn.eml"
+    path.write_bytes(MAIL)
+    return path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_forgotten_routing_file_stops_every_command_that_uses_the_desk(
+    tickets, variables, routing, mail, tmp_path
+):
+    variables(routing=routing)
+    assert tickets("import", str(mail))[0] == 0
+    variables(routing="")
+    before = contents(tmp_path / "data")
+
+    for command in (
+        ["import", str(mail)],
+        ["run"],
+        ["status"],
+        ["classify", "Le VPN tombe"],
+        ["erase", "--sender", "anne@example.org", "--dry-run"],
+        ["model", "list"],
+    ):
+        code, said = tickets(*command)
+        assert (code, "TICKETS_ROUTING: without the categories réseau, paie" in said) == (1, True)
+        assert "tickets run --accept-settings" in said
+
+    assert contents(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"categories": {**ROUTING["categories"], "voix": {"queue": "infra"}}},
+            "new categories voix",
+        ),
+        (
+            {"categories": {**ROUTING["categories"], "paie": {"queue": "finance"}}},
+            "queue of paie finance, was rh",
+        ),
+        ({"priorities": ["haute", "basse"]}, "priorities haute, basse, were basse, haute"),
+        ({"review_queue": "tri"}, "review queue tri, was accueil"),
+    ],
+)
+def test_an_edited_routing_file_is_told_in_words(variables, routing, tmp_path, change, words):
+    variables(routing=routing)
+    Desk(load_settings()).record_settings()
+    routing.write_text(yaml.safe_dump(ROUTING | change, sort_keys=False), "utf-8")
+
+    with pytest.raises(DeskRecordError, match=words):
+        Desk(load_settings()).require_same_settings()
+
+    Desk(load_settings()).record_settings(accept=True)
+    Desk(load_settings()).require_same_settings()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"encoder": "all-minilm-l6-v2"}, "TICKETS_ENCODER: all-minilm-l6-v2, was multilingual-e5"),
+        ({"encoder_precision": "bf16"}, "TICKETS_ENCODER_PRECISION: bf16, was fp32"),
+        ({"encoder_max_tokens": 128}, "TICKETS_ENCODER_MAX_TOKENS: 128, was 256"),
+        ({"encoder_dimension": 128}, "TICKETS_ENCODER_DIMENSION: 128, was unset"),
+    ],
+)
+def test_another_encoder_is_refused_until_it_is_accepted(tmp_path, setting, words):
+    made = Settings(_env_file=None, data_dir=tmp_path / "data", encoder_precision="fp32")
+    Desk(made).record_settings()
+    changed = Desk(made.model_copy(update=setting))
+
+    with pytest.raises(DeskRecordError, match=words):
+        changed.record_settings()
+
+    changed.record_settings(accept=True)
+    changed.require_same_settings()
+    with pytest.raises(DeskRecordError):
+        Desk(made).require_same_settings()
+
+
+def test_auto_keeps_the_precision_that_the_desk_was_made_with(tmp_path):
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2")
+    first = Desk(settings.model_copy(update={"encoder_precision": "fp32"}))
+    first.record_settings()
+
+    later = Desk(settings)
+    later.record_settings()
+
+    assert later.encoder.precision == "fp32"
+    assert read_record(settings.data_dir).encoder_precision == "fp32"
+
+
+def test_the_precision_that_auto_chose_is_recorded_with_the_first_vectors(tmp_path):
+    desk = Desk(Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2"))
+    desk.record_settings()
+    assert read_record(desk.folder).encoder_precision is None
+
+    desk.record_precision()
+
+    assert read_record(desk.folder).encoder_precision == desk.encoder.precision
+
+
+def test_another_encoder_chooses_its_precision_anew(tmp_path):
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2")
+    desk = Desk(settings)
+    desk.record_settings()
+    desk.record_precision()
+
+    Desk(settings.model_copy(update={"encoder": "multilingual-e5-small"})).record_settings(
+        accept=True
+    )
+
+    assert read_record(desk.folder).encoder_precision is None
+
+
+def test_looking_at_an_empty_desk_makes_nothing(tickets, tmp_path):
+    assert tickets("status")[0] == 0
+
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def former(tmp_path):
+    """Settings over the data folder that version 0.1.0 wrote, which has no record."""
+    with tarfile.open(FORMER) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2")
+
+
+def test_a_desk_of_before_is_taken_for_what_its_tables_say(former):
+    desk = Desk(former)
+
+    desk.record_settings()
+
+    assert read_record(desk.folder).encoder_precision == "fp32"
+    assert desk.encoder.model_id == "all-minilm-l6-v2@edd9d7c36fae/fp32/256"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"encoder": "multilingual-e5-small"}, "TICKETS_ENCODER: multilingual-e5-small, was all-"),
+        ({"encoder_precision": "bf16"}, "TICKETS_ENCODER_PRECISION: bf16, was fp32"),
+    ],
+)
+def test_a_desk_of_before_is_not_started_with_another_encoder(former, setting, words):
+    with pytest.raises(DeskRecordError, match=words):
+        Desk(former.model_copy(update=setting)).record_settings()
+
+    assert read_record(former.data_dir) is None
+
+
+def test_a_desk_of_before_is_not_started_with_other_labels(former, routing):
+    with pytest.raises(DeskRecordError, match="TICKETS_ROUTING"):
+        Desk(former.model_copy(update={"routing": routing})).record_settings()
+
+
+def test_a_record_that_cannot_be_read_says_what_to_do(tmp_path):
+    (tmp_path / "desk.json").write_text("{")
+
+    with pytest.raises(DeskRecordError, match=r"desk\.json .* Restore it, or remove it"):
+        read_record(tmp_path)

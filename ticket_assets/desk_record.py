@@ -1,0 +1,187 @@
+"""What a desk was made with: a start with other labels or another encoder is refused at first.
+
+Predictions, vectors and models of a desk belong together only while its labels, its encoder and the
+encoder's precision stay the same. A forgotten TICKETS_ROUTING would rewrite good queues.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.whole_file import replace_file
+
+if TYPE_CHECKING:
+    from ticket_assets.routing import Routing
+    from ticket_assets.settings import Settings
+    from ticket_assets.storage.warehouse import Warehouse
+
+FILE = "desk.json"
+ACCEPT = "--accept-settings"
+
+
+class DeskRecordError(TicketAssetsError):
+    """The settings differ from those the desk was made with, or its record cannot be read."""
+
+
+@dataclass(frozen=True)
+class DeskRecord:
+    """The settings that must not change unnoticed."""
+
+    queues: dict[str, str]
+    """Queue of each category."""
+    priorities: tuple[str, ...]
+    review_queue: str
+    encoder: str
+    encoder_max_tokens: int
+    encoder_dimension: int | None
+    encoder_precision: Literal["int8", "bf16", "fp32"] | None = None
+    """The number format of the vectors; None before the first ones."""
+
+
+def present_record(settings: Settings, routing: Routing) -> DeskRecord:
+    """What the present settings say; `auto` leaves the precision open."""
+    folder = Path(settings.encoder).expanduser()
+    precision = settings.encoder_precision
+    return DeskRecord(
+        queues=dict(routing.queues),
+        priorities=routing.priorities,
+        review_queue=routing.review_queue,
+        encoder=str(folder.resolve()) if folder.is_dir() else settings.encoder.lower(),
+        encoder_max_tokens=settings.encoder_max_tokens,
+        encoder_dimension=settings.encoder_dimension,
+        encoder_precision=None if precision == "auto" else precision,
+    )
+
+
+def read_record(folder: Path) -> DeskRecord | None:
+    """The record in the data folder, or None where nothing was recorded yet.
+
+    Raises:
+        DeskRecordError: it cannot be read, or another version of the product wrote it.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        record = DeskRecord(**content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise DeskRecordError(
+            f"{path} says what this desk was made with and cannot be read: {error}. Restore it, or"
+            f" remove it to take the present settings: the next start records them."
+        ) from None
+    return replace(record, priorities=tuple(record.priorities))
+
+
+def write_record(folder: Path, record: DeskRecord) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / FILE, json.dumps(asdict(record), ensure_ascii=False, indent=2) + "\n")
+
+
+def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
+    """The record of a desk that was made before there were records, from what its tables hold.
+
+    Its vectors name their encoder and precision. Its labels must be among the present ones.
+
+    Raises:
+        DeskRecordError: the desk has labels that the routing file lacks.
+    """
+    tables = warehouse.tables()
+    if "ticket_labels" in tables:
+        given = warehouse.rows("select distinct category from ticket_labels order by category")
+        unknown = [name for (name,) in given if name is not None and name not in present.queues]
+        if unknown:
+            raise DeskRecordError(
+                f"The labels of this desk are not those of the routing file: {', '.join(unknown)}."
+                " Set TICKETS_ROUTING to the file that it was made with."
+            )
+    if "ticket_embeddings" not in tables:
+        return present
+    models = warehouse.rows(
+        "select model from ticket_embeddings where model like '%@%' order by received_at desc limit 1"
+    )
+    if not models:
+        return present
+    # Like multilingual-e5-small@1571fc982750/bf16/256, and /128 where vectors are cut.
+    name, _, rest = models[0][0].rpartition("@")
+    _, precision, max_tokens, *dimension = rest.split("/")
+    # A folder's vectors name only its last part.
+    is_same = Path(present.encoder).name.lower() == name.lower() or present.encoder == name.lower()
+    return replace(
+        present,
+        encoder=present.encoder if is_same else name,
+        # An encoder that takes fewer tokens cuts the setting.
+        encoder_max_tokens=max(present.encoder_max_tokens, int(max_tokens)),
+        encoder_dimension=int(dimension[0]) if dimension else None,
+        encoder_precision=precision,
+    )
+
+
+def differences(recorded: DeskRecord, present: DeskRecord) -> dict[str, str]:
+    """What differs, by the variable of the setting, in words that name both sides."""
+    different = {}
+    if routing := _routing_differences(recorded, present):
+        different["TICKETS_ROUTING"] = routing
+    for field in fields(DeskRecord):
+        if not field.name.startswith("encoder"):
+            continue
+        before, now = getattr(recorded, field.name), getattr(present, field.name)
+        is_open = field.name == "encoder_precision" and (before is None or now is None)
+        if before != now and not is_open:
+            different[f"TICKETS_{field.name.upper()}"] = f"{_shown(now)}, was {_shown(before)}"
+    return different
+
+
+def merged(recorded: DeskRecord | None, present: DeskRecord) -> DeskRecord:
+    """The present settings, with the recorded precision where they leave it open and the encoder
+    stays the same."""
+    if (
+        recorded is None
+        or present.encoder_precision is not None
+        or recorded.encoder != present.encoder
+    ):
+        return present
+    return replace(present, encoder_precision=recorded.encoder_precision)
+
+
+def refuse_differences(recorded: DeskRecord, present: DeskRecord) -> None:
+    """Pass when the present settings are those recorded.
+
+    Raises:
+        DeskRecordError: they differ; the message names each setting and what to do.
+    """
+    if different := differences(recorded, present):
+        listed = "; ".join(f"{name}: {what}" for name, what in different.items())
+        raise DeskRecordError(
+            f"The settings are not those that this desk was made with. {listed}. Nothing was"
+            f" changed. Set them back, or accept the change: tickets run {ACCEPT}"
+        )
+
+
+def _routing_differences(recorded: DeskRecord, present: DeskRecord) -> str:
+    parts = []
+    lost = [name for name in recorded.queues if name not in present.queues]
+    new = [name for name in present.queues if name not in recorded.queues]
+    if lost:
+        parts.append(f"without the categories {', '.join(lost)}")
+    if new:
+        parts.append(f"with the new categories {', '.join(new)}")
+    parts += [
+        f"queue of {name} {queue}, was {recorded.queues[name]}"
+        for name, queue in present.queues.items()
+        if recorded.queues.get(name, queue) != queue
+    ]
+    if recorded.priorities != present.priorities:
+        now, before = ", ".join(present.priorities), ", ".join(recorded.priorities)
+        parts.append(f"priorities {now}, were {before}")
+    if recorded.review_queue != present.review_queue:
+        parts.append(f"review queue {present.review_queue}, was {recorded.review_queue}")
+    return ", ".join(parts)
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else str(value)
