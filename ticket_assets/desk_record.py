@@ -102,7 +102,8 @@ def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
     if "ticket_embeddings" not in tables:
         return present
     models = warehouse.rows(
-        "select model from ticket_embeddings where model like '%@%' order by received_at desc limit 1"
+        "select model from ticket_embeddings where model like '%@%'"
+        " order by received_at desc limit 1"
     )
     if not models:
         return present

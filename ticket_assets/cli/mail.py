@@ -108,7 +108,8 @@ def import_mail(
     if write_routing is not None:
         _write_routing(path, labels, mapping, write_routing)
         return
-    desk.record_settings(accept=accept_settings)
+    if not accept_settings:
+        desk.require_same_settings()
     routing = desk.routing
     landing = desk.landing
     with progress_bar() as progress:
@@ -123,6 +124,7 @@ def import_mail(
             first_day=desk.settings.first_day,
             on_message=lambda _: progress.advance(task),
         )
+    desk.record_settings(accept=accept_settings)
     output.print(
         f"{report.landed:,} messages landed, {report.already_there:,} already there,"
         f" {report.labels:,} new labels."
@@ -173,7 +175,8 @@ def fetch(
             "No mail source is set: set TICKETS_IMAP_HOST and TICKETS_IMAP_USER,"
             " TICKETS_DROP_FOLDER or TICKETS_MAILDIR, in the environment or in .env."
         )
-    desk.record_settings(accept=accept_settings)
+    if not accept_settings:
+        desk.require_same_settings()
     landing = desk.landing
     with progress_bar() as progress:
         task = progress.add_task("Fetching", total=None)
@@ -186,6 +189,7 @@ def fetch(
         )
         at_once: Collection[Failure] = DELAYS.keys() if now else {"outage"}
         reports = poll_sources(sources, poll, at_once)
+    desk.record_settings(accept=accept_settings)
     for report in reports:
         _print_source(report, landing)
     if any(report.remaining for report in reports):
