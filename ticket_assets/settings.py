@@ -254,6 +254,12 @@ class Settings(BaseSettings):
         description="Smallest distance to the training reference that counts as drift; raised to"
         " what same-sized samples of the reference show by chance.",
     )
+    reports_url: str = Field(
+        default="http://127.0.0.1:3001",
+        pattern=r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$",
+        description="Address at which a browser finds the drift reports; where it is of this"
+        " machine, `tickets dev` serves them there.",
+    )
     drift_html_days: int = Field(
         default=30, ge=1, le=3650, description="Days for which drift reports are kept as HTML."
     )

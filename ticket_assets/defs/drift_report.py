@@ -14,7 +14,6 @@ from ticket_assets.progress import ProgressLog
 
 if TYPE_CHECKING:
     from ticket_assets.drift.report import DriftReport
-    from ticket_assets.drift.store import ReportStore
 
 
 @dg.multi_asset(
@@ -64,7 +63,7 @@ def drift_report(
     ):
         reports.write(report)
         context.add_asset_metadata(
-            _report_metadata(report, reports),
+            _report_metadata(report, desk),
             asset_key="drift_report",
             partition_key=report.day.isoformat(),
         )
@@ -81,18 +80,20 @@ def drift_report(
     yield dg.Output(None, "drift_report")
 
 
-def _report_metadata(report: "DriftReport", reports: "ReportStore") -> dict[str, Any]:
+def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
     from ticket_assets.drift.plots import drift_markdown, drift_png
+    from ticket_assets.drift.report_server import report_address
 
     metadata: dict[str, Any] = {
         "drifted": report.drifted,
         "drifted_metrics": report.drifted_metrics,
         "figures": dg.MetadataValue.md(drift_markdown(report)),
-        "json": dg.MetadataValue.path(str(reports.figures_path(report.day).absolute())),
+        "json": dg.MetadataValue.path(str(desk.reports.figures_path(report.day).absolute())),
     }
-    html = reports.html_path(report.day)
-    if html is not None:
-        metadata["html"] = dg.MetadataValue.path(str(html.absolute()))
+    if report.html is not None:
+        metadata["report"] = dg.MetadataValue.url(
+            report_address(desk.settings.reports_url, report.day)
+        )
         metadata["distances"] = picture("Distance / threshold", drift_png(report.metrics))
     return metadata
 

@@ -1,0 +1,97 @@
+"""Serves the drift reports to a browser on this machine, to be read only."""
+
+from __future__ import annotations
+
+import html
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ticket_assets.drift.store import FIGURES, HTML, ReportStore
+from ticket_assets.errors import TicketAssetsError
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse
+
+LOOPBACK = "127.0.0.1"
+
+
+class ReportServerError(TicketAssetsError):
+    """The reports cannot be served."""
+
+
+def report_address(base: str, day: date) -> str:
+    """Where the day's report is read, when the reports are served at `base`."""
+    return f"{base.rstrip('/')}/{day.isoformat()}/{HTML}"
+
+
+def report_application(reports: ReportStore, base: str) -> Starlette:
+    """The reports as files below their day, and a list of the days, the latest first.
+
+    Only requests that name this machine, or the host of `base`, are answered: a page elsewhere
+    whose name resolves to this machine must not read the reports.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+
+    async def days(_: Request) -> HTMLResponse:
+        return HTMLResponse(_days_page(reports))
+
+    reports.root.mkdir(parents=True, exist_ok=True)
+    hosts = {LOOPBACK, "localhost", urlsplit(base).hostname or LOOPBACK}
+    return Starlette(
+        routes=[
+            Route("/", days),
+            Mount("/", StaticFiles(directory=reports.root)),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))],
+    )
+
+
+def serve_reports(reports: ReportStore, base: str) -> bool:
+    """Serve the reports at `base` in the background, as long as this process lives.
+
+    Returns False when `base` is not an address of this machine: others serve them there.
+
+    Raises:
+        ReportServerError: its port is taken.
+    """
+    from uvicorn import Config, Server
+
+    address = urlsplit(base)
+    if address.hostname not in {LOOPBACK, "localhost"}:
+        return False
+    try:
+        listener = socket.create_server((LOOPBACK, address.port or 80))
+    except OSError as error:
+        raise ReportServerError(
+            f"The drift reports cannot be served at {base}: {os.strerror(error.errno or 0)}. Give"
+            " them another port, as in TICKETS_REPORTS_URL=http://127.0.0.1:3005"
+        ) from None
+    server = Server(Config(report_application(reports, base), log_level="warning"))
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    return True
+
+
+def _days_page(reports: ReportStore) -> str:
+    rows = []
+    for day in reversed(reports.days()):
+        name = HTML if reports.html_path(day) else FIGURES
+        kind = "report" if name == HTML else "figures"
+        rows.append(f'<li>{day}: <a href="{day}/{name}">{kind}</a></li>')
+    listed = f"<ul>{''.join(rows)}</ul>" if rows else "<p>No report yet: tickets run</p>"
+    title = html.escape(f"Drift reports of {reports.root.parent.absolute()}")
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
+        f"<body style='font-family: sans-serif; margin: 2em'><h1>{title}</h1>{listed}</body></html>"
+    )
