@@ -12,6 +12,8 @@ class FailedCheck:
     asset: str
     check: str
     blocking: bool
+    days: list[str] = field(default_factory=list)
+    """The days on which it did not pass, where it judges day by day."""
 
 
 @dataclass
@@ -21,7 +23,8 @@ class RunSummary:
     run_id: str
     success: bool
     materialised: list[str] = field(default_factory=list)
-    passed_checks: int = 0
+    passed_checks: list[str] = field(default_factory=list)
+    """Names of the checks that passed on all days of the run."""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     failed_steps: dict[str, str] = field(default_factory=dict)
     """Name of each failed step to the message of its error."""
@@ -30,3 +33,18 @@ class RunSummary:
     """How long each finished step took, checks included."""
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     """Per asset the numbers among its metadata, the latest where one was given several times."""
+
+    def record_check(
+        self, asset: str, check: str, day: str | None, *, passed: bool, blocking: bool
+    ) -> None:
+        """Adds a verdict on one day, or on the asset as a whole."""
+        failed = next((failed for failed in self.failed_checks if failed.check == check), None)
+        if passed:
+            if failed is None and check not in self.passed_checks:
+                self.passed_checks.append(check)
+            return
+        if failed is None:
+            failed = FailedCheck(asset, check, blocking)
+            self.failed_checks.append(failed)
+            self.passed_checks = [name for name in self.passed_checks if name != check]
+        failed.days.extend([day] if day else [])

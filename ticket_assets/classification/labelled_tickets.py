@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ticket_assets.classification.training_set import NotEnoughLabels, TrainingSet
+from ticket_assets.classification.training_set import (
+    MixedEncodersError,
+    NotEnoughLabels,
+    TrainingSet,
+)
 from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -14,6 +18,7 @@ def labelled_tickets(warehouse: Warehouse) -> TrainingSet:
 
     Raises:
         NotEnoughLabels: no ticket has a label.
+        MixedEncodersError: an encoder has taken over and not all days are encoded anew yet.
         WarehouseError: a table has not been materialised yet.
     """
     rows = warehouse.arrow(
@@ -27,10 +32,16 @@ def labelled_tickets(warehouse: Warehouse) -> TrainingSet:
             "No ticket has a label yet. Import mail with labels: tickets import PATH --labels FILE,"
             " or an export that has a category column."
         )
+    encoders = sorted(rows["model"].unique().to_pylist())
+    if len(encoders) > 1:
+        raise MixedEncodersError(
+            f"The labelled tickets have vectors of several encoders ({', '.join(encoders)})."
+            " Materialise ticket_embeddings for all days with the present one."
+        )
     return TrainingSet(
         tickets=rows.drop_columns(["model", "vector"]).to_pandas(),
         vectors=to_matrix(rows["vector"]),
-        encoder=rows["model"][0].as_py(),
+        encoder=encoders[0],
     )
 
 

@@ -25,6 +25,10 @@ class NotEnoughLabels(TicketAssetsError):  # noqa: N818 - named for what the per
     """There are too few labelled tickets to train on."""
 
 
+class MixedEncodersError(TicketAssetsError):
+    """The vectors of the tickets come from several encoders and cannot be compared."""
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Labelled tickets and their vectors, row by row.

@@ -140,14 +140,20 @@ class StepProgress:
                 messages.print(f"{step}: {seconds:.0f} s", soft_wrap=True)
 
 
+def _on_days(days: list[str]) -> str:
+    if len(days) < 2:
+        return f" on {days[0]}" if days else ""
+    return f" on {len(days)} days, {days[0]} to {days[-1]}"
+
+
 def print_run(summary: RunSummary) -> None:
     """Show what a run did: checks that did not pass, counts, and the reason of each failure."""
     for failed in summary.failed_checks:
         verdict = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
-        output.print(f"{verdict}  {failed.asset}: {failed.check}")
+        output.print(f"{verdict}  {failed.asset}: {failed.check}{_on_days(failed.days)}")
     output.print(
-        f"{len(summary.materialised)} assets materialised, {summary.passed_checks} checks passed,"
-        f" {len(summary.failed_checks)} did not. Run {summary.run_id}",
+        f"{len(summary.materialised)} assets materialised, {len(summary.passed_checks)} checks"
+        f" passed, {len(summary.failed_checks)} did not. Run {summary.run_id}",
         soft_wrap=True,
     )
     for step, reason in summary.failed_steps.items():

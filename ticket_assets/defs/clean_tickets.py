@@ -1,14 +1,15 @@
 """clean_tickets: text for the encoder and tokens, without quotes, signatures or personal data."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
+from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_rows_per_day
 from ticket_assets.desk import Desk
 from ticket_assets.storage.warehouse import Warehouse
@@ -98,75 +99,95 @@ def _earlier_tickets(
         yield part.to_pandas()
 
 
-@dg.asset_check(
+@daily_check(
     asset="clean_tickets",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="No ticket has an empty text.",
 )
-def no_text_is_empty(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    empty = desk.warehouse.rows(
-        "select ticket_id from clean_tickets where text is null or trim(text) = ''"
+def no_text_is_empty(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, list(ticket_id) filter (text is null or trim(text) = '')"
+        " from clean_tickets where day between ? and ? group by all",
+        [days[0], days[-1]],
     )
-    return dg.AssetCheckResult(
-        passed=not empty,
-        metadata={"empty_texts": len(empty), "examples": [row[0] for row in empty[:5]]},
-    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=not empty,
+            metadata={"empty_texts": len(empty or ()), "examples": (empty or [])[:5]},
+        )
+        for day, empty in rows
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="clean_tickets",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="Every language is one of TICKETS_LANGUAGES.",
 )
-def languages_are_known(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    found = desk.warehouse.rows(
-        "select language, count(*) from clean_tickets group by all order by 2 desc"
+def languages_are_known(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, language, count(*) from clean_tickets"
+        " where day between ? and ? group by all order by 3 desc",
+        [days[0], days[-1]],
     )
-    unknown = [language for language, _ in found if language not in desk.settings.languages]
-    return dg.AssetCheckResult(
-        passed=not unknown,
-        metadata={
-            "languages": dg.MetadataValue.md(markdown_table(("language", "tickets"), found)),
-            "unknown": unknown,
-        },
-    )
+    tickets: dict[date, dict[str, int]] = {}
+    for day, language, count in rows:
+        tickets.setdefault(day, {})[language] = count
+    known = set(desk.settings.languages)
+    return {
+        day: dg.AssetCheckResult(
+            passed=of_day.keys() <= known,
+            metadata={
+                "languages": dg.MetadataValue.md(
+                    markdown_table(("language", "tickets"), of_day.items())
+                ),
+                "unknown": [language for language in of_day if language not in known],
+            },
+        )
+        for day, of_day in tickets.items()
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="clean_tickets",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="No address, phone number or other personal data is left in a text or its tokens.",
 )
 def no_personal_data_is_left(
-    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
-) -> dg.AssetCheckResult:
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
     from ticket_assets.text.privacy import find_personal_data
 
-    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    texts = desk.warehouse.rows(
-        "select ticket_id, concat_ws(chr(10), subject, text, tokens) from clean_tickets"
-        " where received_at::date >= ? and received_at::date <= coalesce(?, received_at::date)",
-        [first, last],
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, ticket_id, concat_ws(chr(10), subject, text, tokens)"
+        " from clean_tickets where day between ? and ?",
+        [days[0], days[-1]],
     )
-    left = {
-        ticket_id: kinds
-        for ticket_id, text in texts
-        if (
-            kinds := find_personal_data(
-                text,
-                phone_regions=desk.settings.phone_regions,
-                mask_ip_addresses=desk.settings.mask_ip_addresses,
-            )
+    left: dict[date, dict[str, list[str]]] = {day: {} for day, _, _ in rows}
+    for day, ticket_id, text in rows:
+        kinds = find_personal_data(
+            text,
+            phone_regions=desk.settings.phone_regions,
+            mask_ip_addresses=desk.settings.mask_ip_addresses,
         )
+        if kinds:
+            left[day][ticket_id] = kinds
+    tickets = Counter(day for day, _, _ in rows)
+    return {
+        day: dg.AssetCheckResult(
+            passed=not of_day,
+            metadata={
+                "tickets": tickets[day],
+                "tickets_with_personal_data": len(of_day),
+                "examples": dict(list(of_day.items())[:5]),
+            },
+        )
+        for day, of_day in left.items()
     }
-    return dg.AssetCheckResult(
-        passed=not left,
-        metadata={
-            "tickets": len(texts),
-            "tickets_with_personal_data": len(left),
-            "examples": dict(list(left.items())[:5]),
-        },
-    )

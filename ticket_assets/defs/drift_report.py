@@ -1,13 +1,15 @@
 """drift_metrics and drift_report: how far each day's mail is from what the champion learnt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
+from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import picture, record_rows_per_day
 from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
@@ -98,32 +100,30 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
     return metadata
 
 
-@dg.asset_check(
+@daily_check(
     asset="drift_report",
     pool=WAREHOUSE_POOL,
-    description="The latest day of the run that has mail is within its drift thresholds. It warns"
-    " and never blocks: mail that changes still has to be sorted.",
+    description="The day's mail is within its drift thresholds. It warns and never blocks: mail"
+    " that changes still has to be sorted.",
 )
 def drift_is_within_bounds(
-    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
-) -> dg.AssetCheckResult:
-    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    figures = desk.warehouse.frame(
-        "select strftime(received_at, '%Y-%m-%d') as day, metric, distance, threshold, drifted"
-        " from drift_metrics"
-        " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)"
-        " order by received_at, metric",
-        [first, last],
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, metric, distance, drifted from drift_metrics"
+        " where day between ? and ? order by day, metric",
+        [days[0], days[-1]],
     )
-    latest = figures[figures["day"] == figures["day"].max()]
-    drifted = latest[latest["drifted"]]
-    return dg.AssetCheckResult(
-        passed=drifted.empty,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "day": str(latest["day"].iloc[0]) if len(latest) else "no mail",
-            "drifted_metrics": drifted["metric"].tolist(),
-            "days_that_drift": figures.loc[figures["drifted"], "day"].unique().tolist(),
-            **{f"{row.metric}_distance": float(row.distance) for row in latest.itertuples()},
-        },
-    )
+    distances: dict[date, dict[str, float]] = {}
+    drifted: dict[date, list[str]] = {day: [] for day, *_ in rows}
+    for day, metric, distance, has_drifted in rows:
+        distances.setdefault(day, {})[f"{metric}_distance"] = distance
+        drifted[day] += [metric] if has_drifted else []
+    return {
+        day: dg.AssetCheckResult(
+            passed=not metrics,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"drifted_metrics": metrics, **distances[day]},
+        )
+        for day, metrics in drifted.items()
+    }

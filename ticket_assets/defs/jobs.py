@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dagster as dg
 
+from ticket_assets.defs.audit import AUDITS
+
 LEARN = ["ticket_labels", "candidate_classifier", "suspected_label_errors", "ticket_classifier"]
 SORT = ["ticket_predictions", "drift_metrics", "drift_report"]
+EVERYTHING = dg.AssetSelection.all() - dg.AssetSelection.checks(*AUDITS)
 
 whole_graph = dg.define_asset_job(
     "whole_graph",
-    selection=dg.AssetSelection.all(),
+    selection=EVERYTHING,
     description="From the landing zone to the drift report, training included.",
 )
 classify_mail = dg.define_asset_job(
     "classify_mail",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*LEARN),
+    selection=EVERYTHING - dg.AssetSelection.assets(*LEARN),
     description="New mail through to predictions and drift with the champion there is.",
 )
 collect_mail = dg.define_asset_job(
     "collect_mail",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*LEARN[1:], *SORT),
+    selection=EVERYTHING - dg.AssetSelection.assets(*LEARN[1:], *SORT),
     description="New mail through to the collection, for a desk without a champion yet.",
 )
 retrain = dg.define_asset_job(

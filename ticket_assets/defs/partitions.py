@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -38,6 +38,24 @@ def days(context: dg.AssetExecutionContext) -> list[date]:
     wanted = [date.fromisoformat(key) for key in context.partition_keys]
     context.resources.desk.landing.refuse_purged(wanted[0])
     return wanted
+
+
+def latest_materialisations(
+    instance: dg.DagsterInstance, asset: str, days: Iterable[date]
+) -> dict[date, dg.EventLogRecord]:
+    """The latest materialisation of the asset for each of the days that has one."""
+    key = dg.AssetKey(asset)
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        partitions={day.isoformat() for day in days},
+    )
+    if not latest:
+        return {}
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(key, storage_ids=list(latest.values())), limit=len(latest)
+    ).records
+    return {date.fromisoformat(str(record.partition_key)): record for record in records}
 
 
 def run_window(tags: Mapping[str, str]) -> tuple[date, date] | None:

@@ -1,14 +1,15 @@
 """raw_tickets and rejected_messages: what has landed, parsed day by day."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
-from ticket_assets.defs.previews import counts, markdown_table, record_rows_per_day
+from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, latest_materialisations
+from ticket_assets.defs.previews import counts, record_rows_per_day
 from ticket_assets.desk import Desk
 from ticket_assets.mail.conversations import (
     EARLIER_COLUMNS,
@@ -97,109 +98,96 @@ def _earlier_messages(
 
 def fingerprints_read(instance: dg.DagsterInstance, days: Iterable[date]) -> dict[date, str]:
     """The fingerprint of what raw_tickets read for each of the days when it last did."""
-    key = dg.AssetKey("raw_tickets")
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-        key,
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        partitions={day.isoformat() for day in days},
-    )
-    if not latest:
-        return {}
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(key, storage_ids=list(latest.values())), limit=len(latest)
-    ).records
     return {
-        date.fromisoformat(found.partition): str(found.metadata[LANDED_FINGERPRINT].value)
-        for record in records
-        if (found := record.asset_materialization)
-        and found.partition
-        and LANDED_FINGERPRINT in found.metadata
+        day: str(materialised.metadata[LANDED_FINGERPRINT].value)
+        for day, record in latest_materialisations(instance, "raw_tickets", days).items()
+        if (materialised := record.asset_materialization)
+        and LANDED_FINGERPRINT in materialised.metadata
     }
 
 
-@dg.asset_check(
+@daily_check(
     asset="raw_tickets",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="No two rows of raw_tickets have the same ticket_id.",
 )
-def ticket_ids_are_unique(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    twice = desk.warehouse.rows(
-        "select ticket_id, count(*) as times from raw_tickets group by all having times > 1"
+def ticket_ids_are_unique(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date, list(distinct ticket_id) filter (times > 1) from"
+        " (select received_at, ticket_id, count(*) over (partition by ticket_id) as times"
+        " from raw_tickets where received_at::date between ? and ?) group by all",
+        [days[0], days[-1]],
     )
-    return dg.AssetCheckResult(
-        passed=not twice,
-        metadata={"repeated_ids": len(twice), "examples": [row[0] for row in twice[:5]]},
-    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=not repeated,
+            metadata={"repeated_ids": len(repeated or ()), "examples": sorted(repeated or ())[:5]},
+        )
+        for day, repeated in rows
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="raw_tickets",
     blocking=True,
     pool=WAREHOUSE_POOL,
-    description="Every message that landed on the run's days is a ticket or a rejection of that"
-    " same day: none is lost, none stands under another date.",
+    description="Every message that landed on a day is a ticket or a rejection of that same day:"
+    " none is lost, none stands under another date.",
 )
 def received_dates_are_inside_the_partition(
-    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
-) -> dg.AssetCheckResult:
+    context: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
     landing = desk.landing
-    window = run_window(context.run.tags)
-    landed = {
-        day: landing.count(day)
-        for day in landing.days()
-        if day >= DAILY.start.date() and (window is None or window[0] <= day <= window[1])
-    }
+    landed = {day: landing.count(day) for day in landing.days() if days[0] <= day <= days[-1]}
     stored = dict(
         desk.warehouse.rows(
-            "select received_at::date, count(*) from (select received_at from raw_tickets"
-            " union all select received_at from rejected_messages) group by all"
+            "select received_at::date as day, count(*) from (select received_at from raw_tickets"
+            " union all select received_at from rejected_messages)"
+            " where day between ? and ? group by all",
+            [days[0], days[-1]],
         )
     )
     read = fingerprints_read(context.instance, landed)
-    wrong = [
-        (day, count, stored.get(day, 0))
-        for day, count in landed.items()
-        if count != stored.get(day, 0)
-        # Mail that has landed since the day was read is not lost: a run of its own will read it.
-        and read.get(day) in {None, day_fingerprint(landing, day)}
-    ]
-    return dg.AssetCheckResult(
-        passed=not wrong,
-        metadata={
-            "days": len(landed),
-            "messages": sum(landed.values()),
-            "days_that_differ": dg.MetadataValue.md(
-                markdown_table(("day", "landed", "in the tables"), wrong[:10])
-            ),
-        },
-    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=messages == stored.get(day, 0)
+            # Mail that has landed since the day was read is not lost: a later run will read it.
+            or read.get(day) not in {None, day_fingerprint(landing, day)},
+            metadata={"landed": messages, "in_the_tables": stored.get(day, 0)},
+        )
+        for day, messages in landed.items()
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="raw_tickets",
     pool=WAREHOUSE_POOL,
     description="The share of rejected messages is below TICKETS_REJECTED_SHARE_LIMIT.",
 )
 def rejected_share_is_low(
-    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
-) -> dg.AssetCheckResult:
-    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    rejected, messages = desk.warehouse.row(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    limit = desk.settings.rejected_share_limit
+    rows = desk.warehouse.rows(
         "with messages as (select received_at, false as rejected from raw_tickets"
         " union all select received_at, true from rejected_messages)"
-        " select count(*) filter (rejected), count(*) from messages"
-        " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)",
-        [first, last],
+        " select received_at::date as day, count(*) filter (rejected), count(*) from messages"
+        " where day between ? and ? group by all",
+        [days[0], days[-1]],
     )
-    share = rejected / messages if messages else 0.0
-    return dg.AssetCheckResult(
-        passed=share <= desk.settings.rejected_share_limit,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "rejected": rejected,
-            "messages": messages,
-            "share": share,
-            "limit": desk.settings.rejected_share_limit,
-        },
-    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=rejected / messages <= limit,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "rejected": rejected,
+                "messages": messages,
+                "share": rejected / messages,
+                "limit": limit,
+            },
+        )
+        for day, rejected, messages in rows
+    }

@@ -1,18 +1,20 @@
 """ticket_collection: the Chroma collection, kept equal to the table by difference."""
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 
 import dagster as dg
 
 from ticket_assets.defs.conventions import COLLECTION_POOL
+from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.collection import TicketCollection
 from ticket_assets.storage.vectors import to_matrix
-from ticket_assets.storage.warehouse import Warehouse
 
 SELF_QUERIES = 50
 """Vectors that the check looks up in the collection."""
@@ -44,7 +46,7 @@ def ticket_collection(
         " where e.received_at::date between ? and ? order by e.received_at, e.ticket_id",
         [wanted[0], wanted[-1]],
     )
-    with _collection(desk, warehouse) as collection:
+    with _collection(desk, wanted) as collection:
         if collection is None:
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
         started = time.monotonic()
@@ -75,65 +77,88 @@ def ticket_collection(
     )
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_collection",
     blocking=True,
     pool=COLLECTION_POOL,
-    description="The collection holds the ids of ticket_embeddings, no more and no fewer.",
+    description="The collection holds the ids of ticket_embeddings under the same days, no more and"
+    " no fewer.",
 )
 def collection_has_the_ids_of_the_table(
-    desk: dg.ResourceParam[Desk],
-) -> dg.AssetCheckResult:
-    warehouse = desk.warehouse
-    table = set(warehouse.frame("select ticket_id from ticket_embeddings")["ticket_id"])
-    with _collection(desk, warehouse) as collection:
-        stored = collection.ids() if collection else set()
-    return dg.AssetCheckResult(
-        passed=table == stored,
-        metadata={
-            "table": len(table),
-            "collection": len(stored),
-            "missing": len(table - stored),
-            "left_over": len(stored - table),
-        },
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    table = dict(
+        desk.warehouse.rows(
+            "select ticket_id, received_at::date as day from ticket_embeddings"
+            " where day between ? and ?",
+            [days[0], days[-1]],
+        )
     )
+    with _collection(desk, days) as collection:
+        stored = collection.days_of_ids(days[0], days[-1]) if collection else {}
+    in_table, in_collection = Counter(table.values()), Counter(stored.values())
+    missing = Counter(day for _, day in table.items() - stored.items())
+    left_over = Counter(day for _, day in stored.items() - table.items())
+    return {
+        day: dg.AssetCheckResult(
+            passed=not missing[day] and not left_over[day],
+            metadata={
+                "table": in_table[day],
+                "collection": in_collection[day],
+                "missing": missing[day],
+                "left_over": left_over[day],
+            },
+        )
+        for day in in_table | in_collection
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_collection",
     blocking=True,
     pool=COLLECTION_POOL,
     description="A vector of the table finds itself in the collection: its nearest neighbour has"
     " the same text and the same vector.",
 )
-def a_vector_finds_itself(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    warehouse = desk.warehouse
-    sample = warehouse.arrow(
-        "select text_hash, vector from ticket_embeddings order by hash(ticket_id, ?) limit ?",
-        [desk.settings.seed, SELF_QUERIES],
+def a_vector_finds_itself(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    sample = desk.warehouse.arrow(
+        "select received_at::date as day, text_hash, vector from ticket_embeddings"
+        " where day between ? and ? qualify"
+        " row_number() over (partition by day order by hash(ticket_id, ?)) <= ?",
+        [days[0], days[-1], desk.settings.seed, max(1, SELF_QUERIES // len(days))],
     )
-    with _collection(desk, warehouse) as collection:
-        found = collection.nearest(to_matrix(sample["vector"]), 1) if collection else []
-    nearest = [neighbours[0] for neighbours in found if neighbours]
-    lost = sample.num_rows - sum(
-        neighbour.text_hash == text_hash and neighbour.similarity >= SAME_VECTOR
-        for neighbour, text_hash in zip(nearest, sample["text_hash"].to_pylist(), strict=False)
-    )
-    return dg.AssetCheckResult(
-        passed=lost == 0,
-        metadata={
-            "queries": sample.num_rows,
-            "not_found": lost,
-            "least_similarity": min((neighbour.similarity for neighbour in nearest), default=1.0),
-        },
-    )
+    with _collection(desk, days) as collection:
+        nearest = collection.nearest(to_matrix(sample["vector"]), 1) if collection else []
+    similarities: dict[date, list[float]] = {}
+    for day, text_hash, neighbours in zip(
+        sample["day"].to_pylist(), sample["text_hash"].to_pylist(), nearest, strict=True
+    ):
+        similarities.setdefault(day, []).append(
+            max((near.similarity for near in neighbours if near.text_hash == text_hash), default=0)
+        )
+    return {
+        day: dg.AssetCheckResult(
+            passed=min(of_day) >= SAME_VECTOR,
+            metadata={
+                "queries": len(of_day),
+                "not_found": sum(similarity < SAME_VECTOR for similarity in of_day),
+                "least_similarity": min(of_day),
+            },
+        )
+        for day, of_day in similarities.items()
+    }
 
 
 @contextmanager
-def _collection(desk: Desk, warehouse: Warehouse) -> Iterator[TicketCollection | None]:
-    """The collection of the encoder whose vectors the table holds; None while it holds none."""
-    models = warehouse.rows(
-        "select model from ticket_embeddings order by received_at desc, ticket_id limit 1"
+def _collection(desk: Desk, days: Sequence[date]) -> Iterator[TicketCollection | None]:
+    """The collection of the encoder that has made the vectors of the days, or the latest ones where
+    these days have none; None while there is no vector."""
+    models = desk.warehouse.rows(
+        "select model from ticket_embeddings"
+        " order by received_at::date between ? and ? desc, received_at desc, ticket_id limit 1",
+        [days[0], days[-1]],
     )
     if not models:
         yield None

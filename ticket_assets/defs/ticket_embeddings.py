@@ -1,9 +1,13 @@
 """ticket_embeddings: one vector per clean ticket, looked up before it is computed."""
 
+from collections.abc import Sequence
+from datetime import date
+
 import dagster as dg
 import pyarrow as pa
 
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_rows_per_day
 from ticket_assets.desk import Desk
@@ -71,83 +75,97 @@ def ticket_embeddings(
     return made.rows
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_embeddings",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="Every clean ticket has one vector, made of its present text; there is no other.",
 )
 def every_clean_ticket_has_one_vector(
-    desk: dg.ResourceParam[Desk],
-) -> dg.AssetCheckResult:
-    tickets, vectors, paired = desk.warehouse.row(
-        "select (select count(*) from clean_tickets), (select count(*) from ticket_embeddings),"
-        " (select count(*) from clean_tickets join ticket_embeddings using (ticket_id, text_hash))"
-    )
-    return dg.AssetCheckResult(
-        passed=tickets == vectors == paired,
-        metadata={"clean_tickets": tickets, "vectors": vectors, "paired": paired},
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    return one_row_per_ticket(
+        desk.warehouse, days, "ticket_embeddings", "vectors", same=("ticket_id", "text_hash")
     )
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_embeddings",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="All vectors come from one encoder, so that they can be compared.",
 )
-def vectors_come_from_one_encoder(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    found = desk.warehouse.rows(
-        "select model, count(*) from ticket_embeddings group by all order by 2 desc"
+def vectors_come_from_one_encoder(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, model, count(*) from ticket_embeddings"
+        " where day between ? and ? group by all order by 1, 3",
+        [days[0], days[-1]],
     )
-    return dg.AssetCheckResult(
-        passed=len(found) <= 1,
-        description=None
-        if len(found) <= 1
-        else "Materialise ticket_embeddings for all days with the present encoder.",
-        metadata={"encoders": dict(found)},
-    )
+    encoders: dict[date, dict[str, int]] = {}
+    for day, model, vectors in rows:
+        encoders.setdefault(day, {})[model] = vectors
+    return {
+        # Days of another encoder than the latest one's are those to be made again.
+        day: dg.AssetCheckResult(passed=True, metadata={"encoders": of_day})
+        if of_day.keys() == {rows[-1][1]}
+        else dg.AssetCheckResult(
+            passed=False,
+            description="Materialise ticket_embeddings for all days with the present encoder.",
+            metadata={"encoders": of_day},
+        )
+        for day, of_day in encoders.items()
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_embeddings",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="Vectors have as many numbers as the encoder gives.",
 )
 def vectors_have_the_encoders_dimension(
-    desk: dg.ResourceParam[Desk],
-) -> dg.AssetCheckResult:
-
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
     expected = desk.encoder.model.dimension
-    found = desk.warehouse.rows("select distinct array_length(vector) from ticket_embeddings")
-    dimensions = [dimension for (dimension,) in found]
-    return dg.AssetCheckResult(
-        passed=all(dimension == expected for dimension in dimensions),
-        metadata={"expected": expected, "found": dimensions},
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, list(distinct array_length(vector))"
+        " from ticket_embeddings where day between ? and ? group by all",
+        [days[0], days[-1]],
     )
+    return {
+        day: dg.AssetCheckResult(
+            passed=dimensions == [expected],
+            metadata={"expected": expected, "stored": dimensions},
+        )
+        for day, dimensions in rows
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_embeddings",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="Vectors hold finite numbers and have unit length.",
 )
 def vectors_are_finite_and_of_unit_length(
-    desk: dg.ResourceParam[Desk],
-) -> dg.AssetCheckResult:
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
     # list_* take DuckDB's fixed-size arrays as lists; NaN makes the length NaN and a missing vector
     # null, neither of which is within the tolerance.
-    vectors, wrong, shortest, longest = desk.warehouse.row(
-        "with lengths as (select"
+    rows = desk.warehouse.rows(
+        "with lengths as (select received_at::date as day,"
         " sqrt(list_sum(list_transform(vector::float[], x -> x::double * x))) as length"
-        " from ticket_embeddings)"
-        " select count(*), count(*) filter ((length between ? and ?) is not true),"
-        " min(length), max(length) from lengths",
-        [1 - UNIT_LENGTH_TOLERANCE, 1 + UNIT_LENGTH_TOLERANCE],
+        " from ticket_embeddings where day between ? and ?)"
+        " select day, count(*), count(*) filter ((length between ? and ?) is not true),"
+        " min(length), max(length) from lengths group by all",
+        [days[0], days[-1], 1 - UNIT_LENGTH_TOLERANCE, 1 + UNIT_LENGTH_TOLERANCE],
     )
-    return dg.AssetCheckResult(
-        passed=wrong == 0,
-        metadata={"vectors": vectors, "wrong": wrong, "shortest": shortest, "longest": longest},
-    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=wrong == 0,
+            metadata={"vectors": vectors, "wrong": wrong, "shortest": shortest, "longest": longest},
+        )
+        for day, vectors, wrong, shortest, longest in rows
+    }

@@ -1,10 +1,15 @@
 """ticket_predictions: labels with confidences, a decision, a queue, the nearest past tickets."""
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+
 import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.conventions import COLLECTION_POOL, WAREHOUSE_POOL
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, run_window
+from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import counts, preview, record_rows_per_day
 from ticket_assets.desk import Desk
 from ticket_assets.storage.vectors import to_matrix
@@ -70,77 +75,74 @@ def ticket_predictions(
     return predictions
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_predictions",
     blocking=True,
     pool=WAREHOUSE_POOL,
-    description="Every clean ticket of the run's days has one prediction; there is no other.",
+    description="Every clean ticket has one prediction; there is no other.",
 )
 def every_clean_ticket_has_one_prediction(
-    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
-) -> dg.AssetCheckResult:
-    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    tickets, predictions, paired = desk.warehouse.row(
-        "with tickets as (select ticket_id from clean_tickets"
-        "  where received_at::date >= $1 and received_at::date <= coalesce($2, received_at)),"
-        " predictions as (select ticket_id from ticket_predictions"
-        "  where received_at::date >= $1 and received_at::date <= coalesce($2, received_at))"
-        " select (select count(*) from tickets), (select count(*) from predictions),"
-        " (select count(*) from tickets join predictions using (ticket_id))",
-        [first, last],
-    )
-    return dg.AssetCheckResult(
-        passed=tickets == predictions == paired,
-        metadata={"clean_tickets": tickets, "predictions": predictions, "paired": paired},
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    return one_row_per_ticket(
+        desk.warehouse, days, "ticket_predictions", "predictions", same=("ticket_id",)
     )
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_predictions",
     blocking=True,
     pool=WAREHOUSE_POOL,
     description="Every predicted category and priority is one of the routing file, and every"
     " confidence a probability.",
 )
-def predictions_are_in_the_label_set(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
-    routing = desk.routing
-    warehouse = desk.warehouse
-    found = warehouse.rows("select distinct category, priority from ticket_predictions")
-    outside = {category for category, _ in found} - set(routing.categories)
-    outside |= {priority for _, priority in found if priority} - set(routing.priorities)
-    (improper,) = warehouse.row(
-        "select count(*) from ticket_predictions"
-        " where (category_confidence between 0 and 1) is not true"
-        " or not (coalesce(priority_confidence, 0) between 0 and 1)"
+def predictions_are_in_the_label_set(
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, category, priority, count(*) filter ("
+        "(category_confidence between 0 and 1) is not true"
+        " or not (coalesce(priority_confidence, 0) between 0 and 1))"
+        " from ticket_predictions where day between ? and ? group by all",
+        [days[0], days[-1]],
     )
-    return dg.AssetCheckResult(
-        passed=not outside and improper == 0,
-        metadata={"outside": sorted(outside), "improper_confidences": improper},
-    )
+    categories, priorities = set(desk.routing.categories), {None, *desk.routing.priorities}
+    outside: dict[date, set[str]] = {day: set() for day, *_ in rows}
+    improper: Counter[date] = Counter()
+    for day, category, priority, count in rows:
+        outside[day] |= ({category} - categories) | ({priority} - priorities)
+        improper[day] += count
+    return {
+        day: dg.AssetCheckResult(
+            passed=not of_day and not improper[day],
+            metadata={
+                "outside": sorted(map(str, of_day)),
+                "improper_confidences": improper[day],
+            },
+        )
+        for day, of_day in outside.items()
+    }
 
 
-@dg.asset_check(
+@daily_check(
     asset="ticket_predictions",
     pool=WAREHOUSE_POOL,
     description="The share of automatic decisions is at least TICKETS_AUTO_SHARE_FLOOR.",
 )
 def auto_share_is_high(
-    context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]
-) -> dg.AssetCheckResult:
-    first, last = run_window(context.run.tags) or (DAILY.start.date(), None)
-    auto, tickets = desk.warehouse.row(
-        "select count(*) filter (decision = 'auto'), count(*) from ticket_predictions"
-        " where received_at::date >= ? and received_at::date <= coalesce(?, received_at)",
-        [first, last],
+    _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
+) -> Verdicts:
+    floor = desk.settings.auto_share_floor
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, count(*) filter (decision = 'auto'), count(*)"
+        " from ticket_predictions where day between ? and ? group by all",
+        [days[0], days[-1]],
     )
-    share = auto / tickets if tickets else 1.0
-    return dg.AssetCheckResult(
-        passed=share >= desk.settings.auto_share_floor,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "auto": auto,
-            "tickets": tickets,
-            "share": share,
-            "floor": desk.settings.auto_share_floor,
-        },
-    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=auto / tickets >= floor,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"auto": auto, "tickets": tickets, "share": auto / tickets, "floor": floor},
+        )
+        for day, auto, tickets in rows
+    }

@@ -16,7 +16,7 @@ from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, whole_graph
 from ticket_assets.defs.partitions import DAILY, DESK
 from ticket_assets.orchestration.instance import RunError, dagster_home
-from ticket_assets.run_summary import FailedCheck, RunSummary
+from ticket_assets.run_summary import RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
 """Class name before the message of an error of ours, which is written for people."""
@@ -149,17 +149,13 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
         )
     elif kind == DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
-        if evaluation.passed:
-            summary.passed_checks += 1
-        else:
-            summary.failed_checks.append(
-                FailedCheck(
-                    asset=evaluation.asset_key.to_user_string(),
-                    check=evaluation.check_name,
-                    blocking=bool(evaluation.blocking)
-                    and evaluation.severity == AssetCheckSeverity.ERROR,
-                )
-            )
+        summary.record_check(
+            evaluation.asset_key.to_user_string(),
+            evaluation.check_name,
+            evaluation.partition,
+            passed=evaluation.passed,
+            blocking=bool(evaluation.blocking) and evaluation.severity == AssetCheckSeverity.ERROR,
+        )
     elif kind == DagsterEventType.STEP_FAILURE and event.step_key is not None:
         error = event.step_failure_data.error
         cause = error.cause if error and error.cause else error

@@ -163,6 +163,14 @@ class TicketCollection:
         """All ticket ids in the collection."""
         return {ticket_id for page in self._pages(None, []) for ticket_id in page["ids"]}
 
+    def days_of_ids(self, first_day: date, last_day: date) -> dict[str, date]:
+        """The ids of the tickets received from `first_day` to `last_day`, each with its day."""
+        return {
+            ticket_id: _day(metadata["day"])
+            for page in self._pages(_between(first_day, last_day), ["metadatas"])
+            for ticket_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
+        }
+
     def sync(
         self,
         rows: pd.DataFrame,
@@ -180,12 +188,7 @@ class TicketCollection:
             rows: ticket_id, received_at, language, text_hash, category, priority.
             vectors: float32 of shape (len(rows), dimension), aligned with `rows`.
         """
-        window = {
-            "$and": [
-                {"day": {"$gte": day_number(first_day)}},
-                {"day": {"$lte": day_number(last_day)}},
-            ]
-        }
+        window = _between(first_day, last_day)
         present: dict[str, Metadata] = {}
         for page in self._pages(window, ["metadatas"]):
             present.update(zip(page["ids"], page["metadatas"], strict=True))
@@ -425,15 +428,28 @@ def _highest(scores: Matrix, count: int) -> tuple[Matrix, npt.NDArray[np.int64]]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
+def _day(number: str | int | bool) -> date:
+    return date(int(number) // 10_000, int(number) // 100 % 100, int(number) % 100)
+
+
+def _between(first_day: date, last_day: date) -> dict[str, Any]:
+    """The condition that selects the tickets of the days from `first_day` to `last_day`."""
+    return {
+        "$and": [
+            {"day": {"$gte": day_number(first_day)}},
+            {"day": {"$lte": day_number(last_day)}},
+        ]
+    }
+
+
 def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour:
-    number = int(metadata["day"])
     category, priority = metadata.get("category"), metadata.get("priority")
     return Neighbour(
         ticket_id=ticket_id,
         similarity=1.0 - float(distance),
         category=str(category) if category is not None else None,
         priority=str(priority) if priority is not None else None,
-        day=date(number // 10_000, number // 100 % 100, number % 100),
+        day=_day(metadata["day"]),
         text_hash=str(metadata["text_hash"]),
     )
 
