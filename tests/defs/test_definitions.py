@@ -45,6 +45,14 @@ WARNING_CHECKS = {
     "auto_share_is_high",
     "drift_is_within_bounds",
 }
+AUDITS = {
+    "ticket_ids_are_unique_on_all_days",
+    "every_clean_ticket_has_one_vector_on_all_days",
+    "vectors_come_from_one_encoder_on_all_days",
+    "collection_has_the_ids_of_the_table_on_all_days",
+    "every_clean_ticket_has_one_prediction_on_all_days",
+    "predictions_are_in_the_label_set_on_all_days",
+}
 
 
 @pytest.fixture
@@ -143,8 +151,34 @@ def test_checks_of_wrong_data_block_and_checks_of_changed_mail_do_not(product: d
     checks = [graph.get_check_spec(key) for key in graph.asset_check_keys]
 
     assert {check.name for check in checks if check.blocking} == BLOCKING_CHECKS
-    assert {check.name for check in checks if not check.blocking} == WARNING_CHECKS
+    assert {check.name for check in checks if not check.blocking} == WARNING_CHECKS | AUDITS
     assert all(check.description for check in checks)
+
+
+def test_a_check_judges_by_day_what_is_made_by_day(product: dg.Definitions):
+    graph = product.resolve_asset_graph()
+
+    for key in graph.asset_check_keys:
+        is_daily = graph.get(key.asset_key).is_partitioned and key.name not in AUDITS
+        assert graph.get(key).partitions_def == (DAILY if is_daily else None), key
+
+
+def test_all_days_are_audited_by_the_nightly_audit_alone(product: dg.Definitions):
+    graph = product.resolve_asset_graph()
+    step_names = {
+        graph.get_check_spec(key).get_python_identifier(): key.name
+        for key in graph.asset_check_keys
+    }
+
+    def checks(job: str) -> set[str]:
+        steps = {node.name for node in product.resolve_job_def(job).nodes}
+        return {name for step, name in step_names.items() if step in steps}
+
+    assert checks("audit") == AUDITS
+    for job in ("whole_graph", "classify_mail", "collect_mail", "retrain"):
+        assert checks(job)
+        assert not checks(job) & AUDITS
+    assert product.resolve_schedule_def("nightly_audit").job_name == "audit"
 
 
 def test_partitions_start_on_the_first_day_of_the_settings(product_settings: Settings):

@@ -57,7 +57,8 @@ class Run:
     summary: RunSummary
     metadata: Mapping[str, Mapping[str | None, Mapping[str, Any]]]
     """By asset and partition (None for an asset without)."""
-    checks: frozenset[str]
+    checks: Mapping[str, frozenset[str | None]]
+    """By check the days that it has a verdict on (None for a check of no day)."""
     tables: Mapping[str, pa.Table]
     collected: frozenset[str]
     champion: str
@@ -138,12 +139,13 @@ def run(desk: Settings, first: date, last: date) -> Run:
                 metadata.setdefault(found.asset_key.to_user_string(), {})[found.partition] = {
                     name: value.value for name, value in found.metadata.items()
                 }
-        checks = frozenset(
-            record.event_log_entry.dagster_event.asset_check_evaluation_data.check_name
-            for record in instance.get_records_for_run(
-                summary.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
-            ).records
-        )
+        checks: dict[str, frozenset[str | None]] = {}
+        for record in instance.get_records_for_run(
+            summary.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records:
+            evaluation = record.event_log_entry.dagster_event.asset_check_evaluation_data
+            judged = checks.get(evaluation.check_name, frozenset())
+            checks[evaluation.check_name] = judged | {evaluation.partition}
     champion = ModelStore(desk.models_dir).require_champion()
     with TicketCollection.open(
         champion.encoder, folder=desk.collection_dir, url=None
@@ -191,10 +193,18 @@ def test_every_asset_is_materialised_for_every_day(desk: Settings, first_run: Ru
         assert set(partitions) == ({None} if asset in WHOLE_ASSETS else wanted), asset
 
 
-def test_every_check_is_evaluated(product: dg.Definitions, first_run: Run):
+def test_every_check_of_what_is_made_by_day_has_a_verdict_on_each_day(
+    product: dg.Definitions, first_run: Run, late_run: Run
+):
     keys = product.resolve_asset_graph().asset_check_keys
+    checks = {key for key in keys if not key.name.endswith("_on_all_days")}
+    whole = {key.name for key in checks if key.asset_key.to_user_string() in WHOLE_ASSETS}
+    days = frozenset(day.isoformat() for day in DAYS)
 
-    assert first_run.checks == {key.name for key in keys}
+    assert first_run.checks == {
+        key.name: frozenset({None}) if key.name in whole else days for key in checks
+    }
+    assert set(late_run.checks.values()) == {frozenset({None}), frozenset({LATE.isoformat()})}
 
 
 def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
