@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 # A worker per core; the tests of a file share what they set up.
 PARALLEL := --numprocesses auto --dist loadfile
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
-export DAGSTER_HOME := $(CURDIR)/dagster_home
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
@@ -39,7 +38,7 @@ demo: $(SAMPLE)/mailbox.mbox  ## Sample mailbox in; tickets, champion model and 
 	$(BIN)/tickets run
 
 dev: $(VENV)/.product  ## Dagster's UI and daemon on http://127.0.0.1:3000
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	$(BIN)/tickets dev
 
 test: $(VENV)/.tests  ## The whole test suite
 	$(BIN)/python -m pytest $(PARALLEL)

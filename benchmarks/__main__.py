@@ -16,8 +16,6 @@ from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.settings import load_settings
 
-DAGSTER_HOME = Path(__file__).parents[1] / "dagster_home"
-
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 
@@ -60,7 +58,6 @@ def bench(
         sizes=QUICK if quick else Sizes(),
         encoder=desk.settings.encoder,
         encoders_dir=desk.settings.unpacked_encoders_dir,
-        dagster_home=DAGSTER_HOME,
     )
     lines = []
     with progress_bar() as progress:

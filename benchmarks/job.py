@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -104,16 +103,13 @@ configured_encoder(Settings()).encoder
 
 
 class Desk:
-    """A data folder and a Dagster home of their own, worked on by the `tickets` command."""
+    """A data folder of its own, worked on by the `tickets` command."""
 
-    def __init__(self, folder: Path, dagster_home: Path, encoder: str) -> None:
+    def __init__(self, folder: Path, encoder: str) -> None:
         self.folder = folder
-        self._home = folder / "dagster_home"
-        self._home.mkdir(parents=True)
-        shutil.copy(dagster_home / "dagster.yaml", self._home)
         self._encoder_name = encoder
         self._environment = child_environment(
-            {"data_dir": str(folder / "data"), "encoder": encoder}, DAGSTER_HOME=str(self._home)
+            {"data_dir": str(folder / "data"), "encoder": encoder}
         )
 
     def tickets(self, *arguments: str) -> Finished:

@@ -45,7 +45,6 @@ class Setup:
     sizes: Sizes
     encoder: str
     encoders_dir: Path
-    dagster_home: Path
 
 
 def mail(setup: Setup) -> Iterator[Line]:
@@ -87,7 +86,7 @@ def job(setup: Setup) -> Iterator[Line]:
     from benchmarks.job import NEW_SEED, Desk
 
     with TemporaryDirectory() as folder:
-        desk = Desk(Path(folder), setup.dagster_home, setup.encoder)
+        desk = Desk(Path(folder), setup.encoder)
         cost = desk.sort_sample(setup.sizes.job)
         script = desk.plain_script()
         what = f"{cost.messages:,} mails"
@@ -149,7 +148,7 @@ def memory(setup: Setup) -> Iterator[Line]:
     from benchmarks.job import Desk
 
     with TemporaryDirectory() as folder:
-        cost = Desk(Path(folder), setup.dagster_home, setup.encoder).sort_sample(setup.sizes.memory)
+        cost = Desk(Path(folder), setup.encoder).sort_sample(setup.sizes.memory)
     yield at_most("memory", f"peak, {cost.messages:,} mails", cost.peak_mb, 2500, "MB")
 
 
@@ -157,7 +156,7 @@ def _job_seconds(setup: Setup, messages: int) -> float:
     from benchmarks.job import Desk
 
     with TemporaryDirectory() as folder:
-        return Desk(Path(folder), setup.dagster_home, setup.encoder).sort_sample(messages).seconds
+        return Desk(Path(folder), setup.encoder).sort_sample(messages).seconds
 
 
 PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {

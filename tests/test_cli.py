@@ -27,32 +27,28 @@ LIMIT_BYTES = 2000
 """A file may not grow beyond this where the disk is to be full."""
 
 
-@pytest.fixture(scope="session")
-def dagster_home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("dagster_home")
-    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", home)
-    return home
-
-
 @pytest.fixture
 def data(tmp_path):
     return tmp_path / "data"
 
 
 @pytest.fixture
-def tickets(tmp_path, data, dagster_home):
-    return Tickets(tmp_path, data, dagster_home)
+def tickets(tmp_path, data):
+    return Tickets(tmp_path, data)
 
 
 class Tickets:
     """Runs the command in a folder of its own; keywords are TICKETS_ settings."""
 
-    def __init__(self, folder, data, dagster_home):
+    def __init__(self, folder, data):
         self.folder = folder
-        outer = {name: value for name, value in os.environ.items() if "TICKETS_" not in name}
+        outer = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("TICKETS_", "DAGSTER_"))
+        }
         self.environment = {
             **outer,
-            "DAGSTER_HOME": str(dagster_home),
             "TICKETS_DATA_DIR": str(data),
             "TICKETS_ENCODER": "all-minilm-l6-v2",
             "TICKETS_MIN_CLASS_TICKETS": "5",
@@ -348,9 +344,9 @@ def test_ctrl_c_is_one_line_and_exit_130(tickets, data):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, dagster_home):
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    tickets = Tickets(folder, folder / "data", dagster_home)
+    tickets = Tickets(folder, folder / "data")
     sample = tickets("sample", "--messages", "300", "--days", "20")
     landed = tickets(
         "import", "data/sample/mailbox.mbox", "--labels", folder / "data/sample/labels.csv"
@@ -471,7 +467,7 @@ def test_a_day_without_mail_is_sorted_too(trained):
 
 
 @pytest.mark.slow
-def test_a_run_without_its_dagster_home_is_one_line(trained):
+def test_a_chosen_dagster_home_without_its_configuration_is_one_line(trained):
     tickets, *_ = trained
 
     assert refused(tickets("run", DAGSTER_HOME="none")).startswith("There is no dagster.yaml in")
@@ -510,10 +506,12 @@ def test_mail_is_sorted_by_the_champion_when_no_candidate_passes(trained):
 ALL_CHECKS = """
 import dagster as dg
 from ticket_assets.definitions import defs
+from ticket_assets.defs.partitions import DESK
+from ticket_assets.orchestration.instance import desk_instance
 
 checks = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())
 job = dg.Definitions.merge(defs, dg.Definitions(jobs=[checks])).resolve_job_def("checks")
-with dg.DagsterInstance.get() as instance:
+with desk_instance(DESK.folder) as instance:
     result = job.execute_in_process(instance=instance, raise_on_error=False)
 found = result.get_asset_check_evaluations()
 print(len(found), [check.check_name for check in found if check.blocking and not check.passed])
@@ -522,12 +520,11 @@ print(len(found), [check.check_name for check in found if check.blocking and not
 
 @pytest.fixture
 def own_desk(trained, tmp_path):
-    """A copy of the trained desk and of its Dagster home, to be changed."""
+    """A copy of the trained desk, to be changed."""
     tickets, *_ = trained
     shutil.copytree(tickets.folder / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "data/sample")
-    shutil.copytree(tickets.environment["DAGSTER_HOME"], tmp_path / "home")
-    return Tickets(tmp_path, tmp_path / "data", tmp_path / "home")
+    return Tickets(tmp_path, tmp_path / "data")
 
 
 def all_checks(tickets):

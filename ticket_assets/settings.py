@@ -376,14 +376,16 @@ def load_settings() -> Settings:
         raise SettingsError(f"Cannot read .env: {error.strerror}.") from None
 
 
-def child_environment(settings: Mapping[str, str], **variables: str) -> dict[str, str]:
+def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of a child process that is to have these settings (by field) and no others,
-    and these further variables."""
+    and the Dagster home of its own data folder."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith((PREFIX, "DAGSTER_HOME"))
     }
     named = {f"{PREFIX}{field}".upper(): value for field, value in settings.items()}
-    return {**inherited, **named, **variables}
+    return {**inherited, **named}
 
 
 def _refuse_unknown_variables() -> None:

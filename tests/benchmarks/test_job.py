@@ -8,12 +8,10 @@ import pytest
 
 from benchmarks.job import BenchError, Desk
 
-DAGSTER_HOME = Path(__file__).parents[2] / "dagster_home"
-
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"), DAGSTER_HOME, "all-minilm-l6-v2")
+    return Desk(tmp_path_factory.mktemp("desk"), "all-minilm-l6-v2")
 
 
 @pytest.mark.slow
@@ -34,7 +32,7 @@ def test_the_job_its_plain_peer_and_new_tickets_are_measured(desk: Desk) -> None
 
 
 def test_a_command_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "desk", DAGSTER_HOME, "all-minilm-l6-v2")
+    desk = Desk(tmp_path / "desk", "all-minilm-l6-v2")
 
     with pytest.raises(BenchError, match="Nothing has landed in"):
         desk.tickets("run")

@@ -10,7 +10,6 @@ import dagster as dg
 import duckdb
 import pytest
 import sqlalchemy
-import yaml
 
 from ticket_assets.defs.event_log import _relax, relax_sqlite_synchronisation
 from ticket_assets.defs.partitions import DAILY, first_day, run_window
@@ -226,27 +225,6 @@ def test_without_the_setting_partitions_start_with_the_first_import(settings: Se
 )
 def test_a_run_says_by_its_tags_which_days_it_is_about(tags: dict[str, str], window):
     assert run_window(tags) == window
-
-
-def test_the_dagster_home_is_one_that_dagster_loads(tmp_path: Path):
-    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", tmp_path)
-
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        pools = instance.get_concurrency_config().pool_config
-
-        assert pools.default_pool_limit == 1
-        assert pools.pool_granularity.value == "op"
-        assert instance.telemetry_enabled is False
-        assert instance.run_monitoring_enabled
-        assert instance.run_retries_enabled
-
-
-def test_the_workspace_names_the_module_of_the_definitions():
-    workspace = yaml.safe_load((PROJECT / "workspace.yaml").read_text("utf-8"))
-
-    modules = [source["python_module"]["module_name"] for source in workspace["load_from"]]
-
-    assert modules == ["ticket_assets.definitions"]
 
 
 def test_sqlite_does_not_wait_for_the_disk_after_each_event(tmp_path: Path):

@@ -5,7 +5,6 @@ The runs follow each other on one desk: everything, everything again, then one d
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +21,7 @@ from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.drift.store import ReportStore
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.runs import RunError, materialise
 from ticket_assets.routing import load_routing
 from ticket_assets.run_summary import RunSummary
@@ -76,8 +76,6 @@ def desk(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Settings]:
     """The settings of a desk whose mail and labels have landed."""
-    home = tmp_path_factory.mktemp("dagster_home")
-    shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", home)
     sample = write_mailbox(tmp_path_factory.mktemp("sample"), mails)
     routing = load_routing(None)
     imported = import_path(
@@ -89,7 +87,7 @@ def desk(
     )
     assert imported.landed == 400
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DAGSTER_HOME", str(home))
+        environment.delenv("DAGSTER_HOME", raising=False)
         yield product_settings
 
 
@@ -131,7 +129,7 @@ def late_run(desk: Settings, second_run: Run) -> Run:
 def run(desk: Settings, first: date, last: date) -> Run:
     summary = materialise(first, last)
     metadata: dict[str, dict[str | None, dict[str, Any]]] = {}
-    with dg.DagsterInstance.get() as instance:
+    with desk_instance(desk.data_dir) as instance:
         for record in instance.get_records_for_run(summary.run_id).records:
             event = record.event_log_entry.dagster_event
             if event and event.event_type_value == "ASSET_MATERIALIZATION":
@@ -184,7 +182,7 @@ def test_the_whole_graph_succeeds_for_all_days_in_one_run(product: dg.Definition
 def test_every_asset_is_materialised_for_every_day(desk: Settings, first_run: Run):
     wanted = {day.isoformat() for day in DAYS}
 
-    with dg.DagsterInstance.get() as instance:
+    with desk_instance(desk.data_dir) as instance:
         for asset in set(first_run.summary.materialised) - WHOLE_ASSETS:
             assert instance.get_materialized_partitions(dg.AssetKey(asset)) == wanted, asset
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
+import signal
 import sys
 from io import TextIOWrapper
 
 import typer
 
-from ticket_assets.cli import classify, evaluate, mail, models, removal, run, status
+from ticket_assets.cli import classify, dev, evaluate, mail, models, removal, run, status
 from ticket_assets.cli.console import print_error
 from ticket_assets.errors import TicketAssetsError
 
@@ -23,10 +24,11 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-for group in (mail, run, classify, status, evaluate, removal, models):
+for group in (mail, run, classify, status, dev, evaluate, removal, models):
     app.add_typer(group.app)
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and after SIGTERM, as shells give them."""
 
 
 def main() -> None:
@@ -35,6 +37,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a terminal that is not UTF-8 shows what it can
             stream.reconfigure(errors="replace")
     _collect_garbage_seldom()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         app()
     except TicketAssetsError as error:
@@ -48,7 +51,7 @@ def main() -> None:
         )
         sys.exit(1)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
+        if stop.code in {INTERRUPTED, TERMINATED}:
             print_error("Interrupted. What was finished is kept; run the command again to go on.")
         raise
 

@@ -64,19 +64,17 @@ def erase(
         planned = erase_tickets(desk, found, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
-    from ticket_assets.orchestration.instance import dagster_home
     from ticket_assets.orchestration.runs_in_progress import wait_for_runs
 
-    dagster_home()
     with progress_bar() as progress:
         progress.add_task("Waiting for runs to end", total=None)
-        if left := wait_for_runs(RUN_PATIENCE_SECONDS):
+        if left := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
             raise CommandError(
                 f"Nothing was erased: run {left[0]} is at work and may write the tickets again."
                 " Wait until it has ended, or terminate it in the Dagster UI."
             )
         erasure = erase_tickets(desk, found)
-        left = wait_for_runs(RUN_PATIENCE_SECONDS)
+        left = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
         # A run that began before the end may have written what it had read before.
         erasure += erase_tickets(desk, found)
     _show_erasure(erasure, as_json)

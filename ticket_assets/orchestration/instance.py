@@ -1,28 +1,53 @@
-"""The Dagster instance that a desk's runs are recorded on."""
+"""The Dagster instance of a desk: its runs, cursors and events, in the desk's own data folder."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
+
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.whole_file import replace_file
+
+TEMPLATE = Path(__file__).with_name("dagster.yaml")
+WORKSPACE = Path(__file__).with_name("workspace.yaml")
 
 
-class RunError(TicketAssetsError):
-    """A run cannot be started, or did not succeed."""
+class InstanceError(TicketAssetsError):
+    """There is no Dagster instance to record runs on."""
 
 
-def dagster_home() -> Path:
-    """The Dagster home of this process: DAGSTER_HOME, else `dagster_home` in the working folder.
+def dagster_home(data_dir: Path) -> Path:
+    """The folder of the desk's Dagster instance: DAGSTER_HOME where it is set, else `dagster` in
+    the data folder, which gets a dagster.yaml when it has none.
 
     Raises:
-        RunError: neither holds a dagster.yaml.
+        InstanceError: there is no dagster.yaml in DAGSTER_HOME.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or "dagster_home").absolute()
+    if chosen := os.environ.get("DAGSTER_HOME"):
+        home = Path(chosen).absolute()
+        if not (home / "dagster.yaml").is_file():
+            raise InstanceError(
+                f"There is no dagster.yaml in {home}. Copy {TEMPLATE} there, or unset DAGSTER_HOME:"
+                " the data folder then holds the Dagster home as well."
+            )
+        return home
+    home = data_dir.absolute() / "dagster"
     if not (home / "dagster.yaml").is_file():
-        raise RunError(
-            f"There is no dagster.yaml in {home}. Set DAGSTER_HOME to the project's dagster_home"
-            " folder, or start the command from the project's folder."
-        )
-    os.environ["DAGSTER_HOME"] = str(home)
+        home.mkdir(parents=True, exist_ok=True)
+        replace_file(home / "dagster.yaml", TEMPLATE.read_bytes())
     return home
+
+
+@contextmanager
+def desk_instance(data_dir: Path) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of the desk with this data folder.
+
+    Raises:
+        InstanceError: as for `dagster_home`.
+    """
+    with dg.DagsterInstance.from_config(str(dagster_home(data_dir))) as instance:
+        yield instance

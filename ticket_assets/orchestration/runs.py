@@ -15,7 +15,8 @@ from dagster._core.execution.api import execute_run
 from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, whole_graph
 from ticket_assets.defs.partitions import DAILY, DESK
-from ticket_assets.orchestration.instance import RunError, dagster_home
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.run_summary import RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
@@ -24,6 +25,10 @@ EventListener = Callable[[dg.DagsterEvent], None]
 """Called with each event of a run as it happens."""
 _REPOSITORY = ReconstructableRepository.for_module(definitions.__name__, "defs")
 LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
+
+
+class RunError(TicketAssetsError):
+    """A run cannot be started, or did not succeed."""
 
 
 def materialise(
@@ -45,9 +50,8 @@ def materialise(
         job_name: a job of `defs/jobs.py`, by default the whole graph.
 
     Raises:
-        RunError: a job, an asset or a day does not exist, or there is no Dagster home.
+        RunError: a job, an asset or a day does not exist.
     """
-    dagster_home()
     known = DAILY.get_partition_keys()
     first = first_day.isoformat() if first_day else known[0]
     last = last_day.isoformat() if last_day else known[-1]
@@ -68,7 +72,7 @@ def materialise(
     if first != last:
         tags = {"dagster/asset_partition_range_start": first}
         tags["dagster/asset_partition_range_end"] = last
-    with dg.DagsterInstance.get() as instance:
+    with desk_instance(DESK.folder) as instance:
         run = instance.create_run_for_job(
             job.get_definition(),
             tags=tags,

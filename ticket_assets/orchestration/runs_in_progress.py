@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import dagster as dg
+
+from ticket_assets.orchestration.instance import desk_instance
 
 AT_WORK = [
     dg.DagsterRunStatus.STARTING,
@@ -14,14 +17,15 @@ AT_WORK = [
 POLL_SECONDS = 0.5
 
 
-def wait_for_runs(patience: float) -> list[str]:
+def wait_for_runs(data_dir: Path, patience: float) -> list[str]:
     """Waits until the runs that are at work now have ended; returns those that still are then.
 
     Args:
+        data_dir: data folder of the desk.
         patience: seconds to wait at most.
     """
     until = time.monotonic() + patience
-    with dg.DagsterInstance.get() as instance:
+    with desk_instance(data_dir) as instance:
         left = _at_work(instance)
         while left and time.monotonic() < until:
             time.sleep(POLL_SECONDS)

@@ -1,0 +1,92 @@
+"""A data folder has a Dagster instance of its own, unless DAGSTER_HOME names another."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from ticket_assets.orchestration.instance import (
+    TEMPLATE,
+    WORKSPACE,
+    InstanceError,
+    dagster_home,
+    desk_instance,
+)
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_chosen_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+
+def test_the_committed_template_is_the_packaged_one() -> None:
+    assert (PROJECT / "dagster_home" / "dagster.yaml").read_bytes() == TEMPLATE.read_bytes()
+
+
+def test_a_new_data_folder_gets_an_instance_with_the_settings_of_the_template(
+    tmp_path: Path,
+) -> None:
+    with desk_instance(tmp_path / "data") as instance:
+        pools = instance.get_concurrency_config().pool_config
+
+        assert instance.root_directory == str(tmp_path / "data" / "dagster")
+        assert pools.default_pool_limit == 1
+        assert pools.pool_granularity.value == "op"
+        assert instance.telemetry_enabled is False
+        assert instance.run_retries_enabled
+        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] <= 60
+
+
+def test_a_changed_configuration_is_kept(tmp_path: Path) -> None:
+    path = dagster_home(tmp_path) / "dagster.yaml"
+    path.write_text("telemetry:\n  enabled: false\n")
+
+    dagster_home(tmp_path)
+
+    assert path.read_text() == "telemetry:\n  enabled: false\n"
+
+
+def test_a_chosen_home_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text("")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+
+    assert dagster_home(tmp_path / "data") == tmp_path / "home"
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_chosen_home_without_a_configuration_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    with pytest.raises(InstanceError, match=r"There is no dagster.yaml in"):
+        dagster_home(tmp_path / "data")
+
+
+@dg.job
+def nothing() -> None:
+    pass
+
+
+def test_data_folders_used_in_turn_share_neither_runs_nor_cursors(tmp_path: Path) -> None:
+    for folder in ("first", "second", "first"):
+        with desk_instance(tmp_path / folder) as instance:
+            nothing.execute_in_process(instance=instance)
+            instance.run_storage.set_cursor_values({"of": folder, f"only {folder}": "1"})
+
+    with desk_instance(tmp_path / "first") as first, desk_instance(tmp_path / "second") as second:
+        assert (len(first.get_runs()), len(second.get_runs())) == (2, 1)
+        assert first.run_storage.get_cursor_values({"of"}) == {"of": "first"}
+        assert second.run_storage.get_cursor_values({"only first"}) == {}
+
+
+def test_the_workspace_names_the_module_of_the_definitions() -> None:
+    workspace = yaml.safe_load(WORKSPACE.read_text("utf-8"))
+
+    modules = [source["python_module"]["module_name"] for source in workspace["load_from"]]
+
+    assert modules == ["ticket_assets.definitions"]
