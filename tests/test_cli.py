@@ -193,7 +193,7 @@ def test_an_import_says_what_landed_what_is_doubtful_and_what_comes_next(tickets
         "Next: tickets run",
     ]
     undated, unlabelled = done.stderr.splitlines()
-    assert undated.startswith("Note: 2 messages have no date that can be read")
+    assert undated.startswith("Note: 2 messages without a date that can be read")
     assert "No labels have landed yet" in unlabelled
 
 
@@ -231,8 +231,21 @@ def test_columns_of_exports_are_set_once_and_overruled_by_the_option(tickets):
     assert {(row["subject"], row["body"]) for row in rows} == {("VPN", "coupé")}
     # The column of the label is not part of the message.
     assert sorted(set(row["original"]) & {"Team", "Old"} for row in rows) == [{"Old"}, {"Team"}]
-    assert "1 messages landed, 0 already there, 1 new labels." in other.stdout
-    assert "1 messages landed, 0 already there, 0 new labels." in mailbox.stdout
+    assert "1 message landed, 0 already there, 1 new label.\n" in other.stdout
+    assert "1 message landed, 0 already there, 0 new labels.\n" in mailbox.stdout
+
+
+def test_an_error_that_lists_much_keeps_its_beginning_and_what_to_do(tickets):
+    columns = ",".join(
+        f"a rather long name of a column, number {n}".replace(",", "") for n in range(40)
+    )
+
+    line = refused(tickets("import", tickets.write("a.csv", f"{columns}\n")))
+
+    assert len(line) <= 500
+    assert " has no column known as a subject or a body. Its columns: a rather long " in line
+    assert " … " in line
+    assert line.endswith("Say which one it is, like `--column body=MyColumn`.")
 
 
 def test_a_routing_file_that_cannot_be_written_is_one_line(tickets):
@@ -365,6 +378,12 @@ def test_from_a_sample_to_a_trained_champion(trained):
     found = json.loads(tickets("status", "--json").stdout)
     assert (found["landing"]["messages"], found["landing"]["days"]) == (300, 20)
     assert found["tables"]["ticket_predictions"]["rows"] == sum(found["decisions"].values())
+    learnt = sum(found["decisions_learnt"].values())
+    assert 0 < learnt <= found["tables"]["ticket_labels"]["rows"]
+    others = sum(found["decisions"].values()) - learnt
+    shown = tickets("status").stdout
+    assert f" of {others:,} tickets that the champion has not learnt from" in shown
+    assert f" of {learnt:,} tickets that the champion has learnt from" in shown
 
 
 @pytest.mark.slow
@@ -383,8 +402,36 @@ def test_a_classified_text_is_shown_to_people_and_as_json(trained):
         "decision",
     ]
     ticket = json.loads(from_stdin.stdout)
+    for line, target in zip(shown.stdout.splitlines(), ("category", "priority"), strict=False):
+        assert line.startswith(target)
+        assert line.rstrip().endswith("auto") or "review: " in line
     assert (ticket["language"], ticket["decision"] in {"auto", "review"}) == ("fr", True)
     assert not_utf_8.returncode == 0
+
+
+@pytest.mark.slow
+def test_html_is_classified_like_the_plain_text_it_shows(trained):
+    tickets, *_ = trained
+    html = "<p>L&#39;&eacute;cran reste noir</p><p>Merci</p>"
+
+    for text in (html, "L&#39;&eacute;cran reste noir\nMerci"):
+        from_html = json.loads(tickets("classify", text, "--json").stdout)
+        plain = json.loads(tickets("classify", "L'écran reste noir\nMerci", "--json").stdout)
+        assert from_html == plain
+
+
+@pytest.mark.slow
+def test_a_label_that_a_person_has_to_look_at_says_why(trained):
+    tickets, *_ = trained
+
+    unsure = json.loads(tickets("classify", "bonjour", "--json").stdout)
+
+    reasons = unsure["review_reasons"]
+    assert unsure["decision"] == "review"
+    assert unsure["priority_decision"] == "auto" or reasons["priority"]
+    for target, reason in reasons.items():
+        expected = f"this {target} is always reviewed|below its threshold of [0-9.]+%"
+        assert re.match(expected, reason)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ticket_assets.desk import Desk
@@ -23,7 +24,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         ],
         "tables": _tables(warehouse, existing),
         "champion": _champion(desk),
-        "decisions": _decisions(warehouse) if "ticket_predictions" in existing else {},
+        **_decisions(desk, existing),
         "drift": _drift(warehouse) if "drift_metrics" in existing else None,
     }
 
@@ -75,8 +76,28 @@ def _champion(desk: Desk) -> dict[str, Any] | None:
     }
 
 
-def _decisions(warehouse: Warehouse) -> dict[str, int]:
-    return dict(warehouse.rows("select decision, count(*) from ticket_predictions group by all"))
+def _decisions(desk: Desk, existing: set[str]) -> dict[str, dict[str, int]]:
+    """How many tickets are decided how: all, and those apart that the champion has learnt from.
+
+    It is nearly always sure of these, so that only the others show what it does with new mail.
+    """
+    if "ticket_predictions" not in existing:
+        return {"decisions": {}, "decisions_learnt": {}}
+    import pandas as pd
+
+    champion = desk.models.champion() if desk.has_models else None
+    learnt = desk.models.learnt_tickets(champion.version) if champion else pd.Series(dtype=str)
+    rows = desk.warehouse.frame(
+        "select ticket_id in (select ticket_id from learnt) as has_learnt, decision,"
+        " count(*) as tickets from ticket_predictions group by all",
+        frames={"learnt": learnt.to_frame("ticket_id")},
+    )
+    counts: dict[str, Counter[str]] = {"decisions": Counter(), "decisions_learnt": Counter()}
+    for has_learnt, decision, tickets in rows.itertuples(index=False):
+        counts["decisions"][decision] += int(tickets)
+        if has_learnt:
+            counts["decisions_learnt"][decision] += int(tickets)
+    return {name: dict(decisions) for name, decisions in counts.items()}
 
 
 def _drift(warehouse: Warehouse) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ticket_assets.errors import TicketAssetsError
 
 if TYPE_CHECKING:
+    from ticket_assets.classification.prediction import TargetModel
     from ticket_assets.desk import Desk
     from ticket_assets.storage.collection import Neighbour
     from ticket_assets.storage.warehouse import Warehouse
@@ -30,6 +31,8 @@ class SortedTicket:
     priority_decision: str | None
     decision: str
     """auto where the category is sure and the ticket goes to its queue, else review."""
+    review_reasons: dict[str, str]
+    """Why a person has to look at the category, or at the priority, where that is so."""
     queue: str
     language: str
     terms: list[tuple[str, float]]
@@ -46,6 +49,7 @@ class SortedTicket:
             "priority_confidence": _rounded(self.priority_confidence),
             "priority_decision": self.priority_decision,
             "decision": self.decision,
+            "review_reasons": self.review_reasons,
             "queue": self.queue,
             "language": self.language,
             "terms": [{"term": term, "weight": round(weight, 4)} for term, weight in self.terms],
@@ -61,7 +65,9 @@ def triage(text: str, desk: Desk) -> SortedTicket:
         TriageError: the text is empty, or no model has been trained yet.
     """
     from ticket_assets.text.cleaning import clean_text
+    from ticket_assets.text.html import has_tags, html_to_text, without_entities
 
+    text = html_to_text(text) if has_tags(text) else without_entities(text)
     subject, _, body = text.strip().partition("\n")
     clean = clean_text(
         subject,
@@ -108,12 +114,30 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
         priority_confidence=float(row["priority_confidence"]) if has_priority else None,
         priority_decision=row["priority_decision"],
         decision=row["decision"],
+        review_reasons={
+            target: reason
+            for target, model in classifier.targets.items()
+            if (reason := _review_reason(model, target, row[target], row[f"{target}_confidence"]))
+        },
         queue=queues(predicted, desk.routing).iloc[0],
         language=clean.language,
         terms=classifier.explain([clean.text], vectors)[0],
         nearest=_with_texts(nearest, desk.warehouse),
         model_version=champion.version,
     )
+
+
+def _review_reason(model: TargetModel, target: str, label: str, confidence: float) -> str | None:
+    from ticket_assets.classification.calibration import ALWAYS_REVIEW
+
+    threshold = float(model.thresholds[model.labels.index(label)])
+    if confidence >= threshold:
+        return None
+    if threshold >= ALWAYS_REVIEW:
+        return (
+            f"this {target} is always reviewed: its past labels are too few, or too often mistaken"
+        )
+    return f"below its threshold of {threshold:.1%}"
 
 
 def _with_texts(neighbours: Iterable[Neighbour], warehouse: Warehouse) -> list[dict[str, Any]]:

@@ -136,6 +136,18 @@ def test_a_candidate_below_the_floor_is_not_promoted_in_the_run_that_made_it(
     assert champion(demanding) == former
 
 
+def test_a_champion_that_stays_has_no_former_version(promoted: Settings, retrain: Retrain):
+    again = retrain(promoted)
+
+    (event,) = (
+        event
+        for event in again.get_asset_materialization_events()
+        if event.asset_key.to_user_string() == "ticket_classifier"
+    )
+    metadata = event.materialization.metadata
+    assert (metadata["version"].value, metadata["former_version"].value) == (champion(promoted), "")
+
+
 def test_it_is_not_promoted_by_a_later_run_of_the_champion_alone_either(
     demanding: Settings, retrain: Retrain
 ):

@@ -526,12 +526,12 @@ def test_the_command_fetches_the_account_in_the_settings(mailbox, account, tmp_p
     first, second = run(), run()
     name = f"{account().user} on {account().address}"
     assert (first.stdout, first.stderr) == (
-        f"{name}: 2 messages landed, 0 already there, 1 remain.\n"
+        f"{name}: 2 messages landed, 0 already there, 1 to come.\n"
         "Next: tickets fetch, for those that remain\n",
         "",
     )
     assert second.stdout == (
-        f"{name}: 1 messages landed, 0 already there, 0 remain.\nNext: tickets run\n"
+        f"{name}: 1 message landed, 0 already there, 0 to come.\nNext: tickets run\n"
     )
     wrong = run(TICKETS_IMAP_FOLDERS="Nowhere")
     assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 1)

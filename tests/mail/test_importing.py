@@ -113,6 +113,20 @@ def test_labels_from_a_file_reach_the_mails_of_an_mbox_by_message_id(landing, tm
     assert (row["labelled_at"], row["labelled_by"]) == (datetime(2025, 3, 4), "Bob")
 
 
+def test_a_message_that_came_in_two_forms_is_two_labelled_tickets(landing, tmp_path):
+    mail = (
+        "From a@example.org Mon Mar  3 08:00:00 2025\nMessage-ID: <x@example.org>\nSubject: VPN\n"
+    )
+    mbox = written(tmp_path, "a.mbox", f"{mail}\nbonjour\n\n{mail}X-Copy: 1\n\nbonjour\n")
+    labels = written(tmp_path, "labels.csv", "message_id,category\n<x@example.org>,access\n")
+
+    report = imported(landing, mbox, labels_path=labels)
+
+    assert (report.landed, report.labels) == (2, 1)
+    assert (report.labelled, report.copies) == (2, 1)
+    assert len(landing.resolve_labels().labels) == 2
+
+
 def test_a_newer_export_corrects_the_labels_of_an_older_one(landing, tmp_path):
     imported(landing, written(tmp_path, "a.csv", EXPORT))
     newer = written(tmp_path, "b.csv", EXPORT.replace("Reseau,Haute", "access,Critique"))

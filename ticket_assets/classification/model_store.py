@@ -128,6 +128,11 @@ class ModelStore:
         content = (self._verified(version).path / EVALUATION).read_text("utf-8")
         return Evaluation.from_dict(json.loads(content))
 
+    def learnt_tickets(self, version: str) -> pd.Series:
+        """Ids of the tickets that this version was fitted on; raises like `load`."""
+        path = self._verified(version).path / "training_tickets.parquet"
+        return pd.read_parquet(path, columns=["ticket_id"])["ticket_id"]
+
     def card(self, version: str) -> str:
         """The model card of this version, as markdown; raises like `load`."""
         return (self._verified(version).path / CARD).read_text("utf-8")

@@ -42,21 +42,22 @@ def print_ticket(ticket: SortedTicket) -> None:
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row(
-        "category", f"[bold]{escape(ticket.category)}[/]", _percent(ticket.category_confidence)
-    )
-    if ticket.priority is not None:
-        table.add_row(
-            "priority", f"[bold]{escape(ticket.priority)}[/]", _percent(ticket.priority_confidence)
-        )
-    table.add_row("queue", escape(ticket.queue), "")
+    for target, label, confidence in (
+        ("category", ticket.category, ticket.category_confidence),
+        ("priority", ticket.priority, ticket.priority_confidence),
+    ):
+        if label is not None:
+            reason = ticket.review_reasons.get(target)
+            verdict = f"[yellow]review[/]: {reason}" if reason else "[green]auto[/]"
+            table.add_row(target, f"[bold]{escape(label)}[/]", f"{confidence:.1%}", verdict)
+    table.add_row("queue", escape(ticket.queue))
     decision = (
-        "[green]auto[/]" if ticket.decision == "auto" else "[yellow]review: a person should look[/]"
+        "[green]auto[/]" if ticket.decision == "auto" else "[yellow]review[/]: a person should look"
     )
-    table.add_row("decision", decision, "")
-    if ticket.terms:
-        table.add_row("because of", escape(", ".join(term for term, _ in ticket.terms)), "")
+    table.add_row("decision", decision)
     output.print(table)
+    if ticket.terms:
+        output.print(f"because of {escape(', '.join(term for term, _ in ticket.terms))}")
     if not ticket.nearest:
         return
     nearest = Table(
@@ -71,7 +72,3 @@ def print_ticket(ticket: SortedTicket) -> None:
             escape(" ".join(neighbour["text"].split())[:80]),
         )
     output.print(nearest)
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"

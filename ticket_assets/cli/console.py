@@ -16,13 +16,28 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 160
 """Characters a line of a table may have in a file or a pipe, which have no width of their own."""
 
+ERROR_CHARACTERS = 500
+
 output = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 messages = Console(stderr=True, highlight=False)
 
 
 def print_error(message: str) -> None:
-    """Show an error as one line."""
-    messages.print(f"[bold red]Error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
+    """Show an error as one line of at most `ERROR_CHARACTERS`."""
+    messages.print(f"[bold red]Error:[/] {escape(shortened(message))}", soft_wrap=True)
+
+
+def shortened(message: str) -> str:
+    """A message on one line; a long one without its middle.
+
+    What went wrong stands at its beginning and what to do about it at its end, so both stay; long
+    are the lists of names and the quoted lines between them.
+    """
+    line = " ".join(message.split())
+    if len(line) <= ERROR_CHARACTERS:
+        return line
+    half = (ERROR_CHARACTERS - 3) // 2
+    return f"{line[:half].rsplit(' ', 1)[0]} … {line[-half:].split(' ', 1)[-1]}"
 
 
 def print_warning(message: str) -> None:

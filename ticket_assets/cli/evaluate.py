@@ -12,6 +12,7 @@ from rich.markup import escape
 from ticket_assets.cli.columns import Columns, column_mapping
 from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
 from ticket_assets.cli.start import command_desk
+from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,21 +75,22 @@ def print_quality(quality: Quality, splits: int) -> None:
     from ticket_assets.quality import MAJORITY, PRODUCT, TFIDF
 
     output.print(
-        f"{quality.tickets:,} tickets ({quality.text_groups:,} texts that differ in more than"
-        f" numbers); {splits} times, three quarters to learn from and the rest to test.",
+        f"{counted(quality.tickets, 'ticket')} ({counted(quality.text_groups, 'text')} that differ"
+        f" in more than numbers). {counted(splits, 'split')}: three quarters to learn from, the"
+        " rest to test.",
         soft_wrap=True,
     )
     if quality.unusable_rows:
         print_warning(
-            f"{quality.unusable_rows:,} rows are left out: without a category or a text, broken, or"
-            " with the same text as another."
+            f"{counted(quality.unusable_rows, 'row')} left out: without a category or a text,"
+            " broken, or with the text of another."
         )
     for name, target in quality.targets.items():
         lead, least, largest = target.lead(PRODUCT, TFIDF)
         right = "none to judge" if target.precision is None else f"{target.precision:.1%} right"
-        candidates = ", ".join(f"{c} {n} times" for c, n in Counter(target.chosen).most_common())
+        candidates = ", ".join(f"{c} in {n}" for c, n in Counter(target.chosen).most_common())
         output.print(
-            f"\n[bold]{name}[/]: macro-F1 {target.mean(PRODUCT):.3f} ({candidates})\n"
+            f"\n[bold]{name}[/]: macro-F1 {target.mean(PRODUCT):.3f} (chosen: {candidates})\n"
             f"  {TFIDF}: {target.mean(TFIDF):.3f}, {lead:+.3f} for the product"
             f" ({least:+.3f} to {largest:+.3f})\n"
             f"  {MAJORITY}: {target.mean(MAJORITY):.3f}\n"

@@ -11,6 +11,7 @@ import typer
 from ticket_assets.cli.columns import Columns, column_mapping
 from ticket_assets.cli.console import output, print_error, print_warning, progress_bar
 from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
+from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,8 +64,8 @@ def sample(
             folder or desk.folder / "sample", mails, lambda: progress.advance(task)
         )
     output.print(
-        f"{files.messages:,} messages in {files.mailbox}, {files.labelled:,} labels in"
-        f" {files.labels}",
+        f"{counted(files.messages, 'message')} in {files.mailbox},"
+        f" {counted(files.labelled, 'label')} in {files.labels}",
         soft_wrap=True,
     )
     output.print(f"Next: tickets import {files.mailbox} --labels {files.labels}", soft_wrap=True)
@@ -126,15 +127,24 @@ def import_mail(
         )
     desk.record_settings(accept=accept_settings)
     output.print(
-        f"{report.landed:,} messages landed, {report.already_there:,} already there,"
-        f" {report.labels:,} new labels."
+        f"{counted(report.landed, 'message')} landed, {report.already_there:,} already there,"
+        f" {counted(report.labels, 'new label')}."
     )
+    if report.labels:
+        copies = (
+            f", {report.copies:,} of them as another form of a labelled message"
+            if report.copies
+            else ""
+        )
+        output.print(f"{counted(report.labelled, 'ticket')} with a label now{copies}.")
     if report.erased_before:
-        print_warning(f"{report.erased_before:,} messages had been erased and do not land again.")
+        print_warning(
+            f"{counted(report.erased_before, 'message')} had been erased and will not land again."
+        )
     if report.unresolved:
         print_warning(
-            f"{report.unresolved:,} labels name a message that has not landed; they count once it"
-            " has."
+            f"{counted(report.unresolved, 'label')} of messages that have not landed will count"
+            " once they have."
         )
     _note_doubts(report, landing)
     if report.ignored:
@@ -210,10 +220,10 @@ def _print_source(report: SourceReport, landing: LandingZone) -> None:
         )
     if report.error or report.waits_for:
         return
-    labels = f", {report.labels:,} new labels" if report.labels else ""
+    labels = f", {counted(report.labels, 'new label')}" if report.labels else ""
     output.print(
-        f"{report.name}: {report.landed:,} messages landed, {report.already_there:,} already"
-        f" there{labels}, {report.remaining:,} remain.",
+        f"{report.name}: {counted(report.landed, 'message')} landed,"
+        f" {report.already_there:,} already there{labels}, {report.remaining:,} to come.",
         soft_wrap=True,
     )
     _note_doubts(report, landing)
@@ -222,19 +232,21 @@ def _print_source(report: SourceReport, landing: LandingZone) -> None:
 def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> None:
     if report.undated:
         print_warning(
-            f"{report.undated:,} messages have no date that can be read and are filed under today."
+            f"{counted(report.undated, 'message')} without a date that can be read: filed under"
+            " today."
         )
     purged = landing.purged_until()
     if report.older and purged and min(report.days) <= purged:
         print_warning(
-            f"{report.older:,} messages are older than the first processed day. The original mail"
-            f" of the days until {purged} has been purged: theirs is not processed any more, and"
-            " is kept for TICKETS_RAW_MAIL_DAYS days."
+            f"{counted(report.older, 'message')} from before the first processed day. The original"
+            f" mail of the days until {purged} has been purged: theirs is not processed any more,"
+            " and is kept for TICKETS_RAW_MAIL_DAYS days."
         )
     elif report.older:
         print_warning(
-            f"{report.older:,} messages are older than the first processed day and wait. To have"
-            f" them processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and reload Dagster."
+            f"{counted(report.older, 'message')} from before the first processed day must wait. To"
+            f" have such mail processed, set TICKETS_FIRST_DAY={min(report.days)} in .env and"
+            " reload Dagster."
         )
 
 
@@ -253,8 +265,8 @@ def _write_routing(path: Path, labels: Path | None, mapping: dict[str, str], tar
     }
     target.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
     output.print(
-        f"{len(draft.queues)} categories written to {target}. Give each its queue, check that the"
-        f" priorities go from the least to the most urgent, then set TICKETS_ROUTING={target} and"
-        " import.",
+        f"{counted(len(draft.queues), 'category', 'categories')} written to {target}. Give each"
+        " its queue, check that the priorities go from the least to the most urgent, then set"
+        f" TICKETS_ROUTING={target} and import.",
         soft_wrap=True,
     )

@@ -10,6 +10,7 @@ import typer
 
 from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
 from ticket_assets.cli.start import CommandError, command_desk
+from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
     from ticket_assets.erasure import Erasure
@@ -63,7 +64,7 @@ def erase(
             raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
         planned = erase_tickets(desk, found, dry_run=True)
         print_erasure(planned, dry_run=True)
-        typer.confirm(f"Erase {planned.tickets:,} tickets for good?", abort=True)
+        typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
     from ticket_assets.orchestration.runs_in_progress import wait_for_runs
 
     with progress_bar() as progress:
@@ -95,8 +96,9 @@ def purge() -> None:
 
     purged = purge_mail(command_desk())
     output.print(
-        f"{purged.messages:,} original messages removed, {purged.rows:,} rows of raw_tickets"
-        f" cleared; purged until {purged.until or 'no day yet'}.",
+        f"{counted(purged.messages, 'original message')} removed,"
+        f" {counted(purged.rows, 'row')} of raw_tickets cleared; purged until"
+        f" {purged.until or 'no day yet'}.",
         soft_wrap=True,
     )
     if purged.waits_for:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from ticket_assets.cli.console import (
+    ERROR_CHARACTERS,
     messages,
     output,
     print_error,
@@ -19,6 +20,7 @@ from ticket_assets.cli.console import (
 )
 from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
 from ticket_assets.cli.status import print_status
+from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -152,11 +154,14 @@ def print_run(summary: RunSummary) -> None:
         verdict = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
         output.print(f"{verdict}  {failed.asset}: {failed.check}{_on_days(failed.days)}")
     output.print(
-        f"{len(summary.materialised)} assets materialised, {len(summary.passed_checks)} checks"
-        f" passed, {len(summary.failed_checks)} did not. Run {summary.run_id}",
+        f"{counted(len(summary.materialised), 'asset')} materialised,"
+        f" {counted(len(summary.passed_checks), 'check')} passed,"
+        f" {len(summary.failed_checks)} did not. Run {summary.run_id}",
         soft_wrap=True,
     )
     for step, reason in summary.failed_steps.items():
         print_error(f"{step}: {reason}")
+        if len(reason) > ERROR_CHARACTERS:
+            print_warning("The whole of it stands with the run in the Dagster UI.")
     if summary.skipped:
         messages.print(f"Not materialised: {', '.join(sorted(summary.skipped))}", soft_wrap=True)

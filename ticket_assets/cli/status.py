@@ -10,6 +10,7 @@ import typer
 
 from ticket_assets.cli.console import output, print_json, print_warning
 from ticket_assets.cli.start import command_desk
+from ticket_assets.plural import counted
 
 app = typer.Typer()
 
@@ -35,7 +36,8 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
 
     landing = found["landing"]
     output.print(
-        f"Landing zone  {landing['messages']:,} messages on {landing['days']:,} days"
+        f"Landing zone  {counted(landing['messages'], 'message')}"
+        f" on {counted(landing['days'], 'day')}"
         + (f", {landing['first']} to {landing['last']}" if landing["days"] else "")
         + f"  ({landing_dir.absolute()})",
         soft_wrap=True,
@@ -55,13 +57,16 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
     else:
         output.print("No table yet: tickets run")
     _print_champion(found["champion"])
-    decisions = Counter(found["decisions"])
-    total = decisions.total()
-    if total:
-        output.print(
-            f"Predictions   {decisions['auto'] / total:.0%} auto,"
-            f" {decisions['review'] / total:.0%} for a person to look at"
-        )
+    learnt = Counter(found["decisions_learnt"])
+    others = Counter(found["decisions"]) - learnt
+    for decisions, which in ((others, "has not learnt from"), (learnt, "has learnt from")):
+        if total := decisions.total():
+            output.print(
+                f"Predictions   {decisions['auto'] / total:.0%} auto,"
+                f" {decisions['review'] / total:.0%} for a person to look at, of"
+                f" {counted(total, 'ticket')} that the champion {which}",
+                soft_wrap=True,
+            )
     if found["drift"]:
         drift = found["drift"]
         verdict = "[yellow]drifts[/]" if drift["drifted"] else "[green]quiet[/]"

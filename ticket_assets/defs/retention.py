@@ -5,6 +5,7 @@ import dagster as dg
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.desk import Desk
+from ticket_assets.plural import counted
 
 
 @dg.op(
@@ -17,7 +18,8 @@ def purge_original_mail(context: dg.OpExecutionContext, desk: dg.ResourceParam[D
 
     purged = purge(desk)
     context.log.info(
-        f"{purged.messages} original messages removed, {purged.rows} rows of raw_tickets cleared;"
+        f"{counted(purged.messages, 'original message')} removed,"
+        f" {counted(purged.rows, 'row')} of raw_tickets cleared;"
         f" purged until {purged.until or 'no day yet'}"
     )
     if purged.waits_for:

@@ -23,12 +23,13 @@ def ticket_classifier(
     store = desk.models
     former = store.champion()
     champion = promote(store, desk.settings.macro_f1_floor)
-    if former is not None and former.version != champion.version:
+    promoted = former is None or former.version != champion.version
+    if former is not None and promoted:
         context.log.info(f"{champion.version} takes over from {former.version}")
     return dg.MaterializeResult(
         metadata={
             "version": champion.version,
-            "former_version": former.version if former else "",
+            "former_version": former.version if former is not None and promoted else "",
             "encoder": champion.encoder,
             "trained_on": champion.training_tickets,
             "model_card": dg.MetadataValue.md(store.card(champion.version)),

@@ -81,6 +81,10 @@ class ImportReport:
     """Days that received a new message, sorted."""
     unresolved: int
     """Labels in the whole landing zone whose message id no landed message has."""
+    labelled: int
+    """Tickets in the whole landing zone that have a label, if this import brought any."""
+    copies: int
+    """Those of them beyond the first of their message id: the message came in several forms."""
     ignored: Mapping[str, int]
     """Files of an archive that were passed over, by what they are."""
 
@@ -166,6 +170,7 @@ def import_path(
     labels = landing.land_labels(known.matched(_export_labels(path, column_mapping)))
     if labels_path:
         labels += landing.land_labels(known.matched(read_labels(labels_path)))
+    resolved = landing.resolve_labels() if labels or labels_path else None
     return ImportReport(
         landed=landed.landed,
         already_there=landed.already_there,
@@ -174,7 +179,9 @@ def import_path(
         labels=labels,
         older=landed.older,
         days=landed.days,
-        unresolved=landing.resolve_labels().unresolved if labels_path else 0,
+        unresolved=resolved.unresolved if resolved and labels_path else 0,
+        labelled=len(resolved.labels) if resolved else 0,
+        copies=resolved.copies if resolved else 0,
         ignored=ignored,
     )
 

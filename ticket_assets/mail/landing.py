@@ -122,6 +122,8 @@ class ResolvedLabels:
     labels: pd.DataFrame
     unresolved: int
     """Labels whose message id no landed message has."""
+    copies: int
+    """Labelled tickets beyond the first of their message id: the message came in several forms."""
 
 
 def ticket_id_of(content_hash: str) -> str:
@@ -318,7 +320,8 @@ class LandingZone:
                 row["labelled_at"] = label.labelled_at.replace(tzinfo=None)
                 row["labelled_by"] = label.labelled_by
         rows = [{"ticket_id": ticket_id, **latest[ticket_id]} for ticket_id in sorted(latest)]
-        return ResolvedLabels(TABLES["ticket_labels"].frame(rows), unresolved)
+        copies = sum(max(len(named - erased) - 1, 0) for named in tickets.values())
+        return ResolvedLabels(TABLES["ticket_labels"].frame(rows), unresolved, copies)
 
     @contextmanager
     def _explained_failures(self) -> Iterator[None]:

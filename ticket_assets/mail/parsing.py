@@ -30,6 +30,7 @@ from ticket_assets.mail.headers import (
     message_id,
     split_message,
 )
+from ticket_assets.text.html import has_tags, without_entities
 
 # mail-parser writes the headers it cannot decode, people's names among them, into the log.
 logging.getLogger("mailparser").setLevel(logging.CRITICAL)
@@ -78,7 +79,6 @@ _UNFIT_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # ISO-8859-1 leaves 0x80-0x9F to control characters; mail that declares it means Windows-1252.
 _CONTROLS = re.compile("[\x00\x80-\x9f]")
-_HTML = re.compile(r"</(?:html|body|div|p|span|table|ul|a|b)\s*>|<br\s*/?>", re.I)
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]+\?[bq]\?[^?]*\?=(?:\s+=\?[^?\s]+\?[bq]\?[^?]*\?=)*", re.I)
 _MAILER = re.compile(r"mailer-daemon|postmaster")
 # What mail servers write before the subject that they answer.
@@ -622,7 +622,7 @@ def _parse_row(content: bytes) -> ParsedMessage:
     if row.get("broken"):
         raise UnreadableMessage(clean_text(str(row["broken"])))
     text = {name: clean_text(str(value)) for name, value in row.items() if value is not None}
-    subject, body = text.get("subject", "").strip(), text.get("body", "").strip()
+    subject, body = without_entities(text.get("subject", "").strip()), text.get("body", "").strip()
     if not subject and not body:
         raise UnreadableMessage("the row has neither a subject nor a body")
     sender = text.get("sender", "").strip()
@@ -630,7 +630,7 @@ def _parse_row(content: bytes) -> ParsedMessage:
     if "@" not in address:
         name, address = sender, ""
     own_id, replied = bare_id(text.get("message_id")), bare_id(text.get("in_reply_to"))
-    is_html = _HTML.search(body) is not None
+    is_html = has_tags(body)
     return ParsedMessage(
         message_id=own_id,
         in_reply_to=replied,
@@ -641,7 +641,7 @@ def _parse_row(content: bytes) -> ParsedMessage:
             [recipient for _, recipient in _mailboxes(text.get("recipients", ""))]
         ),
         subject=subject or None,
-        body_text=None if is_html else body or None,
+        body_text=None if is_html else without_entities(body) or None,
         body_html=body if is_html else None,
         attachments=[],
         kind="request",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from ticket_assets.text.quoting import is_forward_marker
 if TYPE_CHECKING:
     from resiliparse.parse.html import HTMLTree, Node
 
+_TAGS = re.compile(r"</(?:html|body|div|p|span|table|ul|a|b)\s*>|<br\s*/?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:[a-z]{2,8}\d?|#\d{2,7}|#x[\da-f]{2,6});", re.IGNORECASE)
 _MAX_CHARACTERS = 3_000_000
 _INLINE_DATA = re.compile(r"data:[\w/+.\-]{1,80};base64,[A-Za-z0-9+/=\s%]{64,}+")
 _SKIPPED = (
@@ -41,8 +44,18 @@ _MARKS = re.compile(f"[{_OPEN}{_CLOSE}]")
 _MANY_BLANKS = re.compile(r"[ \t]{2,}|\t")
 
 
-def html_to_text(html: str) -> str:
-    """Visible text of `html` (its first 3 million characters, embedded images aside).
+def has_tags(text: str) -> bool:
+    """Whether text that does not say what it is, like a cell of an export, is HTML."""
+    return _TAGS.search(text) is not None
+
+
+def without_entities(text: str) -> str:
+    """Plain text with the characters that its HTML entities stand for, as in `n&#39;ai`."""
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text
+
+
+def html_to_text(document: str) -> str:
+    """Visible text of an HTML document (its first 3 million characters, embedded images aside).
 
     Paragraphs, list items and table rows keep their lines. What a mail client marked as the
     quoted message has `> ` before each line, and Outlook's header block an `Original Message` line
@@ -51,15 +64,15 @@ def html_to_text(html: str) -> str:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    html = readable(html)
-    if ";base64," in html:
-        html = _INLINE_DATA.sub("", html)
-    html = html[:_MAX_CHARACTERS]
-    tree = HTMLTree.parse(html)
+    document = readable(document)
+    if ";base64," in document:
+        document = _INLINE_DATA.sub("", document)
+    document = document[:_MAX_CHARACTERS]
+    tree = HTMLTree.parse(document)
     if tree.body is None:
         return ""
     # A selection visits every node, and most documents hold no reply.
-    folded = html.lower()
+    folded = document.lower()
     may_quote = any(name in folded for name in _QUOTE_NAMES)
     quotes = tree.body.query_selector_all(_QUOTES) if may_quote else []
     for quote in quotes[:_MAX_QUOTES]:
