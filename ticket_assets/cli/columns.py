@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from ticket_assets.settings import EXPORT_FIELDS
+
 Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
         metavar="FIELD=COLUMN",
         help="Column of a table that holds a field, as in `body=Text`, instead of the setting's."
-        " Fields: subject, body, sender, recipients, received_at, message_id, in_reply_to,"
-        " category, priority. Repeatable.",
+        f" Fields: {', '.join(EXPORT_FIELDS)}. Repeatable.",
     ),
 ]
 

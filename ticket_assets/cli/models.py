@@ -42,7 +42,6 @@ def show_model(
     ] = None,
 ) -> None:
     """Show a model's card: what it is, what it is worth, and its limits."""
-
     store = command_desk().models
     print_markdown(store.card(version or store.require_champion().version))
 
@@ -52,9 +51,8 @@ def roll_back_model() -> None:
     """Make the former champion the model in use again.
 
     The one taken back is not promoted again as it is: only another model, trained on other labels
-    or with other desk, can follow.
+    or with other settings, can follow.
     """
-
     store = command_desk().models
     former = store.champion_name()
     champion = store.rollback()
