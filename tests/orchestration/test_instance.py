@@ -90,3 +90,5 @@ def test_the_workspace_names_the_module_of_the_definitions() -> None:
     modules = [source["python_module"]["module_name"] for source in workspace["load_from"]]
 
     assert modules == ["ticket_assets.definitions"]
+    # For who starts Dagster's own commands from the project's folder.
+    assert yaml.safe_load((PROJECT / "workspace.yaml").read_text("utf-8")) == workspace

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ticket_assets.cli.console import output, print_warning
 from ticket_assets.cli.start import command_desk
 
 app = typer.Typer()
@@ -17,8 +18,17 @@ def dev(
 ) -> None:
     """Serve Dagster's UI for this desk on http://127.0.0.1:3000, with its sensors and schedules.
 
-    Runs, cursors and sensors belong to the data folder: two desks share none. Ctrl-C ends it.
+    Runs, cursors and sensors belong to the data folder: two desks share none. The drift reports
+    are served beside it, at TICKETS_REPORTS_URL. Ctrl-C ends it.
     """
+    from ticket_assets.drift.report_server import ReportServerError, serve_reports
     from ticket_assets.orchestration.development import serve
 
-    raise typer.Exit(serve(command_desk().folder, port))
+    desk = command_desk()
+    base = desk.settings.reports_url
+    try:
+        if serve_reports(desk.reports, base):
+            output.print(f"Drift reports: {base}")
+    except ReportServerError as error:
+        print_warning(str(error))
+    raise typer.Exit(serve(desk.folder, port))
