@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from ticket_assets.defs.conventions import with_conventions
-from ticket_assets.defs.event_log import relax_sqlite_synchronisation
+from ticket_assets.defs.event_log import hold_event_log_open
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.storage.tables import SCHEMA
@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 # A code location, and each run, that would write with other labels or vectors does not load.
 DESK.require_same_settings()
-relax_sqlite_synchronisation()
+hold_event_log_open()
 
 defs = dg.Definitions.merge(
     dg.load_from_defs_folder(path_within_project=Path(__file__).parent).map_resolved_asset_specs(

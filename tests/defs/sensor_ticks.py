@@ -18,7 +18,6 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon import sensor
 
 import ticket_assets.definitions
-from ticket_assets.defs.event_log import _held_open
 
 
 def tick():
@@ -41,9 +40,6 @@ def tick():
 
 def main():
     tick()
-    for connection in _held_open.values():  # a child that is killed must leave its own behind
-        connection.close()
-    _held_open.clear()
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()

@@ -1,17 +1,13 @@
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
-import duckdb
 import pytest
-import sqlalchemy
 
-from ticket_assets.defs.event_log import _relax, relax_sqlite_synchronisation
 from ticket_assets.defs.partitions import DAILY, first_day, run_window
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
@@ -225,54 +221,3 @@ def test_without_the_setting_partitions_start_with_the_first_import(settings: Se
 )
 def test_a_run_says_by_its_tags_which_days_it_is_about(tags: dict[str, str], window):
     assert run_window(tags) == window
-
-
-def test_sqlite_does_not_wait_for_the_disk_after_each_event(tmp_path: Path):
-    relax_sqlite_synchronisation()
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/events.db")
-
-    with engine.connect() as connection:
-        synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
-    engine.dispose()
-
-    assert synchronous == 1, "NORMAL is 1, SQLite's own default FULL is 2"
-
-
-def test_the_write_ahead_log_outlives_the_connection_of_one_event(tmp_path: Path):
-    relax_sqlite_synchronisation()
-    path = tmp_path / "events.db"
-    with sqlite3.connect(path) as plain:
-        plain.execute("PRAGMA journal_mode=WAL")
-        plain.execute("CREATE TABLE events (name TEXT)")
-    plain.close()
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.pool.NullPool)
-
-    with engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO events VALUES ('step started')")
-
-    assert (tmp_path / "events.db-wal").stat().st_size > 0
-
-
-def test_the_log_of_a_new_run_also_outlives_its_connections(tmp_path: Path):
-    # As Dagster does for each run: the file is new, and its first connection makes it write ahead.
-    relax_sqlite_synchronisation()
-    engine = sqlalchemy.create_engine(
-        f"sqlite:///{tmp_path}/run.db", poolclass=sqlalchemy.pool.NullPool
-    )
-    with engine.connect() as first:
-        first.exec_driver_sql("PRAGMA journal_mode=WAL")
-        first.exec_driver_sql("CREATE TABLE events (name TEXT)")
-
-    for name in ("run started", "step started"):
-        with engine.begin() as connection:
-            connection.exec_driver_sql("INSERT INTO events VALUES (?)", (name,))
-
-    assert (tmp_path / "run.db-wal").stat().st_size > 0
-
-
-def test_a_database_other_than_sqlite_is_left_alone():
-    with duckdb.connect() as connection:
-        with pytest.raises(duckdb.CatalogException):
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        _relax(connection, None)

@@ -1,0 +1,73 @@
+"""Dagster's event log in SQLite, with its files held open."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from ticket_assets.defs.event_log import hold_event_log_open
+
+
+@pytest.fixture
+def event_log(tmp_path: Path) -> Iterator[SqliteEventLogStorage]:
+    hold_event_log_open()
+    storage = SqliteEventLogStorage(str(tmp_path))
+    yield storage
+    storage.dispose()
+
+
+def write(event_log: SqliteEventLogStorage, run_id: str) -> None:
+    event_log.store_event(
+        dg.EventLogEntry(
+            error_info=None, level="info", user_message="Hello", run_id=run_id, timestamp=0.0
+        )
+    )
+
+
+def test_the_event_log_holds_its_files_open_and_does_not_wait_for_the_disk(
+    event_log: SqliteEventLogStorage, tmp_path: Path
+):
+    write(event_log, "a")
+
+    assert (tmp_path / "a.db-wal").stat().st_size > 0
+    with event_log.run_connection("a") as first:
+        same = first.connection.dbapi_connection
+        synchronous = first.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    with event_log.run_connection("a") as second:
+        assert second.connection.dbapi_connection is same
+    assert synchronous == 1, "NORMAL is 1, SQLite's own default FULL is 2"
+
+
+def test_the_event_log_closes_the_files_of_earlier_runs_and_all_when_it_is_disposed_of(
+    event_log: SqliteEventLogStorage, tmp_path: Path
+):
+    def held_open() -> set[str]:
+        files = {link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+        return {file.name for file in files if file.parent == tmp_path}
+
+    write(event_log, "a")
+    write(event_log, "b")
+    assert {name for name in held_open() if name.endswith(".db")} <= {"index.db", "b.db"}
+
+    event_log.dispose()
+    assert held_open() == set()
+
+
+def test_an_event_log_that_was_wiped_is_written_again(event_log: SqliteEventLogStorage):
+    write(event_log, "a")
+    event_log.wipe()
+    write(event_log, "a")
+
+    assert len(event_log.get_logs_for_run("a")) == 1
+
+
+def test_databases_other_than_the_event_log_are_left_alone(tmp_path: Path):
+    hold_event_log_open()
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/other.db")
+
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    engine.dispose()
