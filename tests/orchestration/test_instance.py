@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from ticket_assets.orchestration import code_location
 from ticket_assets.orchestration.instance import (
     TEMPLATE,
     WORKSPACE,
@@ -87,8 +88,22 @@ def test_data_folders_used_in_turn_share_neither_runs_nor_cursors(tmp_path: Path
 def test_the_workspace_names_the_module_of_the_definitions() -> None:
     workspace = yaml.safe_load(WORKSPACE.read_text("utf-8"))
 
-    modules = [source["python_module"]["module_name"] for source in workspace["load_from"]]
-
-    assert modules == ["ticket_assets.definitions"]
+    assert workspace == {
+        "load_from": [
+            {
+                "python_module": {
+                    "module_name": code_location.MODULE,
+                    "location_name": code_location.NAME,
+                }
+            }
+        ]
+    }
     # For who starts Dagster's own commands from the project's folder.
     assert yaml.safe_load((PROJECT / "workspace.yaml").read_text("utf-8")) == workspace
+
+
+def test_a_run_of_the_command_belongs_to_the_code_location_that_the_ui_shows() -> None:
+    origin = code_location.job_origin("whole_graph")
+
+    assert origin.repository_origin.get_label() == "__repository__@ticket_assets"
+    assert origin.job_name == "whole_graph"

@@ -11,11 +11,13 @@ from dagster import AssetCheckSeverity, DagsterEventType
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, whole_graph
 from ticket_assets.defs.partitions import DAILY, DESK
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.run_summary import RunSummary
 
@@ -75,9 +77,11 @@ def materialise(
     with desk_instance(DESK.folder) as instance:
         run = instance.create_run_for_job(
             job.get_definition(),
-            tags=tags,
+            # Who gave the command sees that it failed: the daemon does not try it again.
+            tags={**tags, MAX_RETRIES_TAG: "0"},
             asset_selection=selection,
             job_code_origin=job.get_python_origin(),
+            remote_job_origin=job_origin(name),
             repository_load_data=job.repository.get_definition().repository_load_data,
         )
         summary = RunSummary(run_id=run.run_id, success=False)
