@@ -77,6 +77,8 @@ def materialise(
     with desk_instance(DESK.folder) as instance:
         run = instance.create_run_for_job(
             job.get_definition(),
+            # The command shows its own progress; the events are in the run's log.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             # Who gave the command sees that it failed: the daemon does not try it again.
             tags={**tags, MAX_RETRIES_TAG: "0"},
             asset_selection=selection,
