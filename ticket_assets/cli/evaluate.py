@@ -42,10 +42,10 @@ def evaluate(
     Each split learns from three quarters of the tickets and is tested on the rest, copies of a text
     kept together. Takes some minutes for 10,000 tickets. Columns are found as by `tickets import`.
     """
+    desk = command_desk(checked=False)
     from ticket_assets.classification.training_set import training_options
     from ticket_assets.quality import labelled_tickets, measure
 
-    desk = command_desk(checked=False)
     mapping = {**desk.settings.column_mapping, **column_mapping(column)}
     with progress_bar() as progress:
         task = progress.add_task("Reading the table", total=None)

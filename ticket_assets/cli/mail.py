@@ -102,7 +102,7 @@ def import_mail(
     """
     from ticket_assets.mail.importing import has_columns, import_path
 
-    desk = command_desk(checked=False)
+    desk = command_desk(checked=False, routed=write_routing is None)
     mapping = column_mapping(column)
     if desk.settings.column_mapping and has_columns(path):
         mapping = {**desk.settings.column_mapping, **mapping}

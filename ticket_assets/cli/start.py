@@ -9,6 +9,7 @@ import typer
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import ACCEPT
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.routing import load_routing
 from ticket_assets.settings import SettingsError, load_settings
 
 AcceptSettings = Annotated[
@@ -23,11 +24,13 @@ class CommandError(TicketAssetsError):
     """A command cannot be carried out as it was given."""
 
 
-def command_desk(*, checked: bool = True) -> Desk:
+def command_desk(*, checked: bool = True, routed: bool = True) -> Desk:
     """The desk that a command works on.
 
     Args:
         checked: refuse settings that differ from those the desk was made with.
+        routed: refuse a routing file that cannot be used; all commands need one but that which
+            writes it.
 
     Raises:
         SettingsError: a setting is not allowed, or the data folder is a file.
@@ -40,6 +43,8 @@ def command_desk(*, checked: bool = True) -> Desk:
             f"TICKETS_DATA_DIR={settings.data_dir} is not a folder. Name one; it need not exist."
         )
     desk = Desk(settings)
+    if routed:
+        load_routing(settings.routing)
     if checked:
         desk.require_same_settings()
     return desk
