@@ -35,8 +35,8 @@ _RECEIVED = re.compile(rb"^Received:.*\n(?:[ \t].*\n)*", re.IGNORECASE | re.MULT
 _DATE = re.compile(rb"^Date:.*(?:\n[ \t].*)*$", re.IGNORECASE | re.MULTILINE)
 
 PARTS = {
-    "encoding": ("ticket_embeddings", "encoding_seconds"),
-    "indexing": ("ticket_collection", "indexing_seconds"),
+    "encoding": ("ticket_embeddings", "run_encoding_seconds"),
+    "indexing": ("ticket_collection", "run_indexing_seconds"),
     "fitting": ("candidate_classifier", "fitting_seconds"),
 }
 """What a run reports of its three kinds of work: asset and figure."""
@@ -170,8 +170,8 @@ class Desk:
         )
         return IncrementCost(
             messages=messages,
-            texts_encoded=int(run["figures"]["ticket_embeddings"]["texts_encoded"]),
-            vectors_upserted=int(run["figures"]["ticket_collection"]["upserted"]),
+            texts_encoded=int(run["figures"]["ticket_embeddings"]["run_texts_encoded"]),
+            vectors_upserted=int(run["figures"]["ticket_collection"]["run_upserted"]),
             seconds=landed.seconds + done.seconds - after,
         )
 

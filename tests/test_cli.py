@@ -498,7 +498,7 @@ def test_a_day_is_sorted_without_training_and_the_run_told_as_json(trained):
     assert run["materialised"][0] == "raw_tickets"
     assert "candidate_classifier" not in run["step_seconds"]
     assert run["step_seconds"]["ticket_predictions"] > 0
-    assert run["figures"]["ticket_embeddings"]["texts_encoded"] == 0
+    assert run["figures"]["ticket_embeddings"]["run_texts_encoded"] == 0
 
 
 @pytest.mark.slow
@@ -678,7 +678,7 @@ def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
     assert (run["success"], run["failed_steps"]) == (True, {})
     found = json.loads(own_desk("status", "--json").stdout)
     assert found["champion"]["encoder"].endswith("/64")
-    encoded = run["figures"]["ticket_embeddings"]["texts_encoded"]
+    encoded = run["figures"]["ticket_embeddings"]["run_texts_encoded"]
     assert rows(own_desk, "select count(distinct text_hash) from tickets.clean_tickets") == [
         (encoded,)
     ]

@@ -86,8 +86,9 @@ def test_mail_is_parsed_and_cleaned_as_in_one_process(tmp_path: Path) -> None:
     assert list(alone.rejected["reason"].str[:9]) == ["too large"] * 300
     assert_frame_equal(shared.tickets, alone.tickets)
     assert_frame_equal(shared.rejected, alone.rejected)
-    assert cleaned_alone.left_out == {"auto_reply": 1_200, "no text": 1_200}
-    assert cleaned_shared.left_out == cleaned_alone.left_out
+    reasons = cleaned_alone.left_out["reason"].value_counts().to_dict()
+    assert reasons == {"auto_reply": 1_200, "no text": 1_200}
+    assert cleaned_shared.left_out.equals(cleaned_alone.left_out)
     assert_frame_equal(cleaned_shared.tickets, cleaned_alone.tickets)
 
 

@@ -366,6 +366,48 @@ def test_a_day_without_mail_is_an_empty_partition(first_run: Run):
         assert per_day(first_run.tables[name])[empty] == 0
 
 
+def test_a_day_shows_its_own_figures_and_not_those_of_the_run(first_run: Run):
+    predictions = first_run.tables["ticket_predictions"]
+    languages = values(first_run.tables["clean_tickets"], "received_at", "language")
+    for day in DAYS:
+        decisions = [
+            decision
+            for received_at, decision in values(predictions, "received_at", "decision")
+            if received_at.date() == day
+        ]
+        of_day = [language for received_at, language in languages if received_at.date() == day]
+
+        predicted = first_run.metadata["ticket_predictions"][day.isoformat()]
+        cleaned = first_run.metadata["clean_tickets"][day.isoformat()]
+
+        automatic = decisions.count("auto")
+        assert predicted["auto_share"] == (automatic / len(decisions) if decisions else 0)
+        assert predicted["queues"].count("\n") == 1 + len(
+            {
+                queue
+                for received_at, queue in values(predictions, "received_at", "queue")
+                if received_at.date() == day
+            }
+        )
+        assert set(cleaned["languages"].splitlines()[2:]) == {
+            f"| {language} | {of_day.count(language)} |" for language in of_day
+        }
+
+
+def test_the_page_of_the_drift_report_shows_the_latest_day_with_mail(
+    desk: Settings, first_run: Run
+):
+    with desk_instance(desk.data_dir) as instance:
+        latest = instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
+
+    shown = latest.asset_materialization
+    assert shown.partition == LAST.isoformat()
+    assert shown.metadata["latest_day_with_mail"].value == DAYS[-2].isoformat()
+    with_mail = first_run.metadata["drift_report"][DAYS[-2].isoformat()]
+    assert shown.metadata["figures"].value == with_mail["figures"]
+    assert shown.metadata["report"].value == with_mail["report"]
+
+
 def test_a_second_run_encodes_and_sends_nothing(first_run: Run, second_run: Run):
     texts = first_run.tables["clean_tickets"].num_rows
     once = first_run.metadata["ticket_embeddings"][FIRST.isoformat()]
@@ -373,10 +415,11 @@ def test_a_second_run_encodes_and_sends_nothing(first_run: Run, second_run: Run)
     sent = second_run.metadata["ticket_collection"][FIRST.isoformat()]
 
     assert second_run.summary.success
-    assert once["texts_encoded"] > 0
-    assert (again["texts_encoded"], again["vectors_looked_up"]) == (0, texts)
-    assert (sent["upserted"], sent["relabelled"], sent["deleted"]) == (0, 0, 0)
-    assert sent["unchanged"] == sent["tickets_in_collection"] == texts
+    assert once["run_texts_encoded"] >= once["vectors_made"] > 0
+    assert (again["run_texts_encoded"], again["vectors_made"]) == (0, 0)
+    assert again["vectors_looked_up"] == again["dagster/partition_row_count"]
+    assert (sent["run_upserted"], sent["run_relabelled"], sent["run_deleted"]) == (0, 0, 0)
+    assert sent["run_unchanged"] == sent["tickets_in_collection"] == texts
 
 
 def test_a_second_run_learns_nothing_twice(first_run: Run, second_run: Run):
@@ -400,8 +443,8 @@ def test_late_mail_appears_when_its_day_is_materialised_again(second_run: Run, l
         assert after - before == {LATE_ID}, name
         assert not before - after, name
     assert late_run.collected - second_run.collected == {LATE_ID}
-    assert late_run.metadata["ticket_embeddings"][LATE.isoformat()]["texts_encoded"] == 1
-    assert late_run.metadata["ticket_collection"][LATE.isoformat()]["upserted"] == 1
+    assert late_run.metadata["ticket_embeddings"][LATE.isoformat()]["vectors_made"] == 1
+    assert late_run.metadata["ticket_collection"][LATE.isoformat()]["run_upserted"] == 1
     assert late_run.champion == second_run.champion
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import counts, markdown_table, preview, record_rows_per_day
+from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -49,15 +49,20 @@ def clean_tickets(
     tickets = cleaned.tickets.assign(
         duplicate_of=pd.Series([each and each.of for each in duplicates], dtype="object")
     )
-    record_rows_per_day(context, tickets["received_at"], wanted, "clean_tickets")
-    context.add_asset_metadata(
-        {
-            "languages": counts(tickets["language"]),
-            "left_out": cleaned.left_out,
-            "duplicates": dict(Counter(each.rule for each in duplicates if each)),
+    left_out = cleaned.left_out
+    received_on = left_out["received_at"].dt.date
+    record_each_day(
+        context,
+        tickets.assign(rule=pd.Series([each and each.rule for each in duplicates], dtype="object")),
+        wanted,
+        "clean_tickets",
+        lambda day, rows: {
+            "languages": counts(rows["language"]),
+            "left_out": left_out.loc[received_on == day, "reason"].value_counts().to_dict(),
+            "duplicates": rows["rule"].value_counts().to_dict(),
             # No texts: what stands in the event log cannot be erased with its ticket.
-            "preview": preview(tickets, ["received_at", "language", "token_count", "masked"]),
-        }
+            "preview": preview(rows, ["received_at", "language", "token_count", "masked"]),
+        },
     )
     return tickets
 

@@ -10,7 +10,7 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import picture, record_rows_per_day
+from ticket_assets.defs.previews import picture, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
 
@@ -53,6 +53,7 @@ def drift_report(
     wanted = days(context)
     progress = ProgressLog(context.log.info, "days compared")
     figures = []
+    latest: DriftReport | None = None
     for report in daily_reports(
         wanted,
         warehouse=desk.warehouse,
@@ -64,8 +65,9 @@ def drift_report(
         first_html_day=reports.first_html_day(desk.settings.drift_html_days, wanted[-1]),
     ):
         reports.write(report)
+        latest = latest if report.metrics.empty else report
         context.add_asset_metadata(
-            _report_metadata(report, desk),
+            _report_metadata(latest, desk) if latest else _earlier_report(report.day, desk),
             asset_key="drift_report",
             partition_key=report.day.isoformat(),
         )
@@ -73,10 +75,12 @@ def drift_report(
         progress(len(figures), len(wanted))
     reports.prune_html(desk.settings.drift_html_days)
     metrics = pd.concat(figures)
-    record_rows_per_day(context, metrics["received_at"], wanted, "drift_metrics")
+    record_each_day(context, metrics, wanted, "drift_metrics")
+    # Once, where the asset's page shows it: with every day of a year it would fill the event log.
     context.add_asset_metadata(
-        {"history": picture("Distance / threshold per day", drift_history_png(metrics))},
+        {"run_history": picture("Distance / threshold per day", drift_history_png(metrics))},
         asset_key="drift_metrics",
+        partition_key=wanted[-1].isoformat(),
     )
     yield dg.Output(metrics, "drift_metrics")
     yield dg.Output(None, "drift_report")
@@ -87,6 +91,7 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
     from ticket_assets.drift.report_server import report_address
 
     metadata: dict[str, Any] = {
+        "latest_day_with_mail": report.day.isoformat(),
         "drifted": report.drifted,
         "drifted_metrics": report.drifted_metrics,
         "figures": dg.MetadataValue.md(drift_markdown(report)),
@@ -98,6 +103,21 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
         )
         metadata["distances"] = picture("Distance / threshold", drift_png(report.metrics))
     return metadata
+
+
+def _earlier_report(day: date, desk: Desk) -> dict[str, Any]:
+    """Where the drift before a day without mail stands, when no day of the run tells."""
+    from ticket_assets.drift.report_server import report_address
+
+    days = [earlier for earlier in desk.reports.days() if earlier < day]
+    with_html = [earlier for earlier in days if desk.reports.html_path(earlier)]
+    if not with_html:
+        return {}
+    address = report_address(desk.settings.reports_url, with_html[-1])
+    return {
+        "latest_report": with_html[-1].isoformat(),
+        "report": dg.MetadataValue.url(address),
+    }
 
 
 @daily_check(

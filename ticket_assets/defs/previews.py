@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -13,14 +14,23 @@ PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 80
 
 
-def record_rows_per_day(
-    context: dg.AssetExecutionContext, received_at: pd.Series, days: Iterable[date], asset: str
+def record_each_day(
+    context: dg.AssetExecutionContext,
+    rows: pd.DataFrame,
+    days: Iterable[date],
+    asset: str,
+    describe: Callable[[date, pd.DataFrame], Mapping[str, Any]] = lambda _day, _rows: {},
 ) -> None:
-    """Give each day's materialisation its own row count; one run may cover many days."""
-    counts = received_at.dt.strftime("%Y-%m-%d").value_counts()
+    """Give each day's materialisation its own row count and figures; a run may cover many days.
+
+    Args:
+        rows: with `received_at`; `describe` gets those of a day, none where nothing was received.
+    """
+    received = dict(iter(rows.groupby(rows["received_at"].dt.normalize())))
     for day in days:
+        of_day = received.get(pd.Timestamp(day), rows[:0])
         context.add_asset_metadata(
-            {"dagster/partition_row_count": int(counts.get(day.isoformat(), 0))},
+            {"dagster/partition_row_count": len(of_day), **describe(day, of_day)},
             asset_key=asset,
             partition_key=day.isoformat(),
         )

@@ -9,7 +9,7 @@ import pandas as pd
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, latest_materialisations
-from ticket_assets.defs.previews import counts, record_rows_per_day
+from ticket_assets.defs.previews import counts, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.mail.conversations import (
     EARLIER_COLUMNS,
@@ -63,18 +63,23 @@ def raw_tickets(
         parsed.tickets,
         _earlier_messages(desk.warehouse, wanted[0], parsed.tickets),
     )
-    record_rows_per_day(context, tickets["received_at"], wanted, "raw_tickets")
-    record_rows_per_day(context, parsed.rejected["received_at"], wanted, "rejected_messages")
-    context.add_asset_metadata(
-        {
-            "kinds": counts(tickets["kind"]),
-            "sources": counts(tickets["source"]),
-            "conversations": tickets["thread_id"].nunique(),
+    record_each_day(
+        context,
+        tickets,
+        wanted,
+        "raw_tickets",
+        lambda _, rows: {
+            "kinds": counts(rows["kind"]),
+            "sources": counts(rows["source"]),
+            "conversations": rows["thread_id"].nunique(),
         },
-        asset_key="raw_tickets",
     )
-    context.add_asset_metadata(
-        {"reasons": counts(parsed.rejected["reason"])}, asset_key="rejected_messages"
+    record_each_day(
+        context,
+        parsed.rejected,
+        wanted,
+        "rejected_messages",
+        lambda _, rows: {"reasons": counts(rows["reason"])},
     )
     return tickets, parsed.rejected
 

@@ -11,6 +11,7 @@ import dagster as dg
 from ticket_assets.defs.conventions import COLLECTION_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
+from ticket_assets.defs.previews import record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.collection import TicketCollection
@@ -46,12 +47,13 @@ def ticket_collection(
         " where e.received_at::date between ? and ? order by e.received_at, e.ticket_id",
         [wanted[0], wanted[-1]],
     )
+    tickets = rows.drop_columns(["vector"]).to_pandas()
     with _collection(desk, wanted) as collection:
         if collection is None:
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
         started = time.monotonic()
         counts = collection.sync(
-            rows.drop_columns(["vector"]).to_pandas(),
+            tickets,
             to_matrix(rows["vector"]),
             wanted[0],
             wanted[-1],
@@ -64,14 +66,15 @@ def ticket_collection(
             "select case when count(distinct model) = 1 then count(*) end from ticket_embeddings"
         )
         former = collection.remove_former() if total == embedded else []
+    record_each_day(context, tickets, wanted, "ticket_collection")
     return dg.MaterializeResult(
         metadata={
-            "upserted": counts.upserted,
-            "relabelled": counts.relabelled,
-            "deleted": counts.deleted,
-            "unchanged": counts.unchanged,
+            "run_upserted": counts.upserted,
+            "run_relabelled": counts.relabelled,
+            "run_deleted": counts.deleted,
+            "run_unchanged": counts.unchanged,
+            "run_indexing_seconds": round(seconds, 3),
             "tickets_in_collection": total,
-            "indexing_seconds": round(seconds, 3),
             "former_encoders_removed": former,
         }
     )

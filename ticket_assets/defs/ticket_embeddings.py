@@ -9,7 +9,7 @@ import pyarrow as pa
 from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import record_rows_per_day
+from ticket_assets.defs.previews import record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.progress import ProgressLog
 
@@ -53,22 +53,30 @@ def ticket_embeddings(
         "select received_at from clean_tickets where received_at::date between ? and ?",
         [wanted[0], wanted[-1]],
     )
-    record_rows_per_day(context, received["received_at"], wanted, "ticket_embeddings")
+    record_each_day(
+        context,
+        received,
+        wanted,
+        "ticket_embeddings",
+        lambda day, rows: {
+            "vectors_made": made.made[day],
+            "vectors_looked_up": len(rows) - made.made[day],
+        },
+    )
     figures: dict[str, str | int | float] = {
         "encoder": configured.model_id,
         "precision": configured.precision,
         "dimension": configured.model.dimension,
-        "texts_encoded": made.texts_encoded,
-        "vectors_looked_up": made.tickets - made.texts_encoded,
-        "encoding_seconds": round(made.encoding_seconds, 3),
-        "texts_per_second": round(made.texts_per_second, 1),
+        "run_texts_encoded": made.texts_encoded,
+        "run_encoding_seconds": round(made.encoding_seconds, 3),
+        "run_texts_per_second": round(made.texts_per_second, 1),
     }
     if configured.is_loaded:
         encoder = configured.encoder
         figures |= {
             "forward_pass": encoder.path,
             "streams": encoder.streams,
-            "load_seconds": round(encoder.load_seconds, 2),
+            "run_load_seconds": round(encoder.load_seconds, 2),
         }
         context.log.info(f"{configured.model_id}: {encoder.streams} streams, {encoder.path}")
     context.add_asset_metadata(figures)

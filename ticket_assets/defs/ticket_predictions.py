@@ -10,7 +10,7 @@ import pandas as pd
 from ticket_assets.defs.conventions import COLLECTION_POOL, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import counts, preview, record_rows_per_day
+from ticket_assets.defs.previews import counts, preview, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.storage.vectors import to_matrix
 
@@ -59,18 +59,19 @@ def ticket_predictions(
             model_version=champion.version,
             neighbours=desk.settings.neighbours,
         )
-    record_rows_per_day(context, predictions["received_at"], wanted, "ticket_predictions")
-    context.add_asset_metadata(
-        {
+    shown = ["received_at", "category", "category_confidence", "priority", "decision", "queue"]
+    record_each_day(
+        context,
+        predictions,
+        wanted,
+        "ticket_predictions",
+        lambda _, rows: {
             "model_version": champion.version,
-            "auto_share": float((predictions["decision"] == "auto").mean()) if len(rows) else 0.0,
-            "queues": counts(predictions["queue"]),
-            "categories": counts(predictions["category"]),
-            "preview": preview(
-                predictions,
-                ["received_at", "category", "category_confidence", "priority", "decision", "queue"],
-            ),
-        }
+            "auto_share": float((rows["decision"] == "auto").mean()) if len(rows) else 0.0,
+            "queues": counts(rows["queue"]),
+            "categories": counts(rows["category"]),
+            "preview": preview(rows, shown),
+        },
     )
     return predictions
 

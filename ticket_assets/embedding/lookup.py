@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -32,6 +33,8 @@ class Embeddings:
     texts_encoded: int
     encoding_seconds: float
     """Without loading the encoder."""
+    made: Counter[date]
+    """By day the tickets whose vectors were not looked up."""
 
     @property
     def texts_per_second(self) -> float:
@@ -61,6 +64,7 @@ def embed_tickets(
     schema = TABLES["ticket_embeddings"].arrow_schema(configured.model.dimension)
     rows, missing = _unnamed_file(warehouse), _unnamed_file(warehouse)
     encoded, seconds = 0, 0.0
+    made: Counter[date] = Counter()
     with pa.ipc.new_stream(rows, schema) as out:
         tickets, different = _read(
             warehouse, first, last, configured.model_id, schema=schema, known=out, missing=missing
@@ -81,13 +85,14 @@ def embed_tickets(
                 seconds += time.monotonic() - started
                 encoded += len(new)
                 vector_of |= zip(new, vectors, strict=True)
-            made = to_arrow(np.stack([vector_of[text] for text in hashes]))
+            made.update(moment.date() for moment in page["received_at"].to_pylist())
+            computed = to_arrow(np.stack([vector_of[text] for text in hashes]))
             model = pa.array([configured.model_id] * len(hashes))
             filled = page.drop_columns(["text"]).append_column("model", model)
-            out.write_table(filled.append_column("vector", made).cast(schema))
+            out.write_table(filled.append_column("vector", computed).cast(schema))
             latest = {hashes[-1]: vector_of[hashes[-1]]}
     rows.seek(0)
-    return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds)
+    return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds, made)
 
 
 def _read(

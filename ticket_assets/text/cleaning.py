@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,10 +58,11 @@ class CleanText(NamedTuple):
 
 
 class CleanTickets(NamedTuple):
-    """The tickets of some messages, and how many messages were left out for which reason."""
+    """The tickets of some messages, and the messages that were left out: ticket_id,
+    received_at, reason."""
 
     tickets: pd.DataFrame
-    left_out: dict[str, int]
+    left_out: pd.DataFrame
 
 
 def clean_text(
@@ -119,10 +119,11 @@ def clean_tickets(
     """The `clean_tickets` table made from rows of `raw_tickets`, in the same order.
 
     `duplicate_of` is left out, since it depends on what was received before.
-    Automatic replies, bounces, list mail and messages without any text are left out and counted.
+    Automatic replies, bounces, list mail and messages without any text are left out.
     Many messages are cleaned on all cores, or on as many as `cores` says.
     """
-    left_out = Counter(kind for kind in raw["kind"] if kind in NOT_REQUESTS)
+    others = raw[raw["kind"].isin(NOT_REQUESTS)]
+    reasons = dict(zip(others["ticket_id"], others["kind"], strict=True))
     requests = raw[~raw["kind"].isin(NOT_REQUESTS)]
     messages = requests[["subject", "body_text", "body_html", "sender_name"]]
     cleaned = map_chunks(
@@ -141,9 +142,10 @@ def clean_tickets(
         if row["text"]:
             rows.append({"ticket_id": ticket_id, "received_at": received_at, **row})
         else:
-            left_out["no text"] += 1
+            reasons[ticket_id] = "no text"
     tickets = TABLES["clean_tickets"].frame(rows, without=["duplicate_of"])
-    return CleanTickets(tickets, dict(left_out))
+    left_out = raw[["ticket_id", "received_at"]].assign(reason=raw["ticket_id"].map(reasons))
+    return CleanTickets(tickets, left_out.dropna(subset=["reason"]))
 
 
 def _clean_rows(
