@@ -100,17 +100,25 @@ def test_the_assets_are_the_graph_that_the_desk_knows(nodes: list):
         groups.setdefault(node.group_name, set()).add(node.key.to_user_string())
 
     assert groups == {
-        "mail": {"raw_tickets", "rejected_messages"},
-        "text": {"clean_tickets", "ticket_embeddings", "ticket_collection"},
-        "learning": {
-            "ticket_labels",
-            "candidate_classifier",
-            "suspected_label_errors",
-            "ticket_classifier",
-        },
-        "predictions": {"ticket_predictions"},
-        "drift": {"drift_metrics", "drift_report"},
+        "1_mail": {"raw_tickets", "rejected_messages", "ticket_labels"},
+        "2_text": {"clean_tickets", "ticket_embeddings"},
+        "3_learning": {"candidate_classifier", "suspected_label_errors", "ticket_classifier"},
+        "4_sorting": {"ticket_collection", "ticket_predictions"},
+        "5_drift": {"drift_metrics", "drift_report"},
     }
+
+
+def test_no_arrow_between_groups_leads_back_in_the_order_of_their_names(product: dg.Definitions):
+    graph = product.resolve_asset_graph()
+
+    backward = {
+        f"{parent.to_user_string()} -> {node.key.to_user_string()}"
+        for node in graph.asset_nodes
+        for parent in node.parent_keys
+        if graph.get(parent).group_name > node.group_name
+    }
+
+    assert not backward
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import LEARNING, WAREHOUSE_POOL
 from ticket_assets.defs.evaluation_view import evaluation_metadata
 from ticket_assets.defs.previews import markdown_table
 from ticket_assets.desk import Desk
@@ -42,7 +42,7 @@ SUSPECT_COLUMNS = ["ticket_id", "target", "given", "predicted", "confidence", "l
         ),
     },
     deps=["ticket_embeddings", "clean_tickets", "ticket_labels"],
-    group_name="learning",
+    group_name=LEARNING,
     pool=WAREHOUSE_POOL,
 )
 def candidate_classifier(

@@ -7,7 +7,7 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
@@ -24,7 +24,7 @@ EARLIER_ROWS = 10_000
     " first of them (duplicate_of).",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
-    group_name="text",
+    group_name=TEXT,
     kinds={"duckdb", "pandas"},
     code_version="2",
     pool=WAREHOUSE_POOL,

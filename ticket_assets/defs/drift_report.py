@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import DRIFT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import picture, record_each_day
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     deps=["ticket_predictions", "ticket_embeddings", "clean_tickets", "ticket_classifier"],
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
-    group_name="drift",
+    group_name=DRIFT,
     pool=WAREHOUSE_POOL,
 )
 def drift_report(

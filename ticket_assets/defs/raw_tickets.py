@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import MAIL, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, latest_materialisations
 from ticket_assets.defs.previews import counts, record_each_day
@@ -39,7 +39,7 @@ from ticket_assets.storage.warehouse import Warehouse
     },
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
-    group_name="mail",
+    group_name=MAIL,
     pool=WAREHOUSE_POOL,
 )
 def raw_tickets(

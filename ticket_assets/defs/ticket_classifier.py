@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import LEARNING, WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 
 
@@ -10,7 +10,7 @@ from ticket_assets.desk import Desk
     deps=["candidate_classifier"],
     description="The model in use. A candidate that fails a blocking check never becomes it, nor"
     " does one that was rolled back.",
-    group_name="learning",
+    group_name=LEARNING,
     kinds={"scikitlearn"},
     code_version="1",
     pool=WAREHOUSE_POOL,

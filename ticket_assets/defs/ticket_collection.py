@@ -8,7 +8,7 @@ from datetime import date
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import COLLECTION_POOL
+from ticket_assets.defs.conventions import COLLECTION_POOL, SORTING
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_each_day
@@ -30,7 +30,7 @@ SAME_VECTOR = 1 - 1e-4
     " metadata. Only what differs from the tables is sent.",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
-    group_name="text",
+    group_name=SORTING,
     kinds={"chroma"},
     code_version="1",
     pool=COLLECTION_POOL,

@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 import pyarrow as pa
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_each_day
@@ -23,7 +23,7 @@ UNIT_LENGTH_TOLERANCE = 1e-3
     " before is not encoded again.",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
-    group_name="text",
+    group_name=TEXT,
     kinds={"duckdb", "pytorch", "huggingface"},
     code_version="1",
     pool=WAREHOUSE_POOL,

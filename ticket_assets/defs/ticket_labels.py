@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
+from ticket_assets.defs.conventions import MAIL, WAREHOUSE_POOL
 from ticket_assets.defs.previews import counts
 from ticket_assets.desk import Desk
 
@@ -11,7 +11,7 @@ from ticket_assets.desk import Desk
 @dg.asset(
     description="Labels from imports and corrections; the latest of a ticket wins, for category"
     " and priority apart.",
-    group_name="learning",
+    group_name=MAIL,
     kinds={"duckdb", "pandas"},
     code_version="1",
     pool=WAREHOUSE_POOL,

@@ -7,7 +7,7 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import COLLECTION_POOL, WAREHOUSE_POOL
+from ticket_assets.defs.conventions import COLLECTION_POOL, SORTING, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import counts, preview, record_each_day
@@ -22,7 +22,7 @@ from ticket_assets.storage.vectors import to_matrix
     " and the nearest labelled tickets of earlier days.",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
-    group_name="predictions",
+    group_name=SORTING,
     kinds={"duckdb", "scikitlearn"},
     code_version="2",
     pool=COLLECTION_POOL,
