@@ -27,7 +27,7 @@ def is_part(path: Path, parts: tuple[str, ...]) -> bool:
 
 
 PLAIN = [path for path in MODULES if not is_part(path, DAGSTER_SIDE)]
-GRAPH = [path for path in MODULES if is_part(path, ("definitions.py", "defs"))]
+GRAPH = [path for path in MODULES if is_part(path, ("defs",))]
 
 
 def imported(path: Path) -> Iterator[str]:

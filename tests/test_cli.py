@@ -375,6 +375,7 @@ def test_from_a_sample_to_a_trained_champion(trained):
     assert landed.stdout.startswith("300 messages landed, 0 already there, ")
     assert run.returncode == 0
     assert run.stdout.splitlines()[-1].startswith("Drift ")
+    assert "dagster" not in run.stderr
     found = json.loads(tickets("status", "--json").stdout)
     assert (found["landing"]["messages"], found["landing"]["days"]) == (300, 20)
     assert found["tables"]["ticket_predictions"]["rows"] == sum(found["decisions"].values())

@@ -9,6 +9,7 @@ from ticket_assets.defs.conventions import with_conventions
 from ticket_assets.defs.event_log import hold_event_log_open
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.partitions import DESK
+from ticket_assets.orchestration.executor import patient_executor
 from ticket_assets.storage.tables import SCHEMA
 
 # Parts of Dagster that we use are marked beta or preview; the pinned version is known to work.
@@ -30,8 +31,6 @@ defs = dg.Definitions.merge(
                 database=str(DESK.settings.warehouse_path), schema=SCHEMA
             ),
         },
-        # One process per run: the steps share one import of the libraries, and the embedded
-        # database takes one writer anyway.
-        executor=dg.in_process_executor,
+        executor=patient_executor,
     ),
 )

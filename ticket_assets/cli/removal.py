@@ -65,13 +65,13 @@ def erase(
         planned = erase_tickets(desk, found, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
-    from ticket_assets.orchestration.runs_in_progress import wait_for_runs
+    from ticket_assets.orchestration.living_runs import wait_for_runs
 
     with progress_bar() as progress:
         progress.add_task("Waiting for runs to end", total=None)
         if left := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
             raise CommandError(
-                f"Nothing was erased: run {left[0]} is at work and may write the tickets again."
+                f"Nothing was erased: {left[0]} is at work and may write the tickets again."
                 " Wait until it has ended, or terminate it in the Dagster UI."
             )
         erasure = erase_tickets(desk, found)
@@ -81,8 +81,8 @@ def erase(
     _show_erasure(erasure, as_json)
     if left:
         raise CommandError(
-            f"Run {left[0]} began during the erasure and is still at work: give the same command"
-            " again when it has ended."
+            f"{left[0].capitalize()} began during the erasure and is still at work: give the same"
+            " command again when it has ended."
         )
 
 
@@ -92,9 +92,13 @@ def purge() -> None:
 
     The schedule nightly_purge does the same. A day whose mail has not been processed is kept.
     """
+    from ticket_assets.orchestration.living_runs import wait_for_runs
     from ticket_assets.retention import purge as purge_mail
 
-    purged = purge_mail(command_desk())
+    desk = command_desk()
+    if left := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
+        raise CommandError(f"Nothing was purged: {left[0]} is at work. Wait until it has ended.")
+    purged = purge_mail(desk)
     output.print(
         f"{counted(purged.messages, 'original message')} removed,"
         f" {counted(purged.rows, 'row')} of raw_tickets cleared; purged until"

@@ -112,6 +112,9 @@ class RunEvent(Protocol):
     @property
     def step_key(self) -> str | None: ...
 
+    @property
+    def message(self) -> str | None: ...
+
 
 class StepProgress:
     """Shows which asset or check a run is at, and how many of them are done.
@@ -130,6 +133,8 @@ class StepProgress:
 
     def __call__(self, event: RunEvent) -> None:
         name, step = event.event_type_value, event.step_key
+        if name == "ENGINE_EVENT" and (event.message or "").startswith("Waits for "):
+            messages.print(event.message, soft_wrap=True)
         if step is None:
             return
         if name == "STEP_START":

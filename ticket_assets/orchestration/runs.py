@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 
 import dagster as dg
@@ -12,6 +16,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import MAX_RETRIES_TAG
+from dagster._core.utils import make_new_run_id
 
 from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, whole_graph
@@ -19,6 +24,7 @@ from ticket_assets.defs.partitions import DAILY, DESK
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.instance import desk_instance
+from ticket_assets.orchestration.living_runs import STARTED_BY_TAG, presence
 from ticket_assets.run_summary import RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
@@ -74,19 +80,26 @@ def materialise(
     if first != last:
         tags = {"dagster/asset_partition_range_start": first}
         tags["dagster/asset_partition_range_end"] = last
-    with desk_instance(DESK.folder) as instance:
+    run_id = make_new_run_id()
+    with (
+        desk_instance(DESK.folder) as instance,
+        presence(instance, run_id) as signs,
+        signals_raised(),
+        ended(instance, run_id),
+    ):
         run = instance.create_run_for_job(
             job.get_definition(),
+            run_id=run_id,
             # The command shows its own progress; the events are in the run's log.
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             # Who gave the command sees that it failed: the daemon does not try it again.
-            tags={**tags, MAX_RETRIES_TAG: "0"},
+            tags={**tags, **signs, STARTED_BY_TAG: "the command", MAX_RETRIES_TAG: "0"},
             asset_selection=selection,
             job_code_origin=job.get_python_origin(),
             remote_job_origin=job_origin(name),
             repository_load_data=job.repository.get_definition().repository_load_data,
         )
-        summary = RunSummary(run_id=run.run_id, success=False)
+        summary = RunSummary(run_id=run_id, success=False)
 
         def listen(entry: EventLogEntry) -> None:
             if (event := entry.dagster_event) is not None:
@@ -94,7 +107,7 @@ def materialise(
                 if listener is not None:
                     listener(event)
 
-        instance.add_event_listener(run.run_id, listen)
+        instance.add_event_listener(run_id, listen)
         # In this process, by the definitions' executor. `execute_in_process` would keep every
         # asset's rows in memory until the run's end.
         summary.success = execute_run(job, run, instance).success
@@ -121,6 +134,39 @@ def materialise_all(
     return [whole, materialise(first_day, last_day, SORT, listener, on_start)]
 
 
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Ends with KeyboardInterrupt after Ctrl-C, with exit code 143 after SIGTERM.
+
+    Dagster ends the run on either, and does not tell which it was.
+    """
+    receiver, sender = socket.socketpair()
+    with receiver, sender:
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        # The system writes the number of each signal there, whoever handles it.
+        before = signal.set_wakeup_fd(sender.fileno())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            with suppress(BlockingIOError):
+                if signal.SIGTERM in receiver.recv(100):
+                    sys.exit(128 + signal.SIGTERM)
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def ended(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Marks the run as canceled if it is interrupted where Dagster itself does not notice."""
+    try:
+        yield
+    finally:
+        run = instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
+            instance.report_run_canceled(run, "Interrupted by Ctrl-C or SIGTERM.")
+
+
 def _known_job(name: str) -> str:
     names = definitions.defs.get_repository_def().job_names
     # Dagster's own jobs, like the one behind ad-hoc materialisations, begin with underscores.
@@ -141,6 +187,15 @@ def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
         raise RunError(f"There is no asset {', '.join(unknown)}. Assets: {', '.join(known)}.")
     named = dg.AssetSelection.assets(*assets).required_multi_asset_neighbors()
     return set(named.resolve(graph))
+
+
+def _broken_promises(summary: RunSummary) -> str:
+    """What the blocking checks promise that did not pass last."""
+    failed = [failed for failed in summary.failed_checks if failed.blocking][-1:]
+    graph = definitions.defs.resolve_asset_graph()
+    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.check) for check in failed]
+    promises = [graph.get(key).description or key.name for key in keys]
+    return " ".join(["This does not hold:", *promises])
 
 
 def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
@@ -170,7 +225,13 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
         error = event.step_failure_data.error
         cause = error.cause if error and error.cause else error
         reason = cause.message.strip() if cause else "unknown error"
+        if cause and cause.cls_name == "DagsterAssetCheckFailedError":
+            reason = _broken_promises(summary)
         summary.failed_steps[event.step_key] = OWN_ERROR.sub("", reason)
+    elif kind == DagsterEventType.RUN_FAILURE and not summary.failed_steps:
+        data = event.event_specific_data
+        error = getattr(data, "error", None)
+        summary.failed_steps["run"] = error.message.strip() if error else str(event.message)
     elif kind == DagsterEventType.STEP_SUCCESS and event.step_key is not None:
         summary.step_seconds[event.step_key] = event.step_success_data.duration_ms / 1000
     elif kind == DagsterEventType.STEP_SKIPPED and event.step_key is not None:
