@@ -5,10 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from ticket_assets.defs.partitions import days, first_day
+from ticket_assets.defs.partitions import first_day, unpurged_days
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
+from ticket_assets.mail.landing import PURGED_UNTIL, IncomingMessage, LandingError, LandingZone
 from ticket_assets.mail.removal import mark_purged
+from ticket_assets.orchestration.instance import desk_instance
+from ticket_assets.orchestration.runs import materialise
 from ticket_assets.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -38,16 +40,29 @@ def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settin
     assert LandingZone(settings.landing_dir).days() == [long_ago.date()]
 
 
-def test_the_first_processed_day_comes_after_the_last_purged_one(settings: Settings):
-    assert first_day(Desk(settings)) == date(2025, 6, 1)
-
+def test_the_first_processed_day_does_not_move_with_purges(settings: Settings):
     settings.landing_dir.mkdir(parents=True)
     mark_purged(LandingZone(settings.landing_dir), date(2025, 7, 1))
 
-    assert first_day(Desk(settings)) == date(2025, 7, 2)
+    assert first_day(Desk(settings)) == date(2025, 6, 1)
 
 
-def test_a_run_that_still_knows_a_purged_day_is_refused_it(settings: Settings):
+def test_a_run_of_all_days_begins_after_the_purged_ones(product_settings: Settings):
+    landing = LandingZone(product_settings.landing_dir)
+    landing.root.mkdir(parents=True, exist_ok=True)
+    mark_purged(landing, TODAY - timedelta(days=2))
+    try:
+        summary = materialise(assets=["raw_tickets"])
+        with desk_instance(product_settings.data_dir) as instance:
+            tags = instance.get_run_by_id(summary.run_id).tags
+    finally:
+        (landing.root / PURGED_UNTIL).unlink()
+
+    assert summary.success
+    assert tags["dagster/asset_partition_range_start"] == str(TODAY - timedelta(days=1))
+
+
+def test_what_is_made_from_whole_texts_is_refused_a_purged_day_by_name(settings: Settings):
     context = dg.build_asset_context(
         partition_key="2025-07-01",
         resources={"desk": Desk(settings)},
@@ -58,7 +73,7 @@ def test_a_run_that_still_knows_a_purged_day_is_refused_it(settings: Settings):
         required_resource_keys={"desk"},
     )
     def daily(context: dg.AssetExecutionContext) -> None:
-        days(context)
+        unpurged_days(context)
 
     daily(context)
     settings.landing_dir.mkdir(parents=True)

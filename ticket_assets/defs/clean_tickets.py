@@ -9,7 +9,7 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, unpurged_days
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.storage.warehouse import Warehouse
@@ -43,7 +43,7 @@ def clean_tickets(
         phone_regions=desk.settings.phone_regions,
         mask_ip_addresses=desk.settings.mask_ip_addresses,
     )
-    wanted = days(context)
+    wanted = unpurged_days(context)
     described = _described(cleaned.tickets, raw_tickets)
     duplicates = link_duplicates(described, _earlier_tickets(desk.warehouse, wanted[0], described))
     tickets = cleaned.tickets.assign(

@@ -12,9 +12,11 @@ from ticket_assets.settings import load_settings
 
 
 def first_day(desk: Desk) -> date:
-    """The first processed day: the setting, else the first import's, else today (UTC); never one
-    whose original mail has been purged."""
-    return desk.landing.first_unpurged_day(desk.first_day) or datetime.now(UTC).date()
+    """The first processed day: the setting, else the first import's, else today (UTC).
+
+    It does not move when mail is purged: what the days have become keeps its place in the graph.
+    """
+    return desk.first_day or datetime.now(UTC).date()
 
 
 DESK = Desk(load_settings())
@@ -29,13 +31,18 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
 def days(context: dg.AssetExecutionContext) -> list[date]:
-    """The days that this run materialises, in order.
+    """The days that this run materialises, in order."""
+    return [date.fromisoformat(key) for key in context.partition_keys]
+
+
+def unpurged_days(context: dg.AssetExecutionContext) -> list[date]:
+    """The same for what is made from whole texts.
 
     Raises:
-        LandingError: a day's mail was purged after Dagster had loaded the partitions. Its tables
-            would otherwise be written anew from texts that are gone.
+        LandingError: a day's original mail was purged. Its rows would be made from texts that are
+            gone; what was made of them before can be worked on for ever.
     """
-    wanted = [date.fromisoformat(key) for key in context.partition_keys]
+    wanted = days(context)
     context.resources.desk.landing.refuse_purged(wanted[0])
     return wanted
 

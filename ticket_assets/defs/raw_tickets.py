@@ -8,7 +8,7 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import MAIL, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days, latest_materialisations
+from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, latest_materialisations, unpurged_days
 from ticket_assets.defs.previews import counts, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.mail.conversations import (
@@ -45,7 +45,7 @@ from ticket_assets.storage.warehouse import Warehouse
 def raw_tickets(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    wanted = days(context)
+    wanted = unpurged_days(context)
     landing = desk.landing
     # Before reading: mail that lands meanwhile is then new to the sensor, read or not.
     for day in wanted:

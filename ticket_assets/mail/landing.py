@@ -240,8 +240,8 @@ class LandingZone:
         if purged is not None and day <= purged:
             raise LandingError(
                 f"The original mail of {day} has been purged, as of every day until {purged}"
-                " (TICKETS_RAW_MAIL_DAYS). Reload Dagster and choose days after it; what the tables"
-                " hold of the earlier ones stays."
+                " (TICKETS_RAW_MAIL_DAYS). Choose days after it; what the tables hold of the"
+                " earlier ones stays."
             )
 
     def first_unpurged_day(self, first_day: date | None) -> date | None:

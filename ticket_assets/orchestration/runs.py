@@ -51,7 +51,7 @@ def materialise(
     """Materialise `assets` (all those of the job when none is named) for the days in one run.
 
     Args:
-        first_day: first day, by default the first processed day.
+        first_day: first day, by default the first processed day whose mail is not purged.
         last_day: last day, by default today (UTC).
         listener: called with each event of the run.
         on_start: called with the number of assets and checks that the run has.
@@ -61,6 +61,7 @@ def materialise(
         RunError: a job, an asset or a day does not exist.
     """
     known = DAILY.get_partition_keys()
+    first_day = first_day or DESK.landing.first_unpurged_day(DAILY.start.date())
     first = first_day.isoformat() if first_day else known[0]
     last = last_day.isoformat() if last_day else known[-1]
     for day in (first, last):
