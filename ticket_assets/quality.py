@@ -26,6 +26,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.exports import export_message, open_export
 from ticket_assets.mail.labels import LabelSet
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
+from ticket_assets.plural import counted
 from ticket_assets.routing import Routing
 from ticket_assets.settings import Settings
 from ticket_assets.text.cleaning import clean_tickets
@@ -203,8 +204,8 @@ def labelled_tickets(
     groups = np.asarray(pd.factorize(np.array(names, dtype=object))[0])
     if len(set(names)) < LEAST_TEXTS:
         raise QualityError(
-            f"{path} has {len(set(names))} different texts with a category; a measurement needs"
-            f" {LEAST_TEXTS}."
+            f"{path} has {counted(len(set(names)), 'different text')} with a category; a"
+            f" measurement needs {LEAST_TEXTS}."
         )
     hours = np.random.default_rng(0).permutation(groups.max() + 1)[groups]
     return LabelledTable(

@@ -294,7 +294,7 @@ def test_a_plain_tar_that_breaks_off_or_has_a_broken_header_is_damaged(tmp_path)
     ("files", "reason"),
     [
         ({}, "holds no mail (it is empty)"),
-        ({"a.txt": b"x", "b.tgz": b"x"}, "(1 files that are not mail, 1 archives inside it)"),
+        ({"a.txt": b"x", "b.tgz": b"x"}, "(files that are not mail: 1, archives inside it: 1)"),
     ],
 )
 def test_an_archive_without_mail_is_explained(tmp_path, files, reason):

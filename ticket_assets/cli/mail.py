@@ -148,8 +148,8 @@ def import_mail(
         )
     _note_doubts(report, landing)
     if report.ignored:
-        found = ", ".join(f"{count:,} {what}" for what, count in report.ignored.items())
-        print_warning(f"Passed over in the archive: {found}.")
+        ignored = ", ".join(f"{what}: {count:,}" for what, count in report.ignored.items())
+        print_warning(f"Passed over in the archive: {ignored}.")
     if not any(landing.labels()):
         print_warning(
             "No labels have landed yet, and sorting is learnt from them: import them with --labels"

@@ -29,7 +29,8 @@ def purge_original_mail(context: dg.OpExecutionContext, desk: dg.ResourceParam[D
         )
     if purged.never_processed:
         context.log.warning(
-            f"{purged.never_processed} removed messages had come too late to be processed."
+            f"{counted(purged.never_processed, 'removed message')} had come too late to be"
+            " processed."
         )
 
 

@@ -290,7 +290,7 @@ def _read_archive(
                 )
             yield Imported(mail_message(content, f"{kind}:{path.name}"), None)
     if not read:
-        passed_over = ", ".join(f"{count:,} {what}" for what, count in ignored.items())
+        passed_over = ", ".join(f"{what}: {count:,}" for what, count in ignored.items())
         raise ExportError(
             f"{path} holds no mail ({passed_over or 'it is empty'}): expected mbox files, a"
             " Maildir, .eml files or tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside"
