@@ -24,10 +24,13 @@ from ticket_assets.defs.raw_tickets import (
     received_dates_are_inside_the_partition,
 )
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, DayRange, day_fingerprint
+from ticket_assets.mail.landed_days import DayRange, day_fingerprint
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.planning import days_to_run, recipe
+from ticket_assets.planning.failed_days import read_failed_days
 from ticket_assets.settings import Settings
+from ticket_assets.storage.day_origins import Origin, read_origins, replace_origins
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -72,7 +75,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def tick(settings: Settings, instance: dg.DagsterInstance) -> Callable[..., dg.SensorResult]:
     """One evaluation after the other, with the cursor carried on; settings may be changed.
 
-    As the daemon does, it creates the runs; they end without having read anything.
+    As the daemon does, it creates the runs, which wait, and reports the observations.
     """
     cursor: str | None = None
 
@@ -86,32 +89,56 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> Callable[..., dg.S
         result = new_mail(context)
         assert isinstance(result, dg.SensorResult)
         cursor = result.cursor or cursor
+        for event in result.asset_events:
+            instance.report_runless_asset_event(event)
         for request in (result.run_requests or []) if submitted else []:
+            assert request.run_key not in keys, "Dagster would pass such a request over"
+            keys.add(request.run_key)
+            single = {"dagster/partition": request.partition_key} if request.partition_key else {}
             instance.create_run_for_job(
                 dg.GraphDefinition(name="any").to_job(),
-                tags={"dagster/run_key": request.run_key, "dagster/sensor_name": "new_mail"},
-                status=dg.DagsterRunStatus.FAILURE,
+                tags={
+                    **request.tags,
+                    **single,
+                    "dagster/run_key": request.run_key,
+                    "dagster/sensor_name": "new_mail",
+                },
+                status=dg.DagsterRunStatus.STARTING,
             )
         return result
+
+    keys: set[str] = set()
 
     return run
 
 
 @pytest.fixture
-def read(instance: dg.DagsterInstance, landing: LandingZone) -> Callable[..., None]:
-    """Records that raw_tickets has read these days as they are now."""
+def end(instance: dg.DagsterInstance, settings: Settings) -> Callable[..., None]:
+    """Ends the runs that wait: on success their days are collected as they are now."""
 
-    def run(*days: date) -> None:
-        for each in days:
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    "raw_tickets",
-                    partition=each.isoformat(),
-                    metadata={LANDED_FINGERPRINT: day_fingerprint(landing, each)},
-                )
-            )
+    def run(*, success: bool = True) -> None:
+        for waiting in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
+            window = run_window(waiting.tags)
+            assert window is not None
+            if success:
+                collect(settings, *DayRange(*window).days())
+            # Either way the run is over; a request that was carried out is not made again.
+            instance.report_run_failed(waiting)
 
     return run
+
+
+def collect(settings: Settings, *days: date) -> None:
+    """Records that these days are in the collection, made from what has landed now."""
+    landing = LandingZone(settings.landing_dir)
+    origins = {each: Origin(day_fingerprint(landing, each), "") for each in days}
+    replace_origins(Warehouse(settings.warehouse_path), "ticket_collection", days, origins)
+
+
+@pytest.fixture
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed days are tried again at once."""
+    monkeypatch.setattr(days_to_run, "DELAYS", (timedelta(0),) * len(days_to_run.DELAYS))
 
 
 def windows(result: dg.SensorResult) -> list[tuple[str, date, date]]:
@@ -148,10 +175,10 @@ def test_a_request_that_the_daemon_lost_is_made_again(tick, land):
     assert windows(tick()) == []
 
 
-def test_late_mail_for_a_past_day_requests_that_day_alone(tick, land, read):
+def test_late_mail_for_a_past_day_requests_that_day_alone(tick, land, end):
     land(3, 4, 5)
     tick()
-    read(day(3), day(4), day(5))
+    end()
     assert windows(tick()) == []
 
     land(4, name="late")
@@ -159,10 +186,10 @@ def test_late_mail_for_a_past_day_requests_that_day_alone(tick, land, read):
     assert windows(tick()) == [("collect_mail", day(4), day(4))]
 
 
-def test_a_day_that_was_read_as_it_is_now_is_not_requested(tick, land, read):
+def test_a_day_that_was_collected_as_it_is_now_is_not_requested(tick, land, settings):
     """As after `make demo`: the days were materialised before the sensor's first tick."""
     land(3, 4)
-    read(day(3), day(4))
+    collect(settings, day(3), day(4))
 
     assert windows(tick()) == []
     land(5)
@@ -170,43 +197,138 @@ def test_a_day_that_was_read_as_it_is_now_is_not_requested(tick, land, read):
 
 
 def test_mail_that_comes_while_a_run_is_at_work_on_its_day_waits_for_the_end_of_the_run(
-    tick, land, read, instance
+    tick, land, settings, instance
 ):
-    land(3)
-    tick()
+    """Also when a person has started the run."""
     run = instance.create_run_for_job(
         dg.GraphDefinition(name="any").to_job(),
-        tags={"dagster/partition": day(3).isoformat(), "dagster/sensor_name": "new_mail"},
+        tags={"dagster/partition": day(3).isoformat()},
         status=dg.DagsterRunStatus.STARTED,
     )
-    read(day(3))
+    land(3)
+    collect(settings, day(3))
     land(3, name="late")
     land(4)
 
-    first = tick()
-    assert windows(first) == [("collect_mail", day(4), day(4))]
+    assert windows(tick()) == [("collect_mail", day(4), day(4))]
     second = tick()
     assert windows(second) == []
-    assert "Changed again while a run is at work on them: 2025-06-03." in str(
+    assert "A run is at work on 2 days, 2025-06-03 to 2025-06-04." in str(
         second.skip_reason.skip_message
     )
     instance.report_run_canceled(run)
     assert windows(tick()) == [("collect_mail", day(3), day(3))]
 
 
+def test_a_failed_day_waits_and_is_tried_again(tick, land, end, monkeypatch):
+    """At dcb3a9d a day was done once raw_tickets had read it, whatever became of the run."""
+    land(3)
+    tick()
+    end(success=False)
+
+    waits = tick()
+    assert windows(waits) == []
+    assert str(waits.skip_reason.skip_message).startswith(
+        "No new mail. Failed and tried again from"
+    )
+    monkeypatch.setattr(days_to_run, "DELAYS", (timedelta(0),) * 4)
+
+    assert windows(tick()) == [("collect_mail", day(3), day(3))]
+    end()
+    assert str(tick().skip_reason.skip_message) == "No new mail."
+
+
+@pytest.mark.usefixtures("no_delays")
+def test_a_day_that_fails_again_and_again_stands_as_failed_until_something_changes(
+    tick, land, end, settings, monkeypatch
+):
+    land(3)
+    requested = 0
+    while windows(tick()):
+        requested += 1
+        end(success=False)
+
+    assert requested == 5
+    explanation = (
+        "No new mail. Failed 5 times, and not tried again until mail, code or settings change:"
+        " 2025-06-03. `tickets run` tries at once."
+    )
+    assert [str(tick().skip_reason.skip_message) for _ in range(2)] == [explanation] * 2
+    (failed,) = read_failed_days(settings.cursors_dir)
+    assert (failed.day, failed.tries, failed.next_try) == ("2025-06-03", 5, None)
+    land(3, name="late")
+    assert windows(tick()) == [("collect_mail", day(3), day(3))], "its mail has changed"
+    end(success=False)
+    while windows(tick()):
+        end(success=False)
+    assert windows(tick(languages=("fr",))) == [("collect_mail", day(3), day(3))], "a setting has"
+    end(success=False)
+    while windows(tick(languages=("fr",))):
+        end(success=False)
+    monkeypatch.setitem(recipe.CODE_VERSIONS, "clean_tickets", "next")
+    assert windows(tick(languages=("fr",))) == [("collect_mail", day(3), day(3))], "the code has"
+    end()
+    tick(languages=("fr",))
+    assert read_failed_days(settings.cursors_dir) == []
+
+
+def test_days_that_failed_together_are_tried_in_halves(tick, land, end, no_delays):
+    land(3, 4, 5, 6)
+    tick()
+    end(success=False)
+
+    assert windows(tick()) == [
+        ("collect_mail", day(3), day(4)),
+        ("collect_mail", day(5), day(6)),
+    ]
+
+
+def test_what_has_landed_is_observed_once_and_again_when_it_changes(tick, land, instance):
+    def versions(result: dg.SensorResult) -> dict[str | None, str]:
+        return {
+            event.partition: event.tags["dagster/data_version"]
+            for event in result.asset_events
+            if event.asset_key == dg.AssetKey("landed_mail")
+        }
+
+    land(3, 4)
+    first = versions(tick())
+    assert first.keys() == {"2025-06-03", "2025-06-04"}
+    assert versions(tick()) == {}
+    land(4, name="late")
+
+    second = versions(tick())
+
+    assert second.keys() == {"2025-06-04"}
+    assert second["2025-06-04"] != first["2025-06-04"]
+
+
+def test_a_warehouse_that_is_being_written_is_no_failed_tick(tick, land, settings, monkeypatch):
+    monkeypatch.setattr("ticket_assets.defs.new_mail.PATIENCE", 0.1)
+    land(3)
+    with Warehouse(settings.warehouse_path).transaction():
+        busy = tick()
+
+    assert windows(busy) == []
+    assert "is in use by another process" in str(busy.skip_reason.skip_message)
+    assert windows(tick()) == [("collect_mail", day(3), day(3))]
+
+
 def test_labels_for_a_first_champion_have_the_whole_graph_run_over_all_days_once(
-    tick, land, read, landing, instance
+    tick, land, end, landing
 ):
     land(3, 5)
     tick()
-    read(day(3), day(5))
+    end()
     landing.land_labels(
         Label(category, None, mail_message(mail("x", 1), "x").received_at, "desk", f"{number:020x}",
               None)
         for number, category in enumerate(["network", "printing"] * 5)
     )  # fmt: skip
 
-    assert windows(tick()) == [("whole_graph", day(3), day(5))]
+    assert windows(tick(submitted=False)) == [("whole_graph", day(3), day(5))]
+    assert windows(tick()) == [("whole_graph", day(3), day(5))], "the daemon lost the first"
+    end()
     assert windows(tick()) == [], "a candidate that is refused is not trained again at each tick"
     land(6)
     assert windows(tick()) == [("collect_mail", day(6), day(6))]
@@ -221,7 +343,7 @@ def test_mail_from_before_the_loaded_partitions_asks_for_a_reload(tick, landing,
 
     assert str(tick(first_day=None).skip_reason.skip_message) == (
         "No new mail. Mail waits from before the first day that Dagster has loaded: 2025-05-26."
-        " Reload the code location."
+        " Reload the code location. A run is at work on 2025-06-03."
     )
 
 
@@ -264,17 +386,43 @@ def desk(settings: Settings) -> dg.Definitions:
     ).map_resolved_asset_specs(func=with_conventions)
 
 
-@pytest.mark.slow
-def test_the_requested_run_reads_its_days_and_leaves_nothing_to_request(
-    tick, land, settings, instance, desk
-):
-    job = desk.resolve_job_def("collect_mail")
+@pytest.fixture
+def whole_desk(product: dg.Definitions, settings: Settings) -> dg.Definitions:
+    """The product's assets as far as the collection, over the test's own data folder."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    names = {"raw_tickets", "clean_tickets", "ticket_labels", "ticket_embeddings"}
+    assets = [
+        asset
+        for asset in product.assets or ()
+        if isinstance(asset, dg.AssetsDefinition)
+        and {key.to_user_string() for key in asset.keys} & {*names, "ticket_collection"}
+    ]
+    return dg.Definitions(
+        assets=assets,
+        jobs=[dg.define_asset_job("collect_mail", dg.AssetSelection.assets(*assets))],
+        resources={
+            "desk": Desk(settings),
+            "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
+        },
+    )
 
-    def run(result: dg.SensorResult) -> None:
-        for request in result.run_requests or []:
-            single = {"dagster/partition": request.partition_key} if request.partition_key else {}
-            done = job.execute_in_process(instance=instance, tags={**request.tags, **single})
-            assert done.success
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_delays")
+def test_a_run_that_fails_half_way_is_repeated_once_its_cause_is_gone(
+    tick, land, settings, instance, whole_desk
+):
+    job = whole_desk.resolve_job_def("collect_mail")
+
+    def run(result: dg.SensorResult) -> list[bool]:
+        """The requested runs, as the daemon launches them."""
+        ended = []
+        for waiting in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])):
+            window = {name: tag for name, tag in waiting.tags.items() if "partition" in name}
+            done = job.execute_in_process(instance=instance, tags=window, raise_on_error=False)
+            ended.append(done.success)
+            instance.report_run_failed(waiting)
+        return ended
 
     def stored(table: str) -> list[tuple[str, int]]:
         return Warehouse(settings.warehouse_path).rows(
@@ -282,16 +430,52 @@ def test_the_requested_run_reads_its_days_and_leaves_nothing_to_request(
         )
 
     land(3, 4, 6)
-    run(tick())
-    assert stored("raw_tickets") == stored("clean_tickets") == [("03", 1), ("04", 1), ("06", 1)]
+    assert run(tick()) == [True, True]
     assert windows(tick()) == []
 
+    settings.collection_dir.rename(settings.data_dir / "aside")
+    settings.collection_dir.write_text("no folder")
     land(4, name="late")
-    late = tick()
-    assert windows(late) == [("collect_mail", day(4), day(4))]
-    run(late)
-    assert stored("clean_tickets") == [("03", 1), ("04", 2), ("06", 1)]
+    assert run(tick()) == [False]
+    assert stored("ticket_embeddings") == [("03", 1), ("04", 2), ("06", 1)]
+
+    settings.collection_dir.unlink()
+    (settings.data_dir / "aside").rename(settings.collection_dir)
+    again = tick()
+    assert windows(again) == [("collect_mail", day(4), day(4))]
+    assert run(again) == [True]
     assert windows(tick()) == []
+
+
+@pytest.mark.slow
+def test_the_origin_of_the_rows_is_true_when_two_runs_of_a_day_interleave(
+    land, landing, settings, instance, desk
+):
+    """The second reads new mail, and the first then cleans what the second has read."""
+
+    job = desk.resolve_job_def("collect_mail")
+
+    def materialise(*assets: dg.AssetsDefinition) -> None:
+        job.execute_in_process(
+            instance=instance,
+            partition_key=day(3).isoformat(),
+            asset_selection=[key for asset in assets for key in asset.keys],
+        )
+
+    def origin(table: str) -> str:
+        return read_origins(Warehouse(settings.warehouse_path), table)[day(3)].landed
+
+    land(3)
+    before = day_fingerprint(landing, day(3))
+    materialise(raw_tickets, clean_tickets)
+    land(3, name="late")
+    materialise(raw_tickets)
+    assert (origin("clean_tickets"), origin("raw_tickets")) == (
+        before,
+        day_fingerprint(landing, day(3)),
+    )
+    materialise(clean_tickets)
+    assert origin("clean_tickets") == day_fingerprint(landing, day(3))
 
 
 @pytest.mark.slow
@@ -342,7 +526,9 @@ class Ticks:
 
 
 @pytest.mark.slow
-def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(tmp_path, mailbox, account):
+def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(
+    tmp_path, mailbox, account, settings
+):
     shutil.copy(PROJECT / "dagster_home" / "dagster.yaml", tmp_path)
     ticks = Ticks(
         tmp_path,
@@ -357,7 +543,8 @@ def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(tmp_path, ma
             "TICKETS_IMAP_BATCH": "100",
         },
     )
-    landing = LandingZone(tmp_path / "data" / "landing")
+    settings = settings.model_copy(update={"data_dir": tmp_path / "data"})
+    landing = LandingZone(settings.landing_dir)
     draw = np.random.default_rng(5)
     contents: list[bytes] = []
     read: dict[date, str] = {}
@@ -382,15 +569,9 @@ def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(tmp_path, ma
         for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])):
             window = run_window(run.tags)
             assert window is not None
-            for each in DayRange(*window).days():
-                read[each] = day_fingerprint(landing, each)
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(
-                        "raw_tickets",
-                        partition=each.isoformat(),
-                        metadata={LANDED_FINGERPRINT: read[each]},
-                    )
-                )
+            days = DayRange(*window).days()
+            read.update({each: day_fingerprint(landing, each) for each in days})
+            collect(settings, *days)
             instance.report_run_canceled(run)
 
     try:

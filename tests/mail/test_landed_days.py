@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ticket_assets.mail.landed_days import (
     DayRange,
-    changed_days,
     consecutive,
     day_fingerprint,
     day_fingerprints,
@@ -31,7 +30,7 @@ def landing(tmp_path):
 
 @pytest.fixture
 def fingerprints(landing, tmp_path):
-    return lambda: day_fingerprints(landing, tmp_path / "cursors" / "hints.json")
+    return lambda: day_fingerprints(landing, tmp_path / "cursors")
 
 
 def land(landing, name, day=MONDAY):
@@ -87,7 +86,7 @@ def test_hints_that_are_damaged_cost_a_listing(landing, fingerprints, tmp_path):
     land(landing, "a")
     age(landing, MONDAY)
     before = fingerprints()
-    (tmp_path / "cursors" / "hints.json").write_text('{"2026-01-05": [1')
+    (tmp_path / "cursors" / "landed_days.json").write_text('{"2026-01-05": [1')
 
     assert fingerprints() == before == {MONDAY: day_fingerprint(landing, MONDAY)}
 
@@ -96,25 +95,6 @@ def test_a_day_without_a_message_has_no_fingerprint(landing, fingerprints):
     assert fingerprints() == {}
     (landing.root / MONDAY.isoformat() / "_manifests").mkdir(parents=True)
     assert fingerprints() == {}
-
-
-@pytest.mark.parametrize(
-    ("read", "requested", "at_work", "expected"),
-    [
-        pytest.param({}, {}, [], [MONDAY, TUESDAY], id="nothing was read"),
-        pytest.param({MONDAY: "m"}, {}, [], [TUESDAY], id="one day was read"),
-        pytest.param({MONDAY: "old", TUESDAY: "t"}, {}, [], [MONDAY], id="late mail"),
-        pytest.param({MONDAY: "m"}, {TUESDAY: "t"}, [], [], id="the run has not ended"),
-        pytest.param({}, {MONDAY: "m", TUESDAY: "old"}, [], [TUESDAY], id="changed since"),
-        pytest.param(
-            {}, {MONDAY: "old"}, [DayRange(MONDAY, MONDAY)], [TUESDAY], id="a run is at work on it"
-        ),
-    ],
-)
-def test_days_are_requested_when_no_run_has_read_or_will_read_what_they_hold(
-    read, requested, at_work, expected
-):
-    assert changed_days({MONDAY: "m", TUESDAY: "t"}, read, requested, at_work) == expected
 
 
 def test_days_that_follow_each_other_go_together():

@@ -9,9 +9,11 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.origins import ORIGINS, inherit_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, unpurged_days
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
 from ticket_assets.desk import Desk
+from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.warehouse import Warehouse
 
 EARLIER_ROWS = 10_000
@@ -26,7 +28,7 @@ EARLIER_ROWS = 10_000
     backfill_policy=SINGLE_RUN,
     group_name=TEXT,
     kinds={"duckdb", "pandas"},
-    code_version="2",
+    code_version=CODE_VERSIONS["clean_tickets"],
     pool=WAREHOUSE_POOL,
 )
 def clean_tickets(
@@ -37,6 +39,7 @@ def clean_tickets(
     from ticket_assets.text.cleaning import clean_tickets as clean
     from ticket_assets.text.duplicates import link_duplicates
 
+    inherit_origins(context, "clean_tickets", raw_tickets.attrs.pop(ORIGINS, {}), recipe(desk))
     cleaned = clean(
         raw_tickets,
         languages=desk.settings.languages,

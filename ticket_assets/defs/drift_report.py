@@ -12,6 +12,7 @@ from ticket_assets.defs.daily_checks import Verdicts, daily_check
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import picture, record_each_day
 from ticket_assets.desk import Desk
+from ticket_assets.planning.recipe import CODE_VERSIONS
 from ticket_assets.progress import ProgressLog
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
             description="One row per day and metric: distance to the training reference, the"
             " distance from which it counts as drift, and the verdict.",
             kinds={"duckdb", "evidently"},
-            code_version="1",
+            code_version=CODE_VERSIONS["drift_metrics"],
         ),
         "drift_report": dg.AssetOut(
             dagster_type=dg.Nothing,
             description="Evidently's report of each day: JSON, and HTML for the latest day and for"
             " days that drift.",
             kinds={"evidently", "html"},
-            code_version="1",
+            code_version=CODE_VERSIONS["drift_report"],
         ),
     },
     deps=["ticket_predictions", "ticket_embeddings", "clean_tickets", "ticket_classifier"],

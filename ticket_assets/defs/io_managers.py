@@ -17,7 +17,9 @@ from dagster_duckdb import DuckDBIOManager
 from dagster_duckdb.io_manager import DuckDbClient
 from dagster_duckdb_pandas import DuckDBPandasTypeHandler
 
+from ticket_assets.defs.origins import ORIGINS, keep_origins
 from ticket_assets.free_memory import give_back_free_memory
+from ticket_assets.storage.day_origins import select_origins
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.warehouse import Warehouse, ensure_table
 
@@ -37,6 +39,8 @@ class WarehouseClient(DuckDbClient):
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         with Warehouse(Path(str(table_slice.database))).transaction() as connection:
             yield connection
+            if isinstance(context, dg.OutputContext):
+                keep_origins(context, connection)
         # Before the next asset needs memory for itself.
         give_back_free_memory()
 
@@ -70,6 +74,17 @@ class DeclaredPandasHandler(DuckDBPandasTypeHandler):
             context.add_output_metadata({"dagster/row_count": 0})
             return
         super().handle_output(context, table_slice, obj[list(table.column_names)], connection)
+
+    def load_input(
+        self,
+        context: dg.InputContext,
+        table_slice: TableSlice,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> pd.DataFrame:
+        frame = super().load_input(context, table_slice, connection)
+        # Of the very rows that are read, whatever another run writes meanwhile.
+        frame.attrs[ORIGINS] = select_origins(connection, table_slice.table)
+        return frame
 
 
 class ArrowVectorHandler(DbTypeHandler[pa.Table]):

@@ -1,30 +1,40 @@
 """new_mail: looks at the mail sources, and requests runs for the days whose mail has changed."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.metadata import version
 
 import dagster as dg
 
 from ticket_assets.defs.jobs import classify_mail, collect_mail, whole_graph
+from ticket_assets.defs.landed_mail import unreported
 from ticket_assets.defs.partitions import DAILY, DESK, run_window
-from ticket_assets.defs.raw_tickets import fingerprints_read
+from ticket_assets.defs.tries import Memory, run_of
 from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import PollBusyError
 from ticket_assets.mail.landed_days import (
     DayRange,
-    changed_days,
-    consecutive,
     day_fingerprints,
+    labels_fingerprint,
     overall_fingerprint,
 )
 from ticket_assets.mail.sources import Poll, SourceReport, poll_sources
+from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
+from ticket_assets.planning.failed_days import write_failed_days
+from ticket_assets.planning.recipe import recipe
+from ticket_assets.storage.day_origins import read_origins
+from ticket_assets.storage.warehouse import Warehouse, WarehouseError
 
 POLL_SECONDS = 25.0
 """Dagster gives a sensor's evaluation 60 seconds. What is begun in these ends well before."""
+PATIENCE = 5.0
+"""Seconds to wait for the warehouse while a run writes to it."""
+OBSERVATIONS_PER_TICK = 100
+"""Dagster takes some 10 ms for each."""
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -48,49 +58,25 @@ class SourceFailedError(TicketAssetsError):
     " whose mail no run has read as it is now, whoever landed it.",
 )
 def new_mail(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) -> dg.SensorResult:
-    said = _poll(desk)
-    landed = day_fingerprints(desk.landing, desk.settings.cursors_dir / "landed_days.json")
-    processed = _processed(desk, landed, said)
-    cursor = {"state": "", "requested": {}, "learnt": "", **json.loads(context.cursor or "{}")}
-    labels = _labels_to_learn(desk)
-    state = f"{overall_fingerprint(processed)} {labels or ''}"
-    if cursor["state"] == state:
-        return dg.SensorResult(skip_reason=" ".join(["No new mail.", *said]))
-
-    read = fingerprints_read(context.instance, processed)
-    at_work = _days_at_work(context.instance)
-    keys = {key for _, key in cursor["requested"].values() if _was_created(context.instance, key)}
-    requested = {
-        date.fromisoformat(day): (found, key)
-        for day, (found, key) in cursor["requested"].items()
-        if key in keys and read.get(date.fromisoformat(day)) != found
-    }
-    if labels and labels != cursor["learnt"] and processed and not at_work:
-        # All days, so that what was collected before is sorted by the first champion as well.
-        ranges = [DayRange(min(processed), max(processed))]
-        job, cursor["learnt"] = whole_graph.name, labels
-    else:
-        contents = {day: found for day, (found, _) in requested.items()}
-        days = changed_days(processed, read, contents, at_work)
-        ranges = consecutive(days)
-        job = (classify_mail if _has_champion(desk) else collect_mail).name
-    requests = []
-    for each in ranges:
-        request = _request(job, each, processed, labels if job == whole_graph.name else None)
-        requests.append(request)
-        requested |= {
-            day: (processed[day], request.run_key) for day in each.days() if day in processed
-        }
-    waiting = changed_days(processed, read, {day: found for day, (found, _) in requested.items()})
-    if waiting:
-        said.append(f"Changed again while a run is at work on them: {_listed(waiting)}.")
-    cursor["requested"] = {day.isoformat(): found for day, found in sorted(requested.items())}
-    is_settled = not waiting and not requested and (not labels or labels == cursor["learnt"])
-    cursor["state"] = state if is_settled else ""
+    memory = Memory.read(context.cursor)
+    notes = _poll(desk)
+    landed = _processed_days(desk, day_fingerprints(desk.landing, desk.settings.cursors_dir), notes)
+    goal = _goal(desk, landed)
+    if memory.settled == goal.state:
+        return dg.SensorResult(skip_reason=" ".join(["No new mail.", *notes]))
+    observations = unreported(context.instance, desk, landed)
+    try:
+        requests = _request_days(context.instance, desk, goal, memory, notes)
+    except WarehouseError as error:
+        requests, memory.settled = [], ""
+        notes.append(f"{error} The next look requests what is new.")
+    if len(observations) > OBSERVATIONS_PER_TICK:
+        memory.settled = ""
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else " ".join(["No new mail.", *said]),
-        cursor=json.dumps(cursor),
+        asset_events=observations[:OBSERVATIONS_PER_TICK],
+        skip_reason=None if requests else " ".join(["No new mail.", *notes]),
+        cursor=memory.written(),
     )
 
 
@@ -139,37 +125,146 @@ def _notes(report: SourceReport) -> list[str]:
     return notes
 
 
-def _processed(desk: Desk, landed: Mapping[date, str], said: list[str]) -> dict[date, str]:
-    """The landed days that have a partition; what keeps the others back goes to `said`."""
+def _processed_days(desk: Desk, landed: Mapping[date, str], notes: list[str]) -> dict[date, str]:
+    """The landed days that have a partition; what keeps the others back goes to `notes`."""
     keys = DAILY.get_partition_keys()
     first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
     start = desk.landing.first_unpurged_day(desk.first_day) or first
     older = [day for day in landed if start <= day < first]
     if older:
-        said.append(
+        notes.append(
             f"Mail waits from before the first day that Dagster has loaded: {_listed(older)}."
             " Reload the code location."
         )
     future = [day for day in landed if day > last]
     if future:
-        said.append(f"Mail is dated in the future and waits for its day: {_listed(future)}.")
+        notes.append(f"Mail is dated in the future and waits for its day: {_listed(future)}.")
     return {day: found for day, found in landed.items() if max(start, first) <= day <= last}
 
 
-def _days_at_work(instance: dg.DagsterInstance) -> list[DayRange]:
-    """The days of this sensor's runs that have not ended."""
-    runs = instance.get_runs(
-        dg.RunsFilter(statuses=UNFINISHED, tags={"dagster/sensor_name": "new_mail"})
+@dataclass(frozen=True)
+class Goal:
+    """What has to be true in the end."""
+
+    job: str
+    """Sorts mail, or collects it as long as there is no champion to sort it."""
+    table: str
+    """Holds a day when the job has done it."""
+    landed: Mapping[date, str]
+    contents: dict[date, str]
+    """What identifies each day's mail and what will be made of it."""
+    recipe: str
+    landed_labels: str
+    labels: str | None
+    """What identifies the labels that a first champion can be learnt from, if there are such."""
+
+    @property
+    def state(self) -> str:
+        return f"{overall_fingerprint(self.contents)} {self.landed_labels} {self.labels or ''}"
+
+
+def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
+    has_champion = _has_champion(desk)
+    job = (classify_mail if has_champion else collect_mail).name
+    table = "ticket_predictions" if has_champion else "ticket_collection"
+    # A failed day is also tried again with a new version of the package, whatever it changed.
+    recipe_now = f"{recipe(desk)} {version(__package__.partition('.')[0])}"
+    return Goal(
+        job,
+        table,
+        landed,
+        {day: f"{job} {fingerprint} {recipe_now}" for day, fingerprint in landed.items()},
+        recipe_now,
+        labels_fingerprint(desk.landing),
+        None if has_champion else _labels_to_learn(desk),
     )
+
+
+def _request_days(
+    instance: dg.DagsterInstance, desk: Desk, goal: Goal, memory: Memory, notes: list[str]
+) -> list[dg.RunRequest]:
+    """The runs to request; what it knows goes to `memory`, what a person should know to `notes`.
+
+    Raises:
+        WarehouseError: the warehouse is being written.
+    """
+    origins = read_origins(Warehouse(desk.settings.warehouse_path, PATIENCE), goal.table)
+    done = {day: f"{goal.job} {origin.landed} {goal.recipe}" for day, origin in origins.items()}
+    at_work = _days_at_work(instance)
+    memory.forget(day for day in memory.tries if goal.contents.get(day) == done.get(day))
+    failed = memory.failures(instance)
+    plan = days_to_run(goal.contents, done, at_work, failed, datetime.now(UTC))
+    write_failed_days(desk.settings.cursors_dir, goal.landed, failed)
+    notes += _explanations(plan, failed)
+    learning = _learning(instance, goal, memory)
+    if learning and goal.contents and not at_work:
+        # All days, so that what was collected before is sorted by the first champion as well.
+        days = DayRange(min(goal.contents), max(goal.contents))
+        request = _request(
+            whole_graph.name, days, f"{overall_fingerprint(goal.contents)} {learning}"
+        )
+        memory.learning = (learning, str(request.run_key))
+        memory.settled = ""
+        return [request]
+    requests = []
+    for days in plan.ranges:
+        tries = {
+            day: (goal.contents[day], memory.next_try(day, goal.contents[day]))
+            for day in days.days()
+            if day in goal.contents
+        }
+        content = overall_fingerprint(
+            {day: f"{what} {number}" for day, (what, number) in tries.items()}
+        )
+        request = _request(goal.job, days, content)
+        requests.append(request)
+        memory.remember(tries, str(request.run_key), days)
+    is_settled = not (requests or plan.busy or plan.waiting or plan.standing or learning)
+    memory.settled = goal.state if is_settled else ""
+    return requests
+
+
+def _learning(instance: dg.DagsterInstance, goal: Goal, memory: Memory) -> str | None:
+    """The labels to learn a first champion from; None when a run has tried these."""
+    labels, run_key = memory.learning
+    if goal.labels == labels and run_of(instance, run_key) is not None:
+        return None
+    return goal.labels
+
+
+def _request(job: str, days: DayRange, content: str) -> dg.RunRequest:
+    """A run for these days and no other; asked for twice with the same content, it is one run."""
+    first, last = days.first.isoformat(), days.last.isoformat()
+    run_key = f"{job} {first}..{last} {content}"
+    if first == last:
+        return dg.RunRequest(run_key=run_key, job_name=job, partition_key=first)
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    return dg.RunRequest(run_key=run_key, job_name=job, tags=tags)
+
+
+def _explanations(plan: DaysToRun, failed: Mapping[date, Failure]) -> list[str]:
+    """What keeps days back, for the person who looks at the tick."""
+    notes = []
+    if plan.busy:
+        notes.append(f"A run is at work on {_listed(plan.busy)}.")
+    if plan.waiting:
+        first = min(plan.waiting.values())
+        days = _listed(sorted(plan.waiting))
+        notes.append(f"Failed and tried again from {first:%Y-%m-%d %H:%M} UTC on: {days}.")
+    if plan.standing:
+        tries = max(failed[day].tries for day in plan.standing)
+        notes.append(
+            f"Failed {tries} times, and not tried again until mail, code or settings change:"
+            f" {_listed(plan.standing)}. `tickets run` tries at once."
+        )
+    return notes
+
+
+def _days_at_work(instance: dg.DagsterInstance) -> list[DayRange]:
+    """The days of the runs that have not ended, whoever started them."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     windows = [run_window(run.tags) for run in runs]
     return [DayRange(*window) for window in windows if window]
-
-
-def _was_created(instance: dg.DagsterInstance, run_key: str) -> bool:
-    """Whether there is such a run. Dagster gives a request up when it cannot be submitted twice, or
-    when the daemon was away for a day; the cursor has moved by then."""
-    tags = {"dagster/run_key": run_key, "dagster/sensor_name": "new_mail"}
-    return bool(instance.get_runs(dg.RunsFilter(tags=tags), limit=1))
 
 
 def _has_champion(desk: Desk) -> bool:
@@ -186,19 +281,6 @@ def _labels_to_learn(desk: Desk) -> str | None:
     if sum(count >= desk.settings.min_class_tickets for count in found.values()) < 2:
         return None
     return hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
-
-
-def _request(
-    job: str, days: DayRange, landed: Mapping[date, str], labels: str | None
-) -> dg.RunRequest:
-    """A run for these days and no other; asked for twice with the same content, it is one run."""
-    first, last = days.first.isoformat(), days.last.isoformat()
-    content = overall_fingerprint({day: landed[day] for day in days.days() if day in landed})
-    run_key = " ".join(filter(None, [job, f"{first}..{last}", content, labels]))
-    if first == last:
-        return dg.RunRequest(run_key=run_key, job_name=job, partition_key=first)
-    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    return dg.RunRequest(run_key=run_key, job_name=job, tags=tags)
 
 
 def _listed(days: list[date]) -> str:

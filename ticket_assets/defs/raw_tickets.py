@@ -8,6 +8,7 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import MAIL, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.origins import record_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, latest_materialisations, unpurged_days
 from ticket_assets.defs.previews import counts, record_each_day
 from ticket_assets.desk import Desk
@@ -18,6 +19,8 @@ from ticket_assets.mail.conversations import (
 )
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint
 from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
+from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
+from ticket_assets.storage.day_origins import Origin
 from ticket_assets.storage.warehouse import Warehouse
 
 
@@ -28,15 +31,16 @@ from ticket_assets.storage.warehouse import Warehouse
             description="One row per message that landed: ids, conversation, sender, subject and"
             " whole bodies. A fixed parser is a re-materialisation.",
             kinds={"duckdb", "pandas"},
-            code_version="2",
+            code_version=CODE_VERSIONS["raw_tickets"],
         ),
         "rejected_messages": dg.AssetOut(
             description="Messages of which no ticket could be made, each with the reason and the"
             " place of its bytes. They never disappear and never stop the day.",
             kinds={"duckdb", "pandas"},
-            code_version="1",
+            code_version=CODE_VERSIONS["rejected_messages"],
         ),
     },
+    deps=["landed_mail"],
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
     group_name=MAIL,
@@ -48,12 +52,9 @@ def raw_tickets(
     wanted = unpurged_days(context)
     landing = desk.landing
     # Before reading: mail that lands meanwhile is then new to the sensor, read or not.
-    for day in wanted:
-        context.add_asset_metadata(
-            {LANDED_FINGERPRINT: day_fingerprint(landing, day)},
-            asset_key="raw_tickets",
-            partition_key=day.isoformat(),
-        )
+    present = recipe(desk)
+    origins = {day: Origin(day_fingerprint(landing, day), present) for day in wanted}
+    record_origins(context, "raw_tickets", origins)
     parsed = parse_landed(
         landing,
         wanted,

@@ -10,11 +10,14 @@ import dagster as dg
 
 from ticket_assets.defs.conventions import COLLECTION_POOL, SORTING
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.origins import inherit_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_each_day
 from ticket_assets.desk import Desk
+from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.collection import TicketCollection
+from ticket_assets.storage.day_origins import read_origins, replace_origins
 from ticket_assets.storage.vectors import to_matrix
 
 SELF_QUERIES = 50
@@ -32,13 +35,15 @@ SAME_VECTOR = 1 - 1e-4
     backfill_policy=SINGLE_RUN,
     group_name=SORTING,
     kinds={"chroma"},
-    code_version="1",
+    code_version=CODE_VERSIONS["ticket_collection"],
     pool=COLLECTION_POOL,
 )
 def ticket_collection(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.MaterializeResult[None]:
     wanted = days(context)
+    origins = read_origins(desk.warehouse, "ticket_embeddings")
+    origins = inherit_origins(context, "ticket_collection", origins, recipe(desk))
     warehouse = desk.warehouse
     rows = warehouse.arrow(
         "select e.ticket_id, e.received_at, c.language, e.text_hash, l.category, l.priority,"
@@ -50,6 +55,7 @@ def ticket_collection(
     tickets = rows.drop_columns(["vector"]).to_pandas()
     with _collection(desk, wanted) as collection:
         if collection is None:
+            replace_origins(warehouse, "ticket_collection", wanted, origins)
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
         started = time.monotonic()
         counts = collection.sync(
@@ -67,6 +73,7 @@ def ticket_collection(
         )
         former = collection.remove_former() if total == embedded else []
     record_each_day(context, tickets, wanted, "ticket_collection")
+    replace_origins(warehouse, "ticket_collection", wanted, origins)
     return dg.MaterializeResult(
         metadata={
             "run_upserted": counts.upserted,

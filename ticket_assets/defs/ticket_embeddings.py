@@ -8,10 +8,13 @@ import pyarrow as pa
 
 from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
+from ticket_assets.defs.origins import inherit_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import record_each_day
 from ticket_assets.desk import Desk
+from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.progress import ProgressLog
+from ticket_assets.storage.day_origins import read_origins
 
 UNIT_LENGTH_TOLERANCE = 1e-3
 """Vectors are stored in float32; a length further from 1 than this is a fault, not rounding."""
@@ -25,7 +28,7 @@ UNIT_LENGTH_TOLERANCE = 1e-3
     backfill_policy=SINGLE_RUN,
     group_name=TEXT,
     kinds={"duckdb", "pytorch", "huggingface"},
-    code_version="1",
+    code_version=CODE_VERSIONS["ticket_embeddings"],
     pool=WAREHOUSE_POOL,
 )
 def ticket_embeddings(
@@ -34,6 +37,8 @@ def ticket_embeddings(
     from ticket_assets.embedding.lookup import embed_tickets
 
     wanted = days(context)
+    origins = read_origins(desk.warehouse, "clean_tickets")
+    inherit_origins(context, "ticket_embeddings", origins, recipe(desk))
     warehouse = desk.warehouse
     desk.record_precision()
     configured = desk.encoder

@@ -4,11 +4,15 @@ import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.conventions import MAIL, WAREHOUSE_POOL
+from ticket_assets.defs.origins import record_origins
 from ticket_assets.defs.previews import counts
 from ticket_assets.desk import Desk
+from ticket_assets.mail.landed_days import day_fingerprints, labels_fingerprint, overall_fingerprint
+from ticket_assets.storage.day_origins import UNPARTITIONED, Origin
 
 
 @dg.asset(
+    deps=["landed_labels"],
     description="Labels from imports and corrections; the latest of a ticket wins, for category"
     " and priority apart.",
     group_name=MAIL,
@@ -17,7 +21,13 @@ from ticket_assets.desk import Desk
     pool=WAREHOUSE_POOL,
 )
 def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) -> pd.DataFrame:
+    # Before reading: labels that land meanwhile are then new.
+    landed = labels_fingerprint(desk.landing)
+    mail = overall_fingerprint(day_fingerprints(desk.landing, desk.settings.cursors_dir))
     resolved = desk.landing.resolve_labels()
+    if resolved.unresolved:
+        landed += f" {mail}"  # a label whose message has not landed counts once it has
+    record_origins(context, "ticket_labels", {UNPARTITIONED: Origin(landed, "")})
     context.add_asset_metadata(
         {
             "dagster/row_count": len(resolved.labels),

@@ -9,9 +9,12 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import COLLECTION_POOL, SORTING, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
+from ticket_assets.defs.origins import inherit_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import counts, preview, record_each_day
 from ticket_assets.desk import Desk
+from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
+from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.vectors import to_matrix
 
 
@@ -24,7 +27,7 @@ from ticket_assets.storage.vectors import to_matrix
     backfill_policy=SINGLE_RUN,
     group_name=SORTING,
     kinds={"duckdb", "scikitlearn"},
-    code_version="2",
+    code_version=CODE_VERSIONS["ticket_predictions"],
     pool=COLLECTION_POOL,
 )
 def ticket_predictions(
@@ -36,6 +39,8 @@ def ticket_predictions(
     store = desk.models
     champion = store.require_champion()
     wanted = days(context)
+    origins = read_origins(desk.warehouse, "ticket_embeddings")
+    inherit_origins(context, "ticket_predictions", origins, recipe(desk), champion.version)
     warehouse = desk.warehouse
     rows = warehouse.arrow(
         "select c.ticket_id, c.received_at, c.text, e.vector from clean_tickets c"

@@ -45,12 +45,19 @@ def day_fingerprint(landing: LandingZone, day: date) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:_DIGITS]
 
 
-def day_fingerprints(landing: LandingZone, hints: Path) -> dict[date, str]:
+def labels_fingerprint(landing: LandingZone) -> str:
+    """What identifies the labels that have landed."""
+    names = sorted(path.name for path in (landing.root / "labels").glob("*.jsonl"))
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:_DIGITS]
+
+
+def day_fingerprints(landing: LandingZone, cursors_dir: Path) -> dict[date, str]:
     """The fingerprint of each day that has a message.
 
-    A day whose folder has not changed since the last call is not listed again: `hints` is a file
-    that remembers them, and may be lost.
+    A day whose folder has not changed since the last call is not listed again: a file in
+    `cursors_dir` remembers them, and may be lost.
     """
+    hints = cursors_dir / "landed_days.json"
     former = _read_hints(hints)
     fingerprints: dict[date, str] = {}
     trusted: dict[str, tuple[int, str]] = {}
@@ -80,23 +87,6 @@ def overall_fingerprint(fingerprints: Mapping[date, str]) -> str:
     """One for several days together."""
     lines = [f"{day} {fingerprint}" for day, fingerprint in sorted(fingerprints.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_DIGITS]
-
-
-def changed_days(
-    landed: Mapping[date, str],
-    read: Mapping[date, str],
-    requested: Mapping[date, str],
-    at_work: Iterable[DayRange] = (),
-) -> list[date]:
-    """The days to request a run for, sorted: their content is neither what was last read nor what
-    was last requested. A day that a run is still at work on waits for its end, since that run may
-    read the present content yet."""
-    busy = {day for each in at_work for day in each.days()}
-    return sorted(
-        day
-        for day, fingerprint in landed.items()
-        if fingerprint not in (read.get(day), requested.get(day)) and day not in busy
-    )
 
 
 def consecutive(days: Iterable[date]) -> list[DayRange]:

@@ -1,0 +1,60 @@
+"""Which days have failed, as the sensor last knew it: kept in the data folder, where commands that
+do not load Dagster find it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ticket_assets.planning.days_to_run import Failure
+from ticket_assets.storage.whole_file import replace_file
+
+
+@dataclass(frozen=True)
+class FailedDay:
+    """A day that has mail and could not be sorted."""
+
+    day: str
+    landed: str
+    """Fingerprint of its mail when it failed."""
+    tries: int
+    next_try: str | None
+    """When the sensor tries it again (UTC); None: not until its mail, code or settings change."""
+
+
+def write_failed_days(
+    cursors_dir: Path, landed: Mapping[date, str], failed: Mapping[date, Failure]
+) -> None:
+    """Replace what is known of the failed days."""
+    entries = [
+        asdict(
+            FailedDay(
+                day.isoformat(),
+                landed[day],
+                failure.tries,
+                failure.next_try.isoformat(" ", "minutes") if failure.next_try else None,
+            )
+        )
+        for day, failure in sorted(failed.items())
+        if day in landed
+    ]
+    if entries != _entries(cursors_dir):
+        cursors_dir.mkdir(parents=True, exist_ok=True)
+        replace_file(cursors_dir / "failed_days.json", json.dumps(entries))
+
+
+def read_failed_days(cursors_dir: Path) -> list[FailedDay]:
+    """The days that had failed at the sensor's last look, sorted."""
+    return [FailedDay(**entry) for entry in _entries(cursors_dir)]
+
+
+def _entries(cursors_dir: Path) -> list[dict[str, Any]]:
+    try:
+        entries: list[dict[str, Any]] = json.loads((cursors_dir / "failed_days.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return []
+    return entries

@@ -1,0 +1,53 @@
+"""How the rows of a day are made: what identifies the code and the settings that decide them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ticket_assets.desk import Desk
+
+CODE_VERSIONS = {
+    "raw_tickets": "2",
+    "rejected_messages": "1",
+    "clean_tickets": "2",
+    "ticket_embeddings": "1",
+    "ticket_collection": "1",
+    "ticket_predictions": "2",
+    "drift_metrics": "1",
+    "drift_report": "1",
+}
+"""Of the assets with days. Raise one when its code makes other rows of the same mail."""
+_SETTINGS = {
+    "max_message_mb",
+    "languages",
+    "phone_regions",
+    "mask_ip_addresses",
+    "encoder",
+    "encoder_precision",
+    "encoder_max_tokens",
+    "encoder_dimension",
+    "neighbours",
+    "drift_distance",
+    "drift_min_tickets",
+    "seed",
+}
+
+
+def recipe(desk: Desk) -> str:
+    """The same for code and settings that make the same rows of the same mail.
+
+    Raises:
+        RoutingError: the routing file is missing or cannot be used.
+    """
+    routing = desk.routing
+    about = [
+        CODE_VERSIONS,
+        desk.settings.model_dump(mode="json", include=_SETTINGS),
+        routing.queues,
+        routing.priorities,
+        routing.review_queue,
+    ]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,89 @@
+"""What the rows of each day were made from, written in one transaction with the rows.
+
+Two runs that interleave, and a run that fails half way, leave rows of one state beside rows of
+another. The origin travels from table to table with the rows, so it is that of the mail that the
+predictions of a day were really made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+
+import duckdb
+
+from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.warehouse import Warehouse
+
+_TABLE = f"{SCHEMA}.day_origins"
+_COLUMNS = "table_name VARCHAR, day DATE, landed VARCHAR, recipe VARCHAR, model_version VARCHAR"
+UNPARTITIONED = date.min
+"""Stands for the day of a table without days."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the rows of one day, in one table, were made from."""
+
+    landed: str
+    """Fingerprint of what had landed."""
+    recipe: str
+    """What identifies the code and the settings; empty when steps differed in them."""
+    model_version: str | None = None
+    """The champion, of predictions."""
+
+    def by(self, recipe: str, model_version: str | None = None) -> Origin:
+        """The origin of rows that `recipe` makes from rows of this origin."""
+        return replace(
+            self, recipe=recipe if recipe == self.recipe else "", model_version=model_version
+        )
+
+
+def read_origins(warehouse: Warehouse, table: str) -> dict[date, Origin]:
+    """The origin of each day of a table, as far as it is known."""
+    if not warehouse.path.exists():
+        return {}
+    with warehouse.connect() as connection:
+        return select_origins(connection, table)
+
+
+def select_origins(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, Origin]:
+    """As `read_origins`, through a connection that is open."""
+    try:
+        rows = connection.execute(
+            f"select day, landed, recipe, model_version from {_TABLE} where table_name = ?",  # noqa: S608
+            [table],
+        ).fetchall()
+    except duckdb.CatalogException:
+        return {}  # written by version 0.1.0, or nothing has run yet
+    return {day: Origin(*values) for day, *values in rows}
+
+
+def replace_origins(
+    warehouse: Warehouse, table: str, days: Iterable[date], origins: Mapping[date, Origin]
+) -> None:
+    """As `write_origins`, for what is not kept in the warehouse."""
+    with warehouse.transaction() as connection:
+        write_origins(connection, table, days, origins)
+
+
+def write_origins(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    days: Iterable[date],
+    origins: Mapping[date, Origin],
+) -> None:
+    """Replace what is known of these days of a table; a day without an origin has none then."""
+    connection.execute(f"create schema if not exists {SCHEMA}")
+    connection.execute(f"create table if not exists {_TABLE} ({_COLUMNS})")
+    connection.execute(
+        f"delete from {_TABLE} where table_name = ? and day in (select unnest(?))",  # noqa: S608
+        [table, list(days)],
+    )
+    rows = [
+        [table, day, origin.landed, origin.recipe, origin.model_version]
+        for day, origin in origins.items()
+    ]
+    if rows:
+        connection.executemany(f"insert into {_TABLE} values (?, ?, ?, ?, ?)", rows)  # noqa: S608
