@@ -18,16 +18,20 @@ import pytest
 
 from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import read_candidate
+from ticket_assets.desk import Desk
 from ticket_assets.drift.store import ReportStore
 from ticket_assets.mail.importing import import_path
+from ticket_assets.mail.landed_days import day_fingerprint
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.runs import RunError, materialise
+from ticket_assets.planning.recipe import recipe
 from ticket_assets.routing import load_routing
 from ticket_assets.run_summary import RunSummary
 from ticket_assets.sample.mailbox import SampleMail, generate, write_mailbox
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
+from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
@@ -168,6 +172,21 @@ def values(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
 
 
+def test_predictions_are_recorded_as_made_from_what_has_landed_by_the_champion(desk, late_run):
+    landing = LandingZone(desk.landing_dir)
+
+    origins = read_origins(Warehouse(desk.warehouse_path), "ticket_predictions")
+
+    assert {day: origin.landed for day, origin in origins.items()} == {
+        day: day_fingerprint(landing, day) for day in DAYS
+    }
+    assert {origin.recipe for origin in origins.values()} == {recipe(Desk(desk))}
+    assert {origin.model_version for origin in origins.values()} == {late_run.champion}
+    shown = late_run.metadata["ticket_predictions"][LATE.isoformat()]
+    assert shown["landed_fingerprint"] == origins[LATE].landed
+    assert shown["model_version"] == late_run.champion
+
+
 def test_the_whole_graph_succeeds_for_all_days_in_one_run(product: dg.Definitions, first_run: Run):
     summary = first_run.summary
 
@@ -215,6 +234,7 @@ def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
         "suspected_label_errors",
         "ticket_predictions",
         "drift_metrics",
+        "day_origins",
     }
     for name, table in first_run.tables.items():
         assert tuple(table.column_names) == TABLES[name].column_names

@@ -303,15 +303,20 @@ def test_what_has_landed_is_observed_once_and_again_when_it_changes(tick, land, 
     assert second["2025-06-04"] != first["2025-06-04"]
 
 
-def test_a_warehouse_that_is_being_written_is_no_failed_tick(tick, land, settings, monkeypatch):
+def test_a_warehouse_that_is_being_written_is_no_failed_tick(
+    tick, land, end, settings, monkeypatch
+):
     monkeypatch.setattr("ticket_assets.defs.new_mail.PATIENCE", 0.1)
     land(3)
+    tick()
+    end()
+    land(4)
     with Warehouse(settings.warehouse_path).transaction():
         busy = tick()
 
     assert windows(busy) == []
     assert "is in use by another process" in str(busy.skip_reason.skip_message)
-    assert windows(tick()) == [("collect_mail", day(3), day(3))]
+    assert windows(tick()) == [("collect_mail", day(4), day(4))]
 
 
 def test_labels_for_a_first_champion_have_the_whole_graph_run_over_all_days_once(
