@@ -172,21 +172,6 @@ def values(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
 
 
-def test_predictions_are_recorded_as_made_from_what_has_landed_by_the_champion(desk, late_run):
-    landing = LandingZone(desk.landing_dir)
-
-    origins = read_origins(Warehouse(desk.warehouse_path), "ticket_predictions")
-
-    assert {day: origin.landed for day, origin in origins.items()} == {
-        day: day_fingerprint(landing, day) for day in DAYS
-    }
-    assert {origin.recipe for origin in origins.values()} == {recipe(Desk(desk))}
-    assert {origin.model_version for origin in origins.values()} == {late_run.champion}
-    shown = late_run.metadata["ticket_predictions"][LATE.isoformat()]
-    assert shown["landed_fingerprint"] == origins[LATE].landed
-    assert shown["model_version"] == late_run.champion
-
-
 def test_the_whole_graph_succeeds_for_all_days_in_one_run(product: dg.Definitions, first_run: Run):
     summary = first_run.summary
 
@@ -208,6 +193,20 @@ def test_every_asset_is_materialised_for_every_day(desk: Settings, first_run: Ru
     assert set(first_run.metadata) == set(first_run.summary.materialised)
     for asset, partitions in first_run.metadata.items():
         assert set(partitions) == ({None} if asset in WHOLE_ASSETS else wanted), asset
+
+
+def test_the_page_of_the_drift_report_shows_the_latest_day_with_mail(
+    desk: Settings, first_run: Run
+):
+    with desk_instance(desk.data_dir) as instance:
+        latest = instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
+
+    shown = latest.asset_materialization
+    assert shown.partition == LAST.isoformat()
+    assert shown.metadata["latest_day_with_mail"].value == DAYS[-2].isoformat()
+    with_mail = first_run.metadata["drift_report"][DAYS[-2].isoformat()]
+    assert shown.metadata["figures"].value == with_mail["figures"]
+    assert shown.metadata["report"].value == with_mail["report"]
 
 
 def test_every_check_of_what_is_made_by_day_has_a_verdict_on_each_day(
@@ -236,8 +235,8 @@ def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
         "drift_metrics",
         "day_origins",
     }
-    for name, table in first_run.tables.items():
-        assert tuple(table.column_names) == TABLES[name].column_names
+    for name in first_run.tables.keys() & TABLES.keys():
+        assert tuple(first_run.tables[name].column_names) == TABLES[name].column_names
 
 
 def test_every_message_is_a_ticket_or_a_rejection(mails: list[SampleMail], first_run: Run):
@@ -414,20 +413,6 @@ def test_a_day_shows_its_own_figures_and_not_those_of_the_run(first_run: Run):
         }
 
 
-def test_the_page_of_the_drift_report_shows_the_latest_day_with_mail(
-    desk: Settings, first_run: Run
-):
-    with desk_instance(desk.data_dir) as instance:
-        latest = instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
-
-    shown = latest.asset_materialization
-    assert shown.partition == LAST.isoformat()
-    assert shown.metadata["latest_day_with_mail"].value == DAYS[-2].isoformat()
-    with_mail = first_run.metadata["drift_report"][DAYS[-2].isoformat()]
-    assert shown.metadata["figures"].value == with_mail["figures"]
-    assert shown.metadata["report"].value == with_mail["report"]
-
-
 def test_a_second_run_encodes_and_sends_nothing(first_run: Run, second_run: Run):
     texts = first_run.tables["clean_tickets"].num_rows
     once = first_run.metadata["ticket_embeddings"][FIRST.isoformat()]
@@ -453,6 +438,21 @@ def test_a_second_run_leaves_the_same_tables(first_run: Run, second_run: Run):
     assert second_run.tables.keys() == first_run.tables.keys()
     for name, table in first_run.tables.items():
         assert second_run.tables[name].equals(table), name
+
+
+def test_predictions_are_recorded_as_made_from_what_has_landed_by_the_champion(desk, late_run):
+    landing = LandingZone(desk.landing_dir)
+
+    origins = read_origins(Warehouse(desk.warehouse_path), "ticket_predictions")
+
+    assert {day: origin.landed for day, origin in origins.items()} == {
+        day: day_fingerprint(landing, day) for day in DAYS
+    }
+    assert {origin.recipe for origin in origins.values()} == {recipe(Desk(desk))}
+    assert {origin.model_version for origin in origins.values()} == {late_run.champion}
+    shown = late_run.metadata["ticket_predictions"][LATE.isoformat()]
+    assert shown["landed_fingerprint"] == origins[LATE].landed
+    assert shown["model_version"] == late_run.champion
 
 
 def test_late_mail_appears_when_its_day_is_materialised_again(second_run: Run, late_run: Run):
