@@ -116,7 +116,7 @@ class Desk:
         """Run the `tickets` command.
 
         Raises:
-            BenchError: it fails; the message holds the end of what it said.
+            BenchError: it fails; the message holds the end of what it printed.
         """
         return _run([sys.executable, "-m", "ticket_assets", *arguments], self._environment)
 
@@ -211,25 +211,25 @@ def _run(command: list[str], environment: dict[str, str]) -> Finished:
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said = errors.read_text("utf-8", "replace").strip().splitlines()[-3:]
-            raise BenchError(f"{' '.join(command[1:6])} failed: {' '.join(said)}")
+            ending = errors.read_text("utf-8", "replace").strip().splitlines()[-3:]
+            raise BenchError(f"{' '.join(command[1:6])} failed: {' '.join(ending)}")
         return Finished(output.read_text("utf-8"), seconds, usage.ru_maxrss / KILOBYTES_PER_MB)
 
 
 def _new_requests(count: int, day: date, seed: int) -> Iterator[SampleMail]:
     """That many requests, received on `day`, each with a subject that no other ticket has."""
-    found = 0
+    made = 0
     for mail in generate(messages=10 * count + DAYS, days=DAYS, until=day, seed=seed):
-        moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=found)
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=made)
         # The traces of transport tell the day of the sample.
         content = _RECEIVED.sub(b"", mail.content)
-        machine = 1000 * (40 + seed) + found
+        machine = 1000 * (40 + seed) + made
         content, subjects = _SUBJECT.subn(b"Subject: PC-%d " % machine, content, 1)
         content, dates = _DATE.subn(f"Date: {format_datetime(moment)}".encode(), content, 1)
         if mail.group != "ticket" or not subjects or not dates:
             continue
         yield replace(mail, content=content, received_at=moment)
-        found += 1
-        if found == count:
+        made += 1
+        if made == count:
             return
-    raise BenchError(f"The sample has only {found} requests to take {count} from.")
+    raise BenchError(f"The sample has only {made} requests to take {count} from.")

@@ -150,10 +150,10 @@ def _large_mail(number: int) -> bytes:
 def _peak_megabytes() -> float:
     # getrusage would answer with the memory of the parent, of which this process was a copy.
     status = Path("/proc/self/status").read_text("ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    if not found:
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    if not peak:
         raise RuntimeError("the kernel does not tell this process its peak memory")
-    return int(found[1]) / 1000
+    return int(peak[1]) / 1000
 
 
 def _import(mailbox: Path, landing: Path) -> None:

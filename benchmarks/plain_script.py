@@ -2,7 +2,7 @@
 
 It is handed the clean texts, so it is spared reading, cleaning and masking mail. It encodes them,
 indexes them, fits the same experts on the same folds, predicts, looks up neighbours and reports the
-drift of every day, each with the library's usual call. Run as a program by `bench/job.py`.
+drift of every day, each with the library's usual call. Run as a program by `benchmarks/job.py`.
 """
 
 from __future__ import annotations

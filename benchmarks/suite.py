@@ -60,11 +60,11 @@ def mail(setup: Setup) -> Iterator[Line]:
     yield at_least(
         "mail", "parse and clean, one core", speed.together_mails_per_second, 1000, "mails/s"
     )
-    found = import_memory(setup.sizes.mailbox_gigabytes)
+    cost = import_memory(setup.sizes.mailbox_gigabytes)
     yield at_most(
         "mail",
-        f"peak memory, import of {found.mailbox_gigabytes:.1f} GB in {found.messages:,} mails",
-        found.peak_megabytes,
+        f"peak memory, import of {cost.mailbox_gigabytes:.1f} GB in {cost.messages:,} mails",
+        cost.peak_megabytes,
         500,
         "MB",
     )
@@ -99,13 +99,15 @@ def job(setup: Setup) -> Iterator[Line]:
             "≥ 2",
             script.seconds >= 2 * cost.seconds,
         )
-        for part, mine in (
+        for part, seconds in (
             ("encoding", cost.encoding_seconds),
             ("indexing", cost.indexing_seconds),
             ("fitting", cost.fitting_seconds),
         ):
             peer = script.parts[part]
-            yield Line("job", f"{what}, {part}", f"{mine:,.1f} s", f"{peer:,.1f} s", peer / mine)
+            yield Line(
+                "job", f"{what}, {part}", f"{seconds:,.1f} s", f"{peer:,.1f} s", peer / seconds
+            )
         yield at_most(
             "job", "neither encoding, indexing nor fitting", cost.other_share, MAX_OTHER_SHARE
         )
@@ -120,13 +122,13 @@ def job(setup: Setup) -> Iterator[Line]:
         first, added = (desk.sort_new(setup.sizes.new, seed) for seed in (NEW_SEED, NEW_SEED + 1))
         what = f"{added.messages} new tickets on top of {cost.messages:,}"
         yield Line("job", f"{what}, the first time", f"{first.seconds:,.1f} s")
-        for figure, found in (
+        for figure, count in (
             ("texts encoded", added.texts_encoded),
             ("vectors upserted", added.vectors_upserted),
         ):
             yield Line(
-                "job", f"{what}, {figure}", str(found), wanted=str(added.messages),
-                met=found == added.messages,
+                "job", f"{what}, {figure}", str(count), wanted=str(added.messages),
+                met=count == added.messages,
             )  # fmt: skip
         yield at_most("job", f"{what}, from start to predictions", added.seconds, 20, "s")
 

@@ -59,17 +59,6 @@ class Erasure:
     """By model version, how many of the tickets it was trained on."""
     champion: str | None
 
-    def found_something(self) -> bool:
-        return bool(
-            self.messages
-            or self.manifest_lines
-            or self.label_lines
-            or any(self.rows.values())
-            or self.references
-            or self.vectors
-            or self.reports
-        )
-
     def __add__(self, later: Erasure) -> Erasure:
         """What both removed, of the same tickets."""
         return Erasure(
@@ -102,15 +91,15 @@ def find_tickets(
     """
 
     landing, warehouse = desk.landing, desk.warehouse
-    wanted = {ticket_id.strip().lower() for ticket_id in ticket_ids}
-    known = landed_tickets(landing, wanted) | (landing.erased() & wanted)
-    known |= _in_tables(warehouse, wanted)
-    if unknown := sorted(wanted - known):
+    named = {ticket_id.strip().lower() for ticket_id in ticket_ids}
+    known = landed_tickets(landing, named) | (landing.erased() & named)
+    known |= _in_tables(warehouse, named)
+    if unknown := sorted(named - known):
         raise ErasureError(
             f"There is no ticket {', '.join(unknown)}. Ids have 20 characters, as in the column"
             " ticket_id of the tables."
         )
-    found = set(known)
+    tickets = set(known)
     for address in sorted({sender.strip().lower() for sender in senders}):
         sent = tickets_sent_by(landing, [address], on_message)
         if "raw_tickets" in warehouse.tables():
@@ -123,8 +112,8 @@ def find_tickets(
                 f"No message from {address} is kept. Mail whose original was purged no longer says"
                 " who sent it: name such a ticket by its id, with --ticket."
             )
-        found |= sent
-    return found
+        tickets |= sent
+    return tickets
 
 
 def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> Erasure:
@@ -174,11 +163,11 @@ def _in_tables(warehouse: Warehouse, ticket_ids: set[str]) -> set[str]:
     """Those of the tickets that a table has, though nothing of them is left in the landing zone."""
     if "clean_tickets" not in warehouse.tables():
         return set()
-    found = warehouse.frame(
-        "select distinct ticket_id from clean_tickets where ticket_id in (select * from wanted)",
-        frames={"wanted": _ids(ticket_ids)},
+    rows = warehouse.frame(
+        "select distinct ticket_id from clean_tickets where ticket_id in (select * from named)",
+        frames={"named": _ids(ticket_ids)},
     )
-    return set(found["ticket_id"])
+    return set(rows["ticket_id"])
 
 
 def _models(desk: Desk, gone: set[str], *, dry_run: bool) -> tuple[dict[str, int], str | None]:
@@ -208,11 +197,11 @@ def _tables(warehouse: Warehouse, gone: set[str], *, dry_run: bool) -> tuple[dic
     for name in sorted(TABLES.keys() & existing):
         columns = TABLES[name].column_names
         key = {"ticket_id": "ticket_id", "content_hash": "content_hash[:20]"}
-        found = next((key[column] for column in columns if column in key), None)
-        if found is None:
+        ticket = next((key[column] for column in columns if column in key), None)
+        if ticket is None:
             continue
         # Names come from the declarations, not from outside.
-        own = f"{found} in (select ticket_id from gone)"  # noqa: S608
+        own = f"{ticket} in (select ticket_id from gone)"  # noqa: S608
         rows = warehouse.arrow(f"select 1 from {name} where {own}", frames=frames)  # noqa: S608
         counts[name] = rows.num_rows
         queries[name] = f"{_OTHERS.get(name, f'from {name}')} where not {own}"

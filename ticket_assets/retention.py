@@ -87,8 +87,11 @@ def _list_late(landing: LandingZone, first: date, landed_before: datetime) -> in
     for day in landing.days():
         if day >= first:
             break
-        old = [each for each in landing.messages(day) if each.landed_at <= landed_before]
-        old = [each for each in old if not landing.is_purged(each)]
+        old = [
+            message
+            for message in landing.messages(day)
+            if message.landed_at <= landed_before and not landing.is_purged(message)
+        ]
         if old:
             list_purged(landing, day, old)
         late += len(old)
@@ -141,9 +144,9 @@ def _clear_texts(warehouse: Warehouse, until: date) -> int:
     if "raw_tickets" not in warehouse.tables():
         return 0
     purged = f"received_at < timestamp '{until + timedelta(days=1)}'"
-    told = " or ".join(f"{column} is not null" for column in PURGED_COLUMNS)
+    is_whole = " or ".join(f"{column} is not null" for column in PURGED_COLUMNS)
     (rows,) = warehouse.row(
-        f"select count(*) from raw_tickets where {purged} and ({told})"  # noqa: S608
+        f"select count(*) from raw_tickets where {purged} and ({is_whole})"  # noqa: S608
     )
     if rows:
         cleared = ", ".join(

@@ -94,7 +94,7 @@ def print_quality(quality: Quality, splits: int) -> None:
             f"  {TFIDF}: {target.mean(TFIDF):.3f}, {lead:+.3f} for the product"
             f" ({least:+.3f} to {largest:+.3f})\n"
             f"  {MAJORITY}: {target.mean(MAJORITY):.3f}\n"
-            f"  decided without a person: {target.coverage:.1%}, {right} (wanted"
+            f"  decided without a person: {target.coverage:.1%}, {right} (target"
             f" {target.target_precision:.0%} of each label; kept in"
             f" {target.splits_that_keep_the_target} of {splits} splits)",
             soft_wrap=True,

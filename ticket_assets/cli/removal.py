@@ -50,19 +50,19 @@ def erase(
     desk = command_desk()
     with progress_bar() as progress:
         task = progress.add_task("Reading senders", total=None)
-        found = find_tickets(
+        tickets = find_tickets(
             desk,
             sender or [],
             ticket or [],
             lambda read, total: progress.update(task, completed=read, total=total),
         )
     if dry_run:
-        _show_erasure(erase_tickets(desk, found, dry_run=True), as_json, dry_run=True)
+        _show_erasure(erase_tickets(desk, tickets, dry_run=True), as_json, dry_run=True)
         return
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
-        planned = erase_tickets(desk, found, dry_run=True)
+        planned = erase_tickets(desk, tickets, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
     from ticket_assets.orchestration.living_runs import wait_for_runs
@@ -74,10 +74,10 @@ def erase(
                 f"Nothing was erased: {left[0]} is at work and may write the tickets again."
                 " Wait until it has ended, or terminate it in the Dagster UI."
             )
-        erasure = erase_tickets(desk, found)
+        erasure = erase_tickets(desk, tickets)
         left = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
         # A run that began before the end may have written what it had read before.
-        erasure += erase_tickets(desk, found)
+        erasure += erase_tickets(desk, tickets)
     _show_erasure(erasure, as_json)
     if left:
         raise CommandError(

@@ -155,7 +155,7 @@ def _on_days(days: list[str]) -> str:
 
 def print_run(summary: RunSummary) -> None:
     """Show what a run did: checks that did not pass, counts, and the reason of each failure."""
-    for failed in summary.failed_checks:
+    for failed in sorted(summary.failed_checks, key=lambda check: not check.blocking):
         verdict = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
         output.print(f"{verdict}  {failed.asset}: {failed.check}{_on_days(failed.days)}")
     output.print(
