@@ -8,7 +8,7 @@ SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check bench lint clean
+.PHONY: help install demo dev test check crash bench lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ test: $(VENV)/.tests  ## The whole test suite
 
 check: $(VENV)/.tests  ## The quick part of the test suite
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+
+crash: $(VENV)/.tests  ## 200 kills and interruptions of runs on the demo's mailbox (hours)
+	CRASH_CHAINS=34 CRASH_MESSAGES=3000 CRASH_DAYS=60 CRASH_TIMEOUT=0 $(BIN)/python -m pytest tests/orchestration/test_signalled_runs.py
 
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
