@@ -183,7 +183,7 @@ def _lock_path(instance: dg.DagsterInstance, run_id: str) -> Path:
 def _is_locked(path: Path) -> bool:
     with suppress(FileNotFoundError), path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False
