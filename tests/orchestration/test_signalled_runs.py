@@ -131,10 +131,12 @@ def test_after_any_signal_the_next_run_ends_well(desk: Desk, undisturbed, chain:
         event = choice.randint(1, events)
         status, seen, output = desk.run(signal, event)
         place = f"{signal} after event {event} of {events}, {seen} seen: {output}"
-        assert status == STATUS[signal], place
+        # A run that has less to do than the first one may have ended before that event.
+        expected = STATUS[signal] if seen >= event else 0
+        assert status == expected, place
         assert "Waits for" not in output, place
         assert "Traceback" not in output, place
-        if signal != "SIGKILL":
+        if expected > 0:
             assert output.splitlines()[-1] == INTERRUPTED, place
 
     status, _, output = desk.run()
