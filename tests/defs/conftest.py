@@ -25,20 +25,21 @@ from ticket_assets.storage.warehouse import ensure_table
 
 FIRST_DAY = date(2025, 6, 1)
 _folder = tempfile.TemporaryDirectory(prefix="tickets-defs-", ignore_cleanup_errors=True)
+PRODUCT_ENVIRONMENT = {
+    "TICKETS_DATA_DIR": f"{_folder.name}/data",
+    "TICKETS_FIRST_DAY": FIRST_DAY.isoformat(),
+    "TICKETS_ENCODER": "all-minilm-l6-v2",
+    "TICKETS_ENCODER_PRECISION": "fp32",
+    "TICKETS_ENCODER_MAX_TOKENS": "64",
+    "TICKETS_MIN_CLASS_TICKETS": "5",
+}
 
 with pytest.MonkeyPatch.context() as _environment:
     # A developer's own settings stay out.
     _environment.chdir(_folder.name)
     for _name in [name for name in os.environ if name.startswith(PREFIX)]:
         _environment.delenv(_name)
-    for _name, _value in {
-        "TICKETS_DATA_DIR": f"{_folder.name}/data",
-        "TICKETS_FIRST_DAY": FIRST_DAY.isoformat(),
-        "TICKETS_ENCODER": "all-minilm-l6-v2",
-        "TICKETS_ENCODER_PRECISION": "fp32",
-        "TICKETS_ENCODER_MAX_TOKENS": "64",
-        "TICKETS_MIN_CLASS_TICKETS": "5",
-    }.items():
+    for _name, _value in PRODUCT_ENVIRONMENT.items():
         _environment.setenv(_name, _value)
     load_settings.cache_clear()
     from ticket_assets import definitions
@@ -52,6 +53,13 @@ Fill = Callable[..., None]
 def product() -> dg.Definitions:
     """The definitions that Dagster loads."""
     return definitions.defs
+
+
+@pytest.fixture(scope="session")
+def product_environment() -> dict[str, str]:
+    """The environment of another process that works on the same desk."""
+    outer = {name: os.environ[name] for name in os.environ if not name.startswith(PREFIX)}
+    return {**outer, **PRODUCT_ENVIRONMENT}
 
 
 @pytest.fixture(scope="session")

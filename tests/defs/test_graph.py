@@ -5,6 +5,9 @@ The runs follow each other on one desk: everything, everything again, then one d
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -501,3 +504,49 @@ def test_a_run_of_what_does_not_exist_is_refused(
 ):
     with pytest.raises(RunError, match=why):
         materialise(first, last, assets)
+
+
+def land(desk: Settings, received_at: datetime, text: str) -> None:
+    LandingZone(desk.landing_dir).land(
+        [
+            IncomingMessage(
+                content=f"From: ann@example.com\nSubject: {text}\n\n{text}, please".encode(),
+                extension="eml",
+                source="test",
+                received_at=received_at,
+                received_at_source="date",
+                message_id=None,
+            )
+        ]
+    )
+
+
+@pytest.mark.usefixtures("first_run")
+def test_runs_for_different_days_at_once_while_mail_lands_fail_no_check(
+    desk: Settings, product_environment: dict[str, str], tmp_path: Path
+):
+    def command(first: date, last: date) -> subprocess.Popen[str]:
+        days = ["--from", first.isoformat(), "--to", last.isoformat()]
+        return subprocess.Popen(
+            [sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail", *days],
+            env=product_environment,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    commands = [command(DAYS[2], DAYS[4]), command(DAYS[8], DAYS[9])]
+    landed = 0
+    while any(running.poll() is None for running in commands):
+        for day in (DAYS[3], DAYS[6], DAYS[9]):
+            noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+            land(desk, noon + timedelta(seconds=landed), f"Printer number {landed} is on fire")
+            landed += 1
+        time.sleep(0.2)
+
+    assert landed > 3
+    for running in commands:
+        output, _ = running.communicate()
+        assert running.returncode == 0, output
+        assert "failed" not in output
