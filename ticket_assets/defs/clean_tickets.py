@@ -23,7 +23,7 @@ EARLIER_ROWS = 10_000
 @dg.asset(
     description="The requester's own words, masked, with language and tokens. Automatic answers,"
     " bounces, list mail and empty messages are left out; a ticket that repeats another names the"
-    " first of them (duplicate_of).",
+    " first of them (duplicate_of), of the same day or of the 30 days before.",
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
     group_name=TEXT,

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     outs={
         "drift_metrics": dg.AssetOut(
             description="One row per day and metric: distance to the training reference, the"
-            " distance from which it counts as drift, and the verdict.",
+            " distance from which it counts as drift, and the verdict. A day with little mail is"
+            " judged together with up to 30 days before it.",
             kinds={"duckdb", "evidently"},
             code_version=CODE_VERSIONS["drift_metrics"],
         ),

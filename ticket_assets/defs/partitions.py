@@ -66,10 +66,7 @@ def latest_materialisations(
 
 
 def run_window(tags: Mapping[str, str]) -> tuple[date, date] | None:
-    """First and last day that a run with these tags is about; None when it is about no day.
-
-    A check is evaluated once per run, for all the days of the run together.
-    """
+    """First and last day that a run with these tags is about; None when it is about no day."""
     single = tags.get("dagster/partition")
     first = tags.get("dagster/asset_partition_range_start", single)
     last = tags.get("dagster/asset_partition_range_end", single)
