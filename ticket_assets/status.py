@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 from ticket_assets.desk import Desk
+from ticket_assets.mail.landed_days import day_fingerprint
+from ticket_assets.planning.failed_days import read_failed_days
+from ticket_assets.planning.needed_runs import last_table
+from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -22,6 +28,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
             for source in desk.sources
             for refusal in source.refusals(desk.settings.cursors_dir)
         ],
+        "failed_days": _failed_days(desk),
         "tables": _tables(warehouse, existing),
         "champion": _champion(desk),
         **_decisions(desk, existing),
@@ -38,6 +45,20 @@ def _landing(desk: Desk) -> dict[str, Any]:
         "first": days[0].isoformat() if days else None,
         "last": days[-1].isoformat() if days else None,
     }
+
+
+def _failed_days(desk: Desk) -> list[dict[str, Any]]:
+    """The days that the sensor saw fail, without those that were sorted since or have changed."""
+    failed = read_failed_days(desk.settings.cursors_dir)
+    if not failed:
+        return []
+    origins = read_origins(desk.warehouse, last_table(desk))
+    return [
+        asdict(about)
+        for about in failed
+        if about.landed == day_fingerprint(desk.landing, day := date.fromisoformat(about.day))
+        and (day not in origins or origins[day].landed != about.landed)
+    ]
 
 
 def _tables(warehouse: Warehouse, existing: set[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ticket_assets.plural import counted
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ticket_assets.desk import Desk
     from ticket_assets.run_summary import RunSummary
 
 app = typer.Typer()
@@ -52,14 +53,18 @@ def run(
         str | None,
         typer.Option(help="Only this job: classify_mail sorts new mail without training."),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="All days, also where nothing has changed.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what the run did as JSON, its times included.")
     ] = False,
     accept_settings: AcceptSettings = False,
 ) -> None:
-    """Materialise every asset and evaluate every check, in one run; all days by default.
+    """Bring everything up to date: days whose mail, code or settings have changed, and the model
+    when labels have. The runs are visible in the Dagster UI.
 
-    What has not changed is not computed again. The run is visible in the Dagster UI.
+    Days, an asset or a job that are named run whether something has changed or not.
     """
     if day is not None and (first is not None or last is not None):
         raise typer.BadParameter("--day goes without --from and --to.")
@@ -73,12 +78,19 @@ def run(
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
     desk.record_settings(accept=accept_settings)
+    from ticket_assets.planning.needed_runs import needed_runs
+
+    needed = None
+    if not (whole or day or first or last or only or job):
+        needed = needed_runs(desk)
+        if needed.is_nothing:
+            _show_nothing_new(desk, as_json=as_json)
+            return
     # Before Dagster: skops, which reads the model, searches all modules in the order of their
     # import for each of SciPy's functions, a second longer than when it finds SciPy first.
     import scipy.special  # noqa: F401
 
-    from ticket_assets.orchestration.runs import materialise, materialise_all
-    from ticket_assets.status import read_status
+    from ticket_assets.orchestration.runs import materialise, materialise_all, materialise_needed
 
     start, end = (day or first), (day or last)
     first_day, last_day = (start.date() if start else None), (end.date() if end else None)
@@ -88,19 +100,42 @@ def run(
             summaries = [
                 materialise(first_day, last_day, only or (), shown, shown.start, job_name=job)
             ]
+        elif needed is not None:
+            summaries = materialise_needed(needed, shown, shown.start)
         else:
             summaries = materialise_all(first_day, last_day, shown, shown.start)
+    _show_runs(desk, summaries, as_json=as_json)
+
+
+def _show_runs(desk: Desk, summaries: list[RunSummary], *, as_json: bool) -> None:
+    from ticket_assets.status import read_status
+
     if as_json:
         print_json({"runs": [asdict(summary) for summary in summaries]})
     else:
         for summary in summaries:
             print_run(summary)
-    if not summaries[0].success:
-        if len(summaries) > 1:
+    if not all(summary.success for summary in summaries):
+        if summaries[-1].success:
             print_warning("No candidate was promoted; the present champion has sorted the mail.")
         raise typer.Exit(1)
     if not as_json:
         print_status(read_status(desk), desk.landing.root)
+
+
+def _show_nothing_new(desk: Desk, *, as_json: bool) -> None:
+    """Say that nothing has to be computed, and what there is."""
+    from ticket_assets.status import read_status
+
+    if as_json:
+        print_json({"runs": []})
+        return
+    output.print(
+        "Nothing new: mail, labels, code and settings are those that everything was made from."
+        " `tickets run --all` computes it again.",
+        soft_wrap=True,
+    )
+    print_status(read_status(desk), desk.landing.root)
 
 
 class RunEvent(Protocol):

@@ -44,6 +44,12 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
     )
     for refusal in found["refused_files"]:
         print_warning(f"Refused: {refusal}")
+    for failed in found["failed_days"]:
+        again = f"tried again at {failed['next_try']}" if failed["next_try"] else "it stands"
+        print_warning(
+            f"{failed['day']} has failed {counted(failed['tries'], 'time')}: {again}."
+            f" `tickets run --day {failed['day']}` tries it now."
+        )
     if not landing["messages"]:
         output.print(
             "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."

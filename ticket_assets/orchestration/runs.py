@@ -19,12 +19,13 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._core.utils import make_new_run_id
 
 from ticket_assets import definitions
-from ticket_assets.defs.jobs import SORT, whole_graph
+from ticket_assets.defs.jobs import SORT, classify_mail, collect_mail, retrain, whole_graph
 from ticket_assets.defs.partitions import DAILY, DESK
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.living_runs import STARTED_BY_TAG, presence
+from ticket_assets.planning.needed_runs import NeededRuns, needed_runs
 from ticket_assets.run_summary import RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
@@ -133,6 +134,32 @@ def materialise_all(
     if not only_learning_failed or DESK.models.champion() is None:
         return [whole]
     return [whole, materialise(first_day, last_day, SORT, listener, on_start)]
+
+
+def materialise_needed(
+    needed: NeededRuns,
+    listener: EventListener | None = None,
+    on_start: Callable[[int], None] | None = None,
+) -> list[RunSummary]:
+    """Materialise what the desk lacks, and sort anew what another model has sorted, if a candidate
+    was promoted."""
+    summaries: list[RunSummary] = []
+    if needed.everything:
+        summaries += materialise_all(None, None, listener, on_start)
+    elif needed.days:
+        sort = (classify_mail if DESK.has_models and DESK.models.champion() else collect_mail).name
+        for days in needed.days[:-1]:
+            summaries.append(
+                materialise(days.first, days.last, (), listener, on_start, job_name=sort)
+            )
+        # What all days give to learn from is learnt once, after the others.
+        last = needed.days[-1]
+        summaries += materialise_all(last.first, last.last, listener, on_start)
+    elif needed.learning:
+        summaries.append(materialise(None, None, (), listener, on_start, job_name=retrain.name))
+    for days in needed_runs(DESK).sorting:
+        summaries.append(materialise(days.first, days.last, SORT, listener, on_start))
+    return summaries
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+"""What a desk lacks: the days to run, whether to learn, and what another model has sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from ticket_assets.mail.landed_days import (
+    DayRange,
+    day_fingerprints,
+    labels_fingerprint,
+    overall_fingerprint,
+)
+from ticket_assets.planning.recipe import recipe
+from ticket_assets.storage.day_origins import UNPARTITIONED, read_origins
+
+if TYPE_CHECKING:
+    from ticket_assets.desk import Desk
+
+MOST_RANGES = 5
+"""More days apart from each other are run as one range with what lies between them."""
+
+
+@dataclass(frozen=True)
+class NeededRuns:
+    """What has to run for a desk to be as its mail, labels, code and settings are now."""
+
+    everything: bool = False
+    days: list[DayRange] = field(default_factory=list)
+    """Days whose rows were made from other mail, by other code or with other settings."""
+    learning: bool = False
+    """The labelled tickets differ from those that the last candidate has learnt from."""
+    sorting: list[DayRange] = field(default_factory=list)
+    """Days that another model than the champion has sorted."""
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.everything or self.days or self.learning or self.sorting)
+
+
+def needed_runs(desk: Desk) -> NeededRuns:
+    """What the desk lacks now. Reads the data folder alone, without Dagster."""
+    landed = day_fingerprints(desk.landing, desk.settings.cursors_dir)
+    first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
+    days = [day for day in landed if (first is None or first <= day) and day <= last]
+    champion = desk.models.champion_name() if desk.has_models else None
+    origins = read_origins(desk.warehouse, last_table(desk))
+    present = recipe(desk)
+    changed = [
+        day
+        for day in days
+        if (origin := origins.get(day)) is None
+        or (origin.landed, origin.recipe) != (landed[day], present)
+    ]
+    labels = read_origins(desk.warehouse, "ticket_labels").get(UNPARTITIONED)
+    label_files = labels_fingerprint(desk.landing)
+    # New labels change the neighbours of any day.
+    if labels is None or labels.landed.split()[0] != label_files or changed == days:
+        return NeededRuns(everything=bool(days))
+    with_mail = f"{label_files} {overall_fingerprint(landed)}"
+    labels_are_current = labels.landed in {label_files, with_mail}
+    former = [day for day in days if day not in changed and origins[day].model_version != champion]
+    return NeededRuns(
+        days=spans(changed, days),
+        learning=champion is None or not labels_are_current or _training_has_changed(desk),
+        sorting=spans(former, days) if champion else [],
+    )
+
+
+def last_table(desk: Desk) -> str:
+    """The table that holds a day when it is done: without a champion, mail is only collected."""
+    is_sorted = desk.has_models and desk.models.champion_name()
+    return "ticket_predictions" if is_sorted else "ticket_collection"
+
+
+def spans(some: Collection[date], days: Sequence[date]) -> list[DayRange]:
+    """`some` of the sorted `days` as ranges that hold none of the others."""
+    ranges: list[DayRange] = []
+    continues = False
+    for day in days:
+        if day in some:
+            first = ranges.pop().first if continues else day
+            ranges.append(DayRange(first, day))
+        continues = day in some
+    return ranges if len(ranges) <= MOST_RANGES else [DayRange(ranges[0].first, ranges[-1].last)]
+
+
+def _training_has_changed(desk: Desk) -> bool:
+    from ticket_assets.classification.labelled_tickets import labelled_tickets
+    from ticket_assets.classification.promotion import PromotionRefusedError, read_candidate
+    from ticket_assets.classification.training_set import (
+        NotEnoughLabels,
+        fingerprint,
+        training_options,
+    )
+
+    try:
+        training_set = labelled_tickets(desk.warehouse)
+        options = training_options(desk.settings, desk.routing.priorities)
+        candidate = desk.models.version(read_candidate(desk.models.root).version)
+    except NotEnoughLabels:
+        return False
+    except PromotionRefusedError:
+        return True
+    return candidate.fingerprint != fingerprint(training_set, options)
