@@ -475,7 +475,7 @@ def test_a_table_that_is_too_small_to_evaluate_is_one_line(tickets):
         (("--day", "2001-01-01"), "2001-01-01 is not a processed day: they go from"),
         (("--from", "{last}", "--to", "{first}"), "The first day {last} comes after the last day"),
         (("--only", "nonsense"), "There is no asset nonsense. Assets: candidate_classifier,"),
-        (("--job", "nonsense"), "There is no job nonsense. Jobs: classify_mail,"),
+        (("--job", "nonsense"), "There is no job nonsense. Jobs: audit, classify_mail,"),
     ],
 )
 def test_a_run_of_what_does_not_exist_is_one_line(trained, arguments, reason):
