@@ -282,7 +282,11 @@ def test_an_erased_ticket_can_be_named_again(desk):
     found = find_tickets(desk, [], [IDS["first"]])
 
     assert found == {IDS["first"]}
-    assert not erase(desk, found).found_something()
+    again = erase(desk, found)
+    assert again.messages == again.manifest_lines == again.label_lines == 0
+    assert again.references == again.vectors == 0
+    assert not again.reports
+    assert not any(again.rows.values())
 
 
 def test_two_erasures_at_once_are_refused(desk):
