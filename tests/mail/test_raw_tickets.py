@@ -38,6 +38,7 @@ def test_a_mail_becomes_a_row_of_the_contract(landing):
         "message_id": "1@x",
         "in_reply_to": None,
         "thread_id": "1@x",
+        "reference": "1@x",
         "received_at": datetime(2025, 3, 3, 9),
         "received_at_source": "date",
         "sender": "h@exemple.fr",

@@ -1,7 +1,7 @@
 """clean_tickets: text for the encoder and tokens, without quotes, signatures or personal data."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import dagster as dg
@@ -14,10 +14,6 @@ from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, unpurged_days
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
-from ticket_assets.storage.warehouse import Warehouse
-
-EARLIER_ROWS = 10_000
-"""Earlier tickets that are compared at a time, to keep memory flat."""
 
 
 @dg.asset(
@@ -36,6 +32,7 @@ def clean_tickets(
     desk: dg.ResourceParam[Desk],
     raw_tickets: pd.DataFrame,
 ) -> pd.DataFrame:
+    from ticket_assets.links_over_days import described, earlier_tickets
     from ticket_assets.text.cleaning import clean_tickets as clean
     from ticket_assets.text.duplicates import link_duplicates
 
@@ -47,8 +44,8 @@ def clean_tickets(
         mask_ip_addresses=desk.settings.mask_ip_addresses,
     )
     wanted = unpurged_days(context)
-    described = _described(cleaned.tickets, raw_tickets)
-    duplicates = link_duplicates(described, _earlier_tickets(desk.warehouse, wanted[0], described))
+    compared = described(cleaned.tickets, raw_tickets)
+    duplicates = link_duplicates(compared, earlier_tickets(desk.warehouse, wanted[0], compared))
     tickets = cleaned.tickets.assign(
         duplicate_of=pd.Series([each and each.of for each in duplicates], dtype="object")
     )
@@ -68,43 +65,6 @@ def clean_tickets(
         },
     )
     return tickets
-
-
-def _described(tickets: pd.DataFrame, messages: pd.DataFrame) -> pd.DataFrame:
-    """`tickets` with what of their messages tells duplicates."""
-    from ticket_assets.text.duplicates import body_hash
-
-    ids = ["ticket_id", "sender", "message_id", "attachments"]
-    bodies = messages[["subject", "body_text", "body_html"]].itertuples(index=False, name=None)
-    of_messages = messages[ids].assign(body_hash=[body_hash(*parts) for parts in bodies])
-    return tickets.merge(of_messages, on="ticket_id", how="left", validate="one_to_one")
-
-
-def _earlier_tickets(
-    warehouse: Warehouse, first_day: date, tickets: pd.DataFrame
-) -> Iterator[pd.DataFrame]:
-    """The tickets before `first_day` that `tickets` may repeat, in parts."""
-    from ticket_assets.text.duplicates import LONG_TOKENS, first_earlier_day
-
-    if not {"clean_tickets", "raw_tickets"} <= warehouse.tables():
-        return
-    # A table written before there were duplicates lacks the column.
-    present = {
-        name for (name,) in warehouse.rows("select column_name from (describe clean_tickets)")
-    }
-    found = warehouse.arrow(
-        "select ticket_id, clean_tickets.received_at, text, token_count, sender, message_id,"  # noqa: S608
-        " attachments, if(masked = '{}', null,"
-        " md5(concat_ws(chr(10), raw_tickets.subject, body_text, body_html))) as body_hash,"
-        f" {'duplicate_of' if 'duplicate_of' in present else 'null'} as duplicate_of"
-        " from clean_tickets join raw_tickets using (ticket_id)"
-        " where clean_tickets.received_at < ? and clean_tickets.received_at >= ?"
-        " and (token_count >= ? or sender in (from senders))",
-        [first_day, first_earlier_day(first_day), LONG_TOKENS],
-        {"senders": pd.DataFrame({"sender": tickets["sender"].dropna().unique()}, dtype="str")},
-    )
-    for part in found.to_batches(max_chunksize=EARLIER_ROWS):
-        yield part.to_pandas()
 
 
 @daily_check(

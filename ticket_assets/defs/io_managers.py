@@ -21,7 +21,7 @@ from ticket_assets.defs.origins import ORIGINS, keep_origins
 from ticket_assets.free_memory import give_back_free_memory
 from ticket_assets.storage.day_origins import select_origins
 from ticket_assets.storage.tables import TABLES
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.warehouse import Warehouse, add_missing_columns, ensure_table
 
 
 class WarehouseClient(DuckDbClient):
@@ -81,6 +81,8 @@ class DeclaredPandasHandler(DuckDBPandasTypeHandler):
         table_slice: TableSlice,
         connection: duckdb.DuckDBPyConnection,
     ) -> pd.DataFrame:
+        # An earlier version may have written it, without a column that has been added since.
+        add_missing_columns(connection, TABLES[table_slice.table])
         frame = super().load_input(context, table_slice, connection)
         # Of the very rows that are read, whatever another run writes meanwhile.
         frame.attrs[ORIGINS] = select_origins(connection, table_slice.table)

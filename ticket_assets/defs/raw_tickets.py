@@ -12,17 +12,12 @@ from ticket_assets.defs.origins import record_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, latest_materialisations, unpurged_days
 from ticket_assets.defs.previews import counts, record_each_day
 from ticket_assets.desk import Desk
-from ticket_assets.mail.conversations import (
-    EARLIER_COLUMNS,
-    SUBJECT_DAYS,
-    first_earlier_day,
-    link_conversations,
-)
+from ticket_assets.links_over_days import earlier_messages
+from ticket_assets.mail.conversations import SUBJECT_DAYS, link_conversations
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint
 from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import Origin
-from ticket_assets.storage.warehouse import Warehouse
 
 # Lineage only: a conversation goes on for SUBJECT_DAYS. Nothing may run a month again for one late
 # mail, so an automation condition of this asset would have to leave this arrow out. clean_tickets
@@ -75,7 +70,7 @@ def raw_tickets(
     )
     tickets = link_conversations(
         parsed.tickets,
-        _earlier_messages(desk.warehouse, wanted[0], parsed.tickets),
+        earlier_messages(desk.warehouse, wanted[0], parsed.tickets),
     )
     record_each_day(
         context,
@@ -96,23 +91,6 @@ def raw_tickets(
         lambda _, rows: {"reasons": counts(rows["reason"])},
     )
     return tickets, parsed.rejected
-
-
-def _earlier_messages(
-    warehouse: Warehouse, first_day: date, messages: pd.DataFrame
-) -> pd.DataFrame:
-    """What was received before `first_day` and can share a conversation with `messages`."""
-    if "raw_tickets" not in warehouse.tables():
-        return pd.DataFrame(columns=list(EARLIER_COLUMNS))
-    ids = pd.concat([messages[name] for name in ("message_id", "in_reply_to", "thread_id")])
-    return warehouse.frame(
-        f"select {', '.join(EARLIER_COLUMNS)} from raw_tickets"  # noqa: S608
-        " where received_at < ? and (received_at >= ?"
-        " or message_id in (from named) or in_reply_to in (from named)"
-        " or thread_id in (from named))",
-        [first_day, first_earlier_day(first_day)],
-        {"named": pd.DataFrame({"id": ids.dropna().unique()}, dtype="str")},
-    )
 
 
 def fingerprints_read(instance: dg.DagsterInstance, days: Iterable[date]) -> dict[date, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Hashable
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,16 +15,8 @@ from ticket_assets.text.cleaning import without_prefixes
 SUBJECT_DAYS = 30
 """Days for which a reply can be told by its subject: most tickets are closed by then, and the same
 two people write about "VPN" again."""
-EARLIER_COLUMNS = (
-    "ticket_id",
-    "message_id",
-    "in_reply_to",
-    "thread_id",
-    "received_at",
-    "sender",
-    "recipients",
-    "subject",
-)
+ID_COLUMNS = ("message_id", "in_reply_to", "thread_id")
+EARLIER_COLUMNS = ("ticket_id", *ID_COLUMNS, "received_at", "sender", "recipients", "subject")
 
 # "[#1234]", "(Ticket#1234)", "##1234##", "[INC0012345]", "[SUP-123]": what desks put into subjects.
 _NUMBER = re.compile(
@@ -83,6 +76,14 @@ def link_conversations(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFram
         linked[row.Index] = conversations.find(row)
         conversations.add(row, linked[row.Index])
     return rows.assign(thread_id=pd.Series(linked, dtype="object"))
+
+
+def keys(row: Any) -> set[Hashable]:
+    """Ids, ticket number and topic of a message: linked messages have one in common."""
+    subject = _subject(row.subject)
+    described = {("number", subject.number), ("topic", subject.topic)}
+    ids = {row.message_id, row.in_reply_to, row.thread_id, getattr(row, "reference", None)}
+    return (ids - {None}) | (described - {("number", None), ("topic", "")})
 
 
 def _in_order(rows: pd.DataFrame) -> Any:

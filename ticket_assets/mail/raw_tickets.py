@@ -88,6 +88,7 @@ def _ticket(message: LandedMessage, max_message_bytes: int) -> dict[str, Any]:
         "message_id": parsed.message_id,
         "in_reply_to": parsed.in_reply_to,
         "thread_id": parsed.thread_id,
+        "reference": parsed.thread_id,
         "received_at": _naive(message.received_at),
         "received_at_source": message.received_at_source,
         "sender": parsed.sender,

@@ -130,6 +130,11 @@ TABLES = {
                     "VARCHAR",
                     "First message of the conversation: its Message-ID, else its ticket_id",
                 ),
+                "reference": (
+                    "VARCHAR",
+                    "Oldest message of the conversation that the message names, else its own"
+                    " Message-ID",
+                ),
                 "received_at": RECEIVED_AT,
                 "received_at_source": (
                     "VARCHAR",

@@ -30,17 +30,26 @@ def ensure_table(
 ) -> None:
     """Create `table` unless it exists, and add the columns it has gained since it was created."""
     connection.execute(f"create schema if not exists {SCHEMA}")
-
-    def sql_type(declared: str) -> str:
-        return f"FLOAT[{vector_length}]" if declared == VECTOR and vector_length else declared
-
-    columns = ", ".join(f"{column.name} {sql_type(column.type)}" for column in table.columns)
+    columns = ", ".join(
+        f"{column.name} {_sql_type(column.type, vector_length)}" for column in table.columns
+    )
     connection.execute(f"create table if not exists {SCHEMA}.{table.name} ({columns})")
+    add_missing_columns(connection, table, vector_length)
+
+
+def add_missing_columns(
+    connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
+) -> None:
+    """Add the columns that a table has gained since it was created."""
     for column in table.columns:
         connection.execute(
             f"alter table {SCHEMA}.{table.name}"
-            f" add column if not exists {column.name} {sql_type(column.type)}"
+            f" add column if not exists {column.name} {_sql_type(column.type, vector_length)}"
         )
+
+
+def _sql_type(declared: str, vector_length: int | None) -> str:
+    return f"FLOAT[{vector_length}]" if declared == VECTOR and vector_length else declared
 
 
 class Warehouse:
@@ -159,6 +168,17 @@ class Warehouse:
                 "select table_name from information_schema.tables where table_schema = ?", [SCHEMA]
             ).fetchall()
         return {str(row[0]) for row in rows}
+
+    def columns(self, table: str) -> set[str]:
+        """Names of the columns that a table has; none when there is no such table."""
+        if not self.path.exists():
+            return set()
+        rows = self.rows(
+            "select column_name from information_schema.columns"
+            " where table_schema = ? and table_name = ?",
+            [SCHEMA, table],
+        )
+        return {name for (name,) in rows}
 
     def frame(
         self,

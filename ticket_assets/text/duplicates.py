@@ -6,7 +6,7 @@ import hashlib
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import combinations, takewhile
 from typing import Any, Literal, NamedTuple
@@ -60,6 +60,13 @@ class _Text(NamedTuple):
     words: str
     seal: str
     """What the words do not show: attachments, and the whole message behind masked data."""
+    marks: bytes
+    """A digest of the seal and the marks: near texts have the same."""
+
+    @property
+    def same(self) -> tuple[str, str]:
+        """Equal for texts that are the same but for case and punctuation."""
+        return self.words, self.seal
 
 
 class _Ticket(NamedTuple):
@@ -117,16 +124,18 @@ def link_duplicates(
     near = _NearTexts()
     new = []
     for row in _rows(tickets, COLUMNS):
-        text, marks = _text(row)
-        near.add(text, marks)
-        new.append(_ticket(row, text))
+        ticket = _ticket(row)
+        near.add(ticket.text)
+        new.append(ticket)
     messages = {ticket.message_id for ticket in new}
+    texts = {ticket.text.same for ticket in new}
     known = []
     for part in earlier:
         for row in _rows(part, EARLIER_COLUMNS):
-            text, marks = _text(row)
-            if near.add_earlier(text, marks) or row.message_id in messages:
-                known.append(_ticket(row, text))
+            ticket = _ticket(row)
+            is_near = near.add_earlier(ticket.text)
+            if is_near or ticket.text.same in texts or ticket.message_id in messages:
+                known.append(ticket)
     near_texts = near.pairs()
     seen: defaultdict[tuple[object, ...], list[_Seen]] = defaultdict(list)
     for ticket in sorted(known):
@@ -139,25 +148,31 @@ def link_duplicates(
     return [found[ticket_id] for ticket_id in tickets["ticket_id"]]
 
 
+def keys(row: Any) -> set[Hashable]:
+    """Text, marks and Message-ID of a ticket: duplicates have one in common."""
+    text = _text(row)
+    marks = text.marks if text.words.count(" ") >= _MIN_NEAR_PAIRS else None
+    return {text.same, marks, row.message_id} - {None}
+
+
 def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[Any]:
     values = frame[list(columns)].astype(object)
     return values.where(values.notna(), None).itertuples(index=False, name="Row")
 
 
-def _ticket(row: Any, text: _Text) -> _Ticket:
+def _ticket(row: Any) -> _Ticket:
     return _Ticket(
         received_at=row.received_at,
         ticket_id=row.ticket_id,
         sender=row.sender,
         message_id=row.message_id,
-        text=text,
+        text=_text(row),
         is_long=row.token_count >= LONG_TOKENS,
         first=getattr(row, "duplicate_of", None) or row.ticket_id,
     )
 
 
-def _text(row: Any) -> tuple[_Text, bytes]:
-    """A ticket's text, and a digest of its seal and marks: near texts have the same."""
+def _text(row: Any) -> _Text:
     text = row.text
     words, same = wording(text)
     seal = row.attachments or ""
@@ -167,10 +182,10 @@ def _text(row: Any) -> tuple[_Text, bytes]:
         word for word in words if not word.islower() or not word.isalpha() or word in _TURNING_WORDS
     )
     digest = hashlib.blake2b(f"{seal}\n{marks.casefold()}".encode(), digest_size=16).digest()
-    return _Text(same, seal), digest
+    return _Text(same, seal, digest)
 
 
-def _keys(ticket: _Ticket, text: _Text) -> Iterator[tuple[object, ...]]:
+def _keys(ticket: _Ticket, text: tuple[object, ...]) -> Iterator[tuple[object, ...]]:
     """What an earlier ticket with `text` has in common with a `ticket` that repeats it."""
     if ticket.sender:
         yield text, ticket.sender
@@ -189,7 +204,8 @@ def _remember(
     ticket: _Ticket, first: str, seen: defaultdict[tuple[object, ...], list[_Seen]]
 ) -> None:
     this = _Seen(ticket.received_at, ticket.ticket_id, first)
-    for key in (_message_key(ticket), *_keys(ticket, ticket.text)):
+    text = ticket.text
+    for key in (_message_key(ticket), *_keys(ticket, text.same), *_keys(ticket, text)):
         if key:
             seen[key].append(this)
 
@@ -201,7 +217,7 @@ def _first(
     since = datetime.combine(first_earlier_day(ticket.received_at.date()), datetime.min.time())
     looked_up: list[tuple[tuple[object, ...] | None, Rule]] = [
         (_message_key(ticket), "same message"),
-        *((key, "same text") for key in _keys(ticket, ticket.text)),
+        *((key, "same text") for key in _keys(ticket, ticket.text.same)),
         *((key, "nearly the same text") for text in near for key in _keys(ticket, text)),
     ]
     matches: list[tuple[_Seen, Rule]] = []
@@ -223,15 +239,15 @@ class _NearTexts:
         self._new: defaultdict[bytes, dict[_Text, None]] = defaultdict(dict)
         self._earlier: defaultdict[bytes, dict[_Text, None]] = defaultdict(dict)
 
-    def add(self, text: _Text, marks: bytes) -> None:
-        self._new[marks][text] = None
+    def add(self, text: _Text) -> None:
+        self._new[text.marks][text] = None
 
-    def add_earlier(self, text: _Text, marks: bytes) -> bool:
+    def add_earlier(self, text: _Text) -> bool:
         """Keep an earlier text if a new one has its marks; whether it was kept."""
-        if marks not in self._new:
+        if text.marks not in self._new:
             return False
-        if text not in self._new[marks]:
-            self._earlier[marks][text] = None
+        if text not in self._new[text.marks]:
+            self._earlier[text.marks][text] = None
         return True
 
     def pairs(self) -> dict[_Text, list[_Text]]:

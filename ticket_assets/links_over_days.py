@@ -1,0 +1,220 @@
+"""Conversations and duplicates over days: what a day is linked to, and which later days that moves.
+
+A day's links are made from what was received before it. Mail that comes late, or days that are
+processed out of order, can change the links of later days. Once the days that are named here have
+been processed too, and those that these name, all links are what days in order would have given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+
+from ticket_assets.mail import conversations
+from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.text import duplicates
+
+Keys = Callable[[Any], set[Hashable]]
+PAGE_TICKETS = 10_000
+"""Earlier tickets that are compared at a time, to keep memory flat."""
+_DAY = timedelta(days=1)
+
+
+def earlier_messages(warehouse: Warehouse, first_day: date, messages: pd.DataFrame) -> pd.DataFrame:
+    """What was received before `first_day` and can share a conversation with `messages`."""
+    return _messages(
+        warehouse,
+        "received_at < ? and (received_at >= ? or message_id in (from ids)"
+        " or in_reply_to in (from ids) or thread_id in (from ids))",
+        [first_day, conversations.first_earlier_day(first_day)],
+        messages,
+    )
+
+
+def earlier_tickets(
+    warehouse: Warehouse, first_day: date, tickets: pd.DataFrame
+) -> Iterator[pd.DataFrame]:
+    """The tickets before `first_day` that `tickets` may repeat, in parts."""
+    return _tickets(
+        warehouse,
+        "clean_tickets.received_at < ? and clean_tickets.received_at >= ?"
+        f" and (token_count >= {duplicates.LONG_TOKENS} or sender in (from senders))",
+        [first_day, duplicates.first_earlier_day(first_day)],
+        tickets,
+    )
+
+
+def described(tickets: pd.DataFrame, messages: pd.DataFrame) -> pd.DataFrame:
+    """`tickets` with what of their messages tells duplicates."""
+    columns = ["ticket_id", "sender", "message_id", "attachments"]
+    bodies = messages[["subject", "body_text", "body_html"]].itertuples(index=False, name=None)
+    of_messages = messages[columns].assign(
+        body_hash=[duplicates.body_hash(*parts) for parts in bodies]
+    )
+    both = tickets.merge(of_messages, on="ticket_id", how="left", validate="one_to_one")
+    # As `_tickets` reads it: the hash matters behind masked data alone.
+    masked = both["text"].str.contains("[", regex=False)
+    return both.assign(body_hash=both["body_hash"].where(masked, None))
+
+
+def later_days_with_other_conversations(
+    warehouse: Warehouse, days: Sequence[date], messages: pd.DataFrame
+) -> list[date]:
+    """Later days of raw_tickets with a `thread_id` that changes because of these messages.
+
+    Args:
+        days: days that follow one another, whose rows `messages` are about to replace.
+        messages: their rows of raw_tickets, linked.
+    """
+    after = days[-1] + _DAY
+    new = messages[list(conversations.EARLIER_COLUMNS)]
+    stored = _messages(warehouse, "received_at >= ? and received_at < ?", [days[0], after])
+    changed = _changed_rows(stored, new)
+    if changed.empty:
+        return []
+    window = after + timedelta(days=conversations.SUBJECT_DAYS)
+    answering = _messages(
+        warehouse,
+        "received_at >= ? and (message_id in (from ids) or in_reply_to in (from ids)"
+        " or reference in (from ids))",
+        [window],
+        changed,
+    )
+    # An answer that names a message by its id may come at any time.
+    spans = [(after, window), *((day, day + _DAY) for day in _days(answering))]
+    moved = set()
+    for first, end in spans:
+        later = _messages(warehouse, "received_at >= ? and received_at < ?", [first, end])
+        if later.empty:
+            continue
+        unlinked = later.assign(thread_id=later["reference"])
+        earlier = earlier_messages(warehouse, first, unlinked)
+        earlier = _joined([_outside(earlier, days), new])
+        linked = conversations.link_conversations(unlinked, earlier)["thread_id"]
+        moved |= _moved_days(later.assign(linked=linked), "thread_id", changed, conversations.keys)
+    return sorted(moved)
+
+
+def later_days_with_other_duplicates(
+    warehouse: Warehouse, days: Sequence[date], tickets: pd.DataFrame
+) -> list[date]:
+    """Later days of clean_tickets with a `duplicate_of` that changes because of these tickets.
+
+    Args:
+        days: days that follow one another, whose rows `tickets` are about to replace; their
+            raw_tickets are the new ones already.
+        tickets: their rows of clean_tickets, linked and `described`.
+    """
+    after = days[-1] + _DAY
+    new = tickets[list(duplicates.EARLIER_COLUMNS)]
+    between = "clean_tickets.received_at >= ? and clean_tickets.received_at < ?"
+    stored = _joined(_tickets(warehouse, between, [days[0], after]))
+    # The message of a ticket that goes has gone: most have no attachments.
+    changed = _changed_rows(stored.fillna({"attachments": "[]"}), new)
+    if changed.empty:
+        return []
+    window = after + timedelta(days=duplicates.DUPLICATE_DAYS)
+    later = _joined(_tickets(warehouse, between, [after, window]))
+    if later.empty:
+        return []
+    earlier = (_outside(part, days) for part in earlier_tickets(warehouse, after, later))
+    links = duplicates.link_duplicates(later, (*earlier, new))
+    linked = pd.Series([link.of if link else None for link in links], dtype="object")
+    moved = _moved_days(later.assign(linked=linked), "duplicate_of", changed, duplicates.keys)
+    return sorted(moved)
+
+
+def _messages(
+    warehouse: Warehouse,
+    where: str,
+    parameters: Sequence[object],
+    naming: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Rows of raw_tickets with `reference`; `ids` are those that the messages `naming` have."""
+    present = warehouse.columns("raw_tickets")
+    columns = [*conversations.EARLIER_COLUMNS, "reference"]
+    if not present:
+        return pd.DataFrame(columns=columns)
+    named = [] if naming is None else [naming[name] for name in conversations.ID_COLUMNS]
+    ids = pd.concat(named).dropna().unique() if named else []
+    # Of rows written before there was `reference` their conversation says most.
+    reference = "coalesce(reference, thread_id)" if "reference" in present else "thread_id"
+    return warehouse.frame(
+        f"select * from (select {', '.join(columns[:-1])}, {reference} as reference"  # noqa: S608
+        f" from raw_tickets) where {where}",
+        parameters,
+        {"ids": pd.DataFrame({"id": ids}, dtype="str")},
+    )
+
+
+def _tickets(
+    warehouse: Warehouse,
+    where: str,
+    parameters: Sequence[object],
+    repeating: pd.DataFrame | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Rows of clean_tickets, described; `senders` are those of the tickets `repeating`."""
+    present = warehouse.columns("clean_tickets")
+    if not present or not warehouse.columns("raw_tickets"):
+        return
+    senders: Any = [] if repeating is None else repeating["sender"].dropna().unique()
+    # A table written before there were duplicates lacks the column.
+    tickets = warehouse.arrow(
+        "select ticket_id, clean_tickets.received_at, text, token_count, sender, message_id,"  # noqa: S608
+        " attachments, if(contains(text, '['),"
+        " md5(concat_ws(chr(10), raw_tickets.subject, body_text, body_html)), null) as body_hash,"
+        f" {'duplicate_of' if 'duplicate_of' in present else 'null'} as duplicate_of"
+        f" from clean_tickets left join raw_tickets using (ticket_id) where {where}",
+        parameters,
+        {"senders": pd.DataFrame({"sender": senders}, dtype="str")},
+    )
+    for part in tickets.to_batches(max_chunksize=PAGE_TICKETS):
+        yield part.to_pandas()
+
+
+def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    frames = list(parts) or [pd.DataFrame(columns=list(duplicates.EARLIER_COLUMNS))]
+    # Frames without rows would have a say in the types of the others.
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+
+
+def _outside(rows: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
+    received = rows["received_at"]
+    return rows[(received < pd.Timestamp(days[0])) | (received >= pd.Timestamp(days[-1] + _DAY))]
+
+
+def _changed_rows(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Rows that only one of the two tables has, with the columns of `new`."""
+    both = pd.concat([frame[list(new.columns)].astype(object) for frame in (stored, new)])
+    return both[~both.where(both.notna(), None).duplicated(keep=False)]
+
+
+def _days(rows: pd.DataFrame) -> list[date]:
+    return sorted(set(rows["received_at"].dt.date)) if len(rows) else []
+
+
+def _moved_days(rows: pd.DataFrame, link: str, changed: pd.DataFrame, keys: Keys) -> set[date]:
+    """Days of the rows whose stored `link` is not `linked` because of the changed ones.
+
+    A link may differ for another reason: purged mail no longer says who wrote what. So a row
+    counts when it has a key in common with a changed row, or with one that counts.
+    """
+    touched: set[Hashable] = set()
+    for row in _as_tuples(changed):
+        touched |= keys(row)
+    days = set()
+    stored, linked = rows[link].fillna(""), rows["linked"].fillna("")
+    for row in _as_tuples(rows[stored != linked].sort_values(["received_at", "ticket_id"])):
+        of_row = keys(row) | {row.linked}
+        if not touched.isdisjoint(of_row):
+            touched |= of_row
+            days.add(row.received_at.date())
+    return days
+
+
+def _as_tuples(rows: pd.DataFrame) -> Iterator[Any]:
+    values = rows.astype(object)
+    return values.where(values.notna(), None).itertuples(index=False, name="Row")
