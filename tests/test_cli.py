@@ -679,11 +679,11 @@ def collections(tickets):
 
 @pytest.mark.slow
 def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
-    done = own_desk("run", "--json", TICKETS_ENCODER_DIMENSION=64)
+    done = own_desk("run", "--json", "--accept-settings", TICKETS_ENCODER_DIMENSION=64)
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (run["success"], run["failed_steps"]) == (True, {})
-    found = json.loads(own_desk("status", "--json").stdout)
+    found = json.loads(own_desk("status", "--json", TICKETS_ENCODER_DIMENSION=64).stdout)
     assert found["champion"]["encoder"].endswith("/64")
     encoded = run["figures"]["ticket_embeddings"]["run_texts_encoded"]
     assert rows(own_desk, "select count(distinct text_hash) from tickets.clean_tickets") == [
@@ -701,7 +701,9 @@ def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
 def test_an_encoder_whose_candidate_fails_leaves_the_predictions_as_they_are(own_desk):
     before = rows(own_desk, "from tickets.ticket_predictions order by all")
 
-    done = own_desk("run", TICKETS_ENCODER_DIMENSION=64, TICKETS_MACRO_F1_FLOOR=1)
+    done = own_desk(
+        "run", "--accept-settings", TICKETS_ENCODER_DIMENSION=64, TICKETS_MACRO_F1_FLOOR=1
+    )
 
     assert done.returncode == 1
     assert "Set TICKETS_ENCODER back" in done.stderr

@@ -92,7 +92,8 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     if champion is None:
         raise TriageError(
             f"There is no trained model in {desk.settings.models_dir.absolute()} yet. Import"
-            " labelled mail with `tickets import PATH --labels FILE`, then train: `tickets run`."
+            " labelled mail with `tickets import PATH --labels FILE`, then train with"
+            " `tickets run`."
         )
     classifier = store.load(champion.version)
     configured = desk.encoder

@@ -84,6 +84,7 @@ def run(
     if not (whole or day or first or last or only or job):
         needed = needed_runs(desk)
         if needed.is_nothing:
+            _end_dead_runs(desk)
             _show_nothing_new(desk, as_json=as_json)
             return
     # Before Dagster: skops, which reads the model, searches all modules in the order of their
@@ -105,6 +106,15 @@ def run(
         else:
             summaries = materialise_all(first_day, last_day, shown, shown.start)
     _show_runs(desk, summaries, as_json=as_json)
+
+
+def _end_dead_runs(desk: Desk) -> None:
+    """Mark runs as failed that were killed after their last rows; another run would do it else."""
+    from ticket_assets.orchestration.instance import desk_instance
+    from ticket_assets.orchestration.living_runs import end_dead_runs
+
+    with desk_instance(desk.folder) as instance:
+        end_dead_runs(instance)
 
 
 def _show_runs(desk: Desk, summaries: list[RunSummary], *, as_json: bool) -> None:

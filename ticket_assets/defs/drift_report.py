@@ -9,11 +9,13 @@ import pandas as pd
 
 from ticket_assets.defs.conventions import DRIFT, WAREHOUSE_POOL
 from ticket_assets.defs.daily_checks import Verdicts, daily_check
+from ticket_assets.defs.origins import record_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
 from ticket_assets.defs.previews import picture, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.planning.recipe import CODE_VERSIONS
 from ticket_assets.progress import ProgressLog
+from ticket_assets.storage.day_origins import read_origins
 
 if TYPE_CHECKING:
     from ticket_assets.drift.report import DriftReport
@@ -53,6 +55,10 @@ def drift_report(
     champion = models.require_champion()
     reports = desk.reports
     wanted = days(context)
+    origins = read_origins(desk.warehouse, "ticket_predictions")
+    record_origins(
+        context, "drift_metrics", {day: origins[day] for day in wanted if day in origins}
+    )
     progress = ProgressLog(context.log.info, "days compared")
     figures = []
     latest: DriftReport | None = None

@@ -46,7 +46,9 @@ def needed_runs(desk: Desk) -> NeededRuns:
     first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
     days = [day for day in landed if (first is None or first <= day) and day <= last]
     champion = desk.models.champion_name() if desk.has_models else None
-    origins = read_origins(desk.warehouse, last_table(desk))
+    # A run may have ended between the predictions and the drift report.
+    table = "drift_metrics" if champion else last_table(desk)
+    origins = read_origins(desk.warehouse, table)
     present = recipe(desk)
     changed = [
         day
