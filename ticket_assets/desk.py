@@ -63,12 +63,12 @@ class Desk:
             DeskRecordError: a setting differs, and the change was not accepted.
             RoutingError: the routing file is missing or cannot be used.
         """
-        present = self._present
-        if not accept:
-            self.require_same_settings()
-        recorded = read_record(self.folder) if accept else self._recorded(present)
+        present, written = self._present, read_record(self.folder)
+        recorded = written if accept else self._recorded(present)
+        if recorded and not accept:
+            refuse_differences(recorded, present)
         record = merged(recorded, present)
-        if record != read_record(self.folder):
+        if record != written:
             write_record(self.folder, record)
 
     def record_precision(self) -> None:
