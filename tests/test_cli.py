@@ -678,9 +678,10 @@ def collections(tickets):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="tickets run makes a second run after a change of encoder", strict=False)
 def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
-    done = own_desk("run", "--json", "--accept-settings", TICKETS_ENCODER_DIMENSION=64)
+    # What is tested is the change, not how good 64 numbers are on a sample of this day.
+    settings = {"TICKETS_ENCODER_DIMENSION": 64, "TICKETS_MACRO_F1_FLOOR": 0.1}
+    done = own_desk("run", "--json", "--accept-settings", **settings)
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (run["success"], run["failed_steps"]) == (True, {})
@@ -699,7 +700,6 @@ def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="tickets run makes a second run after a change of encoder", strict=False)
 def test_an_encoder_whose_candidate_fails_leaves_the_predictions_as_they_are(own_desk):
     before = rows(own_desk, "from tickets.ticket_predictions order by all")
 
