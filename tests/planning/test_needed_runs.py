@@ -4,13 +4,18 @@ from datetime import date
 
 import pytest
 
+from ticket_assets.classification.model_store import CHAMPION
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import DayRange, day_fingerprint, labels_fingerprint
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.planning.needed_runs import MOST_RANGES, needed_runs, spans
 from ticket_assets.planning.recipe import recipe
 from ticket_assets.settings import Settings
-from ticket_assets.storage.day_origins import UNPARTITIONED, Origin, replace_origins
+from ticket_assets.storage.day_origins import UNPARTITIONED, Origin, read_origins, replace_origins
+from ticket_assets.storage.tables import TABLES
+from ticket_assets.storage.warehouse import ensure_table
+
+PRESENT, FORMER = "0123456789ab", "ba9876543210"
 
 
 def day(number):
@@ -73,6 +78,32 @@ def test_new_labels_make_everything_needed(desk):
     (labels / "more.jsonl").write_text("")
 
     assert needed_runs(desk).everything
+
+
+@pytest.mark.parametrize(
+    ("model", "needed"),
+    [
+        (PRESENT, []),
+        (FORMER, [DayRange(day(3), day(3))]),
+        (None, [DayRange(day(3), day(3))]),
+    ],
+)
+def test_collected_days_that_the_champion_has_not_sorted_to_the_end_are_sorted(desk, model, needed):
+    desk.settings.models_dir.mkdir()
+    (desk.settings.models_dir / CHAMPION).write_text(f'{{"history": ["{PRESENT}"]}}')
+    with desk.warehouse.transaction() as connection:
+        for name in ("clean_tickets", "ticket_labels", "ticket_embeddings"):
+            ensure_table(connection, TABLES[name], 8 if name == "ticket_embeddings" else None)
+    collected = read_origins(desk.warehouse, "ticket_collection")
+    reported = {each: origin.by(origin.recipe, PRESENT) for each, origin in collected.items()}
+    # A run that ended before the drift report leaves a day without an origin.
+    del reported[day(3)]
+    if model is not None:
+        reported[day(3)] = collected[day(3)].by(recipe(desk), model)
+    replace_origins(desk.warehouse, "drift_metrics", reported, reported)
+
+    assert needed_runs(desk).days == []
+    assert needed_runs(desk).sorting == needed
 
 
 def test_days_without_mail_do_not_part_a_range():

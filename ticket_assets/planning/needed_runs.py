@@ -33,7 +33,7 @@ class NeededRuns:
     learning: bool = False
     """The labelled tickets differ from those that the last candidate has learnt from."""
     sorting: list[DayRange] = field(default_factory=list)
-    """Days that another model than the champion has sorted."""
+    """Days that were not sorted to the end, or by another model than the champion."""
 
     @property
     def is_nothing(self) -> bool:
@@ -46,16 +46,10 @@ def needed_runs(desk: Desk) -> NeededRuns:
     first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
     days = [day for day in landed if (first is None or first <= day) and day <= last]
     champion = desk.models.champion_name() if desk.has_models else None
-    # A run may have ended between the predictions and the drift report.
-    table = "drift_metrics" if champion else last_table(desk)
-    origins = read_origins(desk.warehouse, table)
-    present = recipe(desk)
-    changed = [
-        day
-        for day in days
-        if (origin := origins.get(day)) is None
-        or (origin.landed, origin.recipe) != (landed[day], present)
-    ]
+    made_by = recipe(desk)
+    present = {day: (landed[day], made_by) for day in days}
+    collected = _made_from(desk, "ticket_collection")
+    changed = [day for day in days if collected.get(day, ())[:2] != present[day]]
     labels = read_origins(desk.warehouse, "ticket_labels").get(UNPARTITIONED)
     label_files = labels_fingerprint(desk.landing)
     # New labels change the neighbours of any day.
@@ -63,12 +57,24 @@ def needed_runs(desk: Desk) -> NeededRuns:
         return NeededRuns(everything=bool(days))
     with_mail = f"{label_files} {overall_fingerprint(landed)}"
     labels_are_current = labels.landed in {label_files, with_mail}
-    former = [day for day in days if day not in changed and origins[day].model_version != champion]
+    # Drift comes last: a run may have ended between the predictions and it.
+    reported = _made_from(desk, "drift_metrics")
+    unsorted = [
+        day for day in days if day not in changed and reported.get(day) != (*present[day], champion)
+    ]
     return NeededRuns(
         days=spans(changed, days),
         learning=champion is None or not labels_are_current or _training_has_changed(desk),
-        sorting=spans(former, days) if champion else [],
+        sorting=spans(unsorted, days) if champion else [],
     )
+
+
+def _made_from(desk: Desk, table: str) -> dict[date, tuple[str | None, ...]]:
+    """Of each day of a table what its rows were made from: mail, recipe, and champion."""
+    origins = read_origins(desk.warehouse, table)
+    return {
+        day: (origin.landed, origin.recipe, origin.model_version) for day, origin in origins.items()
+    }
 
 
 def last_table(desk: Desk) -> str:
