@@ -70,6 +70,8 @@ def later_days_with_other_conversations(
         messages: their rows of raw_tickets, linked.
     """
     after = days[-1] + _DAY
+    if _is_last(warehouse, "raw_tickets", after):
+        return []
     new = messages[list(conversations.EARLIER_COLUMNS)]
     stored = _messages(warehouse, "received_at >= ? and received_at < ?", [days[0], after])
     changed = _changed_rows(stored, new)
@@ -109,6 +111,8 @@ def later_days_with_other_duplicates(
         tickets: their rows of clean_tickets, linked and `described`.
     """
     after = days[-1] + _DAY
+    if _is_last(warehouse, "clean_tickets", after):
+        return []
     new = tickets[list(duplicates.EARLIER_COLUMNS)]
     between = "clean_tickets.received_at >= ? and clean_tickets.received_at < ?"
     stored = _joined(_tickets(warehouse, between, [days[0], after]))
@@ -125,6 +129,14 @@ def later_days_with_other_duplicates(
     linked = pd.Series([link.of if link else None for link in links], dtype="object")
     moved = _moved_days(later.assign(linked=linked), "duplicate_of", changed, duplicates.keys)
     return sorted(moved)
+
+
+def _is_last(warehouse: Warehouse, table: str, after: date) -> bool:
+    """Whether the table has no row from `after` on, as when today's mail is processed."""
+    return not warehouse.columns(table) or not warehouse.rows(
+        f"select 1 from {table} where received_at >= ? limit 1",  # noqa: S608
+        [after],
+    )
 
 
 def _messages(

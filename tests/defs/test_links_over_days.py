@@ -9,6 +9,7 @@ import pytest
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.storage.day_origins import read_links, read_origins
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -78,6 +79,12 @@ def stored(settings):
     )
 
 
+def days_with_old_links(settings):
+    warehouse = Warehouse(settings.warehouse_path)
+    made_anew, changes = read_origins(warehouse, "clean_tickets"), read_links(warehouse)
+    return [day.isoformat() for day in sorted(changes) if made_anew[day].links != changes[day]]
+
+
 THREADS = {0: 0, 1: 1, 2: 0, 3: 0, 4: 4, 5: 5, 6: 6, 7: 1, 8: 8, 9: 9, 10: 10}
 DUPLICATES = {0: None, 1: None, 2: None, 3: 0, 7: None, 8: 0, 9: None, 10: None}
 
@@ -93,6 +100,20 @@ def test_days_one_by_one_and_again_link_them_alike(product, desk):
         run(product, desk, day, day)
 
     assert stored(desk) == (THREADS, DUPLICATES)
+
+
+@pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (3, 1, 0, 2, 4)])
+def test_days_out_of_order_name_the_days_whose_links_have_to_be_made_anew(product, desk, order):
+    for number in order:
+        run(product, desk, DAYS[number], DAYS[number])
+    again = []
+    while days := days_with_old_links(desk):
+        again.append(days[0])
+        run(product, desk, days[0], days[0])
+
+    assert stored(desk) == (THREADS, DUPLICATES)
+    assert set(again) <= set(DAYS[1:4])
+    assert len(again) == len(set(again))
 
 
 def test_a_warehouse_from_before_there_were_links_gains_them(product, desk):

@@ -30,7 +30,13 @@ from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.planning import days_to_run, recipe
 from ticket_assets.planning.failed_days import read_failed_days
 from ticket_assets.settings import Settings
-from ticket_assets.storage.day_origins import Origin, read_origins, replace_origins
+from ticket_assets.storage.day_origins import (
+    Origin,
+    read_links,
+    read_origins,
+    replace_origins,
+    require_new_links,
+)
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -131,8 +137,12 @@ def end(instance: dg.DagsterInstance, settings: Settings) -> Callable[..., None]
 def collect(settings: Settings, *days: date) -> None:
     """Records that these days are in the collection, made from what has landed now."""
     landing = LandingZone(settings.landing_dir)
-    origins = {each: Origin(day_fingerprint(landing, each), "") for each in days}
-    replace_origins(Warehouse(settings.warehouse_path), "ticket_collection", days, origins)
+    warehouse = Warehouse(settings.warehouse_path)
+    links = read_links(warehouse)
+    origins = {
+        done: Origin(day_fingerprint(landing, done), "", links=links.get(done, "")) for done in days
+    }
+    replace_origins(warehouse, "ticket_collection", days, origins)
 
 
 @pytest.fixture
@@ -194,6 +204,22 @@ def test_a_day_that_was_collected_as_it_is_now_is_not_requested(tick, land, sett
     assert windows(tick()) == []
     land(5)
     assert windows(tick()) == [("collect_mail", day(5), day(5))]
+
+
+def test_a_day_whose_links_to_earlier_mail_changed_is_requested_again_and_once(
+    tick, land, end, settings
+):
+    land(3, 5)
+    tick()
+    end()
+    assert windows(tick()) == []
+
+    require_new_links(Warehouse(settings.warehouse_path), [day(5)], "a run of 3 March")
+
+    assert windows(tick()) == [("collect_mail", day(5), day(5))]
+    assert windows(tick()) == []
+    end()
+    assert windows(tick()) == []
 
 
 def test_mail_that_comes_while_a_run_is_at_work_on_its_day_waits_for_the_end_of_the_run(

@@ -112,12 +112,6 @@ def test_what_does_not_run_is_named_with_its_reason():
     assert plan.waiting == {day(6): NOW + DELAYS[1]}
 
 
-def test_a_done_day_whose_links_have_changed_runs_again():
-    done = {day(5): "a", day(9): "b"}
-
-    assert days_to_run(done, done, [], {}, NOW, linked=[day(9), day(12)]).ranges == [days(9)]
-
-
 def test_one_bad_day_among_sixteen_is_alone_before_it_stands():
     """A model of runs that fail as a whole when they hold the bad day."""
     content = {day(number): "x" for number in range(1, 17)}

@@ -14,6 +14,7 @@ from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, unpurged_days
 from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
 from ticket_assets.desk import Desk
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
+from ticket_assets.storage.day_origins import require_new_links
 
 
 @dg.asset(
@@ -32,7 +33,11 @@ def clean_tickets(
     desk: dg.ResourceParam[Desk],
     raw_tickets: pd.DataFrame,
 ) -> pd.DataFrame:
-    from ticket_assets.links_over_days import described, earlier_tickets
+    from ticket_assets.links_over_days import (
+        described,
+        earlier_tickets,
+        later_days_with_other_duplicates,
+    )
     from ticket_assets.text.cleaning import clean_tickets as clean
     from ticket_assets.text.duplicates import link_duplicates
 
@@ -43,18 +48,21 @@ def clean_tickets(
         phone_regions=desk.settings.phone_regions,
         mask_ip_addresses=desk.settings.mask_ip_addresses,
     )
-    wanted = unpurged_days(context)
+    days = unpurged_days(context)
     compared = described(cleaned.tickets, raw_tickets)
-    duplicates = link_duplicates(compared, earlier_tickets(desk.warehouse, wanted[0], compared))
-    tickets = cleaned.tickets.assign(
-        duplicate_of=pd.Series([each and each.of for each in duplicates], dtype="object")
+    links = link_duplicates(compared, earlier_tickets(desk.warehouse, days[0], compared))
+    duplicate_of = pd.Series([link and link.of for link in links], dtype="object")
+    tickets = cleaned.tickets.assign(duplicate_of=duplicate_of)
+    later = later_days_with_other_duplicates(
+        desk.warehouse, days, compared.assign(duplicate_of=duplicate_of)
     )
+    require_new_links(desk.warehouse, later, context.run_id)
     left_out = cleaned.left_out
     received_on = left_out["received_at"].dt.date
     record_each_day(
         context,
-        tickets.assign(rule=pd.Series([each and each.rule for each in duplicates], dtype="object")),
-        wanted,
+        tickets.assign(rule=pd.Series([link and link.rule for link in links], dtype="object")),
+        days,
         "clean_tickets",
         lambda day, rows: {
             "languages": counts(rows["language"]),

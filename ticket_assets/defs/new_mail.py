@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 
@@ -26,7 +26,7 @@ from ticket_assets.mail.sources import Poll, SourceReport, poll_sources
 from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
 from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.planning.recipe import recipe
-from ticket_assets.storage.day_origins import read_origins
+from ticket_assets.storage.day_origins import read_links, read_origins
 from ticket_assets.storage.warehouse import Warehouse, WarehouseError
 
 POLL_SECONDS = 25.0
@@ -157,10 +157,15 @@ class Goal:
     landed_labels: str
     labels: str | None
     """What identifies the labels that a first champion can be learnt from, if there are such."""
+    written_at: int
+    """When the warehouse was last written to, in nanoseconds: runs change what is done."""
 
     @property
     def state(self) -> str:
-        return f"{overall_fingerprint(self.contents)} {self.landed_labels} {self.labels or ''}"
+        return (
+            f"{overall_fingerprint(self.contents)} {self.landed_labels} {self.labels or ''}"
+            f" {self.written_at}"
+        )
 
 
 def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
@@ -177,6 +182,7 @@ def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
         recipe_now,
         labels_fingerprint(desk.landing),
         None if has_champion else _labels_to_learn(desk),
+        path.stat().st_mtime_ns if (path := desk.settings.warehouse_path).exists() else 0,
     )
 
 
@@ -188,8 +194,17 @@ def _request_days(
     Raises:
         WarehouseError: the warehouse is being written.
     """
-    origins = read_origins(Warehouse(desk.settings.warehouse_path, PATIENCE), goal.table)
-    done = {day: f"{goal.job} {origin.landed} {goal.recipe}" for day, origin in origins.items()}
+    warehouse = Warehouse(desk.settings.warehouse_path, PATIENCE)
+    links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
+    state = goal.state
+    goal = replace(
+        goal,
+        contents={day: f"{content} {links.get(day, '')}" for day, content in goal.contents.items()},
+    )
+    done = {
+        day: f"{goal.job} {origin.landed} {goal.recipe} {origin.links}"
+        for day, origin in origins.items()
+    }
     at_work = _days_at_work(instance)
     memory.forget(day for day in memory.tries if goal.contents.get(day) == done.get(day))
     failed = memory.failures(instance)
@@ -220,7 +235,7 @@ def _request_days(
         requests.append(request)
         memory.remember(tries, str(request.run_key), days)
     is_settled = not (requests or plan.busy or plan.waiting or plan.standing or learning)
-    memory.settled = goal.state if is_settled else ""
+    memory.settled = state if is_settled else ""
     return requests
 
 

@@ -15,6 +15,7 @@ ORIGINS = "origins"
 """Attribute of a frame that was read from the warehouse: the origins of its days."""
 RECIPE = "recipe"
 MODEL_VERSION = "model_version"
+LINKS = "links_made_anew_by"
 
 
 def record_origins(
@@ -28,6 +29,8 @@ def record_origins(
         metadata = {LANDED_FINGERPRINT: origin.landed, RECIPE: origin.recipe}
         if origin.model_version is not None:
             metadata[MODEL_VERSION] = origin.model_version
+        if origin.links:
+            metadata[LINKS] = origin.links
         partition = None if day == UNPARTITIONED else day.isoformat()
         context.add_asset_metadata(metadata, asset_key=asset, partition_key=partition)
 
@@ -67,7 +70,12 @@ def keep_origins(context: dg.OutputContext, connection: duckdb.DuckDBPyConnectio
         context.asset_key.path[-1],
         origins.keys(),
         {
-            day: Origin(metadata[LANDED_FINGERPRINT], metadata[RECIPE], metadata.get(MODEL_VERSION))
+            day: Origin(
+                metadata[LANDED_FINGERPRINT],
+                metadata[RECIPE],
+                metadata.get(MODEL_VERSION),
+                metadata.get(LINKS, ""),
+            )
             for day, metadata in origins.items()
             if LANDED_FINGERPRINT in metadata
         },

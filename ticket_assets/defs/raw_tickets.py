@@ -12,12 +12,12 @@ from ticket_assets.defs.origins import record_origins
 from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, latest_materialisations, unpurged_days
 from ticket_assets.defs.previews import counts, record_each_day
 from ticket_assets.desk import Desk
-from ticket_assets.links_over_days import earlier_messages
+from ticket_assets.links_over_days import earlier_messages, later_days_with_other_conversations
 from ticket_assets.mail.conversations import SUBJECT_DAYS, link_conversations
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint
 from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
-from ticket_assets.storage.day_origins import Origin
+from ticket_assets.storage.day_origins import Origin, read_links, require_new_links
 
 # Lineage only: a conversation goes on for SUBJECT_DAYS. Nothing may run a month again for one late
 # mail, so an automation condition of this asset would have to leave this arrow out. clean_tickets
@@ -57,25 +57,30 @@ EARLIER_DAYS = dg.TimeWindowPartitionMapping(
 def raw_tickets(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    wanted = unpurged_days(context)
+    days = unpurged_days(context)
     landing = desk.landing
     # Before reading: mail that lands meanwhile is then new to the sensor, read or not.
-    present = recipe(desk)
-    origins = {day: Origin(day_fingerprint(landing, day), present) for day in wanted}
+    present, links = recipe(desk), read_links(desk.warehouse)
+    origins = {
+        day: Origin(day_fingerprint(landing, day), present, links=links.get(day, ""))
+        for day in days
+    }
     record_origins(context, "raw_tickets", origins)
     parsed = parse_landed(
         landing,
-        wanted,
+        days,
         max_message_bytes=desk.settings.max_message_mb * 1_000_000,
     )
     tickets = link_conversations(
         parsed.tickets,
-        earlier_messages(desk.warehouse, wanted[0], parsed.tickets),
+        earlier_messages(desk.warehouse, days[0], parsed.tickets),
     )
+    later = later_days_with_other_conversations(desk.warehouse, days, tickets)
+    require_new_links(desk.warehouse, later, context.run_id)
     record_each_day(
         context,
         tickets,
-        wanted,
+        days,
         "raw_tickets",
         lambda _, rows: {
             "kinds": counts(rows["kind"]),
@@ -86,7 +91,7 @@ def raw_tickets(
     record_each_day(
         context,
         parsed.rejected,
-        wanted,
+        days,
         "rejected_messages",
         lambda _, rows: {"reasons": counts(rows["reason"])},
     )

@@ -143,6 +143,23 @@ def materialise_needed(
 ) -> list[RunSummary]:
     """Materialise what the desk lacks, and sort anew what another model has sorted, if a candidate
     was promoted."""
+    summaries = _materialise_days_or_model(needed, listener, on_start)
+    rest = needed_runs(DESK)
+    # Days whose links to earlier mail these runs have changed, and what links to those.
+    while rest.days and rest.days != needed.days and all(done.success for done in summaries):
+        needed = rest
+        summaries += _materialise_days_or_model(needed, listener, on_start)
+        rest = needed_runs(DESK)
+    for days in rest.sorting:
+        summaries.append(materialise(days.first, days.last, SORT, listener, on_start))
+    return summaries
+
+
+def _materialise_days_or_model(
+    needed: NeededRuns,
+    listener: EventListener | None,
+    on_start: Callable[[int], None] | None,
+) -> list[RunSummary]:
     summaries: list[RunSummary] = []
     if needed.everything:
         summaries += materialise_all(None, None, listener, on_start)
@@ -157,8 +174,6 @@ def materialise_needed(
         summaries += materialise_all(last.first, last.last, listener, on_start)
     elif needed.learning:
         summaries.append(materialise(None, None, (), listener, on_start, job_name=retrain.name))
-    for days in needed_runs(DESK).sorting:
-        summaries.append(materialise(days.first, days.last, SORT, listener, on_start))
     return summaries
 
 

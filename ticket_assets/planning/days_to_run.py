@@ -50,8 +50,6 @@ def days_to_run(
     at_work: Iterable[DayRange],
     failed: Mapping[date, Failure],
     now: datetime,
-    *,
-    linked: Iterable[date] = (),
 ) -> DaysToRun:
     """The days to run now, and when the failed ones are tried again.
 
@@ -63,11 +61,9 @@ def days_to_run(
         predicted: the content that each day's predictions were made from.
         at_work: days of runs that have not ended.
         failed: days whose last run failed.
-        linked: days that are done, but whose links to earlier mail have changed.
     """
     busy_days = {day for work in at_work for day in work.days()}
     undone = {day for day, content in landed.items() if predicted.get(day) != content}
-    undone |= landed.keys() & set(linked)
     plan = DaysToRun([])
     fresh: list[date] = []
     again: defaultdict[DayRange, list[date]] = defaultdict(list)

@@ -14,7 +14,7 @@ from ticket_assets.mail.landed_days import (
     overall_fingerprint,
 )
 from ticket_assets.planning.recipe import recipe
-from ticket_assets.storage.day_origins import UNPARTITIONED, read_origins
+from ticket_assets.storage.day_origins import UNPARTITIONED, read_links, read_origins
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
@@ -29,7 +29,8 @@ class NeededRuns:
 
     everything: bool = False
     days: list[DayRange] = field(default_factory=list)
-    """Days whose rows were made from other mail, by other code or with other settings."""
+    """Days whose rows were made from other mail, by other code or with other settings, or whose
+    links to earlier mail have changed."""
     learning: bool = False
     """The labelled tickets differ from those that the last candidate has learnt from."""
     sorting: list[DayRange] = field(default_factory=list)
@@ -47,9 +48,10 @@ def needed_runs(desk: Desk) -> NeededRuns:
     days = [day for day in landed if (first is None or first <= day) and day <= last]
     champion = desk.models.champion_name() if desk.has_models else None
     made_by = recipe(desk)
-    present = {day: (landed[day], made_by) for day in days}
+    links = read_links(desk.warehouse)
+    present = {day: (landed[day], made_by, links.get(day, "")) for day in days}
     collected = _made_from(desk, "ticket_collection")
-    changed = [day for day in days if collected.get(day, ())[:2] != present[day]]
+    changed = [day for day in days if collected.get(day, ())[:3] != present[day]]
     labels = read_origins(desk.warehouse, "ticket_labels").get(UNPARTITIONED)
     label_files = labels_fingerprint(desk.landing)
     # New labels change the neighbours of any day.
@@ -70,10 +72,11 @@ def needed_runs(desk: Desk) -> NeededRuns:
 
 
 def _made_from(desk: Desk, table: str) -> dict[date, tuple[str | None, ...]]:
-    """Of each day of a table what its rows were made from: mail, recipe, and champion."""
+    """Of each day of a table what its rows were made from: mail, recipe, links and champion."""
     origins = read_origins(desk.warehouse, table)
     return {
-        day: (origin.landed, origin.recipe, origin.model_version) for day, origin in origins.items()
+        day: (origin.landed, origin.recipe, origin.links, origin.model_version)
+        for day, origin in origins.items()
     }
 
 

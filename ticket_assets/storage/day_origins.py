@@ -7,7 +7,7 @@ predictions of a day were really made from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -17,7 +17,11 @@ from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
 
 _TABLE = f"{SCHEMA}.day_origins"
-_COLUMNS = "table_name VARCHAR, day DATE, landed VARCHAR, recipe VARCHAR, model_version VARCHAR"
+_COLUMNS = (
+    "table_name VARCHAR, day DATE, landed VARCHAR, recipe VARCHAR, model_version VARCHAR,"
+    " links VARCHAR"
+)
+_LINKS_TABLE = f"{SCHEMA}.day_links"
 UNPARTITIONED = date.min
 """Stands for the day of a table without days."""
 
@@ -32,6 +36,9 @@ class Origin:
     """What identifies the code and the settings; empty when steps differed in them."""
     model_version: str | None = None
     """The champion, of predictions."""
+    links: str = ""
+    """The last change of earlier mail that its links were made anew for, as `read_links` names it.
+    """
 
     def by(self, recipe: str, model_version: str | None = None) -> Origin:
         """The origin of rows that `recipe` makes from rows of this origin."""
@@ -52,11 +59,12 @@ def select_origins(connection: duckdb.DuckDBPyConnection, table: str) -> dict[da
     """As `read_origins`, through a connection that is open."""
     try:
         rows = connection.execute(
-            f"select day, landed, recipe, model_version from {_TABLE} where table_name = ?",  # noqa: S608
+            f"select day, landed, recipe, model_version, links from {_TABLE}"  # noqa: S608
+            " where table_name = ?",
             [table],
         ).fetchall()
-    except duckdb.CatalogException:
-        return {}  # written by version 0.1.0, or nothing has run yet
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return {}  # written by an earlier version, or nothing has run yet
     return {day: Origin(*values) for day, *values in rows}
 
 
@@ -77,13 +85,48 @@ def write_origins(
     """Replace what is known of these days of a table; a day without an origin has none then."""
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute(f"create table if not exists {_TABLE} ({_COLUMNS})")
+    connection.execute(f"alter table {_TABLE} add column if not exists links VARCHAR default ''")
     connection.execute(
         f"delete from {_TABLE} where table_name = ? and day in (select unnest(?))",  # noqa: S608
         [table, list(days)],
     )
     rows = [
-        [table, day, origin.landed, origin.recipe, origin.model_version]
+        [table, day, origin.landed, origin.recipe, origin.model_version, origin.links]
         for day, origin in origins.items()
     ]
     if rows:
-        connection.executemany(f"insert into {_TABLE} values (?, ?, ?, ?, ?)", rows)  # noqa: S608
+        connection.executemany(
+            f"insert into {_TABLE} (table_name, day, landed, recipe, model_version, links)"  # noqa: S608
+            " values (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+
+def read_links(warehouse: Warehouse) -> dict[date, str]:
+    """The last change of earlier mail that moves the links of a day, by day; others have none."""
+    if not warehouse.path.exists():
+        return {}
+    with warehouse.connect() as connection:
+        try:
+            return dict(connection.execute(f"select day, change from {_LINKS_TABLE}").fetchall())  # noqa: S608
+        except duckdb.CatalogException:
+            return {}
+
+
+def require_new_links(warehouse: Warehouse, days: Collection[date], change: str) -> None:
+    """Record that a change moves the links of these days: they are not done until they ran again.
+
+    Args:
+        change: names it; another one than the last, or the days stay done.
+    """
+    if not days:
+        return
+    with warehouse.transaction() as connection:
+        connection.execute(f"create schema if not exists {SCHEMA}")
+        connection.execute(
+            f"create table if not exists {_LINKS_TABLE} (day DATE primary key, change VARCHAR)"
+        )
+        connection.executemany(
+            f"insert or replace into {_LINKS_TABLE} values (?, ?)",  # noqa: S608
+            [[day, change] for day in days],
+        )
