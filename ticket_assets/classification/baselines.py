@@ -1,4 +1,4 @@
-"""What someone would answer who knows less than the classifier: a yardstick for its scores."""
+"""Answers of someone who knows less than the classifier: a yardstick for its scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticket_assets.classification.features import Floats, Integers
 def most_frequent_by_category(
     categories: Integers, codes: Integers, category_count: int
 ) -> Integers:
-    """Per category the most frequent code, the overall one where a category has none."""
+    """Per category its most frequent code; the overall one for a category without tickets."""
     overall = int(np.bincount(codes).argmax())
     return np.array(
         [
@@ -24,13 +24,13 @@ def most_frequent_by_category(
 
 
 def most_frequent_by_topic(
-    vectors: Floats, codes: Integers, others: Floats, seed: int, class_count: int
+    vectors: Floats, codes: Integers, judged_vectors: Floats, seed: int, class_count: int
 ) -> Integers:
-    """For each of `others` the most frequent code of its topic.
+    """For each of `judged_vectors` the most frequent code of its topic.
 
-    The topics are as many clusters of `vectors` (k-means) as there are classes: what grouping
-    tickets by what they are about, without learning from their labels, is worth.
+    The topics are clusters of `vectors` (k-means), as many as there are classes. They show what
+    grouping tickets by topic is worth, without learning from their labels.
     """
     clusters = KMeans(min(class_count, len(vectors)), n_init=3, random_state=seed).fit(vectors)
     answers = most_frequent_by_category(clusters.labels_, codes, clusters.n_clusters)
-    return np.asarray(answers[clusters.predict(others)])
+    return np.asarray(answers[clusters.predict(judged_vectors)])

@@ -1,4 +1,4 @@
-"""From scores to probabilities that mean what they say, and to thresholds that keep a promise."""
+"""Turns scores into calibrated probabilities, and these into thresholds that keep a precision."""
 
 from __future__ import annotations
 
@@ -61,18 +61,8 @@ def reliability(
 ) -> list[tuple[float, float, int]]:
     """(mean confidence, accuracy, rows) of each non-empty equal-width bin of (0, 1]."""
     positions = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    table = []
-    for position in range(bins):
-        inside = positions == position
-        if inside.any():
-            table.append(
-                (
-                    float(confidence[inside].mean()),
-                    float(correct[inside].mean()),
-                    int(inside.sum()),
-                )
-            )
-    return table
+    masks = (positions == position for position in np.unique(positions))
+    return [(float(confidence[m].mean()), float(correct[m].mean()), int(m.sum())) for m in masks]
 
 
 def precision_lower_bound(correct: Integers, total: Integers, confidence: float) -> Floats:
@@ -96,16 +86,15 @@ def abstain_thresholds(
     predicted = probability.argmax(axis=1)
     thresholds = np.full(probability.shape[1], ALWAYS_REVIEW)
     for code in range(probability.shape[1]):
-        mine = predicted == code
-        values = probability[mine, code]
-        order = np.argsort(-values, kind="stable")
-        values = values[order]
-        correct = np.cumsum(codes[mine][order] == code)
+        rows = np.flatnonzero(predicted == code)
+        rows = rows[np.argsort(-probability[rows, code], kind="stable")]
+        values = probability[rows, code]
+        correct = np.cumsum(codes[rows] == code)
         total = np.arange(1, len(values) + 1)
         # Equal probabilities stand or fall together: a cut is possible after the last of them.
         possible = np.append(values[1:] < values[:-1], True)[: len(values)]
-        kept = precision_lower_bound(correct, total, confidence) >= target_precision
-        good = np.flatnonzero(possible & kept)
-        if len(good):
-            thresholds[code] = values[good[-1]]
+        keeps_target = precision_lower_bound(correct, total, confidence) >= target_precision
+        cuts = np.flatnonzero(possible & keeps_target)
+        if len(cuts):
+            thresholds[code] = values[cuts[-1]]
     return thresholds

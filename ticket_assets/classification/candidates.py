@@ -25,12 +25,12 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
 """Each candidate with its experts. `average` is the mean of its experts' calibrated probabilities
 and costs no fit of its own.
 
-Nearest labelled neighbours are not among them: over five splits of two public desks, as a candidate
-they stayed 0.01 to 0.05 of macro-F1 behind `hybrid`, and averaged with it they moved it by less
-than its spread, for a model that would carry every training vector.
+Nearest labelled neighbours are no candidate: over five splits of two public desks they stayed 0.01
+to 0.05 of macro-F1 behind `hybrid`. Averaged with it they moved it by less than its spread, and the
+model would carry every training vector.
 """
 PRIORITY_ONLY = ("hybrid_impact_urgency",)
-"""Candidates that say nothing of a category: whom it hits and how soon are not what it is about."""
+"""Impact and urgency say nothing about the topic, so only the priority has these candidates."""
 
 
 def candidates_for(target: str) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def candidates_for(target: str) -> tuple[str, ...]:
 
 
 def experts_for(target: str) -> tuple[str, ...]:
-    """The experts of those candidates, each once."""
+    """The experts of these candidates, each once."""
     return tuple(dict.fromkeys(e for name in candidates_for(target) for e in CANDIDATES[name]))
 
 
@@ -53,15 +53,14 @@ class Expert:
     def scores(self, features: Features, class_count: int) -> Floats:
         """Decision scores, shape (rows, class_count), larger is likelier.
 
-        A class the expert never saw scores one below the row's lowest: possible, never chosen.
+        A class without training tickets scores one below the row's lowest: it is never chosen.
         """
-        seen = np.asarray(self.estimator.classes_)
         scores = self.estimator.decision_function(_inputs(self.reads, features))
         if scores.ndim == 1:
             # Halves, so that a softmax of the two gives back the sigmoid of the binary score.
             scores = np.column_stack([-scores / 2, scores / 2])
         complete = np.repeat(scores.min(axis=1, keepdims=True) - 1.0, class_count, axis=1)
-        complete[:, seen] = scores
+        complete[:, self.estimator.classes_] = scores
         return np.asarray(complete, dtype=np.float64)
 
 
@@ -71,7 +70,6 @@ def fit_expert(reads: str, features: Features, codes: Integers, seed: int) -> Ex
     Raises:
         ValueError: all rows are of one class.
     """
-    inputs = _inputs(reads, features)
     estimator = (
         # C=30 on vectors of unit mean square: 10 to 100 scored alike on two public desks.
         LogisticRegression(C=30.0, class_weight="balanced", max_iter=200, tol=1e-3)
@@ -80,9 +78,9 @@ def fit_expert(reads: str, features: Features, codes: Integers, seed: int) -> Ex
         else LinearSVC(C=0.5, class_weight="balanced", tol=0.1, random_state=seed)
     )
     with warnings.catch_warnings():
-        # An early stop of the optimiser is one more regularisation; the scores judge it.
+        # An optimiser that stops early regularises; the scores judge the result.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        estimator.fit(inputs, codes)
+        estimator.fit(_inputs(reads, features), codes)
     estimator.coef_ = estimator.coef_.astype(np.float32)
     estimator.intercept_ = np.asarray(estimator.intercept_, dtype=np.float32)
     return Expert(reads, estimator)
@@ -92,8 +90,8 @@ def average_probabilities(
     scores: Mapping[str, Floats], temperatures: Mapping[str, float]
 ) -> Floats:
     """Mean of the experts' probabilities, each softened by its own temperature."""
-    parts = [softmax(scores[name] / temperatures[name], axis=1) for name in scores]
-    return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+    probability = [softmax(scores[name] / temperatures[name], axis=1) for name in scores]
+    return np.asarray(np.mean(probability, axis=0), dtype=np.float64)
 
 
 def combined_scores(scores: Mapping[str, Floats], temperatures: Mapping[str, float]) -> Floats:

@@ -13,7 +13,8 @@ from ticket_assets.classification.evaluation import (
     confusion_counts,
     macro_f1,
 )
-from ticket_assets.classification.features import Floats, Integers
+from ticket_assets.classification.features import Floats
+from ticket_assets.classification.preparation import label_codes
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.classification.training_set import TrainingSet
 
@@ -43,12 +44,12 @@ def compare_with_champion(
     training_set: TrainingSet,
     seed: int = 7,
 ) -> Comparison:
-    """The comparison on the candidate's hold-out tickets that the champion has not learnt from.
+    """Compares on the candidate's hold-out tickets that the champion has not learnt from.
 
-    The candidate is represented by the model fitted on the earlier part, which has not seen them
-    either. Neither has a copy of them: text groups count, not only ids. With fewer than 30 such
-    tickets, or another encoder, the scores recorded for each on its own hold-out are compared, and
-    the half-widths of their intervals say how far they may differ by chance.
+    The candidate's model fitted on the earlier tickets predicts them, so it has not learnt from
+    them either. A ticket does not count when the champion has learnt from a copy of its text. With
+    fewer than 30 such tickets, or another encoder, the recorded scores of each model on its own
+    hold-out are compared, within the half-widths of their intervals.
     """
     if champion.classifier.encoder != training_set.encoder:
         return _recorded(
@@ -75,50 +76,52 @@ def compare_with_champion(
     )
 
 
-def _unseen(holdout: pd.DataFrame, learnt: pd.DataFrame) -> pd.DataFrame:
-    known = holdout["ticket_id"].isin(learnt["ticket_id"])
-    copies = holdout["text_group"].isin(learnt["text_group"])
-    return holdout[~known & ~copies]
+def _unseen(holdout: pd.DataFrame, training_tickets: pd.DataFrame) -> pd.DataFrame:
+    learnt = holdout["ticket_id"].isin(training_tickets["ticket_id"])
+    copies = holdout["text_group"].isin(training_tickets["text_group"])
+    return holdout[~learnt & ~copies]
 
 
 def _paired(truth: pd.Series, candidate: pd.Series, champion: pd.Series, seed: int) -> Comparison:
     names = sorted({*truth, *candidate, *champion})
+    true_codes = label_codes(truth, names)
+    samples = bootstrap_samples(len(truth), seed)
 
-    def codes(labels: pd.Series) -> Integers:
-        return np.asarray(pd.Categorical(labels, categories=names).codes, dtype=np.int64)
+    def scores(labels: pd.Series) -> tuple[float, Floats]:
+        """Macro-F1 on the tickets, and on each resample of them."""
+        predicted = label_codes(labels, names)
+        return (
+            float(macro_f1(confusion_counts(true_codes, predicted, len(names)))),
+            bootstrap_macro_f1(true_codes, predicted, len(names), samples),
+        )
 
-    right, ours, theirs = codes(truth), codes(candidate), codes(champion)
-    samples = bootstrap_samples(len(right), seed)
-
-    def spread(predicted: Integers) -> Floats:
-        return bootstrap_macro_f1(right, predicted, len(names), samples)
-
-    low, high = np.quantile(spread(ours) - spread(theirs), [0.025, 0.975])
-    new = float(macro_f1(confusion_counts(right, ours, len(names))))
-    old = float(macro_f1(confusion_counts(right, theirs, len(names))))
+    candidate_score, candidate_resampled = scores(candidate)
+    champion_score, champion_resampled = scores(champion)
+    low, high = np.quantile(candidate_resampled - champion_resampled, [0.025, 0.975])
     return Comparison(
-        candidate_macro_f1=new,
-        champion_macro_f1=old,
-        difference=new - old,
+        candidate_macro_f1=candidate_score,
+        champion_macro_f1=champion_score,
+        difference=candidate_score - champion_score,
         low=float(low),
         high=float(high),
-        rows=len(right),
+        rows=len(truth),
         not_worse=bool(high >= 0),
-        basis=f"{len(right)} recent tickets that neither had learnt from, paired bootstrap",
+        basis=f"{len(truth)} recent tickets that neither had learnt from, paired bootstrap",
     )
 
 
 def _recorded(candidate: TrainedClassifier, champion: TrainedClassifier, reason: str) -> Comparison:
-    new = candidate.evaluation.targets["category"]
-    old = champion.evaluation.targets["category"]
-    # Independent samples: the half-widths add as squares.
-    tolerance = float(
-        np.hypot(new.macro_f1_high - new.macro_f1_low, old.macro_f1_high - old.macro_f1_low) / 2
+    scores, champion_scores = (
+        model.evaluation.targets["category"] for model in (candidate, champion)
     )
-    difference = new.macro_f1 - old.macro_f1
+    width = scores.macro_f1_high - scores.macro_f1_low
+    champion_width = champion_scores.macro_f1_high - champion_scores.macro_f1_low
+    # The samples are independent, so the squares of the half-widths add up.
+    tolerance = float(np.hypot(width, champion_width) / 2)
+    difference = scores.macro_f1 - champion_scores.macro_f1
     return Comparison(
-        candidate_macro_f1=new.macro_f1,
-        champion_macro_f1=old.macro_f1,
+        candidate_macro_f1=scores.macro_f1,
+        champion_macro_f1=champion_scores.macro_f1,
         difference=difference,
         low=difference - tolerance,
         high=difference + tolerance,

@@ -1,4 +1,4 @@
-"""What a classifier is worth on tickets it has never seen, as numbers and as markdown tables."""
+"""How good a classifier is on tickets it has not learnt from: figures and markdown tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CandidateScore:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One label on the hold-out; coverage and auto_precision are of the predictions of it."""
+    """One label on the hold-out; coverage and auto_precision count the tickets predicted as it."""
 
     label: str
     precision: float
@@ -41,7 +41,7 @@ class ClassScore:
     threshold: float
     """Threshold these figures were measured with."""
     deployed_threshold: float
-    """Threshold of the final model, found on all labelled tickets."""
+    """Threshold of the final model, from all labelled tickets."""
     coverage: float
     auto_precision: float | None
 
@@ -64,17 +64,14 @@ class Mistake:
 
 @dataclass(frozen=True)
 class OrderErrors:
-    """Errors of a target whose labels have an order: how far off, and in the dangerous direction.
-
-    Shares are of all tickets, but for `highest_called_lower`: of those of the highest label.
-    """
+    """Errors of a target whose labels have an order, as shares of the tickets."""
 
     mean_rank_error: float
     """Mean number of levels between the true and the predicted label."""
     called_far_too_low: float
     """Predicted two levels or more below the truth."""
     highest_called_lower: float | None
-    """None where the hold-out has none of the highest label."""
+    """Share of the tickets of the highest label alone; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +190,8 @@ def bootstrap_macro_f1(
     """Macro-F1 of each resample; `samples` holds row positions, shape (resamples, rows)."""
     cells = class_count**2
     pairs = (truth.astype(np.int64) * class_count + predicted)[samples]
-    offset = np.arange(len(samples))[:, np.newaxis] * cells
-    counts = np.bincount((pairs + offset).ravel(), minlength=len(samples) * cells)
+    offsets = np.arange(len(samples))[:, np.newaxis] * cells
+    counts = np.bincount((pairs + offsets).ravel(), minlength=len(samples) * cells)
     return macro_f1(counts.reshape(len(samples), class_count, class_count))
 
 
@@ -224,9 +221,12 @@ def evaluate_target(
 ) -> TargetEvaluation:
     """The evaluation of one target from hold-out probabilities, shape (rows, labels).
 
-    The baseline always answers the most frequent training label. `category_only` is the answer of
-    someone who knows only the predicted category, `topic_only` of someone who knows only which
-    tickets are alike. `ordered`: the labels go from the lowest to the highest.
+    The baseline always answers the most frequent training label.
+
+    Args:
+        category_only: answers of someone who knows the predicted category alone.
+        topic_only: answers of someone who knows which tickets are alike, and no more.
+        ordered: the labels go from the lowest to the highest.
     """
     count = len(labels)
     predicted = probability.argmax(axis=1)
@@ -311,7 +311,7 @@ def _per_class(
     precision, recall, f1 = class_scores(confusion)
     scores = []
     for code, label in enumerate(labels):
-        mine = predicted == code
+        rows = predicted == code
         scores.append(
             ClassScore(
                 label=label,
@@ -321,8 +321,8 @@ def _per_class(
                 support=int(confusion[code].sum()),
                 threshold=float(thresholds[code]),
                 deployed_threshold=float(deployed_thresholds[code]),
-                coverage=float(automatic[mine].mean()) if mine.any() else 0.0,
-                auto_precision=_share(correct, mine & automatic),
+                coverage=_share(automatic, rows) or 0.0,
+                auto_precision=_share(correct, rows & automatic),
             )
         )
     return tuple(scores)
@@ -334,10 +334,10 @@ def _per_language(
     names = np.array([language or "unknown" for language in languages], dtype=object)
     scores = []
     for name in sorted(set(names)):
-        mine = names == name
-        confusion = confusion_counts(truth[mine], predicted[mine], count)
-        accuracy = float((truth[mine] == predicted[mine]).mean())
-        scores.append(LanguageScore(name, int(mine.sum()), accuracy, float(macro_f1(confusion))))
+        rows = names == name
+        confusion = confusion_counts(truth[rows], predicted[rows], count)
+        accuracy = float((truth[rows] == predicted[rows]).mean())
+        scores.append(LanguageScore(name, int(rows.sum()), accuracy, float(macro_f1(confusion))))
     return tuple(scores)
 
 
@@ -367,20 +367,20 @@ def _mistakes(
 
 def candidates_table(evaluation: Evaluation, target: str) -> str:
     """Markdown table of the cross-validated candidates, the winner in bold."""
-    found = evaluation.targets[target]
+    scores = evaluation.targets[target]
     lines = ["| candidate | macro-F1 | log-loss |", "|---|--:|--:|"]
-    for score in found.candidates:
-        name = f"**{score.name}**" if score.name == found.winner else score.name
+    for score in scores.candidates:
+        name = f"**{score.name}**" if score.name == scores.winner else score.name
         lines.append(f"| {name} | {score.macro_f1:.3f} | {score.log_loss:.3f} |")
     return "\n".join(lines)
 
 
 def figures(target: TargetEvaluation) -> dict[str, float]:
-    """The target's figures by the name people know them by; those that do not apply are left out.
+    """The target's figures by the names people know; those that do not apply are left out.
 
-    Shares and scores between 0 and 1, but for the mean number of levels off.
+    All lie between 0 and 1, except for the mean number of levels off.
     """
-    found: dict[str, float | None] = {
+    shares: dict[str, float | None] = {
         "macro-F1": target.macro_f1,
         "accuracy": target.accuracy,
         "right label among the two likeliest": target.top2_accuracy,
@@ -392,13 +392,13 @@ def figures(target: TargetEvaluation) -> dict[str, float]:
         "right when sure": target.auto_precision,
     }
     if target.order_errors is not None:
-        found |= {
+        shares |= {
             "levels off, mean": target.order_errors.mean_rank_error,
             "called two levels too low or more": target.order_errors.called_far_too_low,
             "highest called lower": target.order_errors.highest_called_lower,
         }
-    found |= {f"accuracy in {score.language}": score.accuracy for score in target.per_language}
-    return {name: value for name, value in found.items() if value is not None}
+    shares |= {f"accuracy in {score.language}": score.accuracy for score in target.per_language}
+    return {name: value for name, value in shares.items() if value is not None}
 
 
 def per_class_table(evaluation: Evaluation, target: str) -> str:
@@ -430,13 +430,13 @@ def per_language_table(evaluation: Evaluation, target: str) -> str:
 
 def confusion_matrix_markdown(evaluation: Evaluation, target: str) -> str:
     """Markdown table: rows true, columns predicted."""
-    found = evaluation.targets[target]
-    names = [_cell(label) for label in found.labels]
+    scores = evaluation.targets[target]
+    names = [_cell(label) for label in scores.labels]
     lines = [
         "| true ↓ predicted → | " + " | ".join(names) + " |",
         "|---" + "|--:" * len(names) + "|",
     ]
-    for name, row in zip(names, found.confusion, strict=True):
+    for name, row in zip(names, scores.confusion, strict=True):
         lines.append(f"| {name} | " + " | ".join(str(cell) for cell in row) + " |")
     return "\n".join(lines)
 

@@ -16,16 +16,16 @@ INK, ACCENT, PALE = "#22303c", "#1f6fb2", "#9aa7b2"
 
 def confusion_matrix_png(evaluation: Evaluation, target: str) -> bytes:
     """Counts, coloured by their share of the true label."""
-    found = evaluation.targets[target]
-    counts = np.array(found.confusion)
+    scores = evaluation.targets[target]
+    counts = np.array(scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = max(3.6, 1.6 + 0.5 * len(found.labels))
+    size = max(3.6, 1.6 + 0.5 * len(scores.labels))
     output = io.BytesIO()
     with _axes(output, (size + 0.6, size)) as axes:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        ticks = range(len(found.labels))
-        axes.set_xticks(ticks, [_short(name) for name in found.labels], rotation=40, ha="right")
-        axes.set_yticks(ticks, [_short(name) for name in found.labels])
+        ticks = range(len(scores.labels))
+        axes.set_xticks(ticks, [_short(name) for name in scores.labels], rotation=40, ha="right")
+        axes.set_yticks(ticks, [_short(name) for name in scores.labels])
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if shares[row, column] > 0.55 else INK
@@ -37,8 +37,8 @@ def confusion_matrix_png(evaluation: Evaluation, target: str) -> bytes:
 
 def reliability_png(evaluation: Evaluation, target: str) -> bytes:
     """Accuracy against confidence; the dots' areas are their shares of the tickets."""
-    found = evaluation.targets[target]
-    mean, share, rows = np.array(found.reliability).T
+    scores = evaluation.targets[target]
+    mean, share, rows = np.array(scores.reliability).T
     output = io.BytesIO()
     with _axes(output, (4.4, 4.2)) as axes:
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle="--")
@@ -49,21 +49,21 @@ def reliability_png(evaluation: Evaluation, target: str) -> bytes:
             ylim=(0, 1.02),
             xlabel="confidence",
             ylabel="share that is right",
-            title=f"{target.capitalize()}: calibration error {found.ece:.3f}",
+            title=f"{target.capitalize()}: calibration error {scores.ece:.3f}",
         )
     return output.getvalue()
 
 
 def precision_coverage_png(evaluation: Evaluation, target: str) -> bytes:
     """Precision when only the most confident share is decided; the dot is what was measured."""
-    found = evaluation.targets[target]
-    coverage, precision = np.array(found.precision_by_coverage).T
+    scores = evaluation.targets[target]
+    coverage, precision = np.array(scores.precision_by_coverage).T
     output = io.BytesIO()
     with _axes(output, (5.0, 3.8)) as axes:
         axes.plot(coverage, precision, color=ACCENT)
         axes.axhline(evaluation.target_precision, color=PALE, linewidth=1, linestyle="--")
-        if found.auto_precision is not None:
-            axes.scatter([found.coverage], [found.auto_precision], color=INK, zorder=3)
+        if scores.auto_precision is not None:
+            axes.scatter([scores.coverage], [scores.auto_precision], color=INK, zorder=3)
         lowest = min(float(precision.min()), evaluation.target_precision)
         axes.set(
             xlim=(0, 1.02),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import murmurhash3_32
 
 from ticket_assets.classification.candidates import Expert
@@ -24,9 +25,9 @@ _NO_COLUMNS: Integers = np.zeros(0, np.int32)
 
 
 class TermReader:
-    """Finds the words of a text behind the columns of its terms.
+    """Names the words of a text behind the columns of its terms.
 
-    Words come back in text after text, so the columns of each are looked up once.
+    Words come back in text after text, so it looks up the columns of each word once.
     """
 
     def __init__(self, space: FeatureSpace) -> None:
@@ -35,37 +36,36 @@ class TermReader:
         self._terms: dict[str, Callable[[str], list[str]]] = {
             kind: term_counter(kind).build_analyzer() for kind in KINDS
         }
-        self._known: dict[str, dict[str, Integers]] = {kind: {} for kind in KINDS}
+        self._looked_up: dict[str, dict[str, Integers]] = {kind: {} for kind in KINDS}
 
     def read(self, text: str) -> tuple[list[str], Integers, Integers]:
         """The words and word pairs of a text, then one row per occurrence of a kept term: the
         position of its word, and its column."""
-        read = text[:CHARACTERS_READ].lower()
-        positions: dict[str, int] = {}
-        found: list[tuple[int, Integers]] = []
-        for term in self._terms["words"](read):
-            columns = self._of("words", term, [term])
-            if len(columns):
-                found.append((positions.setdefault(term, len(positions)), columns))
-        for word in read.split():
-            columns = self._of("characters", word, None)
-            if len(columns):
-                found.append((positions.setdefault(_bare(word), len(positions)), columns))
-        if not found:
+        text = text[:CHARACTERS_READ].lower()
+        occurrences = [
+            (term, self._columns_of("words", term)) for term in self._terms["words"](text)
+        ]
+        occurrences += [
+            (_bare(word), self._columns_of("characters", word)) for word in text.split()
+        ]
+        occurrences = [(word, columns) for word, columns in occurrences if len(columns)]
+        if not occurrences:
             return [], _NO_COLUMNS, _NO_COLUMNS
-        sizes = [len(columns) for _, columns in found]
-        words = np.repeat([position for position, _ in found], sizes)
-        return list(positions), words, np.concatenate([columns for _, columns in found])
+        positions, words = pd.factorize(np.array([word for word, _ in occurrences], dtype=object))
+        columns = [columns for _, columns in occurrences]
+        return list(words), np.repeat(positions, list(map(len, columns))), np.concatenate(columns)
 
-    def _of(self, kind: str, key: str, terms: list[str] | None) -> Integers:
-        known = self._known[kind].get(key)
-        if known is None:
-            kept = self._columns[kind]
-            buckets = np.array([_bucket(term) for term in terms or self._terms[kind](key)], int)
-            places = np.minimum(np.searchsorted(kept, buckets), len(kept) - 1)
-            known = places[kept[places] == buckets] + self._offsets[kind]
-            self._known[kind][key] = known
-        return known
+    def _columns_of(self, kind: str, word: str) -> Integers:
+        """Columns of the kept terms of a word: itself, or its pieces."""
+        columns = self._looked_up[kind].get(word)
+        if columns is None:
+            kept_buckets = self._columns[kind]
+            terms = [word] if kind == "words" else self._terms[kind](word)
+            buckets = np.array([_bucket(term) for term in terms], int)
+            places = np.minimum(np.searchsorted(kept_buckets, buckets), len(kept_buckets) - 1)
+            columns = places[kept_buckets[places] == buckets] + self._offsets[kind]
+            self._looked_up[kind][word] = columns
+        return columns
 
 
 def decisive_terms(
@@ -77,10 +77,11 @@ def decisive_terms(
     *,
     top: int,
 ) -> list[list[tuple[str, float]]]:
-    """Per text the words that spoke most for its likeliest code against the next, strongest first.
+    """Per text the words that decided most for its likeliest code against the next one.
 
-    A word's weight is its share of the difference of the two scores: weight times value of its
-    terms, that of its pieces included, divided among the words that a term occurs in.
+    The strongest word comes first. A word's weight is its share of the difference of the two
+    scores: the contributions (weight times value) of its terms and of its pieces. Words that share
+    a term share its contribution.
 
     Args:
         terms: sparse, shape (texts, kept terms), as in `Features`.
@@ -88,10 +89,12 @@ def decisive_terms(
     """
     explained = []
     for row, text in enumerate(texts):
-        kept = slice(terms.indptr[row], terms.indptr[row + 1])
-        columns = terms.indices[kept]
-        weights = _difference(expert.estimator, likeliest[row, 0], likeliest[row, 1], columns)
-        shares = _shares(reader.read(text), columns, terms.data[kept] * weights)
+        cells = slice(terms.indptr[row], terms.indptr[row + 1])
+        columns = terms.indices[cells]
+        chosen, runner_up = (
+            _weights(expert.estimator, code, columns) for code in likeliest[row, :2]
+        )
+        shares = _shares(reader.read(text), columns, terms.data[cells] * (chosen - runner_up))
         strongest = sorted(shares, key=lambda share: (-share[1], share[0]))[:top]
         explained.append([(word, weight) for word, weight in strongest if weight > 0])
     return explained
@@ -100,7 +103,7 @@ def decisive_terms(
 def _shares(
     read: tuple[list[str], Integers, Integers], columns: Integers, contributions: Floats
 ) -> list[tuple[str, float]]:
-    """Each word with its part of the contributions of the columns it occurs in."""
+    """Each word with its share of the contributions of its columns."""
     words, positions, occurrences = read
     if not words or not len(columns):
         return []
@@ -112,16 +115,11 @@ def _shares(
     return list(zip(words, total.tolist(), strict=True))
 
 
-def _difference(estimator: Any, chosen: int, runner_up: int, columns: Integers) -> Floats:
-    """Weights of `chosen` minus those of `runner_up`; of two classes only one row is stored."""
-    return _weights(estimator, chosen, columns) - _weights(estimator, runner_up, columns)
-
-
 def _weights(estimator: Any, code: int, columns: Integers) -> Floats:
     place = np.flatnonzero(estimator.classes_ == code)
     if not len(place):  # a label without tickets in what the expert learnt from
         return np.zeros(len(columns))
-    if len(estimator.coef_) == 1:
+    if len(estimator.coef_) == 1:  # the one row of weights between two classes
         return np.asarray(estimator.coef_[0, columns] * (0.5 if place[0] else -0.5))
     return np.asarray(estimator.coef_[place[0], columns])
 

@@ -54,7 +54,7 @@ class TermCounts:
 
     blocks: dict[str, Any]
     impact_urgency: Floats
-    """What each text says of its impact and urgency, shape (rows, 6)."""
+    """Impact and urgency that each text names, shape (rows, 6)."""
 
     def rows(self, rows: Integers) -> TermCounts:
         blocks = {kind: block[rows] for kind, block in self.blocks.items()}
@@ -63,26 +63,29 @@ class TermCounts:
 
 def count_terms(texts: Sequence[str]) -> TermCounts:
     """Term occurrences of the first `CHARACTERS_READ` characters of each text."""
-    read = [text[:CHARACTERS_READ] for text in texts]
-    blocks = {"words": term_counter("words").transform(read), "characters": _characters(read)}
-    return TermCounts(blocks, impact_urgency(read))
+    texts = [text[:CHARACTERS_READ] for text in texts]
+    blocks = {"words": term_counter("words").transform(texts), "characters": _characters(texts)}
+    return TermCounts(blocks, impact_urgency(texts))
 
 
 def _characters(texts: Sequence[str]) -> Any:
-    """What the counter of character terms counts, in less than half the time: its terms never
-    cross words, which come back in text after text, so those of each word are hashed once."""
-    places: dict[str, int] = {}
-    found = [
-        [places.setdefault(word, len(places)) for word in text.lower().split()] for text in texts
+    """The same counts as `term_counter("characters")` gives, in less than half the time.
+
+    Its terms never cross words, and words come back in text after text: each is hashed once.
+    """
+    positions: dict[str, int] = {}
+    words_of_texts = [
+        [positions.setdefault(word, len(positions)) for word in text.lower().split()]
+        for text in texts
     ]
-    if not places:
+    if not positions:
         return term_counter("characters").transform(texts)
-    ends = np.cumsum([0, *map(len, found)])
-    columns = np.fromiter(chain.from_iterable(found), np.int32, ends[-1])
+    ends = np.cumsum([0, *map(len, words_of_texts)])
+    columns = np.fromiter(chain.from_iterable(words_of_texts), np.int32, ends[-1])
     words = sparse.csr_matrix(
-        (np.ones(len(columns), np.float32), columns, ends), shape=(len(texts), len(places))
+        (np.ones(len(columns), np.float32), columns, ends), shape=(len(texts), len(positions))
     )
-    counts = words @ term_counter("characters").transform(list(places))
+    counts = words @ term_counter("characters").transform(list(positions))
     counts.sort_indices()
     return counts
 
@@ -102,8 +105,8 @@ class FeatureSpace:
     def fit(cls, counts: TermCounts, vectors: Floats) -> FeatureSpace:
         """The space of these training rows.
 
-        Terms of a single row are dropped: they cannot generalise and are most of all terms. The
-        weight is the smoothed ln((1 + n) / (1 + df)) + 1 of scikit-learn. Vectors are centred and
+        Terms of a single row are dropped: they cannot generalise, and most terms are of this kind.
+        The weight is scikit-learn's smoothed ln((1 + n) / (1 + df)) + 1. Vectors are centred and
         scaled to a mean square length of one, because e5 vectors all point the same way.
         """
         columns: dict[str, Integers] = {}
@@ -122,25 +125,13 @@ class FeatureSpace:
     def features(self, counts: TermCounts, vectors: Floats) -> Features:
         blocks = []
         for kind, block in counts.blocks.items():
-            kept = block[:, self.columns[kind]]
+            weighted = block[:, self.columns[kind]]
             # A term's tenth occurrence says less than its first: 1 + ln(count).
-            kept.data = np.log(kept.data) + np.float32(1)
-            blocks.append(normalize(kept.multiply(self.term_weights[kind]).tocsr()))
+            weighted.data = np.log(weighted.data) + np.float32(1)
+            blocks.append(normalize(weighted.multiply(self.term_weights[kind]).tocsr()))
         centred = ((vectors - self.vector_centre) / self.vector_scale).astype(np.float32)
         terms = sparse.hstack(blocks, format="csr")
         return Features(terms, centred, counts.impact_urgency)
-
-    def to_parts(self) -> dict[str, Any]:
-        return {
-            "columns": dict(self.columns),
-            "term_weights": dict(self.term_weights),
-            "vector_centre": self.vector_centre,
-            "vector_scale": self.vector_scale,
-        }
-
-    @classmethod
-    def from_parts(cls, parts: dict[str, Any]) -> FeatureSpace:
-        return cls(**parts)
 
 
 @dataclass(frozen=True)
@@ -157,6 +148,7 @@ class Features:
 
     def joined(self, *, with_impact_urgency: bool = False) -> Any:
         """Terms and vectors side by side, impact and urgency beside them on demand; sparse."""
-        dense = [self.vectors, self.impact_urgency] if with_impact_urgency else [self.vectors]
-        blocks = [self.terms, *(sparse.csr_array(block) for block in dense)]
+        blocks = [self.terms, sparse.csr_array(self.vectors)]
+        if with_impact_urgency:
+            blocks.append(sparse.csr_array(self.impact_urgency))
         return sparse.hstack(blocks, format="csr")

@@ -1,4 +1,4 @@
-"""Who is hit and how long it can wait, as far as a ticket says so in words of its own."""
+"""Impact and urgency as a ticket words them: who is affected, and how long it can wait."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FEATURES = (
     "urgency_high",
     "impact_times_urgency",
 )
-"""Columns of `impact_urgency`. The product is that of ITIL's matrix: the widest impact told (1 to
-3, a person where none is told) times the urgency (-1, 0 or 1), divided by 3."""
+"""Columns of `impact_urgency`. The product is that of ITIL's matrix: the widest impact named (1 to
+3; 1, a person, where none is named) times the urgency (-1, 0 or 1), divided by 3."""
 NEGATION_REACH = 3
-"""Words between a negation and what it negates: "ce n'est pas vraiment très urgent"."""
+"""Most words from a negation to the negated one: "ce n'est pas vraiment très urgent"."""
 _WORD = re.compile(r"\w+")
 _LOW, _HIGH, _PRODUCT = (
     FEATURES.index(name) for name in ("urgency_low", "urgency_high", "impact_times_urgency")
@@ -31,32 +31,32 @@ _LOW, _HIGH, _PRODUCT = (
 
 @dataclass(frozen=True)
 class _Lexicon:
-    """Phrases by their first word, the longest first, each with the column it speaks for."""
+    """Phrases by their first word, the longest first, each with the column it sets."""
 
     phrases: dict[str, list[tuple[tuple[str, ...], int]]]
     negations: frozenset[str]
 
 
 def impact_urgency(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """What each text tells, float32 of shape (len(texts), len(FEATURES)); 0 where it is silent."""
+    """The features of each text, float32 of shape (len(texts), len(FEATURES)); 0 if not named."""
     lexicon = _lexicon()
-    found = np.zeros((len(texts), len(FEATURES)), np.float32)
+    features = np.zeros((len(texts), len(FEATURES)), np.float32)
     for row, text in enumerate(texts):
-        columns = list(_told(_WORD.findall(text.lower()), lexicon))
-        found[row, columns] = 1
-    widest = np.where(found[:, 2] > 0, 3, np.where(found[:, 1] > 0, 2, 1))
-    found[:, _PRODUCT] = widest * (found[:, _HIGH] - found[:, _LOW]) / 3
-    return found
+        columns = list(_named_columns(_WORD.findall(text.lower()), lexicon))
+        features[row, columns] = 1
+    widest = np.where(features[:, 2] > 0, 3, np.where(features[:, 1] > 0, 2, 1))
+    features[:, _PRODUCT] = widest * (features[:, _HIGH] - features[:, _LOW]) / 3
+    return features
 
 
-def _told(words: Sequence[str], lexicon: _Lexicon) -> Iterable[int]:
+def _named_columns(words: Sequence[str], lexicon: _Lexicon) -> Iterable[int]:
     position = 0
     while position < len(words):
         length = 1
         for phrase, column in lexicon.phrases.get(words[position], ()):
             if tuple(words[position : position + len(phrase)]) == phrase:
-                before = words[max(0, position - NEGATION_REACH) : position]
-                negated = column == _HIGH and not lexicon.negations.isdisjoint(before)
+                preceding = words[max(0, position - NEGATION_REACH) : position]
+                negated = column == _HIGH and not lexicon.negations.isdisjoint(preceding)
                 yield _LOW if negated else column
                 length = len(phrase)
                 break
@@ -81,5 +81,5 @@ def _lexicon() -> _Lexicon:
                 words = tuple(_WORD.findall(phrase.lower()))
                 phrases.setdefault(words[0], []).append((words, column))
     for listed in phrases.values():
-        listed.sort(key=lambda found: -len(found[0]))
+        listed.sort(key=lambda entry: -len(entry[0]))
     return _Lexicon(phrases, frozenset(content["negations"]))

@@ -1,4 +1,4 @@
-"""Labels in doubt: where tickets are, unlearnt, confidently something else. Often wrong labels."""
+"""Labels in doubt: a model that has not learnt from the ticket confidently predicts another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def suspected_label_errors(
     confidence = probability[np.arange(len(codes)), predicted]
     suspected = np.flatnonzero((predicted != codes) & (confidence >= self_confidence[predicted]))
     names = np.array(labels, dtype=object)
-    found = pd.DataFrame(
+    doubts = pd.DataFrame(
         {
             "ticket_id": pd.Series([ticket_ids[row] for row in suspected.tolist()], dtype=object),
             "target": target,
@@ -48,4 +48,4 @@ def suspected_label_errors(
             "confidence": confidence[suspected],
         }
     ).sort_values(["confidence", "ticket_id"], ascending=[False, True], ignore_index=True)
-    return found.assign(rank=np.arange(1, len(found) + 1, dtype=np.int64))
+    return doubts.assign(rank=np.arange(1, len(doubts) + 1, dtype=np.int64))

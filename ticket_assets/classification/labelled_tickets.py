@@ -1,4 +1,4 @@
-"""The labelled tickets of the warehouse, as the training takes them, and those it doubts."""
+"""Reads the labelled tickets of the warehouse for the training, and rows of doubted labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def labelled_tickets(warehouse: Warehouse) -> TrainingSet:
 
     Raises:
         NotEnoughLabels: no ticket has a label.
-        MixedEncodersError: an encoder has taken over and not all days are encoded anew yet.
+        MixedEncodersError: the encoder was changed, and not all days are encoded with it yet.
         WarehouseError: a table has not been materialised yet.
     """
     rows = warehouse.arrow(
@@ -46,7 +46,7 @@ def labelled_tickets(warehouse: Warehouse) -> TrainingSet:
 
 
 def suspect_rows(warehouse: Warehouse, suspects: pd.DataFrame, version: str) -> pd.DataFrame:
-    """The rows of suspected_label_errors: `TrainedClassifier.label_errors` with who labelled."""
+    """The rows of suspected_label_errors: `TrainedClassifier.label_errors` with who gave each."""
     return warehouse.frame(
         "select s.ticket_id, c.received_at, s.target, s.given, s.predicted, s.confidence,"
         " l.labelled_by, s.rank, ? as model_version from suspects s"

@@ -48,16 +48,16 @@ probability, and leaves to people what it is not sure of.
 
 
 def _target_section(evaluation: Evaluation, target: str) -> str:
-    found = evaluation.targets[target]
+    scores = evaluation.targets[target]
     return f"""## {target.capitalize()}
 
-{_scores(found)}
+{_scores(scores)}
 
-Candidates, by cross-validation on the {found.training_rows} earlier tickets:
+Candidates, by cross-validation on the {scores.training_rows} earlier tickets:
 
 {candidates_table(evaluation, target)}
 
-Per label, on the {found.holdout_rows} evaluated tickets:
+Per label, on the {scores.holdout_rows} evaluated tickets:
 
 {per_class_table(evaluation, target)}
 
@@ -65,35 +65,35 @@ Per label, on the {found.holdout_rows} evaluated tickets:
 
 {confusion_matrix_markdown(evaluation, target)}
 
-{_excluded(found)}"""
+{_excluded(scores)}"""
 
 
-def _scores(found: TargetEvaluation) -> str:
+def _scores(scores: TargetEvaluation) -> str:
     lines = [
         "| | accuracy | macro-F1 |",
         "|---|--:|--:|",
-        f"| this classifier ({found.winner}) | {found.accuracy:.3f} | {found.macro_f1:.3f} "
-        f"(95 % interval {found.macro_f1_low:.3f} to {found.macro_f1_high:.3f}) |",
-        f"| always the most frequent | {found.baseline_accuracy:.3f} "
-        f"| {found.baseline_macro_f1:.3f} |",
+        f"| this classifier ({scores.winner}) | {scores.accuracy:.3f} | {scores.macro_f1:.3f} "
+        f"(95 % interval {scores.macro_f1_low:.3f} to {scores.macro_f1_high:.3f}) |",
+        f"| always the most frequent | {scores.baseline_accuracy:.3f} "
+        f"| {scores.baseline_macro_f1:.3f} |",
     ]
-    if found.category_only_accuracy is not None:
+    if scores.category_only_accuracy is not None:
         lines.append(
-            f"| from the predicted category alone | {found.category_only_accuracy:.3f} "
-            f"| {found.category_only_macro_f1:.3f} |"
+            f"| from the predicted category alone | {scores.category_only_accuracy:.3f} "
+            f"| {scores.category_only_macro_f1:.3f} |"
         )
     lines.append(
-        f"| from the topic alone (clusters of the vectors) | {found.topic_only_accuracy:.3f} "
-        f"| {found.topic_only_macro_f1:.3f} |"
+        f"| from the topic alone (clusters of the vectors) | {scores.topic_only_accuracy:.3f} "
+        f"| {scores.topic_only_macro_f1:.3f} |"
     )
     lines += [
         "",
-        f"The right label is among the two likeliest for {found.top2_accuracy:.1%}. Calibration "
-        f"error {found.ece:.3f} (temperature {found.temperature:.3g}). Confident enough to decide: "
-        f"{found.coverage:.1%}, of which {_percent(found.auto_precision)} right.",
+        f"The right label is among the two likeliest for {scores.top2_accuracy:.1%}. Calibration "
+        f"error {scores.ece:.3f} (temperature {scores.temperature:.3g}). Confident enough to "
+        f"decide: {scores.coverage:.1%}, of which {_percent(scores.auto_precision)} right.",
     ]
-    if found.order_errors is not None:
-        lines += ["", _order_errors(found.labels[-1], found.order_errors)]
+    if scores.order_errors is not None:
+        lines += ["", _order_errors(scores.labels[-1], scores.order_errors)]
     return "\n".join(lines)
 
 
@@ -110,10 +110,10 @@ def _order_errors(highest: str, errors: OrderErrors) -> str:
     )
 
 
-def _excluded(found: TargetEvaluation) -> str:
-    if not found.excluded_classes:
+def _excluded(scores: TargetEvaluation) -> str:
+    if not scores.excluded_classes:
         return "Every label seen was learnt."
-    names = ", ".join(f"{name} ({count})" for name, count in found.excluded_classes.items())
+    names = ", ".join(f"{name} ({count})" for name, count in scores.excluded_classes.items())
     return f"Too few tickets to be learnt, hence never predicted: {names}."
 
 

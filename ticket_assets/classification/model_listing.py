@@ -1,4 +1,4 @@
-"""The saved classifiers with their standing, for a person who looks for one."""
+"""The saved classifiers with their standing, for people."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def list_models(store: ModelStore) -> list[ListedModel]:
 
 def _listed(store: ModelStore, name: str, standing: str) -> ListedModel:
     try:
-        found, evaluation = store.version(name), store.load_evaluation(name)
+        saved, evaluation = store.version(name), store.load_evaluation(name)
     except ModelError:
         return ListedModel(name, "damaged")
     return ListedModel(
         version=name,
         standing=standing,
-        created_at=found.created_at,
-        encoder=found.encoder,
-        training_tickets=found.training_tickets,
-        macro_f1={target: about.macro_f1 for target, about in evaluation.targets.items()},
+        created_at=saved.created_at,
+        encoder=saved.encoder,
+        training_tickets=saved.training_tickets,
+        macro_f1={target: scores.macro_f1 for target, scores in evaluation.targets.items()},
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
@@ -48,7 +48,7 @@ class ModelError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A saved classifier: its name, where it is, and what its manifest says."""
+    """A saved classifier: its name, its folder, and its manifest's entries."""
 
     version: str
     path: Path
@@ -56,14 +56,12 @@ class ModelVersion:
     encoder: str
     labels: Mapping[str, tuple[str, ...]]
     training_tickets: int
-    training_from: str
-    training_to: str
     created_at: str
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What champion.json says: the champions in turn, the last in use, and those taken back."""
+    """champion.json: the champions in turn, the last one in use, and those rolled back."""
 
     history: list[str]
     rolled_back: list[str]
@@ -103,25 +101,22 @@ class ModelStore:
 
     def load_trained(self, version: str) -> TrainedClassifier:
         """Everything that was saved for this version; raises like `load`."""
-        found = self._verified(version)
-        tables = {name: pd.read_parquet(found.path / f"{name}.parquet") for name in TABLES}
+        folder = self._verified(version).path
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
         return TrainedClassifier(
-            classifier=_classifier((found.path / MODEL).read_bytes(), version),
+            classifier=_classifier((folder / MODEL).read_bytes(), version),
             evaluation=self.load_evaluation(version),
-            reference=tables["reference"],
-            vocabulary=vocabulary_from_frame(tables["vocabulary"]),
-            holdout=tables["holdout"],
-            training_tickets=tables["training_tickets"],
-            label_errors=tables["label_errors"],
+            vocabulary=vocabulary_from_frame(tables.pop("vocabulary")),
+            **tables,
         )
 
     def find_trained(self, fingerprint: str) -> TrainedClassifier | None:
-        """What was saved for this fingerprint, or None when it is not there or is damaged."""
+        """The classifier saved with this fingerprint; None when it is missing or damaged."""
         try:
-            found = self.load_trained(fingerprint[:12])
+            trained = self.load_trained(fingerprint[:12])
         except ModelError:
             return None
-        return found if found.evaluation.fingerprint == fingerprint else None
+        return trained if trained.evaluation.fingerprint == fingerprint else None
 
     def load_evaluation(self, version: str) -> Evaluation:
         """The evaluation of this version; raises like `load`."""
@@ -138,7 +133,7 @@ class ModelStore:
         return (self._verified(version).path / CARD).read_text("utf-8")
 
     def version(self, version: str) -> ModelVersion:
-        """What the manifest says of a saved version.
+        """A saved version, from its manifest; its other files are not read.
 
         Raises:
             ModelError: there is no such version, or its manifest cannot be read.
@@ -151,12 +146,9 @@ class ModelStore:
                 labels={name: tuple(labels) for name, labels in manifest["labels"].items()},
                 **{
                     name: manifest[name]
-                    for name in (
-                        "fingerprint", "encoder", "training_tickets", "training_from",
-                        "training_to", "created_at",
-                    )
+                    for name in ("fingerprint", "encoder", "training_tickets", "created_at")
                 },
-            )  # fmt: skip
+            )
         except (KeyError, AttributeError, TypeError):
             raise self._damaged(version, f"{MANIFEST} lacks entries") from None
 
@@ -167,7 +159,7 @@ class ModelStore:
         return sorted(path.name for path in self.root.iterdir() if _is_version(path.name))
 
     def champion_name(self) -> str | None:
-        """The name of the version in use, its files unseen; None before the first promotion.
+        """The name of the version in use; None before the first promotion. Reads no model file.
 
         Raises:
             ModelError: it cannot be read.
@@ -199,8 +191,8 @@ class ModelStore:
         return champion
 
     def promote(self, version: str) -> ModelVersion:
-        """Makes this version the champion once its files are checked; remembers the former one."""
-        found = self._verified(version)
+        """Checks this version's files and makes it the champion; remembers the former one."""
+        promoted = self._verified(version)
         record = self._record()
         if not record.history or record.history[-1] != version:
             self._write(
@@ -209,7 +201,7 @@ class ModelStore:
                     [name for name in record.rolled_back if name != version],
                 )
             )
-        return found
+        return promoted
 
     def former_champions(self) -> tuple[str, ...]:
         """Versions that `rollback` would go back to, the latest last."""
@@ -232,9 +224,9 @@ class ModelStore:
                 f"There is no former champion in {self.root} to go back to: "
                 f"{'only ' + history[0] if history else 'none'} was ever promoted."
             )
-        found = self._verified(history[-2])
+        former = self._verified(history[-2])
         self._write(_Record(history[:-1], [*record.rolled_back, history[-1]]))
-        return found
+        return former
 
     def _record(self) -> _Record:
         path = self.root / CHAMPION
@@ -317,14 +309,9 @@ def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: d
     )
     (folder / EVALUATION).write_text(evaluation + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(trained, version), encoding="utf-8")
-    tables = {
-        "reference": trained.reference,
-        "vocabulary": vocabulary_frame(trained.vocabulary),
-        "holdout": trained.holdout,
-        "training_tickets": trained.training_tickets,
-        "label_errors": trained.label_errors,
-    }
-    for name, table in tables.items():
+    for name in TABLES:
+        is_vocabulary = name == "vocabulary"
+        table = vocabulary_frame(trained.vocabulary) if is_vocabulary else getattr(trained, name)
         table.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
     manifest = {
         "format": FORMAT,
@@ -333,6 +320,7 @@ def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: d
         "encoder": trained.classifier.encoder,
         "labels": {name: list(model.labels) for name, model in trained.classifier.targets.items()},
         "training_tickets": len(trained.training_tickets),
+        # Of no use here; the release before refuses a manifest without them.
         "training_from": trained.evaluation.training_from,
         "training_to": trained.evaluation.training_to,
         "created_at": created_at.isoformat(),
@@ -349,15 +337,12 @@ def _model_bytes(classifier: Classifier) -> bytes:
 
     parts = {
         "encoder": classifier.encoder,
-        "space": classifier.space.to_parts(),
+        "space": vars(classifier.space),
         "targets": {
             name: {
+                **vars(model),
                 "labels": list(model.labels),
-                "candidate": model.candidate,
-                "experts": [{"reads": e.reads, "estimator": e.estimator} for e in model.experts],
-                "expert_temperatures": dict(model.expert_temperatures),
-                "temperature": model.temperature,
-                "thresholds": model.thresholds,
+                "experts": [vars(expert) for expert in model.experts],
             }
             for name, model in classifier.targets.items()
         },
@@ -368,7 +353,7 @@ def _model_bytes(classifier: Classifier) -> bytes:
 def _without_traces(content: bytes) -> bytes:
     """The same skops file without times and memory addresses, so that equal models are equal bytes.
 
-    skops names its members and marks its nodes after `id()`; here they are numbered as they come.
+    skops names its members and marks its nodes after `id()`; here they get numbers in their order.
     """
     numbers: dict[int, int] = {}
     members: dict[str, str] = {}
@@ -405,19 +390,17 @@ def _classifier(content: bytes, version: str) -> Classifier:
     import skops.io
 
     try:
-        found = set(skops.io.get_untrusted_types(data=content))
-        refused = sorted(found - ALLOWED_TYPES)
-        if refused:
+        types = set(skops.io.get_untrusted_types(data=content))
+        if refused := sorted(types - ALLOWED_TYPES):
             raise ModelError(
                 f"The classifier {version} holds types that may not be loaded: "
                 f"{', '.join(refused)}. It was not written by this product; delete its folder."
             )
-        parts = cast(dict[str, Any], skops.io.loads(content, trusted=sorted(found)))
-        return _from_parts(parts)
+        return _from_parts(skops.io.loads(content, trusted=sorted(types)))
     except ModelError:
         raise
     except Exception as error:
-        # skops, zipfile and scikit-learn raise whatever a foreign or older file makes them raise.
+        # skops, zipfile and scikit-learn raise errors of any kind for a foreign or older file.
         raise ModelError(
             f"The classifier {version} cannot be loaded: {' '.join(str(error).split())}. "
             "Materialise candidate_classifier to train a new one."
@@ -427,13 +410,12 @@ def _classifier(content: bytes, version: str) -> Classifier:
 def _from_parts(parts: Mapping[str, Any]) -> Classifier:
     targets = {
         name: TargetModel(
-            labels=tuple(part["labels"]),
-            candidate=part["candidate"],
-            experts=tuple(Expert(e["reads"], e["estimator"]) for e in part["experts"]),
-            expert_temperatures=part["expert_temperatures"],
-            temperature=part["temperature"],
-            thresholds=part["thresholds"],
+            **{
+                **part,
+                "labels": tuple(part["labels"]),
+                "experts": tuple(Expert(**expert) for expert in part["experts"]),
+            }
         )
         for name, part in parts["targets"].items()
     }
-    return Classifier(parts["encoder"], FeatureSpace.from_parts(parts["space"]), targets)
+    return Classifier(parts["encoder"], FeatureSpace(**parts["space"]), targets)

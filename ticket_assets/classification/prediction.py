@@ -1,4 +1,4 @@
-"""The classifier in use: labels with calibrated confidences, decisions, and the words behind."""
+"""Applies a classifier: labels with calibrated confidences, decisions, and decisive words."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ticket_assets.errors import TicketAssetsError
 
 TARGETS = ("category", "priority")
 DECISIONS = {"category": "decision", "priority": "priority_decision"}
-"""Column that says whether a target's label is sure. The category decides the queue, so its
-decision is the ticket's; a target precision holds for each label by itself."""
+"""Per target the column with auto or review. The category decides the queue, so its decision is the
+ticket's. The target precision holds for each label by itself."""
 BATCH_ROWS = 1024
 TERMS_SHOWN = 8
 Terms = list[tuple[str, float]]
@@ -36,7 +36,7 @@ class PredictionError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class TargetModel:
-    """What decides one label: its experts, their temperatures, and the abstain thresholds."""
+    """The model of one target: its experts, their temperatures, and the abstain thresholds."""
 
     labels: tuple[str, ...]
     candidate: str
@@ -66,7 +66,7 @@ class TargetModel:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A fitted classifier of tickets; `targets` has `category` and, where learnt, `priority`."""
+    """A fitted classifier; `targets` has `category` and, if it was learnt, `priority`."""
 
     encoder: str
     space: FeatureSpace
@@ -77,11 +77,15 @@ class Classifier:
     ) -> pd.DataFrame:
         """Labels, confidences and decisions, one row per ticket, on the index of `tickets`.
 
-        `tickets` needs the column text; `vectors` is aligned, shape (rows, d). A confidence is the
-        calibrated probability of the label. `decision` is about the category, and so the queue:
-        `auto` where it is confident, else `review`; `priority_decision` is the same of the
-        priority. Without a priority model the priority columns are null. On demand, a column
-        `terms` says for each ticket for review what `explain` says, and null for the others.
+        A confidence is the calibrated probability of the label. `decision` belongs to the category,
+        and so to the queue: `auto` where it is confident, else `review`; `priority_decision` is the
+        same for the priority. Without a priority model the priority columns are null.
+
+        Args:
+            tickets: with the column text.
+            vectors: aligned with `tickets`, shape (rows, d).
+            with_terms: add the column `terms`: `explain` for the tickets for review, null for the
+                others.
 
         Raises:
             PredictionError: `vectors` has other rows or another width than the model expects.
@@ -103,17 +107,19 @@ class Classifier:
                 )
                 by_row = dict(zip(review, explained, strict=True))
                 terms += [by_row.get(row) for row in range(len(texts))]
-        nothing = {target: np.zeros((0, len(m.labels))) for target, m in self.targets.items()}
-        predicted = pd.concat(batches or [self._decide(nothing, 0)], ignore_index=True)
+        if not batches:
+            empty = {target: np.zeros((0, len(m.labels))) for target, m in self.targets.items()}
+            batches = [self._decide(empty, 0)]
+        predicted = pd.concat(batches, ignore_index=True)
         if with_terms:
             predicted["terms"] = pd.Series(terms, dtype=object)
         return predicted.set_axis(tickets.index)
 
     def explain(self, texts: Sequence[str], vectors: Floats, top: int = TERMS_SHOWN) -> list[Terms]:
-        """Per text the words that weighed most for its category against the next likeliest one.
+        """Per text the words that decided most for its category against the next likeliest one.
 
         At most `top` words, the strongest first, each with its weight: its share of the difference
-        of the two categories' scores. Empty where the category is decided by the vector alone.
+        of the two categories' scores. Empty where the vector alone decides the category.
 
         Raises:
             PredictionError: as in `predict`.

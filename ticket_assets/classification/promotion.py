@@ -63,8 +63,8 @@ def read_candidate(root: Path) -> Candidate:
 
 
 def beats_majority_baseline(evaluation: Evaluation) -> Gate:
-    """For every target the lower end of the macro-F1's 95 % interval is above always saying the
-    most frequent label."""
+    """For every target the lower end of the macro-F1's 95 % interval is above the macro-F1 of
+    always answering the most frequent label."""
     figures: dict[str, float | str] = {}
     passed = True
     for name, target in evaluation.targets.items():
@@ -106,11 +106,11 @@ def was_not_rolled_back(store: ModelStore, candidate: Candidate) -> Gate:
 
 
 def promote(store: ModelStore, macro_f1_floor: float) -> ModelVersion:
-    """The champion that the waiting candidate makes: itself, unless a person rolled it back.
+    """Promotes the waiting candidate unless a person rolled it back; returns the champion.
 
     The same tickets and labels give the same model again, so a version that was rolled back would
-    otherwise return with the next run. The gates are looked at once more, whoever asks: a check
-    that failed in an earlier run does not stop a later one by itself.
+    otherwise return with the next run. The gates are evaluated here again: a check that failed in
+    an earlier run does not stop a later run by itself.
 
     Raises:
         PromotionRefusedError: the candidate fails a gate.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -35,17 +34,13 @@ TIE = 0.005
 """Candidates this close in macro-F1 are equals; the better log-loss then decides."""
 
 
-@dataclass
-class OutOfFold:
-    """Out-of-fold scores per target and expert, shape (rows, labels); NaN where not computed."""
-
-    scores: dict[str, dict[str, Floats]]
-    seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+OutOfFold = Mapping[str, Mapping[str, Floats]]
+"""Out-of-fold scores per target and expert, shape (rows, labels); NaN where not computed."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What out-of-fold scores say about a candidate for one target."""
+    """A candidate for one target, calibrated by its out-of-fold scores."""
 
     candidate: str
     expert_temperatures: dict[str, float]
@@ -63,7 +58,7 @@ def _folds(
     count = max(2, min(options.folds, int(np.bincount(codes).max()), len(np.unique(groups))))
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=options.seed)
     with warnings.catch_warnings():
-        # A category with fewer tickets than folds is allowed here; it is reported as uncertain.
+        # A category may have fewer tickets than folds; its threshold then asks for a review.
         warnings.simplefilter("ignore", UserWarning)
         return [(rows[train], rows[test]) for train, test in folds.split(codes, codes, groups)]
 
@@ -76,42 +71,37 @@ def cross_validate(
     report: Callable[[str], None],
 ) -> OutOfFold:
     """Out-of-fold scores; a fold's features are made once for all experts and targets."""
-    size = len(labelled.tickets)
-    found = OutOfFold(
-        scores={
-            target: {name: np.full((size, len(labelled.labels[target])), np.nan) for name in names}
-            for target, names in experts.items()
-        },
-        seconds={target: dict.fromkeys(names, 0.0) for target, names in experts.items()},
-    )
+    out_of_fold = {
+        target: {
+            name: np.full((len(labelled.tickets), len(labelled.labels[target])), np.nan)
+            for name in names
+        }
+        for target, names in experts.items()
+    }
     folds = _folds(labelled, rows, options)
     for number, (train_rows, test_rows) in enumerate(folds, start=1):
-        _, train_features, test_features = _features(labelled, train_rows, test_rows)
+        space, train_features = fit_space(labelled, train_rows)
+        test_features = space.features(labelled.counts.rows(test_rows), labelled.vectors[test_rows])
         for target, names in experts.items():
-            known = np.flatnonzero(labelled.codes[target][train_rows] >= 0)
-            codes = labelled.codes[target][train_rows[known]]
+            labelled_rows, codes = labelled.positions(target, train_rows)
             if len(np.unique(codes)) < 2:
                 raise NotEnoughLabels(
                     f"Cannot compare candidates for the {target}: one of the {len(folds)} folds "
                     f"has a single label to learn from. {IMPORT_HINT}"
                 )
             for name in names:
-                started = time.process_time()
-                expert = fit_expert(name, train_features.rows(known), codes, options.seed)
-                found.seconds[target][name] += time.process_time() - started
+                expert = fit_expert(name, train_features.rows(labelled_rows), codes, options.seed)
                 scores = expert.scores(test_features, len(labelled.labels[target]))
-                found.scores[target][name][test_rows] = scores
+                out_of_fold[target][name][test_rows] = scores
         report(f"fold {number} of {len(folds)} done")
-    return found
+    return out_of_fold
 
 
-def _features(
-    labelled: LabelledRows, train_rows: Integers, test_rows: Integers
-) -> tuple[FeatureSpace, Features, Features]:
-    counts, vectors = labelled.counts.rows(train_rows), labelled.vectors[train_rows]
+def fit_space(labelled: LabelledRows, rows: Integers) -> tuple[FeatureSpace, Features]:
+    """The feature space of these rows, and their features in it."""
+    counts, vectors = labelled.counts.rows(rows), labelled.vectors[rows]
     space = FeatureSpace.fit(counts, vectors)
-    test = space.features(labelled.counts.rows(test_rows), labelled.vectors[test_rows])
-    return space, space.features(counts, vectors), test
+    return space, space.features(counts, vectors)
 
 
 def choose(
@@ -121,21 +111,20 @@ def choose(
     out_of_fold: OutOfFold,
     options: TrainingOptions,
 ) -> tuple[Calibration, list[CandidateScore]]:
-    """The winner, and the table of all candidates."""
-    known = labelled.rows(target, rows)
-    truth = labelled.codes[target][known]
-    count = len(labelled.labels[target])
-    table, calibrations = [], {}
+    """The winner, and the scores of all candidates."""
+    rows = labelled.rows(target, rows)
+    truth = labelled.codes[target][rows]
+    scores, calibrations = [], {}
     for name in candidates_for(target):
-        calibration = calibrate(labelled, target, name, rows, out_of_fold, options)
-        probability = calibration.probability[known]
-        confusion = confusion_counts(truth, probability.argmax(axis=1), count)
+        calibrations[name] = calibrate(labelled, target, name, rows, out_of_fold, options)
+        probability = calibrations[name].probability[rows]
+        predicted = probability.argmax(axis=1)
+        confusion = confusion_counts(truth, predicted, len(labelled.labels[target]))
         loss = log_loss(np.log(np.maximum(probability, 1e-12)), truth)
-        table.append(CandidateScore(name, float(macro_f1(confusion)), loss))
-        calibrations[name] = calibration
-    best = max(score.macro_f1 for score in table)
-    equals = [score for score in table if score.macro_f1 >= best - TIE]
-    return calibrations[min(equals, key=lambda score: score.log_loss).name], table
+        scores.append(CandidateScore(name, float(macro_f1(confusion)), loss))
+    best = max(score.macro_f1 for score in scores)
+    equals = [score for score in scores if score.macro_f1 >= best - TIE]
+    return calibrations[min(equals, key=lambda score: score.log_loss).name], scores
 
 
 def calibrate(  # noqa: PLR0917
@@ -146,12 +135,13 @@ def calibrate(  # noqa: PLR0917
     out_of_fold: OutOfFold,
     options: TrainingOptions,
 ) -> Calibration:
-    known = labelled.rows(target, rows)
-    truth = labelled.codes[target][known]
-    scores = {name: out_of_fold.scores[target][name] for name in CANDIDATES[candidate]}
-    own = {name: fit_temperature(found[known], truth) for name, found in scores.items()}
-    combined = combined_scores(scores, own)
-    temperature = fit_temperature(combined[known], truth)
+    """The candidate's temperatures and thresholds, from its scores of `rows` with a label."""
+    rows = labelled.rows(target, rows)
+    truth = labelled.codes[target][rows]
+    scores = {name: out_of_fold[target][name] for name in CANDIDATES[candidate]}
+    temperatures = {name: fit_temperature(scores[name][rows], truth) for name in scores}
+    combined = combined_scores(scores, temperatures)
+    temperature = fit_temperature(combined[rows], truth)
     probability = probabilities(combined, temperature)
-    thresholds = abstain_thresholds(probability[known], truth, options.target_precision)
-    return Calibration(candidate, own, temperature, thresholds, probability)
+    thresholds = abstain_thresholds(probability[rows], truth, options.target_precision)
+    return Calibration(candidate, temperatures, temperature, thresholds, probability)

@@ -1,4 +1,4 @@
-"""The champion's rows of ticket_predictions: labels, decision, queue, and what speaks for them."""
+"""The champion's rows of ticket_predictions: labels, decision, queue, words and neighbours."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def _terms_json(terms: Terms) -> str:
 
 
 def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
-    """The category's queue where the category is sure; the review queue elsewhere, and where the
-    routing file no longer has the category."""
+    """The category's queue where the category is sure, else the review queue; also the review queue
+    where the routing file no longer has the category."""
     queue = predicted["category"].map(routing.queues)
     return queue.where(predicted["decision"] == "auto").fillna(routing.review_queue)
 
@@ -60,6 +60,5 @@ def _nearest(
     received_at: pd.Series, vectors: Matrix, collection: TicketCollection, count: int
 ) -> pd.Series:
     """Nearest labelled tickets of earlier days, as JSON."""
-    days = received_at.dt.date.tolist()
-    found = collection.nearest_of_earlier_days(vectors, days, count)
-    return pd.Series([neighbours_json(near) for near in found], received_at.index, dtype=object)
+    nearest = collection.nearest_of_earlier_days(vectors, received_at.dt.date.tolist(), count)
+    return pd.Series(map(neighbours_json, nearest), received_at.index, dtype=object)

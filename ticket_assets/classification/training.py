@@ -1,14 +1,16 @@
-"""Trains the classifier: candidates compared, the best one judged on recent tickets, then refitted.
+"""Trains the classifier: compares candidates, judges the best on recent tickets, then refits it.
 
-The order of events: the most recent share of the labelled tickets is put aside; candidates are
-compared by cross-validation on the earlier part, whose out-of-fold scores give temperatures and
-thresholds; the winner is judged on the tickets put aside; then it is refitted on everything.
+1. The most recent share of the labelled tickets is put aside.
+2. Candidates are compared by cross-validation on the earlier part. Their out-of-fold scores give
+   temperatures and thresholds.
+3. The winner is fitted on the earlier part and judged on the tickets put aside.
+4. It is fitted again on all of them, with thresholds from out-of-fold scores of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,16 +27,23 @@ from ticket_assets.classification.evaluation import (
     TargetEvaluation,
     evaluate_target,
 )
-from ticket_assets.classification.features import FeatureSpace, Floats, Integers
+from ticket_assets.classification.features import Floats, Integers
 from ticket_assets.classification.label_errors import suspected_label_errors
 from ticket_assets.classification.prediction import Classifier, TargetModel
 from ticket_assets.classification.preparation import (
     LabelledRows,
-    drop_unlearnable_priority,
+    Split,
+    label_codes,
     prepare,
     split,
 )
-from ticket_assets.classification.selection import Calibration, calibrate, choose, cross_validate
+from ticket_assets.classification.selection import (
+    Calibration,
+    calibrate,
+    choose,
+    cross_validate,
+    fit_space,
+)
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet, fingerprint
 from ticket_assets.classification.vocabulary import (
     Vocabulary,
@@ -47,7 +56,7 @@ REFERENCE_ROWS = 2000
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A candidate: the refitted model, and all that is needed to judge and to monitor it."""
+    """A candidate: the final model, and what it takes to judge and to monitor it."""
 
     classifier: Classifier
     evaluation: Evaluation
@@ -56,17 +65,14 @@ class TrainedClassifier:
     category_confidence (both out of fold), oov_share (leave one out), vector."""
     vocabulary: Vocabulary
     holdout: pd.DataFrame
-    """Hold-out tickets as the model fitted on the earlier part saw them: ticket_id and, per target,
-    <target>, <target>_predicted, <target>_confidence, <target>_automatic."""
+    """Hold-out tickets as the model fitted on the earlier part predicts them: ticket_id, text_group
+    and, per target, <target>, <target>_predicted, <target>_confidence, <target>_automatic,
+    <target>_probabilities."""
     training_tickets: pd.DataFrame
-    """Every ticket the final model was fitted on: ticket_id, text_group, and what it would look
-    like had it not been learnt: category, category_confidence (out of fold), oov_share (leave one
-    out)."""
+    """Every ticket the final model was fitted on: ticket_id, text_group, category and
+    category_confidence (both out of fold), oov_share (leave one out)."""
     label_errors: pd.DataFrame
     """Labels in doubt, of all targets; columns as in `suspected_label_errors`."""
-    fit_seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """CPU seconds per target and expert over the compared folds. Not saved: it differs each time.
-    """
 
 
 def train(
@@ -90,52 +96,36 @@ def train(
 def _train(
     training_set: TrainingSet, options: TrainingOptions, report: Callable[[str], None]
 ) -> TrainedClassifier:
-    labelled = prepare(training_set, options)
-    earlier, holdout, copies = split(labelled, options)
-    labelled = drop_unlearnable_priority(labelled, earlier, holdout)
-    rows = len(labelled.tickets)
-    report(f"{rows} labelled tickets: {len(earlier)} to train on, {len(holdout)} to evaluate on")
+    parts = split(prepare(training_set, options), options)
+    labelled = parts.labelled
+    rows = np.arange(len(labelled.tickets))
+    report(
+        f"{len(rows)} labelled tickets: {len(parts.earlier)} to train on,"
+        f" {len(parts.holdout)} to evaluate on"
+    )
     if labelled.older_rows:
         report(
             f"{labelled.older_rows} older ones are left out (TICKETS_MAX_TRAINING_TICKETS="
             f"{options.max_tickets})"
         )
-
-    every = {target: experts_for(target) for target in labelled.codes}
-    compared = cross_validate(labelled, earlier, every, options, report)
-    winners, tables = {}, {}
-    for target in labelled.codes:
-        winners[target], tables[target] = choose(labelled, target, earlier, compared, options)
-        report(f"{target}: {winners[target].candidate} wins the cross-validation")
-    judged = _fit(labelled, earlier, winners, training_set.encoder, options)
-
-    # The deployed thresholds come from out-of-fold scores of all tickets: a quarter more evidence
-    # than the earlier part alone, and the recent tickets are the ones most like tomorrow's.
-    everything = np.arange(rows)
-    needed = {target: CANDIDATES[winner.candidate] for target, winner in winners.items()}
-    out_of_fold = cross_validate(labelled, everything, needed, options, report)
-    deployed = {
-        target: calibrate(labelled, target, winner.candidate, everything, out_of_fold, options)
-        for target, winner in winners.items()
-    }
-    final = _fit(labelled, everything, deployed, training_set.encoder, options)
+    winners, scores = _compare_candidates(parts, options, report)
+    judged = _fit(labelled, parts.earlier, winners, training_set.encoder, options)
+    calibrations = _calibrate(labelled, rows, winners, options, report)
+    final = _fit(labelled, rows, calibrations, training_set.encoder, options)
     report("final model fitted on all labelled tickets")
 
-    predictions = _holdout_predictions(labelled, holdout, judged)
+    predictions = _holdout_predictions(parts, judged)
     evaluation = _evaluate(
-        labelled=labelled,
-        earlier=earlier,
-        holdout=holdout,
-        copies=copies,
+        parts,
         judged=judged,
         final=final,
-        tables=tables,
+        scores=scores,
         predictions=predictions,
-        mark=fingerprint(training_set, options),
+        digest=fingerprint(training_set, options),
         options=options,
     )
     vocabulary = build_vocabulary(labelled.tickets["tokens"].tolist())
-    unlearnt = _as_unlearnt(labelled, deployed["category"].probability, vocabulary)
+    unlearnt = _as_unlearnt(labelled, calibrations["category"].probability, vocabulary)
     return TrainedClassifier(
         classifier=final,
         evaluation=evaluation,
@@ -143,9 +133,42 @@ def _train(
         vocabulary=vocabulary,
         holdout=predictions,
         training_tickets=unlearnt.drop(columns=["language", "character_count"]),
-        label_errors=_label_errors(labelled, deployed),
-        fit_seconds=compared.seconds,
+        label_errors=_label_errors(labelled, calibrations),
     )
+
+
+def _compare_candidates(
+    parts: Split, options: TrainingOptions, report: Callable[[str], None]
+) -> tuple[dict[str, Calibration], dict[str, list[CandidateScore]]]:
+    """Per target the winner of the cross-validation on the earlier part, and all scores."""
+    labelled, earlier = parts.labelled, parts.earlier
+    experts = {target: experts_for(target) for target in labelled.codes}
+    out_of_fold = cross_validate(labelled, earlier, experts, options, report)
+    winners, scores = {}, {}
+    for target in labelled.codes:
+        winners[target], scores[target] = choose(labelled, target, earlier, out_of_fold, options)
+        report(f"{target}: {winners[target].candidate} wins the cross-validation")
+    return winners, scores
+
+
+def _calibrate(
+    labelled: LabelledRows,
+    rows: Integers,
+    winners: Mapping[str, Calibration],
+    options: TrainingOptions,
+    report: Callable[[str], None],
+) -> dict[str, Calibration]:
+    """The winners with the temperatures and thresholds of the final model.
+
+    They come from out-of-fold scores of all tickets: a quarter more evidence than the earlier part
+    alone, and the recent tickets are the ones most like tomorrow's.
+    """
+    experts = {target: CANDIDATES[winner.candidate] for target, winner in winners.items()}
+    out_of_fold = cross_validate(labelled, rows, experts, options, report)
+    return {
+        target: calibrate(labelled, target, winner.candidate, rows, out_of_fold, options)
+        for target, winner in winners.items()
+    }
 
 
 def _fit(
@@ -155,15 +178,12 @@ def _fit(
     encoder: str,
     options: TrainingOptions,
 ) -> Classifier:
-    counts, vectors = labelled.counts.rows(rows), labelled.vectors[rows]
-    space = FeatureSpace.fit(counts, vectors)
-    features = space.features(counts, vectors)
+    space, features = fit_space(labelled, rows)
     targets = {}
     for target, calibration in calibrations.items():
-        known = np.flatnonzero(labelled.codes[target][rows] >= 0)
-        codes = labelled.codes[target][rows[known]]
+        labelled_rows, codes = labelled.positions(target, rows)
         experts: tuple[Expert, ...] = tuple(
-            fit_expert(name, features.rows(known), codes, options.seed)
+            fit_expert(name, features.rows(labelled_rows), codes, options.seed)
             for name in CANDIDATES[calibration.candidate]
         )
         targets[target] = TargetModel(
@@ -177,9 +197,8 @@ def _fit(
     return Classifier(encoder=encoder, space=space, targets=targets)
 
 
-def _holdout_predictions(
-    labelled: LabelledRows, holdout: Integers, judged: Classifier
-) -> pd.DataFrame:
+def _holdout_predictions(parts: Split, judged: Classifier) -> pd.DataFrame:
+    labelled, holdout = parts.labelled, parts.holdout
     tickets = labelled.tickets.iloc[holdout].reset_index(drop=True)
     features = judged.space.features(labelled.counts.rows(holdout), labelled.vectors[holdout])
     columns = {"ticket_id": tickets["ticket_id"], "text_group": tickets["text_group"]}
@@ -195,81 +214,89 @@ def _holdout_predictions(
 
 
 def _evaluate(
+    parts: Split,
     *,
-    labelled: LabelledRows,
-    earlier: Integers,
-    holdout: Integers,
-    copies: int,
     judged: Classifier,
     final: Classifier,
-    tables: Mapping[str, list[CandidateScore]],
+    scores: Mapping[str, list[CandidateScore]],
     predictions: pd.DataFrame,
-    mark: str,
+    digest: str,
     options: TrainingOptions,
 ) -> Evaluation:
-    targets: dict[str, TargetEvaluation] = {}
-    predicted_category = _codes(predictions["category_predicted"], labelled.labels["category"])
-    for target, model in judged.targets.items():
-        mine = np.flatnonzero(labelled.codes[target][holdout] >= 0)
-        rows = holdout[mine]
-        training_rows = labelled.rows(target, earlier)
-        targets[target] = evaluate_target(
-            labels=model.labels,
-            probability=np.stack(predictions[f"{target}_probabilities"].iloc[mine].tolist()),
-            truth=labelled.codes[target][rows],
-            training_codes=labelled.codes[target][training_rows],
-            thresholds=model.thresholds,
-            deployed_thresholds=final.targets[target].thresholds,
-            ticket_ids=labelled.tickets["ticket_id"].iloc[rows].tolist(),
-            languages=labelled.tickets["language"].iloc[rows].tolist(),
-            category_only=(
-                None
-                if target == "category"
-                else most_frequent_by_category(
-                    labelled.codes["category"][training_rows],
-                    labelled.codes[target][training_rows],
-                    len(labelled.labels["category"]),
-                )[predicted_category[mine]]
-            ),
-            topic_only=most_frequent_by_topic(
-                labelled.vectors[training_rows],
-                labelled.codes[target][training_rows],
-                labelled.vectors[rows],
-                options.seed,
-                len(model.labels),
-            ),
-            ordered=target == "priority" and set(model.labels) <= set(options.priorities),
-            winner=model.candidate,
-            candidates=tables[target],
-            temperature=model.temperature,
-            excluded_classes=labelled.excluded[target],
-            seed=options.seed,
-        )
+    labelled, holdout = parts.labelled, parts.holdout
     received = labelled.tickets["received_at"]
     return Evaluation(
         encoder=final.encoder,
-        fingerprint=mark,
+        fingerprint=digest,
         target_precision=options.target_precision,
         training_from=str(received.iloc[0]),
         training_to=str(received.iloc[-1]),
         holdout_from=str(received.iloc[holdout[0]]),
         holdout_to=str(received.iloc[holdout[-1]]),
-        holdout_copies_dropped=copies,
+        holdout_copies_dropped=parts.copies,
         unusable_rows=labelled.unusable_rows,
         older_rows=labelled.older_rows,
-        targets=targets,
+        targets={
+            target: _evaluate_target(
+                parts, target, judged, final.targets[target], scores[target], predictions, options
+            )
+            for target in judged.targets
+        },
         skipped_targets=labelled.skipped,
     )
 
 
-def _codes(labels: pd.Series, names: Sequence[str]) -> Integers:
-    return np.asarray(pd.Categorical(labels, categories=list(names)).codes, dtype=np.int64)
+def _evaluate_target(  # noqa: PLR0917
+    parts: Split,
+    target: str,
+    judged: Classifier,
+    final: TargetModel,
+    scores: list[CandidateScore],
+    predictions: pd.DataFrame,
+    options: TrainingOptions,
+) -> TargetEvaluation:
+    labelled, model = parts.labelled, judged.targets[target]
+    judged_rows, truth = labelled.positions(target, parts.holdout)
+    rows = parts.holdout[judged_rows]
+    training_rows = labelled.rows(target, parts.earlier)
+    training_codes = labelled.codes[target][training_rows]
+    predictions = predictions.iloc[judged_rows]
+    category_only = None
+    if target != "category":
+        categories = labelled.labels["category"]
+        category_only = most_frequent_by_category(
+            labelled.codes["category"][training_rows], training_codes, len(categories)
+        )[label_codes(predictions["category_predicted"], categories)]
+    return evaluate_target(
+        labels=model.labels,
+        probability=np.stack(predictions[f"{target}_probabilities"].tolist()),
+        truth=truth,
+        training_codes=training_codes,
+        thresholds=model.thresholds,
+        deployed_thresholds=final.thresholds,
+        ticket_ids=labelled.tickets["ticket_id"].iloc[rows].tolist(),
+        languages=labelled.tickets["language"].iloc[rows].tolist(),
+        category_only=category_only,
+        topic_only=most_frequent_by_topic(
+            labelled.vectors[training_rows],
+            training_codes,
+            labelled.vectors[rows],
+            options.seed,
+            len(model.labels),
+        ),
+        ordered=target == "priority" and set(model.labels) <= set(options.priorities),
+        winner=model.candidate,
+        candidates=scores,
+        temperature=model.temperature,
+        excluded_classes=labelled.excluded[target],
+        seed=options.seed,
+    )
 
 
 def _as_unlearnt(
     labelled: LabelledRows, probability: Floats, vocabulary: Vocabulary
 ) -> pd.DataFrame:
-    """Each training ticket as the classifier would see it had it not learnt from it."""
+    """Each training ticket as a classifier that has not learnt from it predicts it."""
     tickets = labelled.tickets
     codes = probability.argmax(axis=1)
     return pd.DataFrame(
@@ -285,26 +312,26 @@ def _as_unlearnt(
     ).reset_index(drop=True)
 
 
-def _label_errors(labelled: LabelledRows, out_of_fold: Mapping[str, Calibration]) -> pd.DataFrame:
-    found = []
-    for target, calibration in out_of_fold.items():
-        known = np.flatnonzero(labelled.codes[target] >= 0)
-        found.append(
+def _label_errors(labelled: LabelledRows, calibrations: Mapping[str, Calibration]) -> pd.DataFrame:
+    doubts = []
+    for target, calibration in calibrations.items():
+        rows = np.flatnonzero(labelled.codes[target] >= 0)
+        doubts.append(
             suspected_label_errors(
                 target,
                 labelled.labels[target],
-                calibration.probability[known],
-                labelled.codes[target][known],
-                labelled.tickets["ticket_id"].iloc[known].tolist(),
+                calibration.probability[rows],
+                labelled.codes[target][rows],
+                labelled.tickets["ticket_id"].iloc[rows].tolist(),
             )
         )
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(doubts, ignore_index=True)
 
 
 def _reference(
     unlearnt: pd.DataFrame, labelled: LabelledRows, options: TrainingOptions
 ) -> pd.DataFrame:
     generator = np.random.default_rng(options.seed)
-    chosen = np.sort(generator.permutation(len(unlearnt))[:REFERENCE_ROWS])
-    sampled = unlearnt.drop(columns="text_group").iloc[chosen].reset_index(drop=True)
-    return sampled.assign(vector=pd.Series(list(labelled.vectors[chosen])))
+    rows = np.sort(generator.permutation(len(unlearnt))[:REFERENCE_ROWS])
+    sample = unlearnt.drop(columns="text_group").iloc[rows].reset_index(drop=True)
+    return sample.assign(vector=pd.Series(list(labelled.vectors[rows])))

@@ -1,4 +1,4 @@
-"""What a classifier is trained on, and what makes one training the same as another."""
+"""The tickets and options of a training, and the fingerprint that identifies both."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TrainingOptions:
 
 
 def training_options(settings: Settings, priorities: Sequence[str]) -> TrainingOptions:
-    """The options that the settings say; `priorities` from least to most urgent."""
+    """The options in the settings; `priorities` from least to most urgent."""
     return TrainingOptions(
         seed=settings.seed,
         target_precision=settings.target_precision,
@@ -69,12 +69,17 @@ def training_options(settings: Settings, priorities: Sequence[str]) -> TrainingO
 
 
 def fingerprint(training_set: TrainingSet, options: TrainingOptions) -> str:
-    """SHA-256 (hex) of all that decides the model: the same fingerprint is the same model.
+    """SHA-256 (hex) of everything that decides the model: equal fingerprints mean equal models.
 
     Vectors are not read: the encoder's name and the texts stand for them.
     """
-    about = {"code": CODE_VERSION, "sklearn": sklearn.__version__, "encoder": training_set.encoder}
-    digest = hashlib.sha256(json.dumps({**about, **asdict(options)}, sort_keys=True).encode())
+    content = {
+        "code": CODE_VERSION,
+        "sklearn": sklearn.__version__,
+        "encoder": training_set.encoder,
+        **asdict(options),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     tickets = in_order_of_time(training_set.tickets)
     columns = ["ticket_id", "received_at", "text", "tokens", "language", *TARGETS]
     for row in tickets[columns].itertuples(index=False, name=None):
