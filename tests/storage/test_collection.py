@@ -255,17 +255,11 @@ def test_neighbours_can_be_labelled_ones_and_earlier_ones_alone(
     assert [one.ticket_id for one in found] == expected
 
 
-@pytest.mark.parametrize(
-    ("days_asked", "page", "block"),
-    [(2, 7, 64), (5, 7, 64), (5, 90, 2)],
-    ids=["index", "comparison", "comparison-in-blocks"],
-)
+@pytest.mark.parametrize("days_asked", [2, 5], ids=["index", "comparison"])
 def test_neighbours_of_earlier_days_are_the_nearest_labelled_ones(
     collection: TicketCollection,
     monkeypatch: pytest.MonkeyPatch,
     days_asked: int,
-    page: int,
-    block: int,
 ) -> None:
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((90, 8)).astype(np.float32)
@@ -277,9 +271,7 @@ def test_neighbours_of_earlier_days_are_the_nearest_labelled_ones(
         for row in range(90)
     ]
     sync(collection, *tickets, vectors=vectors, days=(days[0], days[4]))
-    monkeypatch.setattr(collection, "_batch", page)
-    monkeypatch.setattr("ticket_assets.storage.collection.SEARCHED_TOGETHER", block)
-    monkeypatch.setattr("ticket_assets.storage.collection.COMPARED_AT_ONCE", 9)
+    monkeypatch.setattr(collection, "_batch", 7)
     asked = [row for row in range(90) if days[row].day <= days_asked]
 
     found = collection.nearest_of_earlier_days(vectors[asked], [days[row] for row in asked], 4)

@@ -1,4 +1,4 @@
-"""Drift reports of many days, one after the other, with no more than a page of days in memory."""
+"""Drift reports of many days, one after the other, with one page of days in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
 PAGE_TICKETS = 5_000
-"""Read at a time, unless one window holds more: a query per day took longer than its comparison."""
+"""Tickets read at a time, or one window: a query per day took longer than the comparison."""
 
 
 def daily_reports(
@@ -31,25 +31,25 @@ def daily_reports(
 ) -> Iterator[DriftReport]:
     """The report of each day, in order.
 
-    From `first_html_day` on, those of the days that drift and of the latest with mail have HTML.
+    From `first_html_day` on, days that drift and the latest day with mail have HTML.
 
     Raises:
         WarehouseError: the predictions have not been materialised yet.
         DriftError: the champion's reference cannot be compared with the tickets.
     """
-    wanted = sorted(days)
+    days = sorted(days)
     received: dict[date, int] = dict(
         warehouse.rows(
             "select received_at::date as day, count(*) from ticket_predictions"
             " where received_at::date between ? and ? group by day",
-            [wanted[0] - timedelta(days=REACH_DAYS), wanted[-1]],
+            [days[0] - timedelta(days=REACH_DAYS), days[-1]],
         )
     )
-    latest = max(received.keys() & set(wanted), default=None)
+    latest = max(received.keys() & set(days), default=None)
     comparison = Comparison(
         champion.reference, model_version=model_version, drift_distance=drift_distance, seed=seed
     )
-    windows = [current_window(received, day, min_tickets) for day in wanted]
+    windows = [current_window(received, day, min_tickets) for day in days]
     for page in _pages(windows, received):
         tickets = _tickets(warehouse, champion, page)
         received_on = tickets.pop("received_on")
@@ -66,12 +66,12 @@ def daily_reports(
 
 
 def _pages(windows: Iterable[Window], received: dict[date, int]) -> Iterator[list[Window]]:
-    """The windows in their order, as many at a time as hold no more than `PAGE_TICKETS`."""
+    """The windows in order, as many at a time as together hold at most `PAGE_TICKETS`."""
     page: list[Window] = []
     for window in windows:
-        first = min(each.first_day for each in (*page, window))
-        span = (first + timedelta(days=day) for day in range((window.last_day - first).days + 1))
-        if page and sum(received.get(day, 0) for day in span) > PAGE_TICKETS:
+        first = min(part.first_day for part in (*page, window))
+        tickets = sum(n for day, n in received.items() if first <= day <= window.last_day)
+        if page and tickets > PAGE_TICKETS:
             yield page
             page = []
         page.append(window)

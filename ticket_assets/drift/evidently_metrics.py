@@ -28,7 +28,7 @@ DRAWN_ROWS = 500
 
 
 class ColumnDrift(SingleValueMetric):  # type: ignore[misc]
-    """Distance of one column by the Evidently statistic of this name: `ValueDrift` undrawn."""
+    """Distance of one column by an Evidently statistic: `ValueDrift` without its plot."""
 
     column: str
     method: str
@@ -44,8 +44,8 @@ class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: igno
         values = reference_data.column(self.metric.column).data.dropna(), current.data.dropna()
         statistic = get_stattest(*values, current.type, self.metric.method)
         outcome = statistic(*values, current.type, threshold=None)
-        # Evidently adds up over a set of categories, whose order, and with it the last digits of
-        # the sum, changes from process to process.
+        # Evidently adds up over a set of categories: its order changes from process to process, and
+        # with it the last digits of the sum.
         return self.result(round(float(outcome.drift_score), 12))
 
     def display_name(self) -> str:
@@ -55,8 +55,8 @@ class ColumnDriftCalculation(SingleValueCalculation[ColumnDrift]):  # type: igno
 class CentroidDrift(SingleValueMetric):  # type: ignore[misc]
     """Euclidean distance of the mean vectors of one entry of `DataDefinition.embeddings`.
 
-    Where `drawn_column` names a column of vectors, they are drawn on the two principal components
-    of the reference's.
+    With `drawn_column`, the vectors of that column are drawn on the two principal components of
+    the reference.
     """
 
     embedding: str
@@ -90,8 +90,8 @@ class CentroidDriftCalculation(SingleValueCalculation[CentroidDrift]):  # type: 
 
 def _projection(reference: pd.Series[Any], current: pd.Series[Any]) -> BaseWidgetInfo:
     drawn = {
-        name: np.stack(known.sample(min(len(known), DRAWN_ROWS), random_state=0).tolist())
-        for name, known in (("reference", reference.dropna()), ("current", current.dropna()))
+        name: np.stack(vectors.sample(min(len(vectors), DRAWN_ROWS), random_state=0).tolist())
+        for name, vectors in (("reference", reference.dropna()), ("current", current.dropna()))
     }
     components = min(2, *drawn["reference"].shape)
     projection = PCA(components, svd_solver="randomized", iterated_power=2, random_state=0)

@@ -49,7 +49,7 @@ def drift_history_png(metrics: pd.DataFrame) -> bytes:
 
 
 def drift_markdown(report: DriftReport) -> str:
-    """A table of the report's metrics, drifted ones in bold, or a line that says there is none."""
+    """A table of the report's metrics, drifted ones in bold, or a line for a day without mail."""
     if report.metrics.empty:
         return f"No tickets on {report.day}: nothing to compare."
     lines = ["| metric | distance | threshold | drifted | tickets |", "|---|---:|---:|---|---:|"]

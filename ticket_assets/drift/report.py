@@ -43,7 +43,7 @@ class DriftError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What one day's comparison found.
+    """The result of one day's comparison.
 
     `metrics` has one row per metric, as the table drift_metrics declares. `json` holds the same
     figures and Evidently's own output.
@@ -60,7 +60,7 @@ class DriftReport:
 
     @property
     def drifted(self) -> bool:
-        """Whether any metric drifted: most shifts show in one metric alone."""
+        """Whether any metric drifted: most shifts move one metric alone."""
         return bool(self.metrics["drifted"].any())
 
 
@@ -89,18 +89,18 @@ class Comparison:
             raise DriftError("The training reference is empty: train the classifier again.")
         self._model_version = model_version
         self._drift_distance = drift_distance
-        # One thread: the matrices are small, and threads that wait for each other on a busy
-        # machine took seven times as long.
+        # One thread: the matrices are small, and on a busy machine several threads, which wait for
+        # each other, took seven times as long.
         self._threads = ThreadpoolController()
-        # Samples are drawn by position: the order in which a table was read must not matter.
+        # Samples are drawn by position, so the order in which a table was read must not matter.
         reference = reference.sort_values("ticket_id")
         vectors = _vectors(reference[VECTOR])
         self._length = vectors.shape[1]
-        known = vectors[_known(vectors)]
-        self._centre = known.mean(axis=0) if len(known) else np.zeros(self._length, np.float32)
-        # 0.001: what Evidently takes for the spread of a constant column.
-        deviations = np.square(known - self._centre).sum(axis=1)
-        self._spread = max(0.001, float(np.sqrt(deviations.mean()))) if len(known) else 1.0
+        present = vectors[_is_present(vectors)]
+        self._centre = present.mean(axis=0) if len(present) else np.zeros(self._length, np.float32)
+        # Evidently, too, takes 0.001 for the spread of a constant column.
+        deviations = np.square(present - self._centre).sum(axis=1)
+        self._spread = max(0.001, float(np.sqrt(deviations.mean()))) if len(present) else 1.0
         self._reference = self._side(reference, vectors)
         self._chance = {
             metric: Chance(values, method, seed=seed)
@@ -116,9 +116,9 @@ class Comparison:
         window_days: int = 1,
         html: Literal["always", "drifted", "never"] = "drifted",
     ) -> DriftReport:
-        """What `current` shows, as the report of `day`.
+        """The report of `day`, whose window holds the tickets `current`.
 
-        HTML (4 MB) is rendered always, for a day that has drifted, or never.
+        HTML (4 MB) is rendered always, if the day has drifted, or never.
 
         Raises:
             DriftError: a column is missing, or the vectors have another length than those of the
@@ -134,16 +134,16 @@ class Comparison:
                 sides = _along_the_shift(self._reference, side)
                 evidently = json.loads(_run_evidently(*sides, rows).json())
                 # The verdict is Evidently's own: the table cannot contradict its report.
-                found = zip(evidently["metrics"], evidently["tests"], strict=True)
-                for row, (result, test) in zip(rows, found, strict=True):
+                results = zip(rows, evidently["metrics"], evidently["tests"], strict=True)
+                for row, result, test in results:
                     row |= {"distance": result["value"], "drifted": test["status"] == "FAIL"}
                 drifted = any(row["drifted"] for row in rows)
                 if html == "always" or (html == "drifted" and drifted):
                     page = _run_evidently(*sides, rows, drawn=True).get_html_str(as_iframe=False)
-        about = {"window_days": window_days, "model_version": self._model_version}
-        shared = {"received_at": pd.Timestamp(day)} | about
-        metrics = TABLES["drift_metrics"].frame([row | shared for row in rows])
-        document = {"day": day.isoformat()} | about | {"metrics": rows, "evidently": evidently}
+        shared = {"window_days": window_days, "model_version": self._model_version}
+        columns = {"received_at": pd.Timestamp(day)} | shared
+        metrics = TABLES["drift_metrics"].frame([row | columns for row in rows])
+        document = {"day": day.isoformat()} | shared | {"metrics": rows, "evidently": evidently}
         return DriftReport(day, metrics, json.dumps(document), page)
 
     def _current_side(self, current: pd.DataFrame) -> _Side:
@@ -152,9 +152,9 @@ class Comparison:
         return self._side(current, _vectors(current[VECTOR], self._length)[:, : self._length])
 
     def _side(self, tickets: pd.DataFrame, vectors: Array) -> _Side:
-        """Vectors are centred on the reference and divided by its spread, so that one smallest
+        """Centres the vectors on the reference and divides them by its spread, so that one smallest
         distance suits every encoder."""
-        # Each dimension's values lie together, which makes their sums more precise.
+        # Column by column in memory, which makes the sums over a dimension more precise.
         return _Side(tickets, np.asfortranarray((vectors - self._centre) / self._spread))
 
     def _sizes_and_thresholds(self, current: _Side) -> list[dict[str, Any]]:
@@ -174,26 +174,26 @@ class Comparison:
 
 
 class _Side:
-    """Tickets as they are compared: a table, which has the vectors too, and their matrix."""
+    """One side of a comparison: a table of the tickets with all columns, and their vectors."""
 
     def __init__(self, tickets: pd.DataFrame, vectors: Array) -> None:
         categories = tickets[CATEGORICAL].astype(object).fillna(UNKNOWN).astype(str)
         numbers = tickets[NUMERICAL].apply(pd.to_numeric, errors="coerce").astype("float64")
         numbers = numbers.replace([np.inf, -np.inf], np.nan)
         self.table = pd.concat([categories, numbers], axis=1).reset_index(drop=True)
-        self.table[VECTOR] = pd.Series(list(vectors), dtype=object).where(_known(vectors))
+        self.table[VECTOR] = pd.Series(list(vectors), dtype=object).where(_is_present(vectors))
         self.vectors = vectors
 
     @cached_property
     def centre(self) -> Array:
-        """The mean vector; zeros where there is none."""
-        known = np.asfortranarray(self.values(EMBEDDING))
-        return np.asarray(known.mean(axis=0)) if len(known) else np.zeros(known.shape[1])
+        """The mean vector; zeros without any."""
+        vectors = np.asfortranarray(self.values(EMBEDDING))
+        return np.asarray(vectors.mean(axis=0)) if len(vectors) else np.zeros(vectors.shape[1])
 
     def values(self, metric: str) -> Array:
         """The values of a metric that are not missing."""
         if metric == EMBEDDING:
-            return self.vectors[_known(self.vectors)]
+            return self.vectors[_is_present(self.vectors)]
         return np.asarray(self.table[metric].dropna())
 
 
@@ -224,16 +224,16 @@ def _vectors(column: pd.Series[Any], length: int = 0) -> Array:
     return np.array(rows, dtype=np.float32).reshape(len(rows), length)
 
 
-def _known(vectors: Array) -> Array:
-    """Which rows are vectors: of some length, and not missing."""
+def _is_present(vectors: Array) -> Array:
+    """Per row whether it is a vector: of some length, and not missing."""
     return np.asarray((vectors.shape[1] > 0) & ~np.isnan(vectors).any(axis=1))
 
 
 def _along_the_shift(reference: _Side, current: _Side) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables with the vectors' places on the line through the two means.
+    """Both tables with the vectors projected on the line through the two means.
 
-    The means lie as far apart on that line as in the whole space, and Evidently, which would take
-    a column for each dimension, takes one.
+    The means lie as far apart on that line as in the whole space, and Evidently gets one column
+    instead of one for each dimension.
     """
     shift = current.centre - reference.centre
     shift /= np.linalg.norm(shift) or 1.0
@@ -257,7 +257,7 @@ def _run_evidently(
 
     from ticket_assets.drift.evidently_metrics import CentroidDrift, ColumnDrift
 
-    # Every kind of column is named: what is left out would be guessed from the data.
+    # Every kind of column is named: Evidently guesses those that are not.
     definition = DataDefinition(
         categorical_columns=CATEGORICAL,
         numerical_columns=NUMERICAL,

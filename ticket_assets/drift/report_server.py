@@ -1,4 +1,4 @@
-"""Serves the drift reports to a browser on this machine, to be read only."""
+"""Serves the drift reports to a browser on this machine, for reading only."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class ReportServerError(TicketAssetsError):
 
 
 def report_address(base: str, day: date) -> str:
-    """Where the day's report is read, when the reports are served at `base`."""
+    """The address of the day's report, when the reports are served at `base`."""
     return f"{base.rstrip('/')}/{day.isoformat()}/{HTML}"
 
 
 def report_application(reports: ReportStore, base: str) -> Starlette:
     """The reports as files below their day, and a list of the days, the latest first.
 
-    Only requests that name this machine, or the host of `base`, are answered: a page elsewhere
-    whose name resolves to this machine must not read the reports.
+    It answers only requests to this machine's own names and to the host of `base`: a web page of
+    another host must not read the reports through a name that resolves to this machine.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -61,7 +61,7 @@ def report_application(reports: ReportStore, base: str) -> Starlette:
 def serve_reports(reports: ReportStore, base: str) -> bool:
     """Serve the reports at `base` in the background, as long as this process lives.
 
-    Returns False when `base` is not an address of this machine: others serve them there.
+    Returns False, and serves nothing, when `base` is not an address of this machine.
 
     Raises:
         ReportServerError: its port is taken.

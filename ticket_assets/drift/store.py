@@ -1,4 +1,4 @@
-"""Drift reports on disk: one folder per day, figures kept for ever, HTML for a while."""
+"""Drift reports on disk: one folder per day; figures stay, HTML is removed after some days."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 
 from ticket_assets.drift.report import DriftReport
@@ -27,7 +28,7 @@ class ReportStore:
         return self._folder(day) / FIGURES
 
     def write(self, report: DriftReport) -> Path:
-        """Writes the report in place of the day's earlier one; returns the path of the figures."""
+        """Replaces the day's report; returns the path of the figures."""
         folder = self._folder(report.day)
         folder.mkdir(parents=True, exist_ok=True)
         if report.html is None:
@@ -57,34 +58,31 @@ class ReportStore:
         return max([last, *self.days()]) - timedelta(days=keep_days - 1)
 
     def prune_html(self, keep_days: int) -> list[Path]:
-        """Removes the HTML of all but the `keep_days` days up to the latest; returns what went."""
+        """Removes the HTML of all but the `keep_days` days up to the latest; returns its paths."""
         latest = self.latest()
         if latest is None:
             return []
         first_kept = self.first_html_day(keep_days, latest)
-        pruned = [self._folder(day) / HTML for day in self.days() if day < first_kept]
-        pruned = [path for path in pruned if path.exists()]
+        older = (self.html_path(day) for day in self.days() if day < first_kept)
+        pruned = [path for path in older if path is not None]
         for path in pruned:
             path.unlink()
         return pruned
 
     def remove_naming(self, ticket_ids: Collection[str], *, dry_run: bool = False) -> list[Path]:
-        """Removes the reports that name one of the tickets; returns what went.
+        """Removes the reports that name one of the tickets; returns their paths.
 
-        A report holds distributions, not tickets, so this rarely finds any.
+        A report holds distributions, not tickets, so there are rarely any.
         """
-        wanted = set(ticket_ids)
-        named: list[Path] = []
+        naming: list[Path] = []
         for day in self.days():
-            kept = [self._folder(day) / name for name in (HTML, FIGURES)]
-            kept = [path for path in kept if path.exists()]
-            if any(
-                wanted.intersection(_TICKET_ID.findall(path.read_text("utf-8"))) for path in kept
-            ):
-                named += kept
-        for path in () if dry_run else named:
+            paths = sorted(self._folder(day).glob("drift.*"))
+            ids = (_TICKET_ID.findall(path.read_text("utf-8")) for path in paths)
+            if not set(ticket_ids).isdisjoint(chain.from_iterable(ids)):
+                naming += paths
+        for path in () if dry_run else naming:
             path.unlink()
-        return named
+        return naming
 
     def _folder(self, day: date) -> Path:
         return self.root / day.isoformat()

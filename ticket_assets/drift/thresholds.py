@@ -1,4 +1,4 @@
-"""How far apart two samples of the same mail lie by chance alone, given their size."""
+"""The distance of two samples of the same mail by chance alone, given their size."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Method = Literal["jensenshannon", "wasserstein", "centroid"]
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-# With six metrics a day and any one of them enough for a warning, 1.2 % of 4,800 simulated quiet
-# days of 20 to 100 tickets warned; at the 0.99 quantile 5 %. Asking for two metrics instead misses
-# what shows in one alone: of days whose share of unknown words rose from 5 % to 20 %, 99 %.
+# One metric of the six is enough for a warning. Of 4,800 simulated quiet days of 20 to 100 tickets
+# 1.2 % warned, and 5 % at the 0.99 quantile. A rule of two metrics would miss shifts of one metric:
+# 99 % of the days whose share of unknown words rose from 5 % to 20 %.
 CHANCE_QUANTILE = 0.999
 RESAMPLES = 2000
 
 
 class Chance:
-    """How far samples of a reference lie from the whole of it, remembered by their size.
+    """Distances of samples of a reference to the whole of it; thresholds are kept by size.
 
     `reference` holds no missing values: shape (rows,) for "jensenshannon" (categories) and
     "wasserstein" (numbers), (rows, dimensions) for "centroid".
@@ -30,13 +30,13 @@ class Chance:
 
     def __init__(self, reference: Array, method: Method, *, seed: int) -> None:
         self.rows = len(reference)
-        self._to_the_whole = _DISTANCES[method](reference)
+        self._distances = _DISTANCES[method](reference)
         self._seed = seed
         self._thresholds: dict[int, float] = {}
 
     def threshold(self, size: int) -> float:
-        """The distance that a window of `size` tickets hardly ever reaches by chance: the
-        `CHANCE_QUANTILE` of the distances of same-sized samples."""
+        """The `CHANCE_QUANTILE` of the distances of samples of `size` tickets: a window of this
+        size hardly ever reaches it by chance."""
         size = _bucket(size)
         if size not in self._thresholds:
             self._thresholds[size] = float(np.quantile(self.distances(size), CHANCE_QUANTILE))
@@ -45,20 +45,19 @@ class Chance:
     def distances(self, size: int) -> Floats:
         """Distances of `RESAMPLES` random samples of the reference to the whole of it.
 
-        The reference is itself a sample: comparing windows of n rows with N reference rows scatters
-        like 1/n + 1/N, which is what a sample of 1/(1/n + 1/N) rows shows against the fixed
-        reference.
+        The reference is a sample itself. The distance between windows of n rows and N reference
+        rows scatters like 1/n + 1/N, as does that of 1/(1/n + 1/N) rows to the fixed reference.
         """
         size = max(1, round(1 / (1 / size + 1 / self.rows)))
         drawn = _drawn(self.rows, size, self._seed)
         # In parts that fit the processor's cache: a quarter of the time of one large array.
         parts = np.array_split(drawn, RESAMPLES // 100)
-        return np.concatenate([self._to_the_whole(part) for part in parts])
+        return np.concatenate([self._distances(part) for part in parts])
 
 
 @lru_cache(maxsize=1)
 def _drawn(rows: int, size: int, seed: int) -> Array:
-    """The rows of each sample; the columns of a reference are drawn alike, one after the other."""
+    """The rows of each sample; all columns of a reference share them."""
     return np.random.default_rng(seed).integers(rows, size=(RESAMPLES, size))
 
 
@@ -91,12 +90,12 @@ def _jensen_shannon(values: Array) -> Callable[[Array], Floats]:
 def _wasserstein(values: Array) -> Callable[[Array], Floats]:
     """Area between the two cumulative distributions, in standard deviations of the reference."""
     points, codes = np.unique(values, return_inverse=True)
-    whole = np.cumsum(np.bincount(codes)) / len(values)
+    cumulated = np.cumsum(np.bincount(codes)) / len(values)
     steps, deviation = np.diff(points), max(float(np.std(values)), 0.001)
 
     def distances(drawn: Array) -> Floats:
         sampled = np.cumsum(_counts(codes[drawn], len(points)), axis=1) / drawn.shape[1]
-        return np.asarray((np.abs(sampled - whole)[:, :-1] @ steps) / deviation)
+        return np.asarray((np.abs(sampled - cumulated)[:, :-1] @ steps) / deviation)
 
     return distances
 

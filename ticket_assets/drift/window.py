@@ -12,7 +12,7 @@ REACH_DAYS = 30
 
 @dataclass(frozen=True)
 class Window:
-    """The tickets received from `first_day` to `last_day`, both UTC and included: how many."""
+    """The days from `first_day` to `last_day` (UTC, inclusive) and the number of their tickets."""
 
     first_day: date
     last_day: date
@@ -24,17 +24,19 @@ class Window:
 
 
 def current_window(received: Mapping[date, int], day: date, min_tickets: int) -> Window:
-    """`day`, reaching back whole days until there are `min_tickets` tickets.
+    """`day` and as many days before it as it takes for `min_tickets` tickets.
 
-    `received` holds the number of tickets of each day. When `REACH_DAYS` do not hold enough, the
-    window reaches back to the first ticket in them. A day without a ticket has an empty window: its
-    figures would be those of the days before it, reported twice.
+    When `REACH_DAYS` do not hold enough, the window reaches back to the first ticket in them. A day
+    without tickets has an empty window, else it would repeat the figures of the days before it.
+
+    Args:
+        received: the number of tickets of each day with mail.
     """
     first, tickets = day, received.get(day, 0)
-    for back in range(1, REACH_DAYS + 1):
+    for distance in range(1, REACH_DAYS + 1):
         if not 0 < tickets < min_tickets:
             break
-        earlier = day - timedelta(days=back)
+        earlier = day - timedelta(days=distance)
         if earlier in received:
             first, tickets = earlier, tickets + received[earlier]
     return Window(first, day, tickets)

@@ -1,4 +1,4 @@
-"""The Chroma collection of the tickets, kept equal to the warehouse by difference."""
+"""The Chroma collection of the tickets; what differs from the warehouse is sent to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ticket_assets.errors import TicketAssetsError
@@ -26,14 +25,11 @@ Metadata = dict[str, str | int | bool]
 QUERY_BATCH = 256
 """Vectors per query: enough to amortise the call, few enough to keep the answer small."""
 QUERIED_DAYS = 2
-"""Above so many days, vectors are compared with all labelled ones instead of asking the index.
+"""With more days, vectors are compared with all labelled ones instead of asking the index.
 
 Chroma evaluates the condition of a query on every ticket: for 20,000 tickets of 60 days that took
-60 times as long as the comparison with all 14,000 labelled ones, which is exact besides.
+60 times as long as the comparison with all 14,000 labelled ones, which is also exact.
 """
-COMPARED_AT_ONCE = 1024
-SEARCHED_TOGETHER = 64
-
 LABELS = ("category", "priority")
 
 
@@ -43,7 +39,7 @@ class CollectionError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class SyncCounts:
-    """What a synchronisation changed, in tickets."""
+    """The numbers of tickets that a synchronisation changed."""
 
     upserted: int
     relabelled: int
@@ -74,14 +70,14 @@ class Neighbour:
 
 
 def day_number(day: date) -> int:
-    """A day as Chroma can compare it: 2026-11-20 becomes 20261120."""
+    """A day as a number that Chroma can compare: 2026-11-20 becomes 20261120."""
     return day.year * 10_000 + day.month * 100 + day.day
 
 
 def collection_name(model: str) -> str:
     """Name of the collection that holds the vectors of `model`, within Chroma's rules.
 
-    The digest tells apart models whose names differ in punctuation alone, or far into a path.
+    The digest distinguishes models whose names differ in punctuation alone, or far into a path.
     """
     readable = re.sub(r"[^a-zA-Z0-9]+", "-", f"tickets-{model}")[:100].strip("-")
     return f"{readable}-{hashlib.sha256(model.encode()).hexdigest()[:10]}"
@@ -127,8 +123,8 @@ class TicketCollection:
         with ExitStack() as stack:
             with _explaining(folder, url):
                 client = _client(folder, url)
-                # Chroma keeps one system per folder alive; a later open in this process would
-                # see files that another process has changed since.
+                # Chroma keeps one system per folder alive; without the close, a later open in this
+                # process would see files that another process has changed since.
                 stack.callback(client.close)
                 collection = client.get_or_create_collection(
                     collection_name(model),
@@ -145,8 +141,7 @@ class TicketCollection:
     def remove_former(self) -> list[str]:
         """Remove the collections of other encoders; returns the names of these encoders.
 
-        Call it once this collection holds every ticket. Collections of other products on the same
-        server stay.
+        Call it when this collection holds every ticket. Collections of other products stay.
         """
         former = [
             collection
@@ -165,11 +160,8 @@ class TicketCollection:
 
     def days_of_ids(self, first_day: date, last_day: date) -> dict[str, date]:
         """The ids of the tickets received from `first_day` to `last_day`, each with its day."""
-        return {
-            ticket_id: _day(metadata["day"])
-            for page in self._pages(_between(first_day, last_day), ["metadatas"])
-            for ticket_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
-        }
+        metadata = self._metadata(_between(first_day, last_day))
+        return {ticket_id: _day(entry["day"]) for ticket_id, entry in metadata.items()}
 
     def sync(
         self,
@@ -181,49 +173,47 @@ class TicketCollection:
     ) -> SyncCounts:
         """Make the collection's tickets from `first_day` to `last_day` (inclusive) equal `rows`.
 
-        Only what differs is sent: new or re-written texts with their vectors, changed labels as
-        metadata alone, and ids that are no longer in the table are deleted.
+        Sends new and re-written texts with their vectors, and changed labels as metadata alone.
+        Deletes the tickets that `rows` lack.
 
         Args:
             rows: ticket_id, received_at, language, text_hash, category, priority.
             vectors: float32 of shape (len(rows), dimension), aligned with `rows`.
         """
-        window = _between(first_day, last_day)
-        present: dict[str, Metadata] = {}
-        for page in self._pages(window, ["metadatas"]):
-            present.update(zip(page["ids"], page["metadatas"], strict=True))
-        ids = rows["ticket_id"].tolist()
-        wanted = expected_metadata(rows)
-        gone = sorted(set(present) - set(ids))
-        upsert, relabel = [], []
-        for index, (ticket_id, metadata) in enumerate(zip(ids, wanted, strict=True)):
-            stored = present.get(ticket_id)
-            if stored is None or stored["text_hash"] != metadata["text_hash"]:
-                upsert.append(index)
-            elif stored != metadata:
-                relabel.append(index)
-        for batch in _batches(gone, self._batch):
+        stored = self._metadata(_between(first_day, last_day))
+        ids, expected = rows["ticket_id"].tolist(), expected_metadata(rows)
+        updates = [
+            _update(stored.get(ticket_id), metadata)
+            for ticket_id, metadata in zip(ids, expected, strict=True)
+        ]
+        deleted = sorted(stored.keys() - set(ids))
+        upserted, relabelled = [], []
+        for index, (ticket_id, metadata) in enumerate(zip(ids, expected, strict=True)):
+            if stored.get(ticket_id, {}).get("text_hash") != metadata["text_hash"]:
+                upserted.append(index)
+            elif stored[ticket_id] != metadata:
+                relabelled.append(index)
+        for batch in _batches(deleted, self._batch):
             self._collection.delete(ids=list(batch))
         sent = 0
-        for batch in _batches(upsert, self._batch):
+        for batch in _batches(upserted, self._batch):
             self._collection.upsert(
                 ids=[ids[index] for index in batch],
                 embeddings=vectors[list(batch)],
-                metadatas=[_replacing(present.get(ids[index]), wanted[index]) for index in batch],
+                metadatas=[updates[index] for index in batch],
             )
             sent += len(batch)
             if on_progress:
-                on_progress(sent, len(upsert))
-        for batch in _batches(relabel, self._batch):
+                on_progress(sent, len(upserted))
+        for batch in _batches(relabelled, self._batch):
             self._collection.update(
-                ids=[ids[index] for index in batch],
-                metadatas=[_replacing(present[ids[index]], wanted[index]) for index in batch],
+                ids=[ids[index] for index in batch], metadatas=[updates[index] for index in batch]
             )
         return SyncCounts(
-            upserted=len(upsert),
-            relabelled=len(relabel),
-            deleted=len(gone),
-            unchanged=len(ids) - len(upsert) - len(relabel),
+            upserted=len(upserted),
+            relabelled=len(relabelled),
+            deleted=len(deleted),
+            unchanged=len(ids) - len(upserted) - len(relabelled),
         )
 
     def nearest(
@@ -257,8 +247,9 @@ class TicketCollection:
                 where=where,
                 include=["distances", "metadatas"],
             )
-            for found in zip(answer["ids"], answer["distances"], answer["metadatas"], strict=True):
-                neighbours.append([_neighbour(*one) for one in zip(*found, strict=True)])
+            columns = answer["ids"], answer["distances"], answer["metadatas"]
+            for of_vector in zip(*columns, strict=True):
+                neighbours.append([_neighbour(*row) for row in zip(*of_vector, strict=True)])
         return neighbours
 
     def nearest_of_earlier_days(
@@ -270,55 +261,35 @@ class TicketCollection:
             vectors: float32 of unit length, shape (n, dimension).
             days: the day of each vector's ticket.
         """
-        if len(set(days)) > QUERIED_DAYS:
-            return self._nearest_by_comparison(vectors, days, count)
-        found: list[list[Neighbour]] = [[] for _ in days]
+        neighbours: list[list[Neighbour]] = [[] for _ in days]
+        labelled = self._labelled() if len(set(days)) > QUERIED_DAYS else None
         for day in sorted(set(days)):
-            rows = [row for row, each in enumerate(days) if each == day]
-            nearest = self.nearest(vectors[rows], count, labelled_only=True, before=day)
-            for row, neighbours in zip(rows, nearest, strict=True):
-                found[row] = neighbours
-        return found
+            rows = [row for row, day_of_row in enumerate(days) if day_of_row == day]
+            nearest = (
+                labelled.nearest(vectors[rows], count, before=day)
+                if labelled
+                else self.nearest(vectors[rows], count, labelled_only=True, before=day)
+            )
+            for row, of_row in zip(rows, nearest, strict=True):
+                neighbours[row] = of_row
+        return neighbours
 
-    def _nearest_by_comparison(
-        self, vectors: Matrix, days: Sequence[date], count: int
-    ) -> list[list[Neighbour]]:
+    def _labelled(self) -> _LabelledTickets:
         ids: list[str] = []
         metadatas: list[Metadata] = []
-        numbers = np.array([day_number(day) for day in days])
-        # The best so far: similarity and place in `ids`, a page of labelled tickets at a time.
-        similarity = np.full((len(vectors), count), -np.inf, dtype=np.float32)
-        place = np.zeros((len(vectors), count), dtype=np.int64)
+        vectors = []
         for page in self._pages({"labelled": True}, ["metadatas", "embeddings"]):
-            labelled_on = np.array([metadata["day"] for metadata in page["metadatas"]], np.int64)
-            # By day: tickets in the order of their days are compared with the earlier ones alone.
-            order = np.argsort(labelled_on, kind="stable")
-            labelled_on = labelled_on[order]
-            labelled = np.asarray(page["embeddings"], np.float32).reshape(-1, vectors.shape[1])
-            labelled = labelled[order]
-            for start in range(0, len(vectors), COMPARED_AT_ONCE):
-                rows = slice(start, start + COMPARED_AT_ONCE)
-                sure, earlier = np.searchsorted(
-                    labelled_on, [numbers[rows].min(), numbers[rows].max()]
-                )
-                scores = vectors[rows] @ labelled[:earlier].T
-                later = labelled_on[sure:earlier] >= numbers[rows, None]
-                scores[:, sure:][later] = -np.inf
-                scores, columns = _highest(scores, count)
-                merged = np.hstack([similarity[rows], scores])
-                places = np.hstack([place[rows], order[columns] + len(ids)])
-                similarity[rows], chosen = _highest(merged, count)
-                place[rows] = np.take_along_axis(places, chosen, axis=1)
             ids += page["ids"]
             metadatas += page["metadatas"]
-        return [
-            [
-                _neighbour(ids[index], 1.0 - score, metadatas[index])
-                for score, index in zip(scores, places, strict=True)
-                if np.isfinite(score)
-            ]
-            for scores, places in zip(similarity.tolist(), place.tolist(), strict=True)
-        ]
+            vectors += list(page["embeddings"])
+        return _LabelledTickets(ids, metadatas, np.array(vectors, dtype=np.float32))
+
+    def _metadata(self, where: dict[str, Any]) -> dict[str, Metadata]:
+        return {
+            ticket_id: metadata
+            for page in self._pages(where, ["metadatas"])
+            for ticket_id, metadata in zip(page["ids"], page["metadatas"], strict=True)
+        }
 
     def _pages(self, where: dict[str, Any] | None, include: list[str]) -> Iterator[Any]:
         offset = 0
@@ -332,14 +303,44 @@ class TicketCollection:
             offset += self._batch
 
 
+class _LabelledTickets:
+    """The labelled tickets with their vectors, in the order of their days."""
+
+    def __init__(self, ids: list[str], metadatas: list[Metadata], vectors: Matrix) -> None:
+        days = np.array([metadata["day"] for metadata in metadatas], dtype=np.int64)
+        order = np.argsort(days, kind="stable")
+        self._ids = [ids[place] for place in order]
+        self._metadatas = [metadatas[place] for place in order]
+        self._days, self._vectors = days[order], vectors[order]
+
+    def nearest(self, vectors: Matrix, count: int, *, before: date) -> list[list[Neighbour]]:
+        """As `TicketCollection.nearest` of the labelled tickets, by comparison with each."""
+        from sklearn.neighbors import NearestNeighbors
+
+        earlier = int(np.searchsorted(self._days, day_number(before)))
+        if not earlier:
+            return [[] for _ in vectors]
+        search = NearestNeighbors(
+            n_neighbors=min(count, earlier), algorithm="brute", metric="sqeuclidean"
+        ).fit(self._vectors[:earlier])
+        # Of unit vectors, half the squared distance is the cosine distance.
+        return [
+            [
+                _neighbour(self._ids[place], square / 2, self._metadatas[place])
+                for square, place in zip(squares, places, strict=True)
+            ]
+            for squares, places in zip(*search.kneighbors(vectors), strict=True)
+        ]
+
+
 def erase_tickets(
     ticket_ids: Collection[str], *, folder: Path, url: str | None, dry_run: bool = False
 ) -> int:
     """Remove the tickets from every collection; returns how many of them were there.
 
-    Chroma leaves the ids and vectors of what it deletes in its files, so an embedded collection is
-    written anew without them, and takes the old one's place whole. A server deletes them, and its
-    files are its own matter.
+    Chroma leaves the ids and vectors of deleted tickets in its files, so an embedded collection is
+    written anew without them and replaces the old one whole. A server gets a request to delete;
+    its files stay its own matter.
 
     Raises:
         CollectionError: the server does not answer, or the folder is not a Chroma folder.
@@ -348,29 +349,26 @@ def erase_tickets(
         finish_replacing(folder)
         if not folder.exists():
             return 0
-    wanted = sorted(ticket_ids)
     with _explaining(folder, url), closing(_client(folder, url)) as client:
         batch = client.get_max_batch_size()
-        found = {
-            collection.name: {
+        stored = {
+            collection.name: [
                 ticket_id
-                for ids in _batches(wanted, batch)
+                for ids in _batches(sorted(ticket_ids), batch)
                 for ticket_id in collection.get(ids=list(ids), include=[])["ids"]
-            }
+            ]
             for collection in client.list_collections()
         }
-        present: set[str] = set().union(*found.values())
-        if dry_run:
-            return len(present)
-        if present and url is None:
-            with replacing_folder(folder) as draft, closing(_client(draft, None)) as fresh:
+        erased: set[str] = set().union(*stored.values())
+        if erased and url is None and not dry_run:
+            with replacing_folder(folder) as draft, closing(_client(draft, None)) as target:
                 for collection in client.list_collections():
-                    _copy_without(collection, fresh, present, batch)
-        elif present:
-            for name, ids in found.items():
-                for some in _batches(sorted(ids), batch):
-                    client.get_collection(name, embedding_function=None).delete(ids=list(some))
-    return len(present)
+                    _copy_without(collection, target, erased, batch)
+        elif not dry_run:
+            for name, ids in stored.items():
+                for part in _batches(ids, batch):
+                    client.get_collection(name, embedding_function=None).delete(ids=list(part))
+    return len(erased)
 
 
 def _copy_without(source: Any, target: Any, ticket_ids: set[str], batch: int) -> None:
@@ -382,12 +380,12 @@ def _copy_without(source: Any, target: Any, ticket_ids: set[str], batch: int) ->
     )
     for offset in range(0, source.count(), batch):
         page = source.get(include=["embeddings", "metadatas"], limit=batch, offset=offset)
-        stays = [place for place, found in enumerate(page["ids"]) if found not in ticket_ids]
-        if stays:
+        rows = [row for row, name in enumerate(page["ids"]) if name not in ticket_ids]
+        if rows:
             copy.add(
-                ids=[page["ids"][place] for place in stays],
-                embeddings=page["embeddings"][stays],
-                metadatas=[page["metadatas"][place] for place in stays],
+                ids=[page["ids"][row] for row in rows],
+                embeddings=page["embeddings"][rows],
+                metadatas=[page["metadatas"][row] for row in rows],
             )
 
 
@@ -396,36 +394,13 @@ def neighbours_json(neighbours: Iterable[Neighbour]) -> str:
     return json.dumps([neighbour.as_dict() for neighbour in neighbours], ensure_ascii=False)
 
 
-def _replacing(stored: Metadata | None, wanted: Metadata) -> dict[str, str | int | bool | None]:
-    """What has to be sent to have exactly `wanted` stored.
+def _update(stored: Metadata | None, expected: Metadata) -> dict[str, str | int | bool | None]:
+    """The metadata to send, so that `expected` and nothing else is stored.
 
     Chroma merges metadata, also in an upsert: a key that goes has to be set to None. The labels
-    always are, since a ticket may be stored under another day than the ones looked at.
+    always are, since a ticket may be stored under another day than those of the synchronisation.
     """
-    return {key: wanted.get(key) for key in (*(stored or ()), *LABELS, *wanted)}
-
-
-def _highest(scores: Matrix, count: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
-    """The `count` highest scores of each row, highest first, and their columns."""
-    rows, width = scores.shape
-    count = min(count, width)
-    columns = np.broadcast_to(np.arange(width), scores.shape)
-    if width > 4 * count * SEARCHED_TOGETHER:
-        # They lie in the blocks with the highest maxima: a fifth of the time of partitioning all.
-        blocks = -(-width // SEARCHED_TOGETHER)
-        padded = np.full((rows, blocks * SEARCHED_TOGETHER), -np.inf, dtype=scores.dtype)
-        padded[:, :width] = scores
-        highest = padded.reshape(rows, blocks, SEARCHED_TOGETHER).max(axis=2)
-        best = np.argpartition(-highest, count - 1, axis=1)[:, :count]
-        within = best[:, :, None] * SEARCHED_TOGETHER + np.arange(SEARCHED_TOGETHER)
-        columns = np.minimum(within.reshape(rows, -1), width - 1)
-        scores = np.take_along_axis(padded, within.reshape(rows, -1), axis=1)
-    if scores.shape[1] > count:
-        kept = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-        scores = np.take_along_axis(scores, kept, axis=1)
-        columns = np.take_along_axis(columns, kept, axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(columns, order, axis=1)
+    return {key: expected.get(key) for key in (*(stored or ()), *LABELS, *expected)}
 
 
 def _day(number: str | int | bool) -> date:
@@ -447,8 +422,8 @@ def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour
     return Neighbour(
         ticket_id=ticket_id,
         similarity=1.0 - float(distance),
-        category=str(category) if category is not None else None,
-        priority=str(priority) if priority is not None else None,
+        category=None if category is None else str(category),
+        priority=None if priority is None else str(priority),
         day=_day(metadata["day"]),
         text_hash=str(metadata["text_hash"]),
     )
@@ -477,14 +452,14 @@ def _explaining(folder: Path, url: str | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        where = f"the Chroma server at {url}" if url else f"the Chroma folder {folder}"
+        place = f"the Chroma server at {url}" if url else f"the Chroma folder {folder}"
         advice = (
             "Check TICKETS_CHROMA_URL and that the server runs."
             if url
             else "Move the folder away and run `tickets run` to build it again."
         )
         reason = " ".join(str(error).split()).rstrip(".!")
-        raise CollectionError(f"Cannot open {where}: {reason}. {advice}") from error
+        raise CollectionError(f"Cannot open {place}: {reason}. {advice}") from error
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -1,8 +1,8 @@
-"""What the rows of each day were made from, written in one transaction with the rows.
+"""The origin of each day's rows: the mail, code and settings that made them.
 
-Two runs that interleave, and a run that fails half way, leave rows of one state beside rows of
-another. The origin travels from table to table with the rows, so it is that of the mail that the
-predictions of a day were really made from.
+It is written in one transaction with the rows. Runs that interleave or fail half way leave rows of
+one state beside rows of another; so each table hands the origin on to the next with the rows, and
+the predictions of a day name the mail that they were really made from.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _COLUMNS = (
 )
 _LINKS_TABLE = f"{SCHEMA}.day_links"
 UNPARTITIONED = date.min
-"""Stands for the day of a table without days."""
+"""The day under which a table without days has its origin."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the rows of one day, in one table, were made from."""
+    """The origin of one day's rows in one table."""
 
     landed: str
-    """Fingerprint of what had landed."""
+    """Fingerprint of the landed mail."""
     recipe: str
-    """What identifies the code and the settings; empty when steps differed in them."""
+    """Digest of the code and the settings; empty when steps differed in them."""
     model_version: str | None = None
-    """The champion, of predictions."""
+    """The champion that made the predictions."""
     links: str = ""
     """The last change of earlier mail that its links were made anew for, as `read_links` names it.
     """
@@ -48,7 +48,7 @@ class Origin:
 
 
 def read_origins(warehouse: Warehouse, table: str) -> dict[date, Origin]:
-    """The origin of each day of a table, as far as it is known."""
+    """The origin of each day of a table that has one."""
     if not warehouse.path.exists():
         return {}
     with warehouse.connect() as connection:
@@ -71,7 +71,7 @@ def select_origins(connection: duckdb.DuckDBPyConnection, table: str) -> dict[da
 def replace_origins(
     warehouse: Warehouse, table: str, days: Iterable[date], origins: Mapping[date, Origin]
 ) -> None:
-    """As `write_origins`, for what is not kept in the warehouse."""
+    """As `write_origins`, for rows outside the warehouse."""
     with warehouse.transaction() as connection:
         write_origins(connection, table, days, origins)
 
@@ -82,7 +82,7 @@ def write_origins(
     days: Iterable[date],
     origins: Mapping[date, Origin],
 ) -> None:
-    """Replace what is known of these days of a table; a day without an origin has none then."""
+    """Replace the origins of these days of a table; a day that `origins` lack has none then."""
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute(f"create table if not exists {_TABLE} ({_COLUMNS})")
     connection.execute(f"alter table {_TABLE} add column if not exists links VARCHAR default ''")

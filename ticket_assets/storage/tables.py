@@ -1,4 +1,4 @@
-"""The warehouse's tables, declared once: columns, types, what they mean."""
+"""The warehouse's tables, declared once: columns, types and descriptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "tickets"
 VECTOR = "FLOAT[]"
-"""Type of a vector column; its length is known when the first vectors are written."""
+"""Type of a vector column; the first vectors decide its length."""
 _PANDAS_TYPES = {
     "VARCHAR": "object",
     "TIMESTAMP": "datetime64[us]",
@@ -31,7 +31,7 @@ class TableError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its DuckDB type and what it holds."""
+    """A column with its DuckDB type."""
 
     name: str
     type: str
@@ -40,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the warehouse and, where it is partitioned, the column that tells the day."""
+    """A table of the warehouse and, if it has partitions, the column with the day."""
 
     name: str
     columns: tuple[Column, ...]
@@ -53,14 +53,10 @@ class Table:
     def frame(
         self, rows: Sequence[Mapping[str, Any]], without: Collection[str] = ()
     ) -> pd.DataFrame:
-        """`rows` with the declared columns and their types, also when there are none.
+        """`rows` with the declared columns and types, except for those in `without`."""
+        import pandas as pd  # the processes that parse and clean mail do without
 
-        Columns in `without` are left out, for what is only known later.
-        """
-        import pandas as pd  # not for the processes that parse and clean mail
-
-        # Built by column: a frame made of rows would turn None into NaN where a column has no
-        # string.
+        # By column: pandas would turn None into NaN in rows without a string.
         return pd.DataFrame(
             {
                 column.name: pd.Series(
@@ -72,7 +68,7 @@ class Table:
         )
 
     def arrow_schema(self, vector_length: int) -> pa.Schema:
-        """The declared columns of a table of texts, times and vectors."""
+        """The Arrow schema of a table of texts, times and vectors."""
         import pyarrow as pa
 
         vector = pa.list_(pa.float32(), vector_length)
@@ -108,7 +104,7 @@ def _table(
 ) -> Table:
     return Table(
         name,
-        tuple(Column(column, *about) for column, about in columns.items()),
+        tuple(Column(column, *definition) for column, definition in columns.items()),
         partition_column,
     )
 

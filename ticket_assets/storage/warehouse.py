@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ticket_assets.storage.tables import SCHEMA, VECTOR, Table
 
 LOCK_PATIENCE_SECONDS = 60.0
 LOCKED = "Could not set lock on file"
-"""How DuckDB says that another process writes."""
+"""DuckDB's message while another process writes."""
 
 
 class WarehouseError(TicketAssetsError):
@@ -28,7 +28,7 @@ class WarehouseError(TicketAssetsError):
 def ensure_table(
     connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
 ) -> None:
-    """Create `table` unless it exists, and add the columns it has gained since it was created."""
+    """Create `table` unless it exists; add declared columns that an older one lacks."""
     connection.execute(f"create schema if not exists {SCHEMA}")
     columns = ", ".join(
         f"{column.name} {_sql_type(column.type, vector_length)}" for column in table.columns
@@ -40,7 +40,7 @@ def ensure_table(
 def add_missing_columns(
     connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
 ) -> None:
-    """Add the columns that a table has gained since it was created."""
+    """Add the declared columns that a table made by an older release lacks."""
     for column in table.columns:
         connection.execute(
             f"alter table {SCHEMA}.{table.name}"
@@ -101,25 +101,25 @@ class Warehouse:
     def rewrite(
         self, queries: Mapping[str, str], frames: Mapping[str, pd.DataFrame] | None = None
     ) -> None:
-        """Replace the file by one in which the tables hold what `queries` select of them.
+        """Replace the file by a new one, in which each table holds the rows of its query.
 
-        DuckDB leaves deleted rows readable in the file until their place is used again; in a new
-        file they never were. The file is the old one or the new one, also after a crash.
+        DuckDB leaves deleted rows readable in the file until their place is used again; a new file
+        has never held them. After a crash the file is the old one or the new one.
 
         Args:
-            queries: by table name; tables that are not named are copied as they are.
+            queries: by table name; the other tables are copied.
             frames: can be named in the queries like tables.
 
         Raises:
             WarehouseError: the file stays locked, or is not a warehouse.
         """
-        fresh = self.path.with_name(f".{self.path.name}.rewritten")
-        fresh.unlink(missing_ok=True)
+        rewritten = self.path.with_name(f".{self.path.name}.rewritten")
+        rewritten.unlink(missing_ok=True)
         connection = self._open(read_only=False)
         try:
             (name,) = connection.execute("select current_database()").fetchall()[0]
             connection.execute("checkpoint")
-            connection.execute(f"attach '{_quoted(fresh)}' as rewritten")
+            connection.execute(f"attach '{_quoted(rewritten)}' as rewritten")
             connection.execute(f'copy from database "{name}" to rewritten (schema)')
             connection.execute(f"set schema = '{SCHEMA}'")
             for view, frame in (frames or {}).items():
@@ -133,25 +133,25 @@ class Warehouse:
                 query = queries.get(table, f"select * from {table}")  # noqa: S608 - our own names
                 connection.execute(f"insert into rewritten.{SCHEMA}.{table} {query}")
             connection.execute("detach rewritten")
-            with fresh.open("rb") as file:
+            with rewritten.open("rb") as file:
                 os.fsync(file.fileno())
-            # Before the lock is given up: nobody writes to the old file any more.
-            fresh.replace(self.path)
+            # While the lock is held, so that nobody writes to the old file any more.
+            rewritten.replace(self.path)
         finally:
             connection.close()
-            fresh.unlink(missing_ok=True)
+            rewritten.unlink(missing_ok=True)
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._patience
         wait = 0.02
         while True:
             try:
                 return duckdb.connect(str(self.path), read_only=read_only)
             except (duckdb.IOException, duckdb.ConnectionException) as error:
-                # A connection error is a writer in this process, which DuckDB tells otherwise.
+                # A connection error means that a connection of this process writes.
                 if isinstance(error, duckdb.IOException) and LOCKED not in str(error):
                     raise self._unreadable(error) from None
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise WarehouseError(
                         f"The warehouse {self.path} is in use by another process. Try again when"
                         " the run has finished."
@@ -163,11 +163,10 @@ class Warehouse:
         """Names of the tables that exist; none when there is no warehouse."""
         if not self.path.exists():
             return set()
-        with self.connect() as connection:
-            rows = connection.execute(
-                "select table_name from information_schema.tables where table_schema = ?", [SCHEMA]
-            ).fetchall()
-        return {str(row[0]) for row in rows}
+        rows = self.rows(
+            "select table_name from information_schema.tables where table_schema = ?", [SCHEMA]
+        )
+        return {name for (name,) in rows}
 
     def columns(self, table: str) -> set[str]:
         """Names of the columns that a table has; none when there is no such table."""
@@ -192,12 +191,12 @@ class Warehouse:
             WarehouseError: a table of the query has not been materialised yet, or the file is
                 damaged.
         """
-        frame: pd.DataFrame = self._query(sql, parameters, frames).to_pandas()
+        frame: pd.DataFrame = self.arrow(sql, parameters, frames).to_pandas()
         return frame
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a small query as Python values; raises like `frame`."""
-        table = self._query(sql, parameters, None)
+        table = self.arrow(sql, parameters)
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
@@ -212,13 +211,8 @@ class Warehouse:
         frames: Mapping[str, pd.DataFrame] | None = None,
     ) -> pa.Table:
         """Like `frame`, as an Arrow table: vectors come without a copy per row."""
-        return self._query(sql, parameters, frames)
-
-    def _query(
-        self, sql: str, parameters: Sequence[Any], frames: Mapping[str, pd.DataFrame] | None
-    ) -> pa.Table:
         with self.connect() as connection:
-            if self._has_schema(connection):
+            with suppress(duckdb.CatalogException):  # before the first table there is no schema
                 connection.execute(f"set schema = '{SCHEMA}'")
             for name, frame in (frames or {}).items():
                 connection.register(name, frame)
@@ -236,13 +230,6 @@ class Warehouse:
             f"The warehouse {self.path} cannot be read: {_first_line(error)} Move the file away"
             " and run `tickets run` to build it again from the landing zone."
         )
-
-    @staticmethod
-    def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
-        found = connection.execute(
-            "select 1 from information_schema.schemata where schema_name = ?", [SCHEMA]
-        ).fetchone()
-        return found is not None
 
 
 def _quoted(path: Path) -> str:

@@ -19,23 +19,22 @@ SYNCS_AT_ONCE = 8
 def replace_file(path: Path, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) in place of what `path` held, if it existed.
 
-    The bytes are on disk before the name changes hands; the name itself survives a power cut once
-    the folder is synced. Temporary names are unique: two writers of one file must not share a
+    The bytes are on disk before the file is renamed; the new name survives a power cut once the
+    folder is synced. Temporary names are unique, so that two writers of one file never share a
     half-written one.
     """
-    written = content.encode() if isinstance(content, str) else content
     with _temporary(path) as file:
-        file.write(written)
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file)
     Path(file.name).replace(path)
 
 
 def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
-    """`replace_file` for each; when one fails, the groups of FILES_AT_ONCE before it are done.
+    """`replace_file` for each; when one fails, the groups of FILES_AT_ONCE before it are replaced.
 
-    All of a group are written before the first is synced: the file system then commits them
-    together, in half the time that threads take which write and sync one file after the other.
+    All files of a group are written before the first is synced: the file system then commits them
+    together, in half the time of threads that write and sync one file after the other.
     """
     remaining = iter(files)
     with ThreadPoolExecutor(SYNCS_AT_ONCE) as threads:

@@ -1,4 +1,4 @@
-"""Folders that are replaced whole, and are either the old one or the new one after a crash."""
+"""Folders that are replaced whole: after a crash there is the old one or the new one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Held by the process that replaces `folder`: the others wait, and then see what it wrote."""
+    """Lets one process at a time replace `folder`; the others wait, and then see the result."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f".{folder.name}.lock")
     while True:
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_at(path, lock.fileno()):
-                # The process before has removed the file that this one waited for.
+                # The former holder has removed the file that this process waited for.
                 continue
             try:
                 yield
@@ -30,9 +30,9 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder` that takes its place on leaving, unless there is an error.
+    """An empty folder beside `folder` that replaces it on leaving, unless there is an error.
 
-    Two processes that may replace the same folder at once hold `only_writer`.
+    Processes that may replace the same folder at once hold `only_writer`.
     """
     finish_replacing(folder)
     draft, complete, _ = _names(folder)
@@ -47,15 +47,15 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def finish_replacing(folder: Path) -> None:
-    """Complete a replacement that a dead process left, or take it back if it was not ready."""
+    """Complete a replacement that a dead process left, or undo it if it was not complete."""
     draft, complete, former = _names(folder)
     if complete.exists():
         if folder.exists():
             shutil.rmtree(former, ignore_errors=True)
             folder.rename(former)
         complete.rename(folder)
-    for left in (draft, former):
-        shutil.rmtree(left, ignore_errors=True)
+    for remains in (draft, former):
+        shutil.rmtree(remains, ignore_errors=True)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -66,9 +66,8 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _names(folder: Path) -> tuple[Path, Path, Path]:
-    """Where it is written, where it waits once it is complete, and where the old one goes."""
-    return (
-        folder.with_name(f".{folder.name}.draft"),
-        folder.with_name(f".{folder.name}.complete"),
-        folder.with_name(f".{folder.name}.former"),
+    """The folder while it is written, the same when complete, and the replaced one."""
+    draft, complete, former = (
+        folder.with_name(f".{folder.name}.{state}") for state in ("draft", "complete", "former")
     )
+    return draft, complete, former
