@@ -11,9 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from ticket_assets.routing import load_routing
-from ticket_assets.sample.impact import PRIORITIES
 from ticket_assets.sample.mailbox import generate
-from ticket_assets.sample.material import LANGUAGES, VAGUE, material
+from ticket_assets.sample.material import VAGUE, languages, shares
 
 UNTIL = date(2025, 11, 20)
 NEW_WORDS = re.compile(r"\b(?:nimbus|orbia)\b", re.IGNORECASE)
@@ -72,9 +71,7 @@ def share(tickets: list[Ticket], language: str = "en") -> float:
 
 def test_there_are_fourteen_situations_and_more_in_each_category_and_language() -> None:
     categories = set(load_routing(None).categories)
-    for language in LANGUAGES:
-        text = material(language)
-
+    for text in languages().values():
         assert set(text.everyday) == categories | {VAGUE}
         assert set(text.rollout) == set(text.topics) == categories
         assert all(len(text.everyday[category]) >= 14 for category in categories)
@@ -120,7 +117,10 @@ def test_priority_does_not_follow_from_the_category(tickets: list[Ticket]) -> No
 def test_priority_rises_with_impact_and_with_urgency() -> None:
     order = load_routing(None).priorities
     matrix = [
-        [order.index(PRIORITIES[impact][urgency]) for urgency in ("later", "week", "today", "now")]
+        [
+            order.index(shares().priorities[impact][urgency])
+            for urgency in ("later", "week", "today", "now")
+        ]
         for impact in ("person", "team", "site")
     ]
 

@@ -7,9 +7,11 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from io import BytesIO
-from random import Random
+
+from ticket_assets.sample.material import entries
+from ticket_assets.sample.wording import Pen
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,13 @@ class Attachment:
     data: bytes
 
 
-def attachment(language: str, moment: datetime, rng: Random) -> Attachment:
+def attachment(pen: Pen) -> Attachment:
     """A file of some hundred bytes to a few kB that opens as what it claims to be."""
-    return rng.choice(_KINDS)(language, moment, rng)
+    return pen.rng.choice(_KINDS)(pen)
 
 
-def _screenshot(language: str, moment: datetime, rng: Random) -> Attachment:
+def _screenshot(pen: Pen) -> Attachment:
+    rng = pen.rng
     width, height = rng.randrange(24, 64), rng.randrange(16, 40)
     # Every row starts with filter type 0; one grey byte per pixel. Stored, not squeezed: each
     # version of zlib squeezes differently, and the bytes should not.
@@ -37,72 +40,51 @@ def _screenshot(language: str, moment: datetime, rng: Random) -> Attachment:
             (b"IEND", b""),
         )
     )
-    stem = "capture d’écran" if language == "fr" else "screenshot"
-    name = rng.choice((f"{stem} {moment:%Y-%m-%d}.png", f"image{rng.randrange(1, 9):03d}.png"))
+    stem = pen.language.forms.attachments["screenshot"]
+    name = rng.choice((f"{stem} {pen.moment:%Y-%m-%d}.png", f"image{rng.randrange(1, 9):03d}.png"))
     return Attachment(name, "image/png", data)
 
 
-def _pdf(language: str, moment: datetime, rng: Random) -> Attachment:
-    text = f"BT /F1 12 Tf 72 720 Td (Document {rng.randrange(10**6)}) Tj ET"
-    objects = (
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
-        "/Resources << /Font << /F1 5 0 R >> >> >>",
-        f"<< /Length {len(text)} >>\nstream\n{text}\nendstream",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    )
+def _pdf(pen: Pen) -> Attachment:
+    material = entries("attachments.yaml")
+    text = material["pdf_text"].format(number=pen.rng.randrange(10**6))
     data, offsets = "%PDF-1.4\n", []
-    for number, content in enumerate(objects, start=1):
+    for number, template in enumerate(material["pdf_objects"], start=1):
         offsets.append(len(data))
+        content = template.replace("{length}", str(len(text))).replace("{text}", text)
         data += f"{number} 0 obj\n{content}\nendobj\n"
     table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    size = len(offsets) + 1
     data += (
-        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
-        f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF\n"
+        f"xref\n0 {size}\n0000000000 65535 f \n{table}"
+        f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF\n"
     )
-    stem = "pièce" if language == "fr" else "document"
-    return Attachment(f"{stem}_{rng.randrange(1000)}.pdf", "application/pdf", data.encode("ascii"))
+    name = f"{pen.language.forms.attachments['document']}_{pen.rng.randrange(1000)}.pdf"
+    return Attachment(name, "application/pdf", data.encode("ascii"))
 
 
-def _log(language: str, moment: datetime, rng: Random) -> Attachment:
-    levels = ("INFO", "INFO", "WARN", "ERROR")
+def _log(pen: Pen) -> Attachment:
+    rng = pen.rng
     lines = (
-        f"{moment + timedelta(seconds=second):%Y-%m-%d %H:%M:%S} {rng.choice(levels)} "
+        f"{pen.moment + timedelta(seconds=second):%Y-%m-%d %H:%M:%S} "
+        f"{rng.choice(('INFO', 'INFO', 'WARN', 'ERROR'))} "
         f"service[{rng.randrange(9999)}]: status {rng.randrange(600)}\n"
         for second in range(rng.randrange(8, 40))
     )
-    return Attachment(f"trace_{moment:%Y%m%d}.log", "text/plain", "".join(lines).encode("ascii"))
+    name = f"trace_{pen.moment:%Y%m%d}.log"
+    return Attachment(name, "text/plain", "".join(lines).encode("ascii"))
 
 
-def _word(language: str, moment: datetime, rng: Random) -> Attachment:
-    sheet = "http://schemas.openxmlformats.org"
-    files = {
-        "[Content_Types].xml": f'<Types xmlns="{sheet}/package/2006/content-types">'
-        '<Default Extension="rels" '
-        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        '<Override PartName="/word/document.xml" ContentType="application/vnd.openxmlformats-'
-        'officedocument.wordprocessingml.document.main+xml"/></Types>',
-        "_rels/.rels": f'<Relationships xmlns="{sheet}/package/2006/relationships">'
-        f'<Relationship Id="r1" Type="{sheet}/officeDocument/2006/relationships/officeDocument" '
-        'Target="word/document.xml"/></Relationships>',
-        "word/document.xml": f'<w:document xmlns:w="{sheet}/wordprocessingml/2006/main"><w:body>'
-        f"<w:p><w:r><w:t>{rng.randrange(10**9)}</w:t></w:r></w:p></w:body></w:document>",
-    }
+def _word(pen: Pen) -> Attachment:
+    number = str(pen.rng.randrange(10**9))
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files.items():
+        for name, content in entries("attachments.yaml")["word_files"].items():
             # ZipInfo's own date, 1980, instead of now: the same bytes every time.
-            archive.writestr(zipfile.ZipInfo(name), f'<?xml version="1.0"?>{content}')
+            archive.writestr(zipfile.ZipInfo(name), content.replace("{number}", number))
     media_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    stem = "procédure" if language == "fr" else "procedure"
-    return Attachment(f"{stem}_{rng.randrange(100)}.docx", media_type, buffer.getvalue())
+    name = f"{pen.language.forms.attachments['procedure']}_{pen.rng.randrange(100)}.docx"
+    return Attachment(name, media_type, buffer.getvalue())
 
 
-_KINDS: tuple[Callable[[str, datetime, Random], Attachment], ...] = (
-    _screenshot,
-    _screenshot,
-    _pdf,
-    _log,
-    _word,
-)
+_KINDS: tuple[Callable[[Pen], Attachment], ...] = (_screenshot, _screenshot, _pdf, _log, _word)

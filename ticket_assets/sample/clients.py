@@ -1,16 +1,15 @@
-"""How each mail client sends a letter: structure, charset, signature, quoting, headers."""
+"""How mail clients send a letter: structure, charset, headers, and the way to the desk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from random import Random
 
-from ticket_assets.sample import html, plain
 from ticket_assets.sample.attachments import Attachment
-from ticket_assets.sample.letters import Letter
+from ticket_assets.sample.layout import html_page, plain_text
+from ticket_assets.sample.letters import DESK, Letter
 from ticket_assets.sample.mime import (
     Entity,
     Header,
@@ -23,130 +22,6 @@ from ticket_assets.sample.mime import (
 )
 from ticket_assets.sample.people import Person
 
-DESK = "support@example.org"
-
-
-@dataclass(frozen=True)
-class MailClient:
-    """The habits by which a client's mail can be told from another's."""
-
-    product: Header | None
-    structures: tuple[str, ...]
-    """Of "plain", "html" and "alternative", each as often as it stands here."""
-    charsets: tuple[str, ...]
-    encodings: tuple[str, ...]
-    header_encoding: str
-    """"q" or "b"."""
-    boundary: Callable[[Random], str]
-    message_id: Callable[[Random], str]
-    plain: plain.Style
-    html: html.Style
-
-
-def _hex(length: int, rng: Random) -> str:
-    return f"{rng.getrandbits(4 * length):0{length}x}"
-
-
-CLIENTS = {
-    "outlook": MailClient(
-        product=("X-Mailer", "Microsoft Outlook 16.0"),
-        structures=("alternative", "alternative", "alternative", "html"),
-        charsets=("utf-8", "windows-1252", "iso-8859-1"),
-        encodings=("quoted-printable", "quoted-printable", "base64"),
-        header_encoding="q",
-        boundary=lambda rng: f"----=_NextPart_000_{_hex(4, rng)}_{_hex(8, rng)}.{_hex(8, rng)}",
-        message_id=lambda rng: f"{_hex(12, rng)}$@{_hex(6, rng)}.example.org",
-        plain=plain.Style(quoting="header_block"),
-        html=html.WORD,
-    ),
-    "outlook_classic": MailClient(
-        product=("X-Mailer", "Microsoft Office Outlook 12.0"),
-        structures=("plain", "plain", "alternative"),
-        charsets=("windows-1252", "iso-8859-1"),
-        encodings=("quoted-printable", "8bit"),
-        header_encoding="q",
-        boundary=lambda rng: f"----=_NextPart_001_{_hex(4, rng)}_{_hex(8, rng)}.{_hex(8, rng)}",
-        message_id=lambda rng: f"00{_hex(4, rng)}$01d{_hex(5, rng)}$@example.org",
-        plain=plain.Style(quoting="original_message"),
-        html=html.WORD,
-    ),
-    "outlook_mobile": MailClient(
-        product=None,
-        structures=("html", "alternative"),
-        charsets=("utf-8", "windows-1252"),
-        encodings=("quoted-printable", "base64"),
-        header_encoding="b",
-        boundary=lambda rng: f"_000_{_hex(20, rng).upper()}PR1P264example_",
-        message_id=lambda rng: f"PR1P264MB{_hex(24, rng).upper()}@PR1P264.prod.example.org",
-        plain=plain.Style(
-            quoting="header_block",
-            tag={"fr": "Télécharger Outlook pour iOS", "en": "Get Outlook for iOS"},
-        ),
-        html=html.MOBILE,
-    ),
-    "thunderbird": MailClient(
-        product=("User-Agent", "Mozilla Thunderbird"),
-        structures=("plain", "plain", "plain", "alternative"),
-        charsets=("utf-8", "utf-8", "iso-8859-15"),
-        encodings=("8bit", "8bit", "quoted-printable"),
-        header_encoding="b",
-        boundary=lambda rng: f"------------{_hex(24, rng)}",
-        message_id=lambda rng: (
-            "-".join(_hex(size, rng) for size in (8, 4, 4, 4, 12)) + "@example.org"
-        ),
-        plain=plain.Style(quoting="angles", separator="-- ", flowed=True, attribution_short=True),
-        html=html.THUNDERBIRD,
-    ),
-    "gmail": MailClient(
-        product=None,
-        structures=("alternative",),
-        charsets=("utf-8",),
-        encodings=("quoted-printable", "base64"),
-        header_encoding="b",
-        boundary=lambda rng: f"000000000000{_hex(16, rng)}",
-        message_id=lambda rng: f"CA{_hex(20, rng)}+{_hex(12, rng)}@mail.example.org",
-        plain=plain.Style(quoting="angles", separator="-- "),
-        html=html.GMAIL,
-    ),
-    "apple_mail": MailClient(
-        product=("X-Mailer", "Apple Mail (2.3774.600.62)"),
-        structures=("plain", "alternative"),
-        charsets=("utf-8",),
-        encodings=("quoted-printable",),
-        header_encoding="q",
-        boundary=lambda rng: f"Apple-Mail=_{_hex(8, rng).upper()}-{_hex(12, rng).upper()}",
-        message_id=lambda rng: f"{_hex(8, rng).upper()}-{_hex(12, rng).upper()}@example.org",
-        plain=plain.Style(quoting="angles", attribution_short=True),
-        html=html.APPLE,
-    ),
-    "iphone": MailClient(
-        product=("X-Mailer", "iPhone Mail (21F90)"),
-        structures=("plain", "html"),
-        charsets=("utf-8",),
-        encodings=("quoted-printable", "base64"),
-        header_encoding="q",
-        boundary=lambda rng: f"Apple-Mail-{_hex(8, rng).upper()}-{_hex(12, rng).upper()}",
-        message_id=lambda rng: f"{_hex(8, rng).upper()}-{_hex(12, rng).upper()}@example.org",
-        plain=plain.Style(
-            quoting="angles",
-            attribution_short=True,
-            tag={"fr": "Envoyé de mon iPhone", "en": "Sent from my iPhone"},
-        ),
-        html=html.APPLE,
-    ),
-    "webmail": MailClient(
-        product=("User-Agent", "Roundcube Webmail/1.6.5"),
-        structures=("plain",),
-        charsets=("iso-8859-15", "iso-8859-1", "utf-8"),
-        encodings=("8bit", "quoted-printable"),
-        header_encoding="q",
-        boundary=lambda rng: f"=_{_hex(32, rng)}",
-        message_id=lambda rng: f"{_hex(32, rng)}@example.org",
-        plain=plain.Style(quoting="original_message", separator="-- "),
-        html=html.APPLE,
-    ),
-}
-
 
 def sent(
     letter: Letter,
@@ -155,20 +30,18 @@ def sent(
     *,
     copied: Person | None = None,
     references: tuple[str, ...] = (),
-    attachments: tuple[Attachment, ...] = (),
+    file: Attachment | None = None,
     urgent: bool = False,
     automatic: bool = False,
 ) -> bytes:
     """The message as it leaves the author's client, without the Received lines of its way."""
-    author = letter.author
-    client = CLIENTS[author.client]
+    author, client = letter.author, letter.author.client
     charset = rng.choice(client.charsets)
 
     def named(name: str, mailbox: str) -> str:
         return address(name, mailbox, charset, client.header_encoding)
 
-    desk_names = {"fr": ("Support informatique", "Assistance IT"), "en": ("IT Support",)}
-    recipient = named(rng.choice(desk_names[author.language]), DESK)
+    recipient = named(rng.choice(author.language.forms.desk_names), DESK)
     if rng.random() < 0.3:
         recipient = rng.choice((DESK, "helpdesk@example.org", f"<{DESK}>"))
     headers: list[Header] = [
@@ -188,54 +61,49 @@ def sent(
     if automatic:
         headers += [("Auto-Submitted", "auto-replied"), ("X-Auto-Response-Suppress", "All")]
     if client.product:
-        headers.append(client.product)
+        headers.append((client.product[0], client.product[1]))
     headers.append(("MIME-Version", "1.0"))
-    entity = _body(letter, client, charset, attachments, rng)
+    entity = _body(letter, charset, file, rng)
     return rendered([*headers, *entity.headers], entity)
 
 
 def received_lines(moment: datetime, rng: Random) -> bytes:
     """The Received headers of one delivery; a second delivery of the same mail gets others."""
-    arrived = moment.astimezone(UTC)
-    by_relay = format_datetime(arrived + timedelta(seconds=rng.randrange(2)))
-    by_mailbox = format_datetime(arrived + timedelta(seconds=rng.randrange(2, 5)))
+    arrival = moment.astimezone(UTC)
+    by_relay = format_datetime(arrival + timedelta(seconds=rng.randrange(2)))
+    by_mailbox = format_datetime(arrival + timedelta(seconds=rng.randrange(2, 5)))
     return (
-        f"Received: by imap.example.org (LMTP) id {_hex(10, rng).upper()};\n\t{by_mailbox}\n"
+        f"Received: by imap.example.org (LMTP) id {identifier('{10X}', rng)};\n\t{by_mailbox}\n"
         f"Received: from relay{rng.randrange(1, 6)}.example.net (192.0.2.{rng.randrange(2, 60)})\n"
-        f"\tby mx{rng.randrange(1, 4)}.example.org with ESMTPS id {_hex(10, rng).upper()};\n"
+        f"\tby mx{rng.randrange(1, 4)}.example.org with ESMTPS id {identifier('{10X}', rng)};\n"
         f"\t{by_relay}\n"
     ).encode("ascii")
 
 
-def _body(
-    letter: Letter,
-    client: MailClient,
-    charset: str,
-    attachments: tuple[Attachment, ...],
-    rng: Random,
-) -> Entity:
+def identifier(pattern: str, rng: Random) -> str:
+    """`pattern` with as many random hexadecimal digits as {8x} or, in capitals, {8X} asks for."""
+    return re.sub(
+        r"\{(\d+)([xX])\}",
+        lambda match: format(rng.getrandbits(4 * int(match[1])), f"0{match[1]}{match[2]}"),
+        pattern,
+    )
+
+
+def _body(letter: Letter, charset: str, file: Attachment | None, rng: Random) -> Entity:
+    client = letter.author.client
     structure, encoding = rng.choice(client.structures), rng.choice(client.encodings)
-    boundary = client.boundary(rng)
-    flowed = "; format=flowed" if client.plain.flowed else ""
-
-    def plain_part() -> Entity:
-        return text_entity(plain.written(letter, client.plain), "plain", charset, encoding, flowed)
-
-    def html_part() -> Entity:
-        text = html.written(letter, client.html, client.plain)
-        return text_entity(text, "html", charset, encoding)
-
-    if structure == "plain":
-        entity = plain_part()
-    elif structure == "html":
-        entity = html_part()
-    else:
-        entity = multipart("alternative", boundary, [plain_part(), html_part()])
-    if attachments:
-        as_words = client.html is html.WORD
-        files = [
-            attachment_entity(file.name, file.media_type, file.data, as_words)
-            for file in attachments
-        ]
-        entity = multipart("mixed", client.boundary(rng), [entity, *files])
+    boundary = identifier(client.boundary, rng)
+    parts = []
+    if structure in ("plain", "alternative"):
+        text = plain_text(letter, client)
+        flowed = "; format=flowed" if client.flowed else ""
+        parts.append(text_entity(text, "plain", charset, encoding, flowed))
+    if structure in ("html", "alternative"):
+        parts.append(text_entity(html_page(letter, client), "html", charset, encoding))
+    entity = multipart("alternative", boundary, parts) if len(parts) > 1 else parts[0]
+    if file:
+        attached = attachment_entity(
+            file.name, file.media_type, file.data, client.encoded_file_names
+        )
+        entity = multipart("mixed", identifier(client.boundary, rng), [entity, attached])
     return entity

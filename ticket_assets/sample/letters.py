@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from random import Random
 
-from ticket_assets.sample.impact import as_judged, draw, urgency_told
-from ticket_assets.sample.material import VAGUE, Situation
+from ticket_assets.sample.material import VAGUE, Situation, draw
 from ticket_assets.sample.people import Person
+from ticket_assets.sample.urgency import as_judged, priority_and_phrases
 from ticket_assets.sample.wording import (
     Details,
     Pen,
@@ -17,7 +16,11 @@ from ticket_assets.sample.wording import (
     without_accents,
 )
 
+DESK = "support@example.org"
+
 _REGISTERS = {"terse": 0.17, "plain": 0.56, "rambling": 0.2, "phone": 0.07}
+_SHORT = ("terse", "phone")
+"""Registers without courtesy."""
 _CRIES_WOLF = {"low": 0.02, "normal": 0.04, "high": 0.18, "urgent": 0.32}
 """Share of tickets with URGENT in the subject, by how urgent they are."""
 _EMPTY_SUBJECTS = 0.06
@@ -30,6 +33,8 @@ class Quoted:
 
     name: str
     address: str
+    recipient: str
+    """As it stands in the To line."""
     moment: datetime
     subject: str
     paragraphs: tuple[str, ...]
@@ -65,17 +70,16 @@ def new_request(
     pen: Pen, author: Person, situation: Situation, second: Situation | None, category: str
 ) -> Request:
     """A first mail about `situation`, with a `second` problem thrown in when there is one."""
-    rng = pen.rng
-    register = draw(_REGISTERS, rng)
-    priority, kinds = urgency_told(rng)
+    register = draw(_REGISTERS, pen.rng)
+    priority, kinds = priority_and_phrases(pen.rng)
     details: Details = {}
     problem = pen.any_of(situation.problems, details)
     before, after = _around(pen, register, [pen.phrase(kind) for kind in kinds])
-    topic = _topic(pen, situation, 0.12 if register in ("terse", "phone") else 0.5)
-    paragraphs = _in_paragraphs([*topic, *before, problem], after, rng)
+    topic = _topic(pen, situation, 0.12 if register in _SHORT else 0.5)
+    paragraphs = _in_paragraphs(pen, [*topic, *before, problem], after)
     if second is not None:
         paragraphs.append(f"{pen.phrase('second')} {pen.any_of(second.problems)}")
-    if register not in ("terse", "phone"):
+    if register not in _SHORT:
         paragraphs = _with_courtesy(pen, paragraphs)
     letter = Letter(
         author=author,
@@ -84,76 +88,74 @@ def new_request(
         paragraphs=_as_typed(pen, paragraphs, register),
         sign_off=_sign_off(pen, author, register),
     )
-    return Request(letter, situation, category, as_judged(priority, rng), details)
+    return Request(letter, situation, category, as_judged(priority, pen.rng), details)
 
 
-def follow_up(pen: Pen, request: Request, agent: Quoted | None) -> Request:
+def follow_up(pen: Pen, request: Request, answer: Quoted | None) -> Request:
     """The author of `request` writes again, above the desk's answer or their own first mail."""
-    rng = pen.rng
     first = request.letter
-    priority, kinds = urgency_told(rng)
+    priority, kinds = priority_and_phrases(pen.rng)
     sentences = [pen.phrase("followup"), *_topic(pen, request.situation, 0.5)]
-    if rng.random() < 0.8:
+    if pen.rng.random() < 0.8:
         sentences.append(pen.any_of(request.situation.problems, request.details))
-    paragraphs = _in_paragraphs(sentences, [pen.phrase(kind) for kind in kinds], rng)
-    if rng.random() < 0.6:
+    paragraphs = _in_paragraphs(pen, sentences, [pen.phrase(kind) for kind in kinds])
+    if pen.rng.random() < 0.6:
         paragraphs = _with_courtesy(pen, paragraphs)
-    earlier = _quoted(first, first.paragraphs)
+    earlier = _quoted(first, DESK, first.paragraphs)
     letter = Letter(
         author=first.author,
         moment=pen.moment,
-        subject=rng.choice(("RE: ", "Re: ", "RE : ")) + first.subject,
+        subject=pen.rng.choice(("RE: ", "Re: ", "RE : ")) + first.subject,
         paragraphs=_as_typed(pen, paragraphs, "plain"),
         sign_off=_sign_off(pen, first.author, "plain"),
-        quoted=(agent, earlier) if agent else (earlier,),
+        quoted=(answer, earlier) if answer else (earlier,),
     )
-    return replace(request, letter=letter, priority=as_judged(priority, rng))
+    return replace(request, letter=letter, priority=as_judged(priority, pen.rng))
 
 
 def forwarded(pen: Pen, request: Request, sender: Person) -> Request:
     """`sender` passes somebody else's `request` on to the desk with a line or two above it."""
-    rng = pen.rng
     original = request.letter
-    lines = [pen.any_of(pen.material.phrases["forward"], {("person", 0): original.author.name})]
+    lines = [pen.any_of(pen.language.phrases["forward"], {("person", 0): original.author.name})]
     lines += _topic(pen, request.situation, 0.4)
-    if rng.random() < 0.75:
+    if pen.rng.random() < 0.75:
         lines.append(pen.any_of(request.situation.problems, request.details))
-    prefixes = ("TR : ", "TR: ", "Fwd: ") if sender.language == "fr" else ("FW: ", "Fwd: ")
+    subject = pen.rng.choice(pen.language.forms.forwarded_subjects).format(original.subject)
     letter = Letter(
         author=sender,
         moment=original.moment,
-        subject=rng.choice(prefixes) + original.subject,
+        subject=subject,
         paragraphs=tuple(_with_courtesy(pen, [" ".join(lines)])),
         sign_off=_sign_off(pen, sender, "plain"),
-        quoted=(_quoted(original, original.paragraphs + original.sign_off),),
+        quoted=(_quoted(original, sender.mailbox, original.paragraphs + original.sign_off),),
         forwarded=True,
     )
     return replace(request, letter=letter)
 
 
-def desk_answer(pen: Pen, request: Request, desk: str) -> Quoted:
-    """What the desk wrote back, to be found quoted below the next mail."""
-    french = pen.material.language == "fr"
-    hello, name = ("Bonjour,", "Support") if french else ("Hello,", "Help Desk")
+def desk_answer(pen: Pen, request: Request) -> Quoted:
+    """What the desk wrote back, to be quoted below the next mail."""
+    hello, name = pen.language.forms.answer
     paragraphs = (hello, pen.phrase("agent"), name)
-    return Quoted(name, desk, pen.moment, f"RE: {request.letter.subject}", paragraphs)
+    recipient, subject = request.letter.author.mailbox, f"RE: {request.letter.subject}"
+    return Quoted(name, DESK, recipient, pen.moment, subject, paragraphs)
 
 
 def out_of_office(pen: Pen, author: Person) -> Letter:
     """An automatic reply, which is no request."""
-    about = pen.any_of(pen.material.everyday["network"][0].subjects)
-    prefix = "Réponse automatique : " if author.language == "fr" else "Automatic reply: "
-    return Letter(author, pen.moment, prefix + about, (pen.phrase("away"),), (author.name,))
+    about = pen.any_of(pen.language.everyday["network"][0].subjects)
+    subject = pen.language.forms.automatic_subject.format(about)
+    return Letter(author, pen.moment, subject, (pen.phrase("away"),), (author.name,))
 
 
-def _quoted(letter: Letter, paragraphs: tuple[str, ...]) -> Quoted:
-    author = letter.author
-    return Quoted(author.name, author.address, letter.moment, letter.subject, paragraphs)
+def _quoted(letter: Letter, recipient: str, paragraphs: tuple[str, ...]) -> Quoted:
+    name, address = letter.author.name, letter.author.address
+    return Quoted(name, address, recipient, letter.moment, letter.subject, paragraphs)
 
 
 def _subject(pen: Pen, situation: Situation, details: Details, priority: str) -> str:
     if pen.rng.random() < _EMPTY_SUBJECTS:
-        situation = pen.material.everyday[VAGUE][0]
+        situation = pen.language.everyday[VAGUE][0]
     subject = pen.any_of(situation.subjects, details)
     if pen.rng.random() < _CRIES_WOLF[priority]:
         return pen.rng.choice(("URGENT - ", "[URGENT] ", "URGENT : ", "Urgent: ")) + subject
@@ -179,12 +181,12 @@ def _around(pen: Pen, register: str, urgency: list[str]) -> tuple[list[str], lis
 
 def _topic(pen: Pen, situation: Situation, share: float) -> list[str]:
     """A sentence that names the field, in `share` of the mails; vague mails never have one."""
-    known = pen.rng.random() < share and situation.category != VAGUE
-    return [pen.any_of(pen.material.topics[situation.category])] if known else []
+    named = pen.rng.random() < share and situation.category != VAGUE
+    return [pen.any_of(pen.language.topics[situation.category])] if named else []
 
 
-def _in_paragraphs(before: list[str], after: list[str], rng: Random) -> list[str]:
-    if rng.random() < 0.5 or not after:
+def _in_paragraphs(pen: Pen, before: list[str], after: list[str]) -> list[str]:
+    if pen.rng.random() < 0.5 or not after:
         return [" ".join([*before, *after])]
     return [" ".join(before), " ".join(after)]
 
@@ -196,7 +198,7 @@ def _with_courtesy(pen: Pen, paragraphs: list[str]) -> list[str]:
 
 
 def _sign_off(pen: Pen, author: Person, register: str) -> tuple[str, ...]:
-    if register in ("terse", "phone"):
+    if register in _SHORT:
         return (author.name.split()[0],) if pen.rng.random() < 0.4 else ()
     named = not author.signature or pen.rng.random() < 0.25
     return (pen.phrase("regards"), author.name) if named else (pen.phrase("regards"),)
@@ -204,9 +206,9 @@ def _sign_off(pen: Pen, author: Person, register: str) -> tuple[str, ...]:
 
 def _as_typed(pen: Pen, paragraphs: list[str], register: str) -> tuple[str, ...]:
     """The text as it left the keyboard: some people make typos, drop accents or shout."""
-    rng, language = pen.rng, pen.material.language
+    rng, language = pen.rng, pen.language
     hurried = rng.random() < 0.12
-    unaccented = language == "fr" and rng.random() < (0.6 if register == "phone" else 0.08)
+    unaccented = language.forms.accents and rng.random() < (0.6 if register == "phone" else 0.08)
     shouting = register == "terse" and rng.random() < 0.12
 
     def typed(text: str) -> str:

@@ -6,7 +6,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -14,9 +14,9 @@ from random import Random
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.sample.attachments import attachment
-from ticket_assets.sample.clients import CLIENTS, DESK, received_lines, sent
-from ticket_assets.sample.impact import draw
+from ticket_assets.sample.clients import identifier, received_lines, sent
 from ticket_assets.sample.letters import (
+    DESK,
     Request,
     desk_answer,
     follow_up,
@@ -24,55 +24,14 @@ from ticket_assets.sample.letters import (
     new_request,
     out_of_office,
 )
-from ticket_assets.sample.material import LANGUAGES, VAGUE, Material, Situation, material
-from ticket_assets.sample.people import Person, staff
+from ticket_assets.sample.material import VAGUE, Mix, Situation, draw, languages, shares
+from ticket_assets.sample.people import staff
 from ticket_assets.sample.timeline import arrival_days, moment_on
 from ticket_assets.sample.wording import Pen
 
 DRIFT_DAYS = 7
 """Days at the end of the mailbox in which the new products, languages and categories show."""
 
-
-@dataclass(frozen=True)
-class Mix:
-    """What comes in on an average day of a period, as shares of its tickets."""
-
-    languages: dict[str, float]
-    categories: dict[str, float]
-    rollout: float
-    """Tickets about the new products."""
-
-
-QUIET = Mix(
-    languages={"fr": 0.68, "en": 0.32},
-    categories={
-        "access": 0.17,
-        "network": 0.12,
-        "hardware": 0.13,
-        "printing": 0.11,
-        "email": 0.13,
-        "applications": 0.16,
-        "security": 0.07,
-        "onboarding": 0.11,
-    },
-    rollout=0.0,
-)
-DRIFTED = Mix(
-    languages={"fr": 0.39, "en": 0.61},
-    categories={
-        "access": 0.27,
-        "network": 0.09,
-        "hardware": 0.04,
-        "printing": 0.02,
-        "email": 0.10,
-        "applications": 0.36,
-        "security": 0.05,
-        "onboarding": 0.07,
-    },
-    rollout=0.46,
-)
-
-_STAFF = {"fr": 160, "en": 90}
 _VAGUE = 0.025
 _REPLIES = 0.125
 _ANSWERED = 0.7
@@ -152,125 +111,95 @@ def _mails(
     messages: int, days: int, until: date, rng: Random, labelled_share: float
 ) -> Iterator[SampleMail]:
     arrivals = arrival_days(messages - 1, days, until, rng)
-    automatic = max(1, messages // 400)
-    unusual = rng.sample(range(len(arrivals)), 3 + automatic)
-    garbage, empty, twice, *auto_replies = unusual
     first_drifted = until - timedelta(days=DRIFT_DAYS - 1)
-    tickets = [
-        position
-        for position in range(len(arrivals))
-        if position not in (garbage, empty) and position not in auto_replies
-    ]
+    mixes = [shares().quiet if day < first_drifted else shares().drifted for day in arrivals]
+    unusual = rng.sample(range(len(arrivals)), 3 + max(1, messages // 400))
+    garbage, empty, twice, *auto_replies = unusual
+    tickets = sorted(set(range(len(arrivals))) - {garbage, empty, *auto_replies})
     labelled = _labelled(
         [position for position in tickets if arrivals[position] < first_drifted],
         [position for position in tickets if arrivals[position] >= first_drifted],
         round(labelled_share * messages),
         rng,
     )
-    desk = _Correspondence(rng)
-    moments = _moments(arrivals, first_drifted, rng)
-    for position, (language, moment) in enumerate(moments):
-        mix = QUIET if arrivals[position] < first_drifted else DRIFTED
-        received_at = moment.astimezone(UTC)
-        if position in (garbage, empty):
-            content = _garbage(rng) if position == garbage else _empty(moment, rng)
-            yield SampleMail(content, None, received_at, None, None, False, language, "broken")
+    correspondence = _Correspondence(rng)
+    for position, pen in enumerate(_pens(arrivals, mixes, rng)):
+        if position == garbage:
+            yield _broken(pen, _garbage(rng))
             continue
-        if position in auto_replies:
-            message_id, content = desk.automatic_reply(language, moment)
-            category = priority = None
-            group = "auto_reply"
+        if position == empty:
+            headers = f"To: {DESK}\nDate: {format_datetime(pen.moment)}\nMIME-Version: 1.0\n"
+            mail = _broken(pen, headers.encode("ascii") + b"\n   \n\n")
+        elif position in auto_replies:
+            mail = correspondence.automatic_reply(pen)
         else:
-            message_id, content, request = desk.ticket(language, moment, mix)
-            category, priority = request.category, request.priority
-            group = "ticket"
-        mail = SampleMail(
-            content=received_lines(moment, rng) + content,
-            message_id=message_id,
-            received_at=received_at,
-            category=category,
-            priority=priority,
-            labelled=position in labelled,
-            language=language,
-            group=group,
-        )
-        yield mail
+            mail = correspondence.ticket(pen, mixes[position], position in labelled)
+        yield _delivered(mail, pen.moment, rng)
         if position == twice:
-            again = received_lines(moment + timedelta(minutes=3), rng) + content
-            yield SampleMail(
-                again, message_id, received_at, category, priority, False, language, "duplicate"
-            )
+            again = _delivered(mail, pen.moment + timedelta(minutes=3), rng)
+            yield replace(again, labelled=False, group="duplicate")
 
 
 class _Correspondence:
     """Who writes what to the desk, remembering the recent threads and the texts in use."""
 
     def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._staff = {
-            language: staff(material(language), _STAFF[language], rng) for language in LANGUAGES
-        }
-        self._recent = {language: deque[tuple[str, Request]](maxlen=60) for language in LANGUAGES}
+        self._staff = {code: staff(language, rng) for code, language in languages().items()}
+        self._recent = {code: deque[tuple[str, Request]](maxlen=60) for code in languages()}
         self._texts: set[tuple[str, ...]] = set()
 
-    def ticket(self, language: str, moment: datetime, mix: Mix) -> tuple[str, bytes, Request]:
-        """A message id, the message and the request in it."""
-        rng = self._rng
-        text = material(language)
-        pen = Pen(text, moment, rng)
+    def ticket(self, pen: Pen, mix: Mix, labelled: bool) -> SampleMail:
+        """A request to the desk, as it leaves its author."""
+        rng, code = pen.rng, pen.language.code
         references: tuple[str, ...] = ()
-        if rng.random() < _REPLIES and (threads := self._open_threads(language, moment)):
-            first_id, first = rng.choice(threads)
-            answered = first.letter.moment + (moment - first.letter.moment) / 3
-            references = (first_id,)
-            agent = None
-            if rng.random() < _ANSWERED:
-                agent = desk_answer(Pen(text, answered, rng), first, DESK)
-                references = (first_id, f"{rng.getrandbits(48):x}@desk.example.org")
-            request = follow_up(pen, first, agent)
+        if rng.random() < _REPLIES and (threads := self._open_threads(pen)):
+            request, references = _reply(pen, *rng.choice(threads))
         else:
             request = self._first_mail(pen, mix)
-        message_id = self._message_id(request.letter.author)
+        message_id = identifier(request.letter.author.client.message_id, rng)
         if not references:
-            self._recent[language].append((message_id, request))
-        files = (attachment(language, moment, rng),) if rng.random() < _ATTACHMENTS else ()
+            self._recent[code].append((message_id, request))
+        file = attachment(pen) if rng.random() < _ATTACHMENTS else None
         content = sent(
             request.letter,
             message_id,
             rng,
-            copied=rng.choice(self._staff[language]) if rng.random() < _COPIES else None,
+            copied=rng.choice(self._staff[code]) if rng.random() < _COPIES else None,
             references=references,
-            attachments=files,
+            file=file,
             urgent=rng.random() < (0.3 if request.priority == "urgent" else 0.02),
         )
-        return message_id, content, request
+        category, priority = request.category, request.priority
+        received_at = pen.moment.astimezone(UTC)
+        return SampleMail(
+            content, message_id, received_at, category, priority, labelled, code, "ticket"
+        )
 
-    def automatic_reply(self, language: str, moment: datetime) -> tuple[str, bytes]:
-        author = self._rng.choice(self._staff[language])
-        letter = out_of_office(Pen(material(language), moment, self._rng), author)
-        message_id = self._message_id(author)
-        return message_id, sent(letter, message_id, self._rng, automatic=True)
+    def automatic_reply(self, pen: Pen) -> SampleMail:
+        """A mail that a program writes for somebody who is away."""
+        author = pen.rng.choice(self._staff[pen.language.code])
+        letter = out_of_office(pen, author)
+        message_id = identifier(author.client.message_id, pen.rng)
+        mail = _broken(pen, sent(letter, message_id, pen.rng, automatic=True))
+        return replace(mail, message_id=message_id, group="auto_reply")
 
-    def _open_threads(self, language: str, moment: datetime) -> list[tuple[str, Request]]:
+    def _open_threads(self, pen: Pen) -> list[tuple[str, Request]]:
+        """First mails that are some hours or days old, with their message ids."""
         return [
             (message_id, request)
-            for message_id, request in self._recent[language]
-            if timedelta(hours=1) < moment - request.letter.moment < timedelta(days=4)
+            for message_id, request in self._recent[pen.language.code]
+            if timedelta(hours=1) < pen.moment - request.letter.moment < timedelta(days=4)
         ]
 
     def _first_mail(self, pen: Pen, mix: Mix) -> Request:
-        rng = self._rng
+        rng = pen.rng
         category = draw(mix.categories, rng)
-        situation = self._situation(pen.material, category, mix)
+        situation = _situation(pen, category, mix)
         second = None
         if situation.category != VAGUE and rng.random() < _TWO_PROBLEMS:
-            second = self._situation(pen.material, draw(mix.categories, rng), mix)
-        label = category
-        if situation.neighbour and rng.random() < _NEIGHBOUR_LABELS:
-            label = situation.neighbour
-        elif rng.random() < _WRONG_LABELS:
-            label = rng.choice(list(mix.categories))
-        people = self._staff[pen.material.language]
+            second = _situation(pen, draw(mix.categories, rng), mix)
+        label = _label(category, situation, mix, rng)
+        people = self._staff[pen.language.code]
         # Who happens to write the very words of an earlier mail is asked to try again.
         for _ in range(4):
             request = new_request(pen, rng.choice(people), situation, second, label)
@@ -281,42 +210,61 @@ class _Correspondence:
             return forwarded(pen, request, rng.choice(people))
         return request
 
-    def _situation(self, text: Material, category: str, mix: Mix) -> Situation:
-        rng = self._rng
-        if rng.random() < _VAGUE:
-            return rng.choice(text.everyday[VAGUE])
-        source = text.rollout if rng.random() < mix.rollout else text.everyday
-        return rng.choice(source[category])
 
-    def _message_id(self, author: Person) -> str:
-        return CLIENTS[author.client].message_id(self._rng)
+def _reply(pen: Pen, first_id: str, first: Request) -> tuple[Request, tuple[str, ...]]:
+    """A reply to the thread of `first`, and the message ids that it refers to."""
+    references: tuple[str, ...] = (first_id,)
+    answer = None
+    if pen.rng.random() < _ANSWERED:
+        answered_at = first.letter.moment + (pen.moment - first.letter.moment) / 3
+        answer = desk_answer(replace(pen, moment=answered_at), first)
+        references += (f"{pen.rng.getrandbits(48):x}@desk.example.org",)
+    return follow_up(pen, first, answer), references
 
 
-def _moments(arrivals: list[date], first_drifted: date, rng: Random) -> list[tuple[str, datetime]]:
+def _situation(pen: Pen, category: str, mix: Mix) -> Situation:
+    if pen.rng.random() < _VAGUE:
+        return pen.rng.choice(pen.language.everyday[VAGUE])
+    is_rollout = pen.rng.random() < mix.rollout
+    return pen.rng.choice((pen.language.rollout if is_rollout else pen.language.everyday)[category])
+
+
+def _label(category: str, situation: Situation, mix: Mix, rng: Random) -> str:
+    """The category that a person gives: now and then a neighbour's or a wrong one."""
+    if situation.neighbour and rng.random() < _NEIGHBOUR_LABELS:
+        return situation.neighbour
+    return rng.choice(list(mix.categories)) if rng.random() < _WRONG_LABELS else category
+
+
+def _pens(arrivals: list[date], mixes: list[Mix], rng: Random) -> list[Pen]:
     """The language and the local time of every arrival, in order."""
-    drawn = []
-    for day in arrivals:
-        language = draw((QUIET if day < first_drifted else DRIFTED).languages, rng)
-        drawn.append((language, moment_on(day, language, rng)))
-    return sorted(drawn, key=lambda entry: entry[1].astimezone(UTC))
+    pens = []
+    for day, mix in zip(arrivals, mixes, strict=True):
+        language = languages()[draw(mix.languages, rng)]
+        pens.append(Pen(language, moment_on(day, language, rng), rng))
+    return sorted(pens, key=lambda pen: pen.moment.astimezone(UTC))
 
 
-def _labelled(early: list[int], late: list[int], wanted: int, rng: Random) -> set[int]:
-    """The tickets with a label: `wanted` if there are as many, few of the `late` ones."""
-    from_late = min(round(_LATE_LABELS * len(late)), wanted)
-    from_early = min(wanted - from_late, len(early))
-    from_late = min(wanted - from_early, len(late))
+def _labelled(early: list[int], late: list[int], count: int, rng: Random) -> set[int]:
+    """The tickets with a label: `count` if there are as many, few of the `late` ones."""
+    from_late = min(round(_LATE_LABELS * len(late)), count)
+    from_early = min(count - from_late, len(early))
+    from_late = min(count - from_early, len(late))
     return {*rng.sample(early, from_early), *rng.sample(late, from_late)}
+
+
+def _delivered(mail: SampleMail, moment: datetime, rng: Random) -> SampleMail:
+    return replace(mail, content=received_lines(moment, rng) + mail.content)
+
+
+def _broken(pen: Pen, content: bytes) -> SampleMail:
+    received_at = pen.moment.astimezone(UTC)
+    return SampleMail(content, None, received_at, None, None, False, pen.language.code, "broken")
 
 
 def _garbage(rng: Random) -> bytes:
     # A colon or a newline could make a header of it, "From " a new message of the mailbox.
     return bytes(rng.choice((0, 1, 7, *range(128, 256))) for _ in range(900)) + b"\n"
-
-
-def _empty(moment: datetime, rng: Random) -> bytes:
-    headers = f"To: {DESK}\nDate: {format_datetime(moment)}\nMIME-Version: 1.0\n"
-    return received_lines(moment, rng) + headers.encode("ascii") + b"\n   \n\n"
 
 
 def write_mailbox(

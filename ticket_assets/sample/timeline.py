@@ -6,17 +6,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-from ticket_assets.sample.impact import draw
+from ticket_assets.sample.material import Language, draw
 
 _WEEKEND = 0.25
 """Mail on a weekend day, as a share of a weekday's."""
 # Share of the day's mail in each local hour, midnight first.
 _HOURS = (3, 1, 1, 1, 1, 3, 8, 40, 95, 110, 95, 75, 35, 70, 95, 90, 75, 55, 25, 14, 10, 9, 8, 7)
-# Where the writers of each language sit, with how many of them.
-_ZONES = {
-    "fr": {"Europe/Paris": 40, "America/Toronto": 1},
-    "en": {"Europe/Paris": 3, "Europe/London": 5, "America/New_York": 1},
-}
 
 
 def arrival_days(count: int, days: int, until: date, rng: Random) -> list[date]:
@@ -26,9 +21,9 @@ def arrival_days(count: int, days: int, until: date, rng: Random) -> list[date]:
     return sorted(calendar + rng.choices(calendar, weights, k=count - days))
 
 
-def moment_on(day: date, language: str, rng: Random) -> datetime:
+def moment_on(day: date, language: Language, rng: Random) -> datetime:
     """A local time with its zone, in the rhythm of an office, that falls on the UTC day `day`."""
-    zone = ZoneInfo(draw(_ZONES[language], rng))
+    zone = ZoneInfo(draw(language.forms.zones, rng))
     hour = rng.choices(range(24), _HOURS)[0]
     local = datetime.combine(day, time(hour, rng.randrange(60), rng.randrange(60)), zone)
     # Shortly after midnight in Paris it is still the day before in UTC.
