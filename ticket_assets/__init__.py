@@ -1,9 +1,9 @@
-"""Turns IT-support mail into tickets with a category, a priority and a queue one can trust."""
+"""Turns IT-support mail into tickets with a category, a priority and a queue to trust."""
 
 import os
 
-# Set before any library is imported, since each reads its switch at import: nothing leaves the
-# machine unless the user says so.
+# Nothing leaves the machine unless the user allows it. Set before any library is imported: each
+# reads its switch at import.
 for _switch, _value in {
     "ANONYMIZED_TELEMETRY": "False",  # Chroma
     "DO_NOT_TRACK": "1",  # Evidently
@@ -14,10 +14,10 @@ for _switch, _value in {
 }.items():
     os.environ.setdefault(_switch, _value)
 
-# Also read when the libraries load: compute threads that wait for one another sleep instead of
-# spinning. On cores shared with other work, spinning halves the encoder's speed.
+# Also read when the libraries load. Compute threads that wait for one another then sleep instead of
+# spinning, which on cores shared with other work halves the encoder's speed.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# oneDNN keeps the code it makes for each shape of a matrix, and texts without padding come in ever
-# new shapes: at its own limit of 1,024, a thousand texts took 66 MB more each time, no faster.
+# oneDNN keeps the code it generates for each shape of a matrix, and texts without padding have ever
+# new shapes. With its own limit of 1,024 each thousand texts took 66 MB more and were no faster.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")

@@ -1,4 +1,4 @@
-"""The cores that a container really has."""
+"""The number of cores that this process may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def available_cores() -> int:
-    """Cores this process may use: its affinity, less what a container's CPU limit takes away."""
+    """Cores of this process: its affinity, or a container's CPU limit if that is smaller."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, math.ceil(min(cores or 1, cgroup_cores())))
 
@@ -41,12 +41,11 @@ def cgroup_cores(
 def _with_parents(mount: Path, path: str) -> Iterator[Path]:
     """The group's folder and all above it, up to the mount.
 
-    A container may see its path as the host does while its own group is mounted as the root:
-    folders that are not there have no limit, and the mount itself is always looked at.
+    A container may see its path as the host does while its own group is mounted as the root. The
+    folders then do not exist and have no limit, but the mount itself has.
     """
-    folder = Path(path.lstrip("/"))
-    for part in (folder, *folder.parents):
-        yield mount / part
+    folder = mount / path.lstrip("/")
+    yield from (folder, *folder.parents[: len(folder.relative_to(mount).parts)])
 
 
 def _limit_v2(folder: Path) -> float:

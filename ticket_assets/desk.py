@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class Desk:
-    """Everything that one data folder holds.
+    """The stores of one data folder.
 
-    Each part is made when it is first used, with what it imports, so that a command pays for the
-    parts it needs only.
+    Each is made, and its libraries imported, when it is first used: a command pays only for the
+    stores that it needs.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,10 +43,10 @@ class Desk:
         self.folder = settings.data_dir
 
     def require_same_settings(self) -> None:
-        """Pass when the desk was made with these labels and this encoder, or holds nothing yet.
+        """Refuse settings that differ from those the desk was made with.
 
         Raises:
-            DeskRecordError: a setting differs; the message says which, and what to do.
+            DeskRecordError: a setting differs; the message names it and says what to do.
             RoutingError: the routing file is missing or cannot be used.
         """
         present = self._present
@@ -54,10 +54,10 @@ class Desk:
             refuse_differences(recorded, present)
 
     def record_settings(self, *, accept: bool = False) -> None:
-        """Remember what the desk is made with, before anything is written to it.
+        """Record the settings that the desk is made with, before anything is written to it.
 
         Args:
-            accept: take settings that differ from those recorded, instead of refusing them.
+            accept: record settings that differ from the recorded ones instead of refusing them.
 
         Raises:
             DeskRecordError: a setting differs, and the change was not accepted.
@@ -72,7 +72,7 @@ class Desk:
             write_record(self.folder, record)
 
     def record_precision(self) -> None:
-        """Remember the number format of the encoder, before its first vectors are written."""
+        """Record the number format of the encoder, before its first vectors are written."""
         recorded = read_record(self.folder) or self._present
         if recorded.encoder_precision != self.encoder.precision:
             write_record(self.folder, replace(recorded, encoder_precision=self.encoder.precision))
@@ -134,7 +134,7 @@ class Desk:
 
     @property
     def routing(self) -> Routing:
-        """The label set, read again each time: a long-lived process sees an edited file.
+        """The label set, read anew each time: a long-lived process sees an edited file.
 
         Raises:
             RoutingError: the file is missing or cannot be used.
@@ -143,7 +143,7 @@ class Desk:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Where mail comes from by itself.
+        """The mail sources that are polled.
 
         Raises:
             SettingsError: a mail account is set in part.

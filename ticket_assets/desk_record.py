@@ -1,4 +1,4 @@
-"""What a desk was made with: a start with other labels or another encoder is refused at first.
+"""The settings that a desk was made with; a start with other labels or encoder is refused.
 
 Predictions, vectors and models of a desk belong together only while its labels, its encoder and the
 encoder's precision stay the same. A forgotten TICKETS_ROUTING would rewrite good queues.
@@ -43,7 +43,7 @@ class DeskRecord:
 
 
 def present_record(settings: Settings, routing: Routing) -> DeskRecord:
-    """What the present settings say; `auto` leaves the precision open."""
+    """The record of the present settings; `auto` leaves the precision open."""
     folder = Path(settings.encoder).expanduser()
     precision = settings.encoder_precision
     return DeskRecord(
@@ -83,7 +83,7 @@ def write_record(folder: Path, record: DeskRecord) -> None:
 
 
 def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
-    """The record of a desk that was made before there were records, from what its tables hold.
+    """The record of a desk that is older than the records, from its tables.
 
     Its vectors name their encoder and precision. Its labels must be among the present ones.
 
@@ -92,8 +92,10 @@ def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
     """
     tables = warehouse.tables()
     if "ticket_labels" in tables:
-        given = warehouse.rows("select distinct category from ticket_labels order by category")
-        unknown = [name for (name,) in given if name is not None and name not in present.queues]
+        rows = warehouse.rows(
+            "select distinct category from ticket_labels where category is not null order by all"
+        )
+        unknown = [category for (category,) in rows if category not in present.queues]
         if unknown:
             raise DeskRecordError(
                 f"The labels of this desk are not those of the routing file: {', '.join(unknown)}."
@@ -123,40 +125,36 @@ def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
 
 
 def differences(recorded: DeskRecord, present: DeskRecord) -> dict[str, str]:
-    """What differs, by the variable of the setting, in words that name both sides."""
-    different = {}
+    """The difference of each setting that differs, by its variable: the new and the old value."""
+    descriptions = {}
     if routing := _routing_differences(recorded, present):
-        different["TICKETS_ROUTING"] = routing
+        descriptions["TICKETS_ROUTING"] = routing
     for field in fields(DeskRecord):
         if not field.name.startswith("encoder"):
             continue
-        before, now = getattr(recorded, field.name), getattr(present, field.name)
-        is_open = field.name == "encoder_precision" and (before is None or now is None)
-        if before != now and not is_open:
-            different[f"TICKETS_{field.name.upper()}"] = f"{_shown(now)}, was {_shown(before)}"
-    return different
+        former, value = getattr(recorded, field.name), getattr(present, field.name)
+        is_open = field.name == "encoder_precision" and None in (former, value)
+        if former != value and not is_open:
+            descriptions[f"TICKETS_{field.name.upper()}"] = f"{_shown(value)}, was {_shown(former)}"
+    return descriptions
 
 
 def merged(recorded: DeskRecord | None, present: DeskRecord) -> DeskRecord:
-    """The present settings, with the recorded precision where they leave it open and the encoder
-    stays the same."""
-    if (
-        recorded is None
-        or present.encoder_precision is not None
-        or recorded.encoder != present.encoder
-    ):
-        return present
-    return replace(present, encoder_precision=recorded.encoder_precision)
+    """The present settings; the same encoder keeps its recorded precision where they leave it
+    open."""
+    if recorded and recorded.encoder == present.encoder and present.encoder_precision is None:
+        return replace(present, encoder_precision=recorded.encoder_precision)
+    return present
 
 
 def refuse_differences(recorded: DeskRecord, present: DeskRecord) -> None:
-    """Pass when the present settings are those recorded.
+    """Refuse present settings that differ from the recorded ones.
 
     Raises:
-        DeskRecordError: they differ; the message names each setting and what to do.
+        DeskRecordError: they differ; the message names each setting and says what to do.
     """
-    if different := differences(recorded, present):
-        listed = "; ".join(f"{name}: {what}" for name, what in different.items())
+    if descriptions := differences(recorded, present):
+        listed = "; ".join(f"{name}: {text}" for name, text in descriptions.items())
         raise DeskRecordError(
             f"The settings are not those that this desk was made with. {listed}. Nothing was"
             f" changed. Set them back, or accept the change: tickets run {ACCEPT}"
@@ -165,20 +163,20 @@ def refuse_differences(recorded: DeskRecord, present: DeskRecord) -> None:
 
 def _routing_differences(recorded: DeskRecord, present: DeskRecord) -> str:
     parts = []
-    lost = [name for name in recorded.queues if name not in present.queues]
-    new = [name for name in present.queues if name not in recorded.queues]
-    if lost:
-        parts.append(f"without the categories {', '.join(lost)}")
-    if new:
-        parts.append(f"with the new categories {', '.join(new)}")
+    removed = [name for name in recorded.queues if name not in present.queues]
+    added = [name for name in present.queues if name not in recorded.queues]
+    if removed:
+        parts.append(f"without the categories {', '.join(removed)}")
+    if added:
+        parts.append(f"with the new categories {', '.join(added)}")
     parts += [
         f"queue of {name} {queue}, was {recorded.queues[name]}"
         for name, queue in present.queues.items()
         if recorded.queues.get(name, queue) != queue
     ]
     if recorded.priorities != present.priorities:
-        now, before = ", ".join(present.priorities), ", ".join(recorded.priorities)
-        parts.append(f"priorities {now}, were {before}")
+        priorities, former = ", ".join(present.priorities), ", ".join(recorded.priorities)
+        parts.append(f"priorities {priorities}, were {former}")
     if recorded.review_queue != present.review_queue:
         parts.append(f"review queue {present.review_queue}, was {recorded.review_queue}")
     return ", ".join(parts)

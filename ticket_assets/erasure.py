@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from ticket_assets.storage.warehouse import Warehouse
 
 NEIGHBOUR_ID = r'"ticket_id": "([0-9a-f]{20})"'
-"""How `nearest` of ticket_predictions names a ticket."""
-_OTHERS = {
+"""A ticket's id in the column `nearest` of ticket_predictions."""
+_REMAINING = {
     "ticket_predictions": "select ticket_predictions.* replace"
     " (coalesce(cleared.nearest, ticket_predictions.nearest) as nearest)"
     " from ticket_predictions left join cleared using (ticket_id)"
 }
-"""What is kept of a table's other rows, where it is not simply all of them."""
+"""Query of the rows that stay, for a table in which they change."""
 
 
 class ErasureError(TicketAssetsError):
-    """What is to be erased is not known."""
+    """There is no such ticket or sender."""
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """What an erasure removed, or would."""
+    """The numbers of removed things; of a dry run, those that would be removed."""
 
     tickets: int
     messages: int
@@ -50,8 +50,8 @@ class Erasure:
     rows: dict[str, int]
     """Rows removed, by table."""
     references: int
-    """Rows of other tickets that named one of these as near or as their first copy, and no longer
-    do."""
+    """Rows of other tickets that named one of these as near or as their first copy; these names
+    are removed."""
     vectors: int
     """Tickets removed from the vector collection."""
     reports: list[str]
@@ -60,7 +60,7 @@ class Erasure:
     champion: str | None
 
     def __add__(self, later: Erasure) -> Erasure:
-        """What both removed, of the same tickets."""
+        """The sum of two erasures of the same tickets."""
         return Erasure(
             tickets=self.tickets,
             messages=self.messages + later.messages,
@@ -83,23 +83,21 @@ def find_tickets(
 ) -> set[str]:
     """The tickets that were sent from these addresses, and those named.
 
-    The landing zone is searched, where also mail stands that no run has read yet, and the table
-    `raw_tickets`. A ticket whose erasure was interrupted is found again.
+    It searches the landing zone, which also holds mail that no run has read yet, and the table
+    `raw_tickets`. It finds a ticket again whose erasure was interrupted.
 
     Raises:
-        ErasureError: nothing is known of an address or a ticket.
+        ErasureError: there is no mail from an address, or no such ticket.
     """
-
     landing, warehouse = desk.landing, desk.warehouse
     named = {ticket_id.strip().lower() for ticket_id in ticket_ids}
-    known = landed_tickets(landing, named) | (landing.erased() & named)
-    known |= _in_tables(warehouse, named)
-    if unknown := sorted(named - known):
+    tickets = landed_tickets(landing, named) | (landing.erased() & named)
+    tickets |= _in_tables(warehouse, named)
+    if unknown := sorted(named - tickets):
         raise ErasureError(
             f"There is no ticket {', '.join(unknown)}. Ids have 20 characters, as in the column"
             " ticket_id of the tables."
         )
-    tickets = set(known)
     for address in sorted({sender.strip().lower() for sender in senders}):
         sent = tickets_sent_by(landing, [address], on_message)
         if "raw_tickets" in warehouse.tables():
@@ -117,10 +115,10 @@ def find_tickets(
 
 
 def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> Erasure:
-    """Remove the tickets wherever the product keeps something of them; `dry_run` only counts.
+    """Remove the tickets from everything that the product stores; `dry_run` only counts.
 
-    May be interrupted at any point and given again: first the tickets are buried, which keeps them
-    from landing and from being read again, and the original bytes go last.
+    It may be interrupted at any point and repeated. First the tickets are buried, so that they
+    neither land nor are read again; the original bytes are removed last.
 
     Raises:
         LandingError: another erasure or purge is under way.
@@ -133,20 +131,20 @@ def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> 
         return _remove(desk, set(ticket_ids), dry_run=False)
 
 
-def _remove(desk: Desk, gone: set[str], *, dry_run: bool) -> Erasure:
+def _remove(desk: Desk, erased: set[str], *, dry_run: bool) -> Erasure:
     from ticket_assets.storage.collection import erase_tickets
 
-    labels = remove_labels(desk.landing, gone, dry_run=dry_run)
-    # The words in the models are known from the tables, so these come later.
-    models, champion = _models(desk, gone, dry_run=dry_run)
-    reports = desk.reports.remove_naming(gone, dry_run=dry_run)
+    labels = remove_labels(desk.landing, erased, dry_run=dry_run)
+    # Before the tables: they hold the words to remove beside the models.
+    models, champion = _models(desk, erased, dry_run=dry_run)
+    reports = desk.reports.remove_naming(erased, dry_run=dry_run)
     vectors = erase_tickets(
-        gone, folder=desk.settings.collection_dir, url=desk.settings.chroma_url, dry_run=dry_run
+        erased, folder=desk.settings.collection_dir, url=desk.settings.chroma_url, dry_run=dry_run
     )
-    rows, references = _tables(desk.warehouse, gone, dry_run=dry_run)
-    mail = remove_messages(desk.landing, gone, dry_run=dry_run)
+    rows, references = _tables(desk.warehouse, erased, dry_run=dry_run)
+    mail = remove_messages(desk.landing, erased, dry_run=dry_run)
     return Erasure(
-        tickets=len(gone),
+        tickets=len(erased),
         messages=mail.messages,
         manifest_lines=mail.manifest_lines,
         label_lines=labels,
@@ -160,7 +158,7 @@ def _remove(desk: Desk, gone: set[str], *, dry_run: bool) -> Erasure:
 
 
 def _in_tables(warehouse: Warehouse, ticket_ids: set[str]) -> set[str]:
-    """Those of the tickets that a table has, though nothing of them is left in the landing zone."""
+    """Those of the tickets that a table has, also when the landing zone no longer has them."""
     if "clean_tickets" not in warehouse.tables():
         return set()
     rows = warehouse.frame(
@@ -170,72 +168,69 @@ def _in_tables(warehouse: Warehouse, ticket_ids: set[str]) -> set[str]:
     return set(rows["ticket_id"])
 
 
-def _models(desk: Desk, gone: set[str], *, dry_run: bool) -> tuple[dict[str, int], str | None]:
-    """The versions that learnt from the tickets, and the champion's name."""
+def _models(desk: Desk, erased: set[str], *, dry_run: bool) -> tuple[dict[str, int], str | None]:
+    """The numbers of tickets that the versions learnt from, and the champion's name."""
     if not desk.has_models:
         return {}, None
     from ticket_assets.classification.model_erasure import erase_from_models, learnt_from
 
     store = desk.models
-    learnt = learnt_from(store, gone)
+    learnt = learnt_from(store, erased)
     if learnt and not dry_run:
         tokens: dict[str, str] = {}
         if "clean_tickets" in desk.warehouse.tables():
             tokens = dict(desk.warehouse.rows("select ticket_id, tokens from clean_tickets"))
-        erase_from_models(store, gone, tokens)
+        erase_from_models(store, erased, tokens)
     return learnt, store.champion_name()
 
 
-def _tables(warehouse: Warehouse, gone: set[str], *, dry_run: bool) -> tuple[dict[str, int], int]:
-    """Rows of the tickets by table, and rows of others that name them; removed unless `dry_run`."""
-    frames = {"gone": _ids(gone)}
+def _tables(warehouse: Warehouse, erased: set[str], *, dry_run: bool) -> tuple[dict[str, int], int]:
+    """Numbers of the tickets' rows by table, and of other rows that name them; removes both unless
+    `dry_run`."""
+    frames = {"erased": _ids(erased)}
     existing = warehouse.tables()
     if "ticket_predictions" in existing:
-        frames["cleared"] = _cleared_neighbours(warehouse, gone)
+        frames["cleared"] = _cleared_neighbours(warehouse, erased)
     references = len(frames.get("cleared", ()))
     counts, queries = {}, {}
     for name in sorted(TABLES.keys() & existing):
         columns = TABLES[name].column_names
-        key = {"ticket_id": "ticket_id", "content_hash": "content_hash[:20]"}
-        ticket = next((key[column] for column in columns if column in key), None)
-        if ticket is None:
+        keys = {"ticket_id": "ticket_id", "content_hash": "content_hash[:20]"}
+        key = next((keys[column] for column in columns if column in keys), None)
+        if key is None:
             continue
         # Names come from the declarations, not from outside.
-        own = f"{ticket} in (select ticket_id from gone)"  # noqa: S608
-        rows = warehouse.arrow(f"select 1 from {name} where {own}", frames=frames)  # noqa: S608
+        is_erased = f"{key} in (select ticket_id from erased)"  # noqa: S608
+        rows = warehouse.arrow(f"select 1 from {name} where {is_erased}", frames=frames)  # noqa: S608
         counts[name] = rows.num_rows
-        queries[name] = f"{_OTHERS.get(name, f'from {name}')} where not {own}"
+        queries[name] = f"{_REMAINING.get(name, f'from {name}')} where not {is_erased}"
         if "duplicate_of" in columns:
-            named = "duplicate_of in (select ticket_id from gone)"
+            is_copy = "duplicate_of in (select ticket_id from erased)"
             queries[name] = (
-                f"select * replace (case when {named} then null else duplicate_of end"  # noqa: S608
-                f" as duplicate_of) from {name} where not {own}"
+                f"select * replace (case when {is_copy} then null else duplicate_of end"  # noqa: S608
+                f" as duplicate_of) from {name} where not {is_erased}"
             )
-            others = f"select 1 from {name} where {named} and not {own}"  # noqa: S608
-            references += warehouse.arrow(others, frames=frames).num_rows
+            copies = f"select 1 from {name} where {is_copy} and not {is_erased}"  # noqa: S608
+            references += warehouse.arrow(copies, frames=frames).num_rows
     if (any(counts.values()) or references) and not dry_run:
         warehouse.rewrite(queries, frames)
     return counts, references
 
 
-def _cleared_neighbours(warehouse: Warehouse, gone: set[str]) -> pd.DataFrame:
+def _cleared_neighbours(warehouse: Warehouse, erased: set[str]) -> pd.DataFrame:
     """`ticket_id` and `nearest` of the predictions that name an erased ticket, without it."""
-    import pandas as pd
-
     naming = warehouse.frame(
         "select ticket_id, nearest from ticket_predictions where list_has_any("  # noqa: S608
-        f"regexp_extract_all(nearest, '{NEIGHBOUR_ID}', 1), (select list(ticket_id) from gone))"
-        " and ticket_id not in (select ticket_id from gone)",
-        frames={"gone": _ids(gone)},
+        f"regexp_extract_all(nearest, '{NEIGHBOUR_ID}', 1), (select list(ticket_id) from erased))"
+        " and ticket_id not in (select ticket_id from erased)",
+        frames={"erased": _ids(erased)},
     )
-    left = [
-        json.dumps(
-            [near for near in json.loads(nearest) if near["ticket_id"] not in gone],
-            ensure_ascii=False,
-        )
-        for nearest in naming["nearest"]
-    ]
-    return pd.DataFrame({"ticket_id": naming["ticket_id"], "nearest": pd.Series(left, dtype=str)})
+
+    def cleared(nearest: str) -> str:
+        neighbours = [near for near in json.loads(nearest) if near["ticket_id"] not in erased]
+        return json.dumps(neighbours, ensure_ascii=False)
+
+    return naming.assign(nearest=naming["nearest"].map(cleared).astype(str))
 
 
 def _ids(ticket_ids: Collection[str]) -> pd.DataFrame:

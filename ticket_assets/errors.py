@@ -1,9 +1,8 @@
-"""The one base class of every error whose message is written for the person who meets it."""
+"""The base class of every error whose message is written for users."""
 
 
 class TicketAssetsError(Exception):
-    """What went wrong, where, and what to do about it, in one line.
+    """Its message is one line: what went wrong, where, and what to do about it.
 
-    Each concern raises its own subclass where the fact is known; the command line prints the
-    message without a traceback.
+    Each concern raises its own subclass; the command line prints the message without a traceback.
     """

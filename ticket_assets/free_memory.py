@@ -1,4 +1,4 @@
-"""Memory that this process has freed, given back to the system."""
+"""Returns memory that this process has freed to the system."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 
 def give_back_free_memory() -> None:
-    """Have the C library return the pages that hold nothing; does nothing where it cannot.
+    """Have the C library return its empty pages; does nothing where it cannot.
 
-    glibc keeps freed memory between what is still in use: 350 MB after the encoder's first few
-    thousand texts, and as much again when the encoder itself is gone.
+    glibc keeps freed memory: 350 MB after the encoder's first few thousand texts, and as much again
+    after the encoder itself.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
