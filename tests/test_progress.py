@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 def test_the_end_is_always_told() -> None:
     sentences: list[str] = []
-    progress = ProgressLog(sentences.append, "vectors sent", every=HOUR)
+    progress = ProgressLog(sentences.append, "vectors sent", interval=HOUR)
 
     progress(500, 2000)
     progress(1999, 2000)
@@ -25,7 +25,7 @@ def test_the_end_is_always_told() -> None:
 
 def test_every_step_is_told_when_no_time_has_to_pass() -> None:
     sentences: list[str] = []
-    progress = ProgressLog(sentences.append, "texts", every=0)
+    progress = ProgressLog(sentences.append, "texts", interval=0)
 
     for done in (1, 2, 3, 4):
         progress(done, 4)
@@ -45,6 +45,6 @@ def test_every_step_is_told_when_no_time_has_to_pass() -> None:
 def test_work_that_has_done_nothing_does_not_guess_the_time_left(total: int, expected: str) -> None:
     sentences: list[str] = []
 
-    ProgressLog(sentences.append, "texts", every=0)(0, total)
+    ProgressLog(sentences.append, "texts", interval=0)(0, total)
 
     assert sentences == [expected]

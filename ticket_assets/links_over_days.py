@@ -1,8 +1,8 @@
-"""Conversations and duplicates over days: what a day is linked to, and which later days that moves.
+"""Conversations and duplicates over days: the rows that a day links to, and the days it changes.
 
-A day's links are made from what was received before it. Mail that comes late, or days that are
-processed out of order, can change the links of later days. Once the days that are named here have
-been processed too, and those that these name, all links are what days in order would have given.
+A day's links are made from the mail received before it. Late mail, or days that are processed out
+of order, can change the links of later days. This module names those days; when they have been
+processed too, and the days that they name, all links are those of days processed in order.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ticket_assets.text import duplicates
 
 Keys = Callable[[Any], set[Hashable]]
 PAGE_TICKETS = 10_000
-"""Earlier tickets that are compared at a time, to keep memory flat."""
+"""Earlier tickets compared at a time, which keeps memory flat."""
 _DAY = timedelta(days=1)
 
 
 def earlier_messages(warehouse: Warehouse, first_day: date, messages: pd.DataFrame) -> pd.DataFrame:
-    """What was received before `first_day` and can share a conversation with `messages`."""
+    """The messages before `first_day` that can share a conversation with `messages`."""
     return _messages(
         warehouse,
         "received_at < ? and (received_at >= ? or message_id in (from ids)"
@@ -48,16 +48,16 @@ def earlier_tickets(
 
 
 def described(tickets: pd.DataFrame, messages: pd.DataFrame) -> pd.DataFrame:
-    """`tickets` with what of their messages tells duplicates."""
+    """`tickets` with the columns of their messages that decide about duplicates."""
     columns = ["ticket_id", "sender", "message_id", "attachments"]
     bodies = messages[["subject", "body_text", "body_html"]].itertuples(index=False, name=None)
     of_messages = messages[columns].assign(
         body_hash=[duplicates.body_hash(*parts) for parts in bodies]
     )
-    both = tickets.merge(of_messages, on="ticket_id", how="left", validate="one_to_one")
-    # As `_tickets` reads it: the hash matters behind masked data alone.
-    masked = both["text"].str.contains("[", regex=False)
-    return both.assign(body_hash=both["body_hash"].where(masked, None))
+    merged = tickets.merge(of_messages, on="ticket_id", how="left", validate="one_to_one")
+    # As in `_tickets`: the hash matters for texts with masked data alone.
+    masked = merged["text"].str.contains("[", regex=False)
+    return merged.assign(body_hash=merged["body_hash"].where(masked, None))
 
 
 def later_days_with_other_conversations(
@@ -85,7 +85,7 @@ def later_days_with_other_conversations(
         [window],
         changed,
     )
-    # An answer that names a message by its id may come at any time.
+    # An answer that names a message by its id may arrive at any time.
     spans = [(after, window), *((day, day + _DAY) for day in _days(answering))]
     moved = set()
     for first, end in spans:
@@ -116,7 +116,7 @@ def later_days_with_other_duplicates(
     new = tickets[list(duplicates.EARLIER_COLUMNS)]
     between = "clean_tickets.received_at >= ? and clean_tickets.received_at < ?"
     stored = _joined(_tickets(warehouse, between, [days[0], after]))
-    # The message of a ticket that goes has gone: most have no attachments.
+    # The messages of removed tickets are removed already; most had no attachments.
     changed = _changed_rows(stored.fillna({"attachments": "[]"}), new)
     if changed.empty:
         return []
@@ -132,7 +132,7 @@ def later_days_with_other_duplicates(
 
 
 def _is_last(warehouse: Warehouse, table: str, after: date) -> bool:
-    """Whether the table has no row from `after` on, as when today's mail is processed."""
+    """Whether the table has no row from `after` on, as for today's mail."""
     return not warehouse.columns(table) or not warehouse.rows(
         f"select 1 from {table} where received_at >= ? limit 1",  # noqa: S608
         [after],
@@ -145,14 +145,14 @@ def _messages(
     parameters: Sequence[object],
     naming: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Rows of raw_tickets with `reference`; `ids` are those that the messages `naming` have."""
+    """Rows of raw_tickets with `reference`; `ids` in `where` are the ids in `naming`."""
     present = warehouse.columns("raw_tickets")
     columns = [*conversations.EARLIER_COLUMNS, "reference"]
     if not present:
         return pd.DataFrame(columns=columns)
     named = [] if naming is None else [naming[name] for name in conversations.ID_COLUMNS]
     ids = pd.concat(named).dropna().unique() if named else []
-    # Of rows written before there was `reference` their conversation says most.
+    # Rows written before the column `reference` existed have their conversation instead.
     reference = "coalesce(reference, thread_id)" if "reference" in present else "thread_id"
     return warehouse.frame(
         f"select * from (select {', '.join(columns[:-1])}, {reference} as reference"  # noqa: S608
@@ -168,12 +168,12 @@ def _tickets(
     parameters: Sequence[object],
     repeating: pd.DataFrame | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Rows of clean_tickets, described; `senders` are those of the tickets `repeating`."""
+    """Rows of clean_tickets, described; `senders` in `where` are the senders in `repeating`."""
     present = warehouse.columns("clean_tickets")
     if not present or not warehouse.columns("raw_tickets"):
         return
     senders: Any = [] if repeating is None else repeating["sender"].dropna().unique()
-    # A table written before there were duplicates lacks the column.
+    # A table written before duplicates were linked lacks the column.
     tickets = warehouse.arrow(
         "select ticket_id, clean_tickets.received_at, text, token_count, sender, message_id,"  # noqa: S608
         " attachments, if(contains(text, '['),"
@@ -189,7 +189,7 @@ def _tickets(
 
 def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     frames = list(parts) or [pd.DataFrame(columns=list(duplicates.EARLIER_COLUMNS))]
-    # Frames without rows would have a say in the types of the others.
+    # Frames without rows would change the types of the others' columns.
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
@@ -200,8 +200,8 @@ def _outside(rows: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
 
 def _changed_rows(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Rows that only one of the two tables has, with the columns of `new`."""
-    both = pd.concat([frame[list(new.columns)].astype(object) for frame in (stored, new)])
-    return both[~both.where(both.notna(), None).duplicated(keep=False)]
+    rows = pd.concat([frame[list(new.columns)].astype(object) for frame in (stored, new)])
+    return rows[~rows.where(rows.notna(), None).duplicated(keep=False)]
 
 
 def _days(rows: pd.DataFrame) -> list[date]:
@@ -209,10 +209,10 @@ def _days(rows: pd.DataFrame) -> list[date]:
 
 
 def _moved_days(rows: pd.DataFrame, link: str, changed: pd.DataFrame, keys: Keys) -> set[date]:
-    """Days of the rows whose stored `link` is not `linked` because of the changed ones.
+    """Days of the rows whose stored `link` differs from `linked` because of the changed rows.
 
-    A link may differ for another reason: purged mail no longer says who wrote what. So a row
-    counts when it has a key in common with a changed row, or with one that counts.
+    A link may differ for another reason: purged mail no longer has senders and texts. So a row
+    counts when it shares a key with a changed row, or with another row that counts.
     """
     touched: set[Hashable] = set()
     for row in _as_tuples(changed):

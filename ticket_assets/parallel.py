@@ -1,4 +1,4 @@
-"""Work on many items on all cores, where Python's threads would share one."""
+"""Shares work on many items among processes, since Python's threads would share one core."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LEAST_ITEMS = 3_000
-"""Mails from which processes pay. Measured on two cores: to start and end them takes 0.25 s, which
-cleaning gains back by 1,500 mails and parsing by 3,000."""
+"""Mails from which processes save time. On two cores it takes 0.25 s to start and end them: as much
+as they save in cleaning 1,500 mails, or in parsing 3,000."""
 CHUNK_ITEMS = 200
 MAX_PROCESSES = 8
-"""The caller passes mail on in a quarter of the time that it takes to parse: more would wait."""
+"""The caller needs a quarter of a mail's parsing time to pass it on, so more would wait for it."""
 
 
 class ProcessError(TicketAssetsError):
-    """A process that shared the work is gone."""
+    """A process that shared the work has died."""
 
 
 def map_chunks(
@@ -37,12 +37,12 @@ def map_chunks(
 ) -> Iterator[Result]:
     """The results of `work` on CHUNK_ITEMS items at a time, in order.
 
-    From LEAST_ITEMS on, processes do it, one per core: then `work` is a function that its module's
-    name finds, or a partial of one, and items and results are plain values, since a process
-    imports all that comes with them. Few chunks are under way at a time, however many there are.
+    From LEAST_ITEMS on, processes do it, one per core. `work` must then be a function of a module,
+    or a partial of one; items and results should be plain values, since a process imports the
+    modules of their types. Only a few chunks are in memory at a time.
 
     Args:
-        cores: cores to use; by default those that this process may use.
+        cores: number of processes; by default the cores that this process may use.
 
     Raises:
         ProcessError: a process died. What `work` raises passes through.
@@ -64,19 +64,19 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _map_in_processes(
     work: Callable[[list[Item]], Result], chunks: Iterator[list[Item]], processes: int
 ) -> Iterator[Result]:
-    # Started afresh: a fork would copy the locks that threads of Dagster and DuckDB hold.
+    # Spawned: a fork would copy the locks that threads of Dagster and DuckDB hold.
     pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_follow_the_caller
+        processes, multiprocessing.get_context("spawn"), initializer=_end_with_the_caller
     )
-    under_way: deque[Future[Result]] = deque()
+    futures: deque[Future[Result]] = deque()
     try:
         for chunk in chunks:
             with _interrupts_blocked():
-                under_way.append(pool.submit(work, chunk))
-            if len(under_way) > 2 * processes:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+                futures.append(pool.submit(work, chunk))
+            if len(futures) > 2 * processes:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
     except BrokenProcessPool:
         raise ProcessError(
             f"One of {processes} processes that shared the work was ended, as the system does when"
@@ -88,20 +88,20 @@ def _map_in_processes(
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Processes started meanwhile never see a Ctrl-C: the caller does, and ends them in order."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes started here ignore Ctrl-C: the caller gets it, and ends them in order."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _follow_the_caller() -> None:
-    """End this process also when its caller is killed and cannot end it."""
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _end_with_the_caller() -> None:
-    if caller := multiprocessing.parent_process():
-        caller.join()
-        os._exit(1)
+    """Makes this process end when its caller is killed and cannot end it."""
+
+    def wait() -> None:
+        if caller := multiprocessing.parent_process():
+            caller.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

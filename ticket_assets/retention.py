@@ -1,4 +1,4 @@
-"""Removes original mail, and its whole text, once it is older than it may be kept."""
+"""Removes original mail and its whole text after the days for which they may be kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PURGED_COLUMNS = (
     "body_html",
     "attachments",
 )
-"""What of raw_tickets says who wrote and what; ids, times, kind, source and size stay."""
+"""Columns of raw_tickets with persons and texts; ids, times, kind, source and size stay."""
 
 
 @dataclass(frozen=True)
 class Purge:
-    """What a purge removed."""
+    """The result of a purge."""
 
     messages: int
     """Original messages removed from the landing zone."""
@@ -37,7 +37,7 @@ class Purge:
     until: date | None
     """The last day that is purged; days are processed from the one after it."""
     waits_for: date | None
-    """The first day that is old enough and is kept, since it has not been processed yet."""
+    """The first day that is old enough but stays, because it has not been processed yet."""
     never_processed: int
     """Removed messages that came too late to be processed."""
 
@@ -45,16 +45,15 @@ class Purge:
 def purge(desk: Desk, today: date | None = None) -> Purge:
     """Remove the original mail of days that ended more than `raw_mail_days` days ago.
 
-    A day goes only when all of its mail has been made into clean tickets, and no later day before
-    it. Mail that came for a day that is not processed any more waits as long, from its landing. A
-    purge that was interrupted is completed by the next.
+    The days go in order, each when all of its mail has become clean tickets. Mail that landed too
+    late, for a day that is no longer processed, goes as many days after its landing. The next purge
+    completes one that was interrupted.
 
     Raises:
         SettingsError: no number of days is set.
         LandingError: another purge or erasure is under way.
         WarehouseError: the warehouse cannot be opened.
     """
-
     if desk.settings.raw_mail_days is None:
         raise SettingsError(
             "Original mail is kept for ever: set TICKETS_RAW_MAIL_DAYS, in the environment or in"
@@ -71,47 +70,46 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
         if first is not None:
             landed_before = datetime.combine(last, time.max, UTC)
             never_processed = _list_late(landing, first, landed_before)
-        going, waits_for = _processed_days(desk, first, last)
-        for day in going:
+        processed, waits_for = _processed_days(desk, first, last)
+        for day in processed:
             list_purged(landing, day, list(landing.messages(day)))
-        if going:
-            mark_purged(landing, going[-1])
-        # Runs refuse a purged day from here on, so what follows may take its time.
+        if processed:
+            mark_purged(landing, processed[-1])
+        # From here on runs refuse the purged days, so the removal may take its time.
         until = landing.purged_until()
         rows = _clear_texts(warehouse, until) if until else 0
         return Purge(remove_purged(landing), rows, until, waits_for, never_processed)
 
 
 def _list_late(landing: LandingZone, first: date, landed_before: datetime) -> int:
-    late = 0
-    for day in landing.days():
-        if day >= first:
-            break
-        old = [
+    """Lists the messages of days before `first` for removal; returns their number."""
+    count = 0
+    for day in (day for day in landing.days() if day < first):
+        late = [
             message
             for message in landing.messages(day)
             if message.landed_at <= landed_before and not landing.is_purged(message)
         ]
-        if old:
-            list_purged(landing, day, old)
-        late += len(old)
-    return late
+        if late:
+            list_purged(landing, day, late)
+        count += len(late)
+    return count
 
 
 def _processed_days(desk: Desk, first: date | None, last: date) -> tuple[list[date], date | None]:
     """The days to purge, in order, and the first one that is old enough but not processed."""
-    going: list[date] = []
+    processed: list[date] = []
     for day in desk.landing.days():
         if first is None or not first <= day <= last:
             continue
         if not _is_processed(desk, day):
-            return going, day
-        going.append(day)
-    return going, None
+            return processed, day
+        processed.append(day)
+    return processed, None
 
 
 def _is_processed(desk: Desk, day: date) -> bool:
-    """Whether every message of the day is in the tables, as far as a clean ticket can be made."""
+    """Whether the tables have every message of the day and all clean tickets of them."""
     from ticket_assets.text.cleaning import clean_tickets
 
     warehouse = desk.warehouse

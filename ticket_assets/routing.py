@@ -38,35 +38,33 @@ def load_routing(path: Path | None) -> Routing:
     """
     import yaml
 
-    where = str(path) if path else "the packaged routing.yaml"
+    file_name = str(path) if path else "the packaged routing.yaml"
+    file = path or resources.files("ticket_assets").joinpath("routing.yaml")
     try:
-        text = (
-            path.read_text("utf-8")
-            if path
-            else resources.files("ticket_assets").joinpath("routing.yaml").read_text("utf-8")
-        )
-        content = yaml.safe_load(text)
+        content = yaml.safe_load(file.read_text("utf-8"))
     except OSError as error:
         raise RoutingError(
-            f"Cannot read the routing file {where}: {error.strerror}. Check TICKETS_ROUTING."
+            f"Cannot read the routing file {file_name}: {error.strerror}. Check TICKETS_ROUTING."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise RoutingError(f"The routing file {where} is not valid YAML: {reason}.") from None
-    return _routing(content, where)
+        raise RoutingError(f"The routing file {file_name} is not valid YAML: {reason}.") from None
+    return _routing(content, file_name)
 
 
-def _routing(content: Any, where: str) -> Routing:
+def _routing(content: Any, file_name: str) -> Routing:
     if not isinstance(content, dict):
-        raise RoutingError(f"{where}: expected a mapping with `categories` and `priorities`.")
+        raise RoutingError(f"{file_name}: expected a mapping with `categories` and `priorities`.")
     categories = content.get("categories")
     if not isinstance(categories, dict) or len(categories) < 2:
-        raise RoutingError(f"{where}: `categories` must map at least two categories to a queue.")
+        raise RoutingError(
+            f"{file_name}: `categories` must map at least two categories to a queue."
+        )
     queues = {}
     for name, entry in categories.items():
         queue = entry.get("queue") if isinstance(entry, dict) else entry
         if not isinstance(name, str) or not isinstance(queue, str) or not queue.strip():
-            raise RoutingError(f"{where}: category {name!r} needs a queue, as in `{name}: it`.")
+            raise RoutingError(f"{file_name}: category {name!r} needs a queue, as in `{name}: it`.")
         queues[name] = queue
     priorities = content.get("priorities")
     if (
@@ -76,9 +74,9 @@ def _routing(content: Any, where: str) -> Routing:
         or len(set(priorities)) != len(priorities)
     ):
         raise RoutingError(
-            f"{where}: `priorities` must list at least two different names, least urgent first."
+            f"{file_name}: `priorities` must list at least two different names, least urgent first."
         )
     review_queue = content.get("review_queue", "triage")
     if not isinstance(review_queue, str) or not review_queue.strip():
-        raise RoutingError(f"{where}: `review_queue` must be a queue's name.")
+        raise RoutingError(f"{file_name}: `review_queue` must be a queue's name.")
     return Routing(queues=queues, priorities=tuple(priorities), review_queue=review_queue)

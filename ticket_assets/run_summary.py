@@ -1,4 +1,4 @@
-"""What a run of the graph did, in words that a person can be shown."""
+"""The summary of a run of the graph, for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FailedCheck:
 
 @dataclass
 class RunSummary:
-    """What a run did."""
+    """The outcome of a run."""
 
     run_id: str
     success: bool
@@ -27,17 +27,17 @@ class RunSummary:
     """Names of the checks that passed on all days of the run."""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     failed_steps: dict[str, str] = field(default_factory=dict)
-    """Name of each failed step to the message of its error."""
+    """The message of the error of each failed step."""
     skipped: list[str] = field(default_factory=list)
     step_seconds: dict[str, float] = field(default_factory=dict)
-    """How long each finished step took, checks included."""
+    """The duration of each finished step, its checks included."""
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Per asset the numbers among its metadata, the latest where one was given several times."""
+    """Per asset the numbers in its metadata, each the latest one."""
 
     def record_check(
         self, asset: str, check: str, day: str | None, *, passed: bool, blocking: bool
     ) -> None:
-        """Adds a verdict on one day, or on the asset as a whole."""
+        """Adds a verdict on one day, or on the whole asset."""
         failed = next((failed for failed in self.failed_checks if failed.check == check), None)
         if passed:
             if failed is None and check not in self.passed_checks:

@@ -29,7 +29,7 @@ EXPORT_FIELDS = (
     *("subject", "body", "sender", "recipients", "received_at", "message_id", "in_reply_to"),
     *("category", "priority"),
 )
-"""What of a ticket an export can hold."""
+"""The fields of a ticket that an export can hold."""
 
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
@@ -300,7 +300,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
-        # A shell expands ~ in a variable, nobody does in `.env`.
+        # A shell expands ~ in a variable, but not in `.env`.
         try:
             return value.expanduser() if value else value
         except RuntimeError:
@@ -341,9 +341,9 @@ class Settings(BaseSettings):
 
 
 def _columns(pairs: str) -> dict[str, str]:
-    """`body=Details,category=Team` by field; a column's name may hold commas and equals signs."""
+    """The column of each field in `body=Details,category=Team`."""
     mapping: dict[str, str] = {}
-    # Only a comma before FIELD= separates.
+    # A column's name may hold commas and equals signs: only a comma before FIELD= separates.
     for pair in re.split(r",(?=\s*\w+\s*=)", pairs) if pairs else ():
         field, _, column = (part.strip() for part in pair.partition("="))
         if field not in EXPORT_FIELDS:
@@ -361,9 +361,9 @@ def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: a variable has a value that is not allowed, and the message names the
-            variable, the value and what is allowed; a variable is no setting, and the message
-            names the nearest one; or `.env` cannot be read.
+        SettingsError: a value is not allowed, and the message names the variable, the value and
+            what is allowed; a variable is no setting, and the message names the most similar one;
+            or `.env` cannot be read.
     """
     try:
         _refuse_unknown_variables()
@@ -377,36 +377,36 @@ def load_settings() -> Settings:
 
 
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child process that is to have these settings (by field) and no others,
-    and the Dagster home of its own data folder."""
+    """The environment of a child process with only these settings (by field), and with the Dagster
+    home of its own data folder."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.upper().startswith((PREFIX, "DAGSTER_HOME"))
     }
-    named = {f"{PREFIX}{field}".upper(): value for field, value in settings.items()}
-    return {**inherited, **named}
+    return inherited | {f"{PREFIX}{field}".upper(): value for field, value in settings.items()}
 
 
 def _refuse_unknown_variables() -> None:
-    """A misspelt variable would otherwise leave its setting at the default, without a word."""
+    """Refuses misspelt variables, which would silently leave their settings at the defaults."""
     settings = {f"{PREFIX}{field}".lower() for field in Settings.model_fields}
     # `.env` first: Dagster copies its lines to the environment.
     sources = {
         ".env": DotEnvSettingsSource(Settings),
         "the environment": EnvSettingsSource(Settings),
     }
-    for where, source in sources.items():
+    for source_name, source in sources.items():
         for variable in sorted(source.env_vars):
             name = variable.lower()
             if name in settings or not name.startswith(PREFIX.lower()):
                 continue
             if _SERVICE_LINK.fullmatch(name):
                 continue
-            near = difflib.get_close_matches(name, settings, n=1, cutoff=0.7)
-            hint = f"; {near[0].upper()} is" if near else ""
+            similar = difflib.get_close_matches(name, settings, n=1, cutoff=0.7)
+            hint = f"; {similar[0].upper()} is" if similar else ""
             raise SettingsError(
-                f"{name.upper()} in {where} is not a setting{hint}. `.env.example` lists them all."
+                f"{name.upper()} in {source_name} is not a setting{hint}. `.env.example` lists them"
+                " all."
             )
 
 
@@ -415,12 +415,10 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         field = str(problem["loc"][0])
         variable = PREFIX + field.upper()
-        about = Settings.model_fields[field].description or ""
+        description = Settings.model_fields[field].description
         reason = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{variable}={_written(problem['input'])!r} is not allowed: {reason}. {about}")
+        value = problem["input"]
+        if isinstance(value, tuple):  # as its variable has it
+            value = ",".join(map(str, value))
+        lines.append(f"{variable}={value!r} is not allowed: {reason}. {description}")
     return "; ".join(lines)
-
-
-def _written(value: Any) -> Any:
-    """A value as its variable has it: tuples separated by commas."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value

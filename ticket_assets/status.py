@@ -1,4 +1,4 @@
-"""What there is: landed mail, tables, the champion and its figures, the latest drift."""
+"""The status of a desk: landed mail, tables, the champion and its figures, the latest drift."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def _landing(desk: Desk) -> dict[str, Any]:
 
 
 def _failed_days(desk: Desk) -> list[dict[str, Any]]:
-    """The days that the sensor saw fail, without those that were sorted since or have changed."""
-    failed = read_failed_days(desk.settings.cursors_dir)
-    if not failed:
+    """The days that failed in the sensor's runs, unless they were sorted or changed since."""
+    failed_days = read_failed_days(desk.settings.cursors_dir)
+    if not failed_days:
         return []
     origins = read_origins(desk.warehouse, last_table(desk))
     return [
-        asdict(about)
-        for about in failed
-        if about.landed == day_fingerprint(desk.landing, day := date.fromisoformat(about.day))
-        and (day not in origins or origins[day].landed != about.landed)
+        asdict(failed)
+        for failed in failed_days
+        if failed.landed == day_fingerprint(desk.landing, day := date.fromisoformat(failed.day))
+        and (day not in origins or origins[day].landed != failed.landed)
     ]
 
 
@@ -66,7 +66,7 @@ def _tables(warehouse: Warehouse, existing: set[str]) -> dict[str, Any]:
     for name in (table for table in TABLES if table in existing):
         column = TABLES[name].partition_column
         newest = f"max({column})" if column else "null"
-        # Names come from the declarations above, not from outside.
+        # Names come from the declarations, not from outside.
         rows, latest = warehouse.row(f"select count(*), {newest} from {name}")  # noqa: S608
         counted[name] = {"rows": rows, "newest": latest}
     return counted
@@ -75,7 +75,6 @@ def _tables(warehouse: Warehouse, existing: set[str]) -> dict[str, Any]:
 def _champion(desk: Desk) -> dict[str, Any] | None:
     if not desk.has_models:
         return None  # spares an empty desk the import of scikit-learn
-
     store = desk.models
     champion = store.champion()
     if champion is None:
@@ -98,9 +97,9 @@ def _champion(desk: Desk) -> dict[str, Any] | None:
 
 
 def _decisions(desk: Desk, existing: set[str]) -> dict[str, dict[str, int]]:
-    """How many tickets are decided how: all, and those apart that the champion has learnt from.
+    """The numbers of tickets by decision: of all, and of those that the champion has learnt from.
 
-    It is nearly always sure of these, so that only the others show what it does with new mail.
+    It is nearly always sure of these; only the others show how it sorts new mail.
     """
     if "ticket_predictions" not in existing:
         return {"decisions": {}, "decisions_learnt": {}}
@@ -122,11 +121,11 @@ def _decisions(desk: Desk, existing: set[str]) -> dict[str, dict[str, int]]:
 
 
 def _drift(warehouse: Warehouse) -> dict[str, Any] | None:
-    found = warehouse.rows(
+    rows = warehouse.rows(
         "select strftime(received_at, '%Y-%m-%d'), metric, drifted from drift_metrics"
         " where received_at = (select max(received_at) from drift_metrics) order by metric"
     )
-    if not found:
+    if not rows:
         return None
-    metrics = [metric for _, metric, drifted in found if drifted]
-    return {"day": found[0][0], "drifted": bool(metrics), "metrics": metrics}
+    metrics = [metric for _, metric, drifted in rows if drifted]
+    return {"day": rows[0][0], "drifted": bool(metrics), "metrics": metrics}

@@ -1,4 +1,4 @@
-"""What the champion says of one text, and why."""
+"""Sorts one text with the champion, with the reasons."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TriageError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class SortedTicket:
-    """What the champion says of one text, and why."""
+    """The champion's answer for one text, with the reasons."""
 
     category: str
     category_confidence: float
@@ -32,34 +32,28 @@ class SortedTicket:
     decision: str
     """auto where the category is sure and the ticket goes to its queue, else review."""
     review_reasons: dict[str, str]
-    """Why a person has to look at the category, or at the priority, where that is so."""
+    """Why a person has to review the category or the priority, of those that are not sure."""
     queue: str
     language: str
     terms: list[tuple[str, float]]
-    """Words that weighed most for the category against the next likeliest, with their weight."""
+    """Words that decided most for the category against the next likeliest, with their weights."""
     nearest: list[dict[str, Any]]
     """Nearest labelled tickets: ticket_id, similarity, category, priority, day, text."""
     model_version: str
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "category": self.category,
-            "category_confidence": _rounded(self.category_confidence),
-            "priority": self.priority,
-            "priority_confidence": _rounded(self.priority_confidence),
-            "priority_decision": self.priority_decision,
-            "decision": self.decision,
-            "review_reasons": self.review_reasons,
-            "queue": self.queue,
-            "language": self.language,
-            "terms": [{"term": term, "weight": round(weight, 4)} for term, weight in self.terms],
-            "nearest": self.nearest,
-            "model_version": self.model_version,
+        """The fields as JSON has them, numbers with four decimals."""
+        terms = [{"term": term, "weight": round(weight, 4)} for term, weight in self.terms]
+        rounded = {
+            name: None if share is None else round(share, 4)
+            for name, share in vars(self).items()
+            if name.endswith("_confidence")
         }
+        return vars(self) | rounded | {"terms": terms}
 
 
 def triage(text: str, desk: Desk) -> SortedTicket:
-    """What the champion says of a text, cleaned and masked like a ticket's.
+    """Sorts a text with the champion, cleaned and masked like a ticket's.
 
     Raises:
         TriageError: the text is empty, or no model has been trained yet.
@@ -152,7 +146,3 @@ def _with_texts(neighbours: Iterable[Neighbour], warehouse: Warehouse) -> list[d
         frames={"near": pd.DataFrame(rows)[["ticket_id"]]},
     ).set_index("ticket_id")["text"]
     return [{**row, "text": str(texts.get(row["ticket_id"], ""))} for row in rows]
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)

@@ -1,4 +1,4 @@
-"""Which days must run now: those whose predictions were not made from what has landed."""
+"""The days that must run now: those whose predictions were not made from the landed mail."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from datetime import date, datetime, timedelta
 from ticket_assets.mail.landed_days import DayRange, consecutive
 
 DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=25), timedelta(hours=2))
-"""How long a failed day waits before each further try. After as many it stands as failed: the same
-mail, code and settings will fail again."""
+"""How long a failed day waits before each further try. After the last one it stands as failed: the
+same mail, code and settings will fail again."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The runs of a day that failed, all with the same content."""
+    """The failed runs of a day, all with the same content."""
 
     content: str
     tries: int
     ended_at: datetime
     days: DayRange
-    """The days that were tried together when it failed last."""
+    """The days of the run that failed last."""
 
     @property
     def next_try(self) -> datetime | None:
-        """When the day is tried again; None when it stands as failed."""
+        """The time of the next try; None when the day stands as failed."""
         return self.ended_at + DELAYS[self.tries - 1] if self.tries <= len(DELAYS) else None
 
 
 @dataclass(frozen=True)
 class DaysToRun:
-    """What becomes of the days that are not done."""
+    """The days that are not done, by what happens to them."""
 
     ranges: list[DayRange]
-    """To run now."""
+    """Days to run now."""
     busy: list[date] = field(default_factory=list)
-    """A run is at work on them; it may read the present content yet."""
+    """Days of a run that is at work and may still read their present content."""
     waiting: dict[date, datetime] = field(default_factory=dict)
-    """Failed, and when they are tried again."""
+    """Failed days with the time of their next try."""
     standing: list[date] = field(default_factory=list)
-    """Failed too often: they wait until their mail, the code or the settings change."""
+    """Days that failed too often: they wait until their mail, the code or the settings change."""
 
 
 def days_to_run(
@@ -65,29 +65,29 @@ def days_to_run(
     busy_days = {day for work in at_work for day in work.days()}
     undone = {day for day, content in landed.items() if predicted.get(day) != content}
     plan = DaysToRun([])
-    fresh: list[date] = []
-    again: defaultdict[DayRange, list[date]] = defaultdict(list)
+    untried: list[date] = []
+    due: defaultdict[DayRange, list[date]] = defaultdict(list)
     for day in sorted(undone):
         failure = failed.get(day)
         if day in busy_days:
             plan.busy.append(day)
         elif failure is None or failure.content != landed[day]:
-            fresh.append(day)
+            untried.append(day)
         elif failure.next_try is None:
             plan.standing.append(day)
         elif failure.next_try > now:
             plan.waiting[day] = failure.next_try
         else:
-            again[failure.days].append(day)
-    plan.ranges.extend(consecutive(fresh))
-    for together, days in again.items():
-        plan.ranges.extend(_halves(days, len(together.days())))
+            due[failure.days].append(day)
+    plan.ranges.extend(consecutive(untried))
+    for failed_range, days in due.items():
+        plan.ranges.extend(_halves(days, len(failed_range.days())))
     plan.ranges.sort(key=lambda days: days.first)
     return plan
 
 
-def _halves(days: list[date], together: int) -> list[DayRange]:
-    length = max(1, together // 2)
+def _halves(days: list[date], failed_together: int) -> list[DayRange]:
+    length = max(1, failed_together // 2)
     return [
         part
         for start in range(0, len(days), length)

@@ -1,5 +1,5 @@
-"""Which days have failed, as the sensor last knew it: kept in the data folder, where commands that
-do not load Dagster find it."""
+"""The days that failed at the sensor's last tick, in a file of the data folder: commands read it
+without loading Dagster."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class FailedDay:
     """Fingerprint of its mail when it failed."""
     tries: int
     next_try: str | None
-    """When the sensor tries it again (UTC); None: not until its mail, code or settings change."""
+    """The sensor's next try (UTC); None: not before its mail, code or settings change."""
 
 
 def write_failed_days(
     cursors_dir: Path, landed: Mapping[date, str], failed: Mapping[date, Failure]
 ) -> None:
-    """Replace what is known of the failed days."""
+    """Replace the file, if the failed days differ."""
     entries = [
         asdict(
             FailedDay(
@@ -48,7 +48,7 @@ def write_failed_days(
 
 
 def read_failed_days(cursors_dir: Path) -> list[FailedDay]:
-    """The days that had failed at the sensor's last look, sorted."""
+    """The days that had failed at the sensor's last tick, sorted."""
     return [FailedDay(**entry) for entry in _entries(cursors_dir)]
 
 

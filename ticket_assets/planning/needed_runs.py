@@ -1,4 +1,4 @@
-"""What a desk lacks: the days to run, whether to learn, and what another model has sorted."""
+"""The runs that a desk needs: days to run, days to sort anew, and whether to learn."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ticket_assets.desk import Desk
 
 MOST_RANGES = 5
-"""More days apart from each other are run as one range with what lies between them."""
+"""More ranges than these are run as one, with the days between them."""
 
 
 @dataclass(frozen=True)
 class NeededRuns:
-    """What has to run for a desk to be as its mail, labels, code and settings are now."""
+    """The runs that bring a desk up to date with its mail, labels, code and settings."""
 
     everything: bool = False
     days: list[DayRange] = field(default_factory=list)
@@ -34,7 +34,7 @@ class NeededRuns:
     learning: bool = False
     """The labelled tickets differ from those that the last candidate has learnt from."""
     sorting: list[DayRange] = field(default_factory=list)
-    """Days that were not sorted to the end, or by another model than the champion."""
+    """Days that were not sorted to the end, or were sorted by another model than the champion."""
 
     @property
     def is_nothing(self) -> bool:
@@ -42,7 +42,7 @@ class NeededRuns:
 
 
 def needed_runs(desk: Desk) -> NeededRuns:
-    """What the desk lacks now. Reads the data folder alone, without Dagster."""
+    """The runs that the desk needs now. Reads the data folder alone, without Dagster."""
     landed = day_fingerprints(desk.landing, desk.settings.cursors_dir)
     first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
     days = [day for day in landed if (first is None or first <= day) and day <= last]
@@ -59,7 +59,7 @@ def needed_runs(desk: Desk) -> NeededRuns:
         return NeededRuns(everything=bool(days))
     with_mail = f"{label_files} {overall_fingerprint(landed)}"
     labels_are_current = labels.landed in {label_files, with_mail}
-    # Drift comes last: a run may have ended between the predictions and it.
+    # Drift comes last: a run may have ended after the predictions and before it.
     reported = _made_from(desk, "drift_metrics")
     unsorted = [
         day for day in days if day not in changed and reported.get(day) != (*present[day], champion)
@@ -81,20 +81,20 @@ def _made_from(desk: Desk, table: str) -> dict[date, tuple[str | None, ...]]:
 
 
 def last_table(desk: Desk) -> str:
-    """The table that holds a day when it is done: without a champion, mail is only collected."""
+    """The last table that a day reaches: without a champion, mail is only collected."""
     is_sorted = desk.has_models and desk.models.champion_name()
     return "ticket_predictions" if is_sorted else "ticket_collection"
 
 
-def spans(some: Collection[date], days: Sequence[date]) -> list[DayRange]:
-    """`some` of the sorted `days` as ranges that hold none of the others."""
+def spans(selected: Collection[date], days: Sequence[date]) -> list[DayRange]:
+    """The `selected` of the sorted `days` as ranges without any of the others."""
     ranges: list[DayRange] = []
     continues = False
     for day in days:
-        if day in some:
+        if day in selected:
             first = ranges.pop().first if continues else day
             ranges.append(DayRange(first, day))
-        continues = day in some
+        continues = day in selected
     return ranges if len(ranges) <= MOST_RANGES else [DayRange(ranges[0].first, ranges[-1].last)]
 
 

@@ -1,4 +1,4 @@
-"""How the rows of a day are made: what identifies the code and the settings that decide them."""
+"""The recipe of a day's rows: a digest of the code versions and settings that decide them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CODE_VERSIONS = {
     "drift_metrics": "1",
     "drift_report": "1",
 }
-"""Of the assets with days. Raise one when its code makes other rows of the same mail."""
+"""Of the assets with days. Raise one when its code makes other rows from the same mail."""
 _SETTINGS = {
     "max_message_mb",
     "languages",
@@ -37,17 +37,17 @@ _SETTINGS = {
 
 
 def recipe(desk: Desk) -> str:
-    """The same for code and settings that make the same rows of the same mail.
+    """Equal for code and settings that make the same rows from the same mail.
 
     Raises:
         RoutingError: the routing file is missing or cannot be used.
     """
     routing = desk.routing
-    about = [
+    content = [
         CODE_VERSIONS,
         desk.settings.model_dump(mode="json", include=_SETTINGS),
         routing.queues,
         routing.priorities,
         routing.review_queue,
     ]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
