@@ -46,7 +46,7 @@ def test_a_folder_is_an_encoder_named_after_it(make_folder: Callable[..., Path])
     model = resolve(make_folder("desk-bert"))
 
     assert model.name == "desk-bert"
-    assert (model.hub_id, model.prefix, model.pooling) == (None, "", "mean")
+    assert (model.prefix, model.pooling) == ("", "mean")
     assert (model.max_tokens, model.dimension) == (24, 16)
 
 

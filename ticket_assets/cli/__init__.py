@@ -44,9 +44,9 @@ def main() -> None:
         print_error(str(error))
         sys.exit(1)
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
+        path = f": {error.filename}" if error.filename else ""
         print_error(
-            f"{error.strerror or error}{where}. Check the path, its permissions and the free"
+            f"{error.strerror or error}{path}. Check the path, its permissions and the free"
             " space, then run the command again."
         )
         sys.exit(1)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _collect_garbage_seldom() -> None:
-    """Spare the search through the many objects of the libraries, which stay to the end anyway."""
+    """Saves searching the many objects of the libraries, which live to the end anyway."""
     gc.set_threshold(50_000, 20, 50)
-    # The interpreter searches through them twice more at its end: 1.5 s after a run.
+    # At its end the interpreter would search them twice more: 1.5 s after a run.
     atexit.register(gc.freeze)

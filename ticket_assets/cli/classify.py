@@ -38,7 +38,7 @@ def classify(
 
 
 def print_ticket(ticket: SortedTicket) -> None:
-    """Show labels, queue, decision, the words behind it and the nearest labelled tickets."""
+    """Show labels, queue, decision, the decisive words and the nearest labelled tickets."""
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)

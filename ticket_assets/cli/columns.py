@@ -20,7 +20,7 @@ Columns = Annotated[
 
 
 def column_mapping(pairs: list[str] | None) -> dict[str, str]:
-    """Column of each field named.
+    """The column of each field, from FIELD=COLUMN pairs.
 
     Raises:
         BadParameter: one is not FIELD=COLUMN.

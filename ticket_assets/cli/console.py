@@ -1,4 +1,4 @@
-"""What all commands print with: lines, notes, errors, JSON, progress."""
+"""Output of all commands: lines, notes, errors, JSON, progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PIPE_WIDTH = 160
-"""Characters a line of a table may have in a file or a pipe, which have no width of their own."""
+"""Characters in a line of a table in a file or a pipe, which have no width of their own."""
 
 ERROR_CHARACTERS = 500
 
@@ -30,8 +30,8 @@ def print_error(message: str) -> None:
 def shortened(message: str) -> str:
     """A message on one line; a long one without its middle.
 
-    What went wrong stands at its beginning and what to do about it at its end, so both stay; long
-    are the lists of names and the quoted lines between them.
+    The beginning says what went wrong and the end what to do about it; what makes it long are lists
+    of names and quoted lines between them.
     """
     line = " ".join(message.split())
     if len(line) <= ERROR_CHARACTERS:
@@ -41,12 +41,12 @@ def shortened(message: str) -> str:
 
 
 def print_warning(message: str) -> None:
-    """Show, as one line, what a person should know of a command that succeeded."""
+    """Show, as one line, a note about a command that succeeded."""
     messages.print(f"[yellow]Note:[/] {escape(message)}", soft_wrap=True)
 
 
 def print_markdown(text: str) -> None:
-    """Show markdown: laid out on a terminal, as it is in a file or a pipe."""
+    """Show markdown: laid out on a terminal, unchanged in a file or a pipe."""
     if not output.is_terminal:
         output.print(text, markup=False, soft_wrap=True)
         return
@@ -56,12 +56,12 @@ def print_markdown(text: str) -> None:
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Show what a program reads; dates as text."""
+    """Show JSON for programs; dates as text."""
     typer.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
 
 
 def progress_bar() -> Progress:
-    """A bar on standard error while someone watches; nothing in a log or a pipe."""
+    """A bar on standard error of a terminal; nothing in a log or a pipe."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(

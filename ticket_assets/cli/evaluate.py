@@ -71,7 +71,7 @@ def evaluate(
 
 
 def print_quality(quality: Quality, splits: int) -> None:
-    """Show macro-F1 beside the baselines, and per label what is decided without a person."""
+    """Show macro-F1 beside the baselines, and per label the automatic decisions."""
     from ticket_assets.quality import MAJORITY, PRODUCT, TFIDF
 
     output.print(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 EARLIEST_SAMPLE = date(2001, 1, 1)
-"""A sample of the longest span still begins when dates of mail are believed."""
+"""The longest sample then still begins after the earliest date that is believed of a mail."""
 
 
 @app.command(epilog="Example: `tickets sample data/sample --messages 500 --days 20`")
@@ -148,7 +148,7 @@ def import_mail(
         )
     _note_doubts(report, landing)
     if report.ignored:
-        ignored = ", ".join(f"{what}: {count:,}" for what, count in report.ignored.items())
+        ignored = ", ".join(f"{kind}: {count:,}" for kind, count in report.ignored.items())
         print_warning(f"Passed over in the archive: {ignored}.")
     if not any(landing.labels()):
         print_warning(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 RUN_PATIENCE_SECONDS = 600.0
-"""How long an erasure waits for runs that are at work."""
+"""How long an erasure or a purge waits for runs that are at work."""
 
 
 @app.command(
@@ -69,20 +69,20 @@ def erase(
 
     with progress_bar() as progress:
         progress.add_task("Waiting for runs to end", total=None)
-        if left := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
+        if at_work := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
             raise CommandError(
-                f"Nothing was erased: {left[0]} is at work and may write the tickets again."
+                f"Nothing was erased: {at_work[0]} is at work and may write the tickets again."
                 " Wait until it has ended, or terminate it in the Dagster UI."
             )
         erasure = erase_tickets(desk, tickets)
-        left = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
-        # A run that began before the end may have written what it had read before.
+        at_work = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
+        # A run that began during the erasure may have written rows that it had read before.
         erasure += erase_tickets(desk, tickets)
     _show_erasure(erasure, as_json)
-    if left:
+    if at_work:
         raise CommandError(
-            f"{left[0].capitalize()} began during the erasure and is still at work: give the same"
-            " command again when it has ended."
+            f"{at_work[0].capitalize()} began during the erasure and is still at work: give the"
+            " same command again when it has ended."
         )
 
 
@@ -96,8 +96,8 @@ def purge() -> None:
     from ticket_assets.retention import purge as purge_mail
 
     desk = command_desk()
-    if left := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
-        raise CommandError(f"Nothing was purged: {left[0]} is at work. Wait until it has ended.")
+    if at_work := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
+        raise CommandError(f"Nothing was purged: {at_work[0]} is at work. Wait until it has ended.")
     purged = purge_mail(desk)
     output.print(
         f"{counted(purged.messages, 'original message')} removed,"
@@ -130,7 +130,7 @@ def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> 
 
 
 def print_erasure(erasure: Erasure, *, dry_run: bool = False) -> None:
-    """Show what was removed where, or would be."""
+    """Show the numbers of removed things by place; of a dry run, those that would be removed."""
     from rich.table import Table
 
     table = Table("place", "to be removed" if dry_run else "removed", box=None, pad_edge=False)

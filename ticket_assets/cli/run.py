@@ -1,4 +1,4 @@
-"""The command that materialises the graph, and what it shows of a run."""
+"""The command that materialises the graph, and its output."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run(
             _show_nothing_new(desk, as_json=as_json)
             return
     # Before Dagster: skops, which reads the model, searches all modules in the order of their
-    # import for each of SciPy's functions, a second longer than when it finds SciPy first.
+    # import for each of SciPy's functions, and saves a second when SciPy comes first.
     import scipy.special  # noqa: F401
 
     from ticket_assets.orchestration.runs import materialise, materialise_all, materialise_needed
@@ -109,7 +109,7 @@ def run(
 
 
 def _end_dead_runs(desk: Desk) -> None:
-    """Mark runs as failed that were killed after their last rows; another run would do it else."""
+    """Mark runs as failed that were killed after their last rows; usually the next run does it."""
     from ticket_assets.orchestration.instance import desk_instance
     from ticket_assets.orchestration.living_runs import end_dead_runs
 
@@ -134,7 +134,7 @@ def _show_runs(desk: Desk, summaries: list[RunSummary], *, as_json: bool) -> Non
 
 
 def _show_nothing_new(desk: Desk, *, as_json: bool) -> None:
-    """Say that nothing has to be computed, and what there is."""
+    """Say that nothing has to be computed, and show the status."""
     from ticket_assets.status import read_status
 
     if as_json:
@@ -149,7 +149,7 @@ def _show_nothing_new(desk: Desk, *, as_json: bool) -> None:
 
 
 class RunEvent(Protocol):
-    """What is shown of a Dagster event."""
+    """The part of a Dagster event that is shown."""
 
     @property
     def event_type_value(self) -> str: ...
@@ -162,7 +162,7 @@ class RunEvent(Protocol):
 
 
 class StepProgress:
-    """Shows which asset or check a run is at, and how many of them are done.
+    """Shows the present asset or check of a run, and the number of those done.
 
     A terminal gets a bar. A log gets a line for each step that took a second or more.
     """
@@ -199,7 +199,7 @@ def _on_days(days: list[str]) -> str:
 
 
 def print_run(summary: RunSummary) -> None:
-    """Show what a run did: checks that did not pass, counts, and the reason of each failure."""
+    """Show a run: checks that did not pass, counts, and the reason of each failure."""
     for failed in sorted(summary.failed_checks, key=lambda check: not check.blocking):
         verdict = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
         output.print(f"{verdict}  {failed.asset}: {failed.check}{_on_days(failed.days)}")

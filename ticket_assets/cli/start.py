@@ -1,4 +1,4 @@
-"""What every command begins with: settings that can be used, or one line that says why not."""
+"""The start of every command: usable settings, or one line with the reason why not."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def command_desk(*, checked: bool = True, routed: bool = True) -> Desk:
 
     Args:
         checked: refuse settings that differ from those the desk was made with.
-        routed: refuse a routing file that cannot be used; all commands need one but that which
-            writes it.
+        routed: refuse a routing file that cannot be used. Every command needs one, except for the
+            one that writes it.
 
     Raises:
         SettingsError: a setting is not allowed, or the data folder is a file.

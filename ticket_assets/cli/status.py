@@ -1,4 +1,4 @@
-"""The command that shows what there is."""
+"""The command that shows the status of a desk."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def status(
     from ticket_assets.status import read_status
 
     desk = command_desk()
-    found = read_status(desk)
+    figures = read_status(desk)
     if as_json:
-        print_json(found)
+        print_json(figures)
     else:
-        print_status(found, desk.landing.root)
+        print_status(figures, desk.landing.root)
 
 
-def print_status(found: dict[str, Any], landing_dir: Path) -> None:
+def print_status(figures: dict[str, Any], landing_dir: Path) -> None:
     """Show the figures of `read_status`."""
     from rich.table import Table
 
-    landing = found["landing"]
+    landing = figures["landing"]
     output.print(
         f"Landing zone  {counted(landing['messages'], 'message')}"
         f" on {counted(landing['days'], 'day')}"
@@ -42,12 +42,12 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
         + f"  ({landing_dir.absolute()})",
         soft_wrap=True,
     )
-    for refusal in found["refused_files"]:
+    for refusal in figures["refused_files"]:
         print_warning(f"Refused: {refusal}")
-    for failed in found["failed_days"]:
-        again = f"tried again at {failed['next_try']}" if failed["next_try"] else "it stands"
+    for failed in figures["failed_days"]:
+        outlook = f"tried again at {failed['next_try']}" if failed["next_try"] else "it stands"
         print_warning(
-            f"{failed['day']} has failed {counted(failed['tries'], 'time')}: {again}."
+            f"{failed['day']} has failed {counted(failed['tries'], 'time')}: {outlook}."
             f" `tickets run --day {failed['day']}` tries it now."
         )
     if not landing["messages"]:
@@ -55,26 +55,26 @@ def print_status(found: dict[str, Any], landing_dir: Path) -> None:
             "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."
         )
         return
-    if found["tables"]:
+    if figures["tables"]:
         tables = Table("table", "rows", "newest (UTC)", box=None, pad_edge=False)
-        for name, about in found["tables"].items():
-            tables.add_row(name, f"{about['rows']:,}", str(about["newest"] or ""))
+        for name, table in figures["tables"].items():
+            tables.add_row(name, f"{table['rows']:,}", str(table["newest"] or ""))
         output.print(tables)
     else:
         output.print("No table yet: tickets run")
-    _print_champion(found["champion"])
-    learnt = Counter(found["decisions_learnt"])
-    others = Counter(found["decisions"]) - learnt
-    for decisions, which in ((others, "has not learnt from"), (learnt, "has learnt from")):
+    _print_champion(figures["champion"])
+    learnt = Counter(figures["decisions_learnt"])
+    others = Counter(figures["decisions"]) - learnt
+    for decisions, relation in ((others, "has not learnt from"), (learnt, "has learnt from")):
         if total := decisions.total():
             output.print(
                 f"Predictions   {decisions['auto'] / total:.0%} auto,"
                 f" {decisions['review'] / total:.0%} for a person to look at, of"
-                f" {counted(total, 'ticket')} that the champion {which}",
+                f" {counted(total, 'ticket')} that the champion {relation}",
                 soft_wrap=True,
             )
-    if found["drift"]:
-        drift = found["drift"]
+    if figures["drift"]:
+        drift = figures["drift"]
         verdict = "[yellow]drifts[/]" if drift["drifted"] else "[green]quiet[/]"
         reasons = f" ({', '.join(drift['metrics'])})" if drift["metrics"] else ""
         output.print(f"Drift         {drift['day']}: {verdict}{reasons}", soft_wrap=True)

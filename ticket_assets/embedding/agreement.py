@@ -1,11 +1,11 @@
-"""Remembers that an encoder agreed with `transformers`, so that the next load may do without."""
+"""Records that an encoder agreed with `transformers`, so that the next load may skip it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ _CODE = (
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Everything that an agreement depends on; another value means another comparison."""
+    """Everything that an agreement depends on; other values need another comparison."""
 
     encoder: str
     """The key of its vectors: name, revision of the files, precision, tokens."""
@@ -36,7 +36,7 @@ class Circumstances:
     cpu: str
     libraries: str
     code: str
-    """Digest of the modules that are compared, and of the one that compares."""
+    """Digest of the modules that are compared and of the one that compares."""
 
     @classmethod
     def here(cls, encoder: str, prefix: str) -> Circumstances:
@@ -46,21 +46,24 @@ class Circumstances:
             encoder=encoder,
             prefix=prefix,
             cpu=cpu_features(),
-            libraries=" ".join(map(_release, ("torch", "transformers", "tokenizers"))),
+            libraries=" ".join(
+                f"{package}=={version(package)}"
+                for package in ("torch", "transformers", "tokenizers")
+            ),
             code=short_digest(code),
         )
 
     def path(self, folder: Path) -> Path:
-        """Their file: two machines that share a folder do not overwrite each other's."""
+        """Their own file: machines that share a folder do not overwrite each other's."""
         return folder / f"{short_digest(asdict(self).values())}.json"
 
     def weights_path(self, folder: Path) -> Path:
-        """The tensors that belong to it, where the encoder computes in int8."""
+        """The tensors of an encoder that computes in int8."""
         return self.path(folder).with_suffix(".safetensors")
 
 
 def is_recorded(circumstances: Circumstances, folder: Path) -> bool:
-    """Whether `folder` says that the encoder agreed under just these circumstances."""
+    """Whether `folder` has the record of an agreement under just these circumstances."""
     try:
         record = json.loads(circumstances.path(folder).read_text("utf-8"))
     except (OSError, ValueError):
@@ -71,13 +74,11 @@ def is_recorded(circumstances: Circumstances, folder: Path) -> bool:
 def record(
     circumstances: Circumstances, folder: Path, cosine: float, quantised: Quantised | None = None
 ) -> None:
-    """Write down that it agreed, with the smallest cosine; nothing where `folder` is read-only.
+    """Record an agreement with the smallest cosine, and the tensors of an encoder in int8.
 
-    Args:
-        quantised: the tensors of an encoder in int8, kept beside the record.
+    Does nothing where `folder` is read-only: without a record the next load compares again.
     """
     content = json.dumps({"agreed": asdict(circumstances), "least_cosine": cosine}, indent=2)
-    # Without a record the next load compares again, that is all.
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         if quantised is not None:
@@ -85,10 +86,3 @@ def record(
 
             replace_file(circumstances.weights_path(folder), save(dict(quantised)))
         replace_file(circumstances.path(folder), content + "\n")
-
-
-def _release(package: str) -> str:
-    try:
-        return f"{package}=={version(package)}"
-    except PackageNotFoundError:
-        return f"{package} of unknown version"

@@ -1,4 +1,4 @@
-"""The encoder that the settings name: known at once, loaded when a text needs it."""
+"""The encoder of the settings; its weights are loaded when a text needs them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConfiguredEncoder:
-    """What decides the vectors, without the weights."""
+    """Everything that decides the vectors, without the weights."""
 
     model: EncoderModel
     precision: Precision
@@ -26,7 +26,7 @@ class ConfiguredEncoder:
     batch_tokens: int | None
     threads: int | None
     checked: Path | None = None
-    """The folder that remembers which encoders agreed with transformers, and int8 weights."""
+    """Folder with the records of encoders that agreed with transformers, and with int8 weights."""
 
     @property
     def model_id(self) -> str:
@@ -38,8 +38,8 @@ class ConfiguredEncoder:
 
     @property
     def needs_comparison(self) -> bool:
-        """Whether loading it takes up to half a minute: a comparison with transformers, which is
-        remembered where the two agree."""
+        """Whether loading it includes a comparison with transformers, which takes up to half a
+        minute."""
         import torch
 
         if self.checked is None or torch.cuda.is_available():
@@ -67,10 +67,10 @@ def configured_encoder(settings: Settings, recorded: Precision | None = None) ->
     """The encoder of these settings.
 
     Args:
-        recorded: the number format of the vectors that are there, which `auto` then takes.
+        recorded: the number format of the stored vectors, which `auto` then takes.
 
     Raises:
-        EncoderError: there is no such encoder here, or it is not one that can be used.
+        EncoderError: there is no such encoder on this machine, or it cannot be used.
     """
     model = resolve_model(
         settings.encoder,

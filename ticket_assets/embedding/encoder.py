@@ -46,16 +46,16 @@ CPU_BATCH_TOKENS = 1024
 GPU_BATCH_TOKENS = 16_384
 
 _CHUNK_TEXTS = 4096
-"""Texts that are sorted by length together, so that batches hold little padding."""
+"""Texts that are sorted by length together, which leaves little padding in batches."""
 _TOKENISED_TEXTS = 512
-"""Texts that are tokenised while the ones before them are being encoded."""
+"""Texts that are tokenised while the preceding ones are encoded."""
 _GIVEN_BACK_TEXTS = 256
-"""Texts after which memory between the batches' tensors, each of another size, is given back."""
+"""Texts after which freed memory is returned: tensors of different sizes leave gaps in it."""
 
 _LEAST_AGREEMENT = 0.9995
-"""Cosine between the two ways to compute a vector; bf16's rounding alone leaves 0.9998."""
+"""Smallest cosine between the two forward passes; bf16's rounding alone leaves 0.9998."""
 _LEAST_INT8_AGREEMENT = 0.999
-"""To fp32, below which vectors are no longer taken for the same."""
+"""Smallest cosine to fp32 of vectors in int8."""
 _CHECK_TEXTS = (
     "VPN\nLa connexion VPN tombe toutes les dix minutes depuis la mise à jour de ce matin.",
     "The invoice of March was charged twice, please refund one of the two payments. " * 4,
@@ -69,14 +69,14 @@ _CHECK_TEXTS = (
     "jean.dupont@example.org https://example.org/a?b=1&c=%20 PC-40012 0x80070005 ####",
     "imprimante " * 600,  # longer than any encoder of this kind takes
 )
-"""Texts on which vectors are compared, and token ids exactly."""
+"""Texts whose vectors are compared, and whose token ids must be equal."""
 
 
 class Encoder:
     """A loaded encoder.
 
-    Its vectors do not depend on which texts are encoded together, and not by a bit on the number
-    of cores: each batch is computed by one thread, while other threads compute other batches.
+    A vector does not depend on the texts that are encoded together with it, nor by a bit on the
+    number of cores: one thread computes a batch, while other threads compute other batches.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Encoder:
         self.precision = precision
         self.model_id = model_id(model, precision, max_tokens)
         self.path = path
-        """Which forward pass is used, and why where it is not the fused one."""
+        """The forward pass in use, with the reason where it is not the fused one."""
         self.load_seconds = 0.0
         self.streams = streams
-        """Batches that are computed at the same time."""
+        """The number of batches that are computed at the same time."""
         self._model = model
         self._parts = parts
         self._device = device
@@ -126,8 +126,8 @@ class Encoder:
             threads: CPU threads, each with a batch of its own; None: `available_cores`.
             fused: use `FusedBert` where it knows the architecture and its vectors agree with
                 those of transformers on a few texts.
-            checked: the folder that remembers which encoders agreed, and are then loaded without
-                transformers. None: compare now, and remember nothing.
+            checked: folder with the records of encoders that agreed, which are then loaded without
+                transformers. None: compare now, and record nothing.
 
         Raises:
             EncoderError: the folder's files are not those of a usable encoder, or int8 was
@@ -170,7 +170,7 @@ class Encoder:
 
         vectors = np.empty((len(texts), self.dimension), np.float32)
         done = given_back = 0
-        # A batch per core needs no synchronisation between cores, as one batch for all would.
+        # With a batch per core the cores need no synchronisation; one batch for all would.
         pool = ThreadPoolExecutor(
             self.streams, "encoder", initializer=torch.set_num_threads, initargs=(1,)
         )
@@ -191,17 +191,16 @@ class Encoder:
                     if on_progress is not None:
                         on_progress(done, len(texts))
         finally:
-            # After an error or Ctrl-C, the batches that wait are not worth computing.
+            # After an error or Ctrl-C the remaining batches are not computed.
             pool.shutdown(cancel_futures=True)
-            # A part of PyTorch's thread count is the process's: the caller's own holds again.
+            # The pool's threads have changed a part of PyTorch's thread count, the process's.
             torch.set_num_threads(torch.get_num_threads())
         return vectors
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]]]]:
-        """Positions in `texts` and token ids, batch by batch, similar lengths together.
+        """Batches of similar length, the longest first: positions in `texts`, and token ids.
 
-        Longest first, so that a batch too large for the memory fails at once, and the streams
-        end at the same time.
+        So a batch too large for the memory fails at once, and the streams end at the same time.
         """
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)
         for start in range(0, len(order), _TOKENISED_TEXTS):
@@ -238,9 +237,9 @@ class Encoder:
 
 
 def model_id(model: EncoderModel, precision: Precision, max_tokens: int) -> str:
-    """The key under which vectors are stored; equal keys mean interchangeable vectors.
+    """The key under which vectors are stored; vectors of equal keys are interchangeable.
 
-    Like `multilingual-e5-small@1571fc982750/bf16/256`, and `/128` after it where vectors are cut
+    Like `multilingual-e5-small@1571fc982750/bf16/256`, with `/128` at the end where vectors are cut
     to 128 numbers.
     """
     tokens = min(max_tokens, model.max_tokens)
@@ -262,12 +261,13 @@ def _remembered(
     max_tokens: int,
     checked: Path,
 ) -> Encoder:
-    """Straight from its files where `checked` says that this was seen to give the same."""
-    here = Circumstances.here(model_id(model, precision, max_tokens), model.prefix)
-    if is_recorded(here, checked):
-        # Files that changed under our feet are for transformers to judge.
+    """Straight from its files where `checked` records that this gives the same vectors."""
+    circumstances = Circumstances.here(model_id(model, precision, max_tokens), model.prefix)
+    if is_recorded(circumstances, checked):
+        # Files that have changed in the meantime are compared again.
         with contextlib.suppress(NotFusableError):
-            quantised = read_quantised(here.weights_path(checked)) if precision == "int8" else None
+            weights_path = circumstances.weights_path(checked)
+            quantised = read_quantised(weights_path) if precision == "int8" else None
             return make(read_parts(model.folder, precision, max_tokens, quantised), "fused")
     encoder, cosine, quantised = _compared(make, model, precision, max_tokens)
     if encoder.path != "fused" or not has_parts(model.folder):
@@ -279,7 +279,7 @@ def _remembered(
         encoder = make(read_parts(model.folder, precision, max_tokens, quantised), "fused")
         same_vectors = np.allclose(encoder.encode(_CHECK_TEXTS), vectors, rtol=0, atol=1e-6)
         if same_vectors and encoder.token_ids(_CHECK_TEXTS) == ids:
-            record(here, checked, cosine, quantised)
+            record(circumstances, checked, cosine, quantised)
             return encoder
     return _compared(make, model, precision, max_tokens).encoder
 
@@ -290,9 +290,9 @@ def _compared(
     precision: Precision,
     max_tokens: int,
 ) -> _Compared:
-    """With the fused pass if its vectors are those of transformers; `path` says why not otherwise.
+    """With the fused pass if its vectors are those of transformers; `path` has the reason if not.
 
-    In int8 there is no other pass to fall back on.
+    In int8 there is no other pass, so a difference is an error.
     """
     in_integers = precision == "int8"
     tokenizer, network = load_network(model, "fp32" if in_integers else precision)
@@ -326,7 +326,7 @@ def _quantised(network: Any, encoder: Encoder) -> Quantised:
     from ticket_assets.embedding.quantisation import quantise
 
     quantised = quantise(network, encoder.token_ids(TEXTS))
-    give_back_free_memory()  # before the table of words is there twice
+    give_back_free_memory()  # before a second table of words is loaded
     return quantised
 
 
@@ -348,7 +348,7 @@ def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise EncoderError(f"Cannot load the encoder {model.folder}: {reason}") from error
-    # transformers fills what a file lacks with random numbers; the pooler is not used here.
+    # transformers fills missing weights with random numbers; the pooler's are not used here.
     missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
     if missing:
         raise EncoderError(
@@ -359,7 +359,7 @@ def load_network(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
 
 
 def _transformers_parts(tokenizer: Any, network: Any, max_tokens: int) -> EncoderParts:
-    """Those of any encoder that transformers knows."""
+    """Tokenizer and forward pass of transformers, for any encoder that it knows."""
 
     def tokenize(texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = tokenizer(
@@ -383,7 +383,7 @@ def _transformers_parts(tokenizer: Any, network: Any, max_tokens: int) -> Encode
 
 
 def _own_tokens(ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Which of the padded `ids` are a text's own, shape (texts, tokens)."""
+    """Mask of the padded `ids` that belong to a text, shape (texts, tokens)."""
     import torch
 
     return torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]

@@ -1,7 +1,7 @@
-"""An encoder straight from its files, in a quarter of the time that `transformers` takes to load.
+"""Loads an encoder straight from its files, in a quarter of the time of `transformers`.
 
 That library is large, builds a tokenizer of 250,000 pieces several times, and holds all weights
-once more. What is read here is only to be used once it was seen to agree with `transformers`.
+twice. An encoder loaded here may be used only after it has agreed with `transformers`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """Hidden states (texts, tokens, width) of padded ids (texts, tokens) and their lengths."""
     Quantised = Mapping[str, torch.Tensor]
-    """What `quantise` returned for an encoder in int8."""
+    """The result of `quantise` for an encoder in int8."""
 
 _CONFIGURATION, _WEIGHTS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-# A network with a head for some task has the encoder's weights under the family's name.
+# A network with a head for a task names the encoder's weights after the family.
 _FAMILY = re.compile(r"^(bert|roberta)\.")
 
 
 class EncoderParts(NamedTuple):
-    """What turns texts into hidden states."""
+    """The functions that turn texts into hidden states."""
 
     tokenize: Tokenize
     padding_id: int
@@ -40,7 +40,7 @@ class EncoderParts(NamedTuple):
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether the folder has the files that are read here; others are for `transformers`."""
+    """Whether the folder has the files that this module reads."""
     return all((folder / name).is_file() for name in (_CONFIGURATION, _WEIGHTS, _TOKENIZER))
 
 
@@ -49,7 +49,7 @@ def fused_forward(
     weights: Callable[[str], torch.Tensor],
     quantised: Quantised | None,
 ) -> Forward:
-    """In integers where there is something quantised.
+    """The fused forward pass; in integers, if there are quantised weights.
 
     Raises:
         NotFusableError: the architecture is not BERT's, or a tensor is missing.
@@ -63,7 +63,7 @@ def fused_forward(
 
 
 def read_quantised(path: Path) -> Quantised:
-    """What was written to `path`.
+    """The quantised weights in the file `path`.
 
     Raises:
         NotFusableError: the file is missing or damaged.
@@ -72,7 +72,7 @@ def read_quantised(path: Path) -> Quantised:
     from safetensors.torch import load
 
     try:
-        # Read, not mapped: the weights are packed in another order anyway.
+        # Not mapped: the weights are packed in another order anyway.
         return load(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise NotFusableError(str(error)) from error
@@ -101,8 +101,8 @@ def read_parts(
         return EncoderParts(tokenize, config.get("pad_token_id") or 0, forward)
     except NotFusableError:
         raise
-    # `tokenizers` raises no type of its own, and every error leads to the same: the other way to
-    # load, whose messages are for people.
+    # `tokenizers` has no exception type of its own. After every error `transformers` loads the
+    # encoder, and its errors get messages for users.
     except Exception as error:
         raise NotFusableError(" ".join(str(error).split())) from error
 

@@ -1,4 +1,4 @@
-"""SHA-256 of the files that decide what vectors an encoder gives."""
+"""SHA-256 of the files that decide an encoder's vectors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-# What a Hugging Face folder may hold that changes its vectors: weights, tokenizer, configuration.
+# Files of a Hugging Face folder that change its vectors: weights, tokenizer, configuration.
 _DECISIVE_FILES = (
     "*.safetensors",
     "*.json",
@@ -38,9 +38,9 @@ def short_digest(parts: Iterable[str]) -> str:
 
 
 def folder_revision(folder: Path) -> str:
-    """Twelve hexadecimal characters that change when a file that decides the vectors does.
+    """Twelve hexadecimal characters that change with any file that decides the vectors.
 
-    All contents are read (about 1.5 GB/s where the CPU has SHA instructions), once per process.
+    Reads all contents once per process, at about 1.5 GB/s where the CPU has SHA instructions.
     """
     files = {path for pattern in _DECISIVE_FILES for path in folder.glob(pattern)}
     return short_digest(

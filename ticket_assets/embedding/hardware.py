@@ -1,4 +1,4 @@
-"""Which number formats this machine computes natively, and the fastest of them for an encoder."""
+"""The number formats that this machine computes natively, and the fastest for an encoder."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def choose_precision(
 ) -> Precision:
     """`requested`, or for `auto` the fastest format that the GPU or CPU computes natively.
 
-    On a CPU without it, bf16 is emulated and slower than fp32. int8 takes three quarters of the
-    time of AVX512's bf16; where AMX multiplies in bf16, the products hardly count any more.
+    A CPU without bf16 emulates it, slower than fp32. int8 takes three quarters of the time of
+    AVX512's bf16; with AMX, bf16 products hardly take any time.
 
     Args:
-        int8: whether the encoder is known to keep its vectors in int8, so that `auto` may take it.
-        recorded: the format of the vectors that are there, which `auto` keeps to.
+        int8: whether `auto` may take int8, because the encoder keeps its vectors in it.
+        recorded: the format of the stored vectors, which `auto` keeps to.
 
     Raises:
-        EncoderError: int8 was requested or recorded, and this machine does not have it.
+        EncoderError: int8 was requested or recorded, and this machine does not compute it.
     """
     if requested == "auto" and recorded is not None:
         requested = recorded
@@ -93,6 +93,6 @@ def cpu_features() -> str:
     import torch
 
     capabilities = torch.cpu.get_capabilities()
-    # Beside the instruction sets it tells the caches and cores, which decide nothing.
+    # Its other entries, caches and cores, decide nothing.
     present = sorted(name for name, value in capabilities.items() if value is True)
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *present])

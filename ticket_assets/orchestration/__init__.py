@@ -1,1 +1,1 @@
-"""What drives Dagster from outside the graph: runs of the command, and runs that are at work."""
+"""Drives Dagster from outside the graph: runs of the command, runs that are at work, the UI."""

@@ -1,4 +1,4 @@
-"""Where the UI and the daemon find the jobs of the definitions."""
+"""The code location in which the UI and the daemon find the jobs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NAME = "ticket_assets"
 
 
 def job_origin(job_name: str) -> RemoteJobOrigin:
-    """The job as the workspace knows it. A run without it is missing from the UI's timeline, which
-    is the page that opens first."""
+    """The job's origin in the workspace. The UI's timeline, its first page, leaves out runs without
+    one."""
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         LoadableTargetOrigin(module_name=MODULE), NAME
     )

@@ -18,8 +18,8 @@ PATIENCE_SECONDS = 120.0
 def serve(data_dir: Path, port: int) -> int:
     """Serve the UI on `port` and run the daemon until a signal ends them; Dagster's exit code."""
     # Where Ctrl-C is ignored, as in the background of a script, Dagster would ignore SIGTERM too.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # In a process group of its own, so that Ctrl-C reaches it once: from here.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # In its own process group, so that it gets Ctrl-C once: from this process.
     process = subprocess.Popen(  # noqa: S603
         [
             *(sys.executable, "-m", "dagster", "dev", "--workspace", str(WORKSPACE)),
@@ -28,7 +28,7 @@ def serve(data_dir: Path, port: int) -> int:
         env={**os.environ, "DAGSTER_HOME": str(dagster_home(data_dir))},
         process_group=0,
     )
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, handler)
     try:
         return process.wait()
     finally:

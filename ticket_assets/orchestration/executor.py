@@ -1,7 +1,6 @@
-"""The steps of a run one after the other in its own process, as Dagster's in-process executor does,
-which also shows that the process lives, and which waits for pools as a person would expect.
+"""Dagster's in-process executor with a presence that other processes see, and patient waiting.
 
-Dagster's executor polls a taken pool without a pause, is deaf to signals meanwhile, and waits for
+Dagster's own executor polls a taken pool without a pause, ignores signals meanwhile, and waits for
 the slots of dead runs for ever (InstanceConcurrencyContext.interval_to_next_pending_claim_check
 never returns more than 0 in 1.13).
 """
@@ -32,7 +31,7 @@ from ticket_assets.orchestration.living_runs import (
 )
 
 WAITS_FOR = "Waits for "
-"""How the message begins by which a run says for which other run it waits."""
+"""Beginning of a run's message about the other run that it waits for."""
 
 
 class PatientClaims(InstanceConcurrencyContext):
@@ -45,7 +44,7 @@ class PatientClaims(InstanceConcurrencyContext):
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)  # type: ignore[arg-type]
-        # A step that was interrupted has not given its slot back.
+        # An interrupted step has not freed its slot.
         self._instance.event_log_storage.free_concurrency_slots_for_run(self._run.run_id)
 
     def claim(self, concurrency_key: str, step_key: str, step_priority: int = 0) -> bool:
@@ -96,7 +95,7 @@ class PatientExecutor(InProcessExecutor):
                 ),
             )
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-            # A person ended it. A run of the daemon fails instead, and is tried again.
+            # A person ended the command. A run of the daemon fails instead, and is tried again.
             if STARTED_BY_TAG in run.tags:
                 instance.report_run_canceling(run, "Interrupted by Ctrl-C or SIGTERM.")
             raise

@@ -1,4 +1,4 @@
-"""The Dagster instance of a desk: its runs, cursors and events, in the desk's own data folder."""
+"""The Dagster instance of a desk: runs, cursors and events in the desk's own data folder."""
 
 from __future__ import annotations
 

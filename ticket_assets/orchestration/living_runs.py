@@ -1,9 +1,9 @@
-"""Which runs are alive: a lock that ends with a run's process, and a sign of life for other hosts.
+"""Finds out which runs are alive: by a lock of the run's process, or a tag that it renews.
 
-A process that is killed, or a machine that loses power, ends no run: Dagster would hold its pool
-slots for ever. Each run's process therefore holds a lock on a file, which the system frees with the
-process however it ends, and which no later process with the same number can be mistaken for. Other
-hosts cannot see that lock: for them the process renews a tag of its run.
+A killed process, or a machine without power, ends no run: Dagster would hold its pool slots for
+ever. Therefore each run's process locks a file. The system frees the lock however the process ends,
+and a later process with the same number does not hold it. Other hosts cannot see the lock: for them
+the process renews a tag of its run.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ALIVE_TAG = "tickets/alive_at"
 STARTED_BY_TAG = "tickets/started_by"
 SIGN_OF_LIFE_SECONDS = 30.0
 STALE_SECONDS = 300.0
-"""A run on another host is dead when it has shown no sign of life for so long. Work that keeps
-Python's interpreter to itself delays the signs, and clocks differ between hosts."""
+"""A run on another host is dead after so long without a sign of life. Work that holds Python's
+global lock delays the signs, and clocks differ between hosts."""
 POLL_SECONDS = 0.5
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
@@ -50,14 +50,14 @@ def presence(instance: dg.DagsterInstance, run_id: str) -> Iterator[dict[str, st
     """Holds the run's lock in this process until the run has ended; yields tags for the run."""
     take_presence(instance, run_id)
     try:
-        yield {HOST_TAG: socket.gethostname(), ALIVE_TAG: _now()}
+        yield {HOST_TAG: socket.gethostname(), ALIVE_TAG: _timestamp()}
     finally:
         _lock_path(instance, run_id).unlink(missing_ok=True)
         _locks.pop(run_id).close()
 
 
 def take_presence(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Holds the run's lock until this process ends; false when it holds it already."""
+    """Holds the run's lock until this process ends; returns False when it holds it already."""
     if run_id in _locks:
         return False
     path = _lock_path(instance, run_id)
@@ -70,9 +70,9 @@ def take_presence(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def show_presence(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Takes the lock of a run that somebody else has created, and tags the run."""
+    """Takes the lock of a run that another process has created, and tags the run."""
     if take_presence(instance, run_id):
-        instance.add_run_tags(run_id, {HOST_TAG: socket.gethostname(), ALIVE_TAG: _now()})
+        instance.add_run_tags(run_id, {HOST_TAG: socket.gethostname(), ALIVE_TAG: _timestamp()})
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
@@ -80,11 +80,11 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
         cause = _cause_of_death(instance, record)
-        # It may have ended by itself since it was read.
-        now = instance.get_run_by_id(run.run_id)
-        if cause is None or now is None or now.status not in UNFINISHED:
+        # The run may have ended by itself since it was read.
+        present = instance.get_run_by_id(run.run_id)
+        if cause is None or present is None or present.status not in UNFINISHED:
             continue
-        if now.status == DagsterRunStatus.CANCELING:
+        if present.status == DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, cause)
         else:
             instance.report_run_failed(
@@ -102,7 +102,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
 
 
 def living_runs(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Run id and description of each run that is at work, after the dead ones were ended."""
+    """Ends the dead runs; returns id and description of each run that is at work."""
     end_dead_runs(instance)
     return {
         record.dagster_run.run_id: describe(record)
@@ -111,23 +111,23 @@ def living_runs(instance: dg.DagsterInstance) -> dict[str, str]:
 
 
 def wait_for_runs(data_dir: Path, patience: float) -> list[str]:
-    """Waits until the runs that are at work now have ended; describes those that still are then.
+    """Waits until the present runs have ended; returns the descriptions of those that have not.
 
     Args:
         data_dir: data folder of the desk.
         patience: seconds to wait at most.
     """
-    until = time.monotonic() + patience
+    deadline = time.monotonic() + patience
     with desk_instance(data_dir) as instance:
-        waited_for = living = living_runs(instance)
-        while waited_for.keys() & living.keys() and time.monotonic() < until:
+        awaited = living = living_runs(instance)
+        while awaited.keys() & living.keys() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             living = living_runs(instance)
-    return [living[run_id] for run_id in waited_for if run_id in living]
+    return [living[run_id] for run_id in awaited if run_id in living]
 
 
 def describe(record: dg.RunRecord) -> str:
-    """A run as people know it: "run 1a2b3c4d (started 14:03 by the sensor new_mail)"."""
+    """A run in words: "run 1a2b3c4d (started 14:03 by the sensor new_mail)"."""
     tags = record.dagster_run.tags
     starters = {
         "dagster/sensor_name": "the sensor ",
@@ -153,8 +153,8 @@ def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str |
         )
     if run.run_id in _locks:
         return None
-    seen = run.tags.get(ALIVE_TAG)
-    last = datetime.fromisoformat(seen) if seen else record.update_timestamp
+    alive_at = run.tags.get(ALIVE_TAG)
+    last = datetime.fromisoformat(alive_at) if alive_at else record.update_timestamp
     if last.tzinfo is None:
         last = last.replace(tzinfo=UTC)
     if (datetime.now(UTC) - last).total_seconds() < STALE_SECONDS:
@@ -171,8 +171,8 @@ def _show_signs_of_life(instance: dg.DagsterInstance, run_id: str) -> None:
         if run_id not in _locks:
             return
         try:
-            instance.add_run_tags(run_id, {ALIVE_TAG: _now()})
-        except Exception:  # a sign that is lost for now is given by the next one
+            instance.add_run_tags(run_id, {ALIVE_TAG: _timestamp()})
+        except Exception:  # the next sign makes up for a lost one
             logger.warning("Run %s could not show that it is alive.", run_id, exc_info=True)
 
 
@@ -189,5 +189,5 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _now() -> str:
+def _timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

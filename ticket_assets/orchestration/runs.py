@@ -29,7 +29,7 @@ from ticket_assets.planning.needed_runs import NeededRuns, needed_runs
 from ticket_assets.run_summary import RunSummary
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
-"""Class name before the message of an error of ours, which is written for people."""
+"""Class name before the message of one of our own errors; the message is for users."""
 EventListener = Callable[[dg.DagsterEvent], None]
 """Called with each event of a run as it happens."""
 _REPOSITORY = ReconstructableRepository.for_module(definitions.__name__, "defs")
@@ -37,7 +37,7 @@ LEARNING_STEPS = ("candidate_classifier", "ticket_classifier")
 
 
 class RunError(TicketAssetsError):
-    """A run cannot be started, or did not succeed."""
+    """A run cannot be started."""
 
 
 def materialise(
@@ -61,27 +61,12 @@ def materialise(
     Raises:
         RunError: a job, an asset or a day does not exist.
     """
-    known = DAILY.get_partition_keys()
-    first_day = first_day or DESK.landing.first_unpurged_day(DAILY.start.date())
-    first = first_day.isoformat() if first_day else known[0]
-    last = last_day.isoformat() if last_day else known[-1]
-    for day in (first, last):
-        if day not in known:
-            raise RunError(
-                f"{day} is not a processed day: they go from {known[0]} to {known[-1]} (UTC)."
-                " Move the first one with TICKETS_FIRST_DAY."
-            )
-    if first > last:
-        raise RunError(f"The first day {first} comes after the last day {last}.")
-    name = _known_job(job_name or whole_graph.name)
+    tags = _day_tags(first_day, last_day)
+    name = _existing_job(job_name or whole_graph.name)
     selection = _selection(list(assets))
     job = _REPOSITORY.get_reconstructable_job(name)
     if on_start is not None:
         on_start(len(job.get_definition().get_subset(asset_selection=selection).nodes))
-    tags = {"dagster/partition": first}
-    if first != last:
-        tags = {"dagster/asset_partition_range_start": first}
-        tags["dagster/asset_partition_range_end"] = last
     run_id = make_new_run_id()
     with (
         desk_instance(DESK.folder) as instance,
@@ -92,9 +77,9 @@ def materialise(
         run = instance.create_run_for_job(
             job.get_definition(),
             run_id=run_id,
-            # The command shows its own progress; the events are in the run's log.
+            # The command shows its progress itself; the events are in the run's log.
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            # Who gave the command sees that it failed: the daemon does not try it again.
+            # The user sees that the command failed, so the daemon does not try it again.
             tags={**tags, **signs, STARTED_BY_TAG: "the command", MAX_RETRIES_TAG: "0"},
             asset_selection=selection,
             job_code_origin=job.get_python_origin(),
@@ -110,7 +95,7 @@ def materialise(
                     listener(event)
 
         instance.add_event_listener(run_id, listen)
-        # In this process, by the definitions' executor. `execute_in_process` would keep every
+        # In this process, with the definitions' executor; `execute_in_process` would keep every
         # asset's rows in memory until the run's end.
         summary.success = execute_run(job, run, instance).success
     return summary
@@ -124,8 +109,8 @@ def materialise_all(
 ) -> list[RunSummary]:
     """Materialise the whole graph; sort the mail with the present champion if no candidate passes.
 
-    A candidate that fails stops what comes after it in its run, but new mail still has to be
-    sorted: the predictions and the drift report then have a run of their own, the second summary.
+    A failed candidate stops the assets after it, but new mail still has to be sorted: the
+    predictions and the drift report then get a run of their own, the second summary.
     """
     whole = materialise(first_day, last_day, (), listener, on_start)
     only_learning_failed = bool(whole.failed_steps) and all(
@@ -141,8 +126,8 @@ def materialise_needed(
     listener: EventListener | None = None,
     on_start: Callable[[int], None] | None = None,
 ) -> list[RunSummary]:
-    """Materialise what the desk lacks, and sort anew what another model has sorted, if a candidate
-    was promoted."""
+    """Materialise the needed runs, then sort anew the days that another model than the champion has
+    sorted."""
     summaries = _materialise_days_or_model(needed, listener, on_start)
     rest = needed_runs(DESK)
     # Days whose links to earlier mail these runs have changed, and what links to those.
@@ -169,7 +154,7 @@ def _materialise_days_or_model(
             summaries.append(
                 materialise(days.first, days.last, (), listener, on_start, job_name=sort)
             )
-        # What all days give to learn from is learnt once, after the others.
+        # The run of the last days also learns, once and from all days.
         last = needed.days[-1]
         summaries += materialise_all(last.first, last.last, listener, on_start)
     elif needed.learning:
@@ -179,20 +164,20 @@ def _materialise_days_or_model(
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Ends with KeyboardInterrupt after Ctrl-C, with exit code 143 after SIGTERM.
+    """Raises KeyboardInterrupt after Ctrl-C, and exits with code 143 after SIGTERM.
 
-    Dagster ends the run on either, and does not tell which it was.
+    Dagster ends the run on either signal, and does not say on which.
     """
     receiver, sender = socket.socketpair()
     with receiver, sender:
         receiver.setblocking(False)
         sender.setblocking(False)
-        # The system writes the number of each signal there, whoever handles it.
-        before = signal.set_wakeup_fd(sender.fileno())
+        # The system writes the number of each signal there, whatever handles it.
+        former = signal.set_wakeup_fd(sender.fileno())
         try:
             yield
         finally:
-            signal.set_wakeup_fd(before)
+            signal.set_wakeup_fd(former)
             with suppress(BlockingIOError):
                 if signal.SIGTERM in receiver.recv(100):
                     sys.exit(128 + signal.SIGTERM)
@@ -201,7 +186,7 @@ def signals_raised() -> Iterator[None]:
 
 @contextmanager
 def ended(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Marks the run as canceled if it is interrupted where Dagster itself does not notice."""
+    """Marks the run as canceled if an interruption escapes Dagster."""
     try:
         yield
     finally:
@@ -210,12 +195,34 @@ def ended(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
             instance.report_run_canceled(run, "Interrupted by Ctrl-C or SIGTERM.")
 
 
-def _known_job(name: str) -> str:
+def _day_tags(first_day: date | None, last_day: date | None) -> dict[str, str]:
+    """The run's tags for the days from `first_day` to `last_day`."""
+    days = DAILY.get_partition_keys()
+    first_day = first_day or DESK.landing.first_unpurged_day(DAILY.start.date())
+    first = first_day.isoformat() if first_day else days[0]
+    last = last_day.isoformat() if last_day else days[-1]
+    for day in (first, last):
+        if day not in days:
+            raise RunError(
+                f"{day} is not a processed day: they go from {days[0]} to {days[-1]} (UTC)."
+                " Move the first one with TICKETS_FIRST_DAY."
+            )
+    if first > last:
+        raise RunError(f"The first day {first} comes after the last day {last}.")
+    if first == last:
+        return {"dagster/partition": first}
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+
+
+def _existing_job(name: str) -> str:
     names = definitions.defs.get_repository_def().job_names
     # Dagster's own jobs, like the one behind ad-hoc materialisations, begin with underscores.
-    known = sorted(job for job in names if not job.startswith("_"))
-    if name not in known:
-        raise RunError(f"There is no job {name}. Jobs: {', '.join(known)}.")
+    jobs = sorted(job for job in names if not job.startswith("_"))
+    if name not in jobs:
+        raise RunError(f"There is no job {name}. Jobs: {', '.join(jobs)}.")
     return name
 
 
@@ -224,16 +231,15 @@ def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
     if not assets:
         return None
     graph = definitions.defs.resolve_asset_graph()
-    known = sorted(key.to_user_string() for key in graph.executable_asset_keys)
-    unknown = [name for name in assets if name not in known]
-    if unknown:
-        raise RunError(f"There is no asset {', '.join(unknown)}. Assets: {', '.join(known)}.")
+    names = sorted(key.to_user_string() for key in graph.executable_asset_keys)
+    if unknown := [name for name in assets if name not in names]:
+        raise RunError(f"There is no asset {', '.join(unknown)}. Assets: {', '.join(names)}.")
     named = dg.AssetSelection.assets(*assets).required_multi_asset_neighbors()
     return set(named.resolve(graph))
 
 
 def _broken_promises(summary: RunSummary) -> str:
-    """What the blocking checks promise that did not pass last."""
+    """A sentence with the promise of the blocking check that failed last."""
     failed = [failed for failed in summary.failed_checks if failed.blocking][-1:]
     graph = definitions.defs.resolve_asset_graph()
     keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.check) for check in failed]
@@ -249,10 +255,10 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
             summary.materialised.append(name)
         summary.figures.setdefault(name, {}).update(
             {
-                key: float(found.value)
-                for key, found in event.step_materialization_data.materialization.metadata.items()
-                if isinstance(found, (dg.IntMetadataValue, dg.FloatMetadataValue))
-                and found.value is not None
+                key: float(entry.value)
+                for key, entry in event.step_materialization_data.materialization.metadata.items()
+                if isinstance(entry, (dg.IntMetadataValue, dg.FloatMetadataValue))
+                and entry.value is not None
             }
         )
     elif kind == DagsterEventType.ASSET_CHECK_EVALUATION:
