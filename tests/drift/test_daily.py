@@ -119,6 +119,7 @@ def test_reports_are_the_same_whatever_fits_a_page(warehouse, champion, monkeypa
     assert [figures([day])[0] for day in DAYS] == whole
 
 
+@pytest.mark.slow
 def test_html_is_rendered_for_drifted_days_and_the_latest_that_has_mail(warehouse, champion):
     def drawn(days, **options):
         found = reports(warehouse, champion, days, **options)

@@ -49,7 +49,7 @@ def load(folder: Path, checked: Path | None) -> Encoder:
 
 
 def load_in_new_process(name: str, checked: Path) -> tuple[str, bytes]:
-    """What it says of its way to load, and the vectors of `TEXTS`."""
+    """Forward pass and whether transformers was imported, and the vectors of `TEXTS`."""
     found = checked.with_name("found")
     done = subprocess.run(
         [sys.executable, "-c", NEW_PROCESS, name, checked, found, *TEXTS],
@@ -77,23 +77,25 @@ def test_an_encoder_that_agreed_is_loaded_without_transformers_and_gives_the_sam
     compared = load(folder, None).encode(TEXTS).tobytes()
 
     first = load(folder, checked).encode(TEXTS).tobytes()
-    said, second = load_in_new_process(str(folder), checked)
+    loading, second = load_in_new_process(str(folder), checked)
 
-    assert (said, records(checked)) == ("fused False", 1)
+    assert (loading, records(checked)) == ("fused False", 1)
     assert first == second == compared
 
 
+@pytest.mark.slow
 def test_the_packaged_encoder_gives_the_same_bits_without_transformers(
     encoder: Encoder, minilm: EncoderModel, checked: Path
 ) -> None:
     Encoder.load(minilm, precision="fp32", checked=checked)
 
-    said, vectors = load_in_new_process(minilm.name, checked)
+    loading, vectors = load_in_new_process(minilm.name, checked)
 
-    assert said == "fused False"
+    assert loading == "fused False"
     assert vectors == encoder.encode(TEXTS).tobytes()
 
 
+@pytest.mark.slow
 def test_weights_named_after_their_family_are_found(
     make_folder: Callable[..., Path], checked: Path
 ) -> None:
@@ -113,13 +115,13 @@ def test_weights_named_after_their_family_are_found(
 def test_token_ids_are_those_of_transformers(minilm: EncoderModel) -> None:
     from transformers import AutoTokenizer
 
-    ours = read_parts(minilm.folder, "fp32", 24).tokenize
-    theirs = AutoTokenizer.from_pretrained(minilm.folder)
+    tokenize = read_parts(minilm.folder, "fp32", 24).tokenize
+    tokenizer = AutoTokenizer.from_pretrained(minilm.folder)
 
     @settings(max_examples=300, deadline=None)
     @given(st.lists(st.text(), min_size=1, max_size=4))
     def same(texts: list[str]) -> None:
-        assert ours(texts) == theirs(texts, truncation=True, max_length=24)["input_ids"]
+        assert tokenize(texts) == tokenizer(texts, truncation=True, max_length=24)["input_ids"]
 
     same()
     same.hypothesis.inner_test(["[CLS] É 🖥️ 打印机 [MASK] ß", "vpn " * 100, "", "\x00 \t"])
@@ -141,25 +143,26 @@ def test_an_encoder_is_compared_until_it_agreed(
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Circumstances)])
 def test_a_record_holds_under_its_own_circumstances_only(field: str, checked: Path) -> None:
-    here = Circumstances.here("tiny@0123456789ab/fp32/24", "query: ")
+    circumstances = Circumstances.of_this_process("tiny@0123456789ab/fp32/24", "query: ")
 
-    record(here, checked, 0.9999)
+    record(circumstances, checked, 0.9999)
 
-    assert is_recorded(here, checked)
-    assert not is_recorded(replace(here, **{field: "another"}), checked)
+    assert is_recorded(circumstances, checked)
+    assert not is_recorded(replace(circumstances, **{field: "another"}), checked)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"agreed": true}', "\ud800"])
 def test_a_damaged_record_is_none(content: str, checked: Path) -> None:
-    here = Circumstances.here("tiny@0123456789ab/fp32/24", "")
-    record(here, checked, 0.9999)
+    circumstances = Circumstances.of_this_process("tiny@0123456789ab/fp32/24", "")
+    record(circumstances, checked, 0.9999)
     (file,) = checked.iterdir()
 
     file.write_bytes(content.encode("utf-8", "surrogatepass"))
 
-    assert not is_recorded(here, checked)
+    assert not is_recorded(circumstances, checked)
 
 
+@pytest.mark.slow
 def test_weights_that_changed_in_place_are_compared_again(
     make_folder: Callable[..., Path], checked: Path
 ) -> None:
@@ -170,9 +173,9 @@ def test_weights_that_changed_in_place_are_compared_again(
         weights["encoder.layer.1.output.dense.weight"] *= 2
 
     change_weights(folder, change)
-    said, vectors = load_in_new_process(str(folder), checked)
+    loading, vectors = load_in_new_process(str(folder), checked)
 
-    assert (said, records(checked)) == ("fused True", 2)
+    assert (loading, records(checked)) == ("fused True", 2)
     assert vectors == load(folder, None).encode(TEXTS).tobytes() != before.tobytes()
 
 

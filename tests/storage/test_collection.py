@@ -320,6 +320,7 @@ def test_more_tickets_than_one_batch_holds(
     assert collection.count() == 0
 
 
+@pytest.mark.slow
 def test_a_second_opening_sees_what_another_process_wrote(tmp_path: Path) -> None:
     with TicketCollection.open(MODEL, folder=tmp_path, url=None) as opened:
         sync(opened, ticket("here"), vectors=np.eye(1, 3, dtype=np.float32))

@@ -39,8 +39,7 @@ class Circumstances:
     """Digest of the modules that are compared and of the one that compares."""
 
     @classmethod
-    def here(cls, encoder: str, prefix: str) -> Circumstances:
-        """Those of this process."""
+    def of_this_process(cls, encoder: str, prefix: str) -> Circumstances:
         code = (file_sha256(Path(__file__).with_name(name)) for name in _CODE)
         return cls(
             encoder=encoder,

@@ -44,7 +44,9 @@ class ConfiguredEncoder:
 
         if self.checked is None or torch.cuda.is_available():
             return False
-        return not is_recorded(Circumstances.here(self.model_id, self.model.prefix), self.checked)
+        return not is_recorded(
+            Circumstances.of_this_process(self.model_id, self.model.prefix), self.checked
+        )
 
     @cached_property
     def encoder(self) -> Encoder:

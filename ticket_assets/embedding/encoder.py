@@ -262,7 +262,9 @@ def _remembered(
     checked: Path,
 ) -> Encoder:
     """Straight from its files where `checked` records that this gives the same vectors."""
-    circumstances = Circumstances.here(model_id(model, precision, max_tokens), model.prefix)
+    circumstances = Circumstances.of_this_process(
+        model_id(model, precision, max_tokens), model.prefix
+    )
     if is_recorded(circumstances, checked):
         # Files that have changed in the meantime are compared again.
         with contextlib.suppress(NotFusableError):
