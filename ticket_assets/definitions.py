@@ -5,12 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import with_conventions
-from ticket_assets.defs.event_log import hold_event_log_open
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.orchestration.executor import patient_executor
-from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.tables import SCHEMA, TABLES
+
+OWNERS = ["team:support-data"]
+TAGS = {"domain": "it-support"}
 
 # Parts of Dagster that we use are marked beta or preview; the pinned version is known to work.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -18,7 +19,26 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 # A code location, and each run, that would write with other labels or vectors does not load.
 DESK.require_same_settings()
-hold_event_log_open()
+
+
+def with_conventions(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The spec with the owner, the tags and, where it is a table, the table's declaration."""
+    metadata = dict(spec.metadata)
+    table = TABLES.get(spec.key.path[-1])
+    if table is not None:
+        metadata["dagster/table_name"] = f"{SCHEMA}.{table.name}"
+        metadata["dagster/column_schema"] = dg.TableSchema(
+            columns=[
+                dg.TableColumn(column.name, column.type, description=column.description)
+                for column in table.columns
+            ]
+        )
+        if table.partition_column is not None:
+            metadata["partition_expr"] = table.partition_column
+    return spec.replace_attributes(
+        owners=[*spec.owners, *OWNERS], tags={**spec.tags, **TAGS}, metadata=metadata
+    )
+
 
 defs = dg.Definitions.merge(
     dg.load_from_defs_folder(path_within_project=Path(__file__).parent).map_resolved_asset_specs(

@@ -14,8 +14,8 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from ticket_assets.definitions import with_conventions
 from ticket_assets.defs.clean_tickets import clean_tickets
-from ticket_assets.defs.conventions import with_conventions
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.new_mail import SourceFailedError, new_mail
 from ticket_assets.defs.partitions import run_window

@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import COLLECTION_POOL, WAREHOUSE_POOL
-from ticket_assets.defs.daily_checks import audit_of
+from ticket_assets.defs.partitions import audit_of
 from ticket_assets.defs.raw_tickets import ticket_ids_are_unique
 from ticket_assets.defs.ticket_collection import collection_has_the_ids_of_the_table
 from ticket_assets.defs.ticket_embeddings import (
@@ -15,6 +14,7 @@ from ticket_assets.defs.ticket_predictions import (
     predictions_are_in_the_label_set,
 )
 from ticket_assets.desk import Desk
+from ticket_assets.planning.groups import COLLECTION_POOL, WAREHOUSE_POOL
 
 # What a later change can break on days that no run is about: other days' rows, another encoder,
 # other labels. What a row promises by itself cannot change after the run that wrote it.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import LEARNING, WAREHOUSE_POOL
-from ticket_assets.defs.evaluation_view import evaluation_metadata
-from ticket_assets.defs.previews import markdown_table
+from ticket_assets.classification.evaluation_view import evaluation_metadata
 from ticket_assets.desk import Desk
+from ticket_assets.markdown import markdown_table
+from ticket_assets.planning.groups import LEARNING, WAREHOUSE_POOL
 
 if TYPE_CHECKING:
     from ticket_assets.classification.evaluation import Evaluation
@@ -79,7 +79,10 @@ def candidate_classifier(
             "already_trained": reused,
             "older_tickets_left_out": trained.evaluation.older_rows,
             "fitting_seconds": fitting_seconds,
-            **evaluation_metadata(trained.evaluation, former),
+            **{
+                name: dg.MetadataValue.md(value) if isinstance(value, str) else value
+                for name, value in evaluation_metadata(trained.evaluation, former).items()
+            },
         },
     )
     suspects = suspect_rows(warehouse, trained.label_errors, version.version)

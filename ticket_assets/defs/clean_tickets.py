@@ -7,12 +7,18 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
-from ticket_assets.defs.daily_checks import Verdicts, daily_check
-from ticket_assets.defs.origins import ORIGINS, inherit_origins
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, unpurged_days
-from ticket_assets.defs.previews import counts, markdown_table, preview, record_each_day
+from ticket_assets.defs.io_managers import ORIGINS, inherit_origins
+from ticket_assets.defs.partitions import (
+    DAILY,
+    SINGLE_RUN,
+    Verdicts,
+    daily_check,
+    record_each_day,
+    unpurged_days,
+)
 from ticket_assets.desk import Desk
+from ticket_assets.markdown import counts, markdown_table, preview
+from ticket_assets.planning.groups import TEXT, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import require_new_links
 

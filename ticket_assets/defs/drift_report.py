@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import DRIFT, WAREHOUSE_POOL
-from ticket_assets.defs.daily_checks import Verdicts, daily_check
-from ticket_assets.defs.origins import record_origins
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import picture, record_each_day
+from ticket_assets.defs.io_managers import record_origins
+from ticket_assets.defs.partitions import (
+    DAILY,
+    SINGLE_RUN,
+    Verdicts,
+    daily_check,
+    days_of_run,
+    record_each_day,
+)
 from ticket_assets.desk import Desk
+from ticket_assets.markdown import picture
+from ticket_assets.planning.groups import DRIFT, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.day_origins import read_origins
@@ -54,7 +60,7 @@ def drift_report(
     models = desk.models
     champion = models.require_champion()
     reports = desk.reports
-    wanted = days(context)
+    wanted = days_of_run(context)
     origins = read_origins(desk.warehouse, "ticket_predictions")
     record_origins(
         context, "drift_metrics", {day: origins[day] for day in wanted if day in origins}
@@ -86,7 +92,11 @@ def drift_report(
     record_each_day(context, metrics, wanted, "drift_metrics")
     # Once, where the asset's page shows it: with every day of a year it would fill the event log.
     context.add_asset_metadata(
-        {"run_history": picture("Distance / threshold per day", drift_history_png(metrics))},
+        {
+            "run_history": dg.MetadataValue.md(
+                picture("Distance / threshold per day", drift_history_png(metrics))
+            )
+        },
         asset_key="drift_metrics",
         partition_key=wanted[-1].isoformat(),
     )
@@ -109,7 +119,9 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
         metadata["report"] = dg.MetadataValue.url(
             report_address(desk.settings.reports_url, report.day)
         )
-        metadata["distances"] = picture("Distance / threshold", drift_png(report.metrics))
+        metadata["distances"] = dg.MetadataValue.md(
+            picture("Distance / threshold", drift_png(report.metrics))
+        )
     return metadata
 
 

@@ -8,10 +8,10 @@ from datetime import date
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from ticket_assets.defs.conventions import MAIL
 from ticket_assets.defs.partitions import DAILY
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import labels_fingerprint
+from ticket_assets.planning.groups import MAIL
 
 landed_mail = dg.AssetSpec(
     "landed_mail",

@@ -12,7 +12,6 @@ import dagster as dg
 from ticket_assets.defs.jobs import classify_mail, collect_mail, whole_graph
 from ticket_assets.defs.landed_mail import unreported
 from ticket_assets.defs.partitions import DAILY, DESK, run_window
-from ticket_assets.defs.tries import Memory, run_of
 from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import PollBusyError
@@ -26,6 +25,7 @@ from ticket_assets.mail.sources import Poll, SourceReport, poll_sources
 from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
 from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.planning.recipe import recipe
+from ticket_assets.planning.tries import Memory, RunState
 from ticket_assets.storage.day_origins import read_links, read_origins
 from ticket_assets.storage.warehouse import Warehouse, WarehouseError
 
@@ -207,7 +207,7 @@ def _request_days(
     }
     at_work = _days_at_work(instance)
     memory.forget(day for day in memory.tries if goal.contents.get(day) == done.get(day))
-    failed = memory.failures(instance)
+    failed = memory.failures(lambda run_key: _run_state(instance, run_key))
     plan = days_to_run(goal.contents, done, at_work, failed, datetime.now(UTC))
     write_failed_days(desk.settings.cursors_dir, goal.landed, failed)
     notes += _explanations(plan, failed)
@@ -242,9 +242,18 @@ def _request_days(
 def _learning(instance: dg.DagsterInstance, goal: Goal, memory: Memory) -> str | None:
     """The labels to learn a first champion from; None when a run has tried these."""
     labels, run_key = memory.learning
-    if goal.labels == labels and run_of(instance, run_key) is not None:
+    if goal.labels == labels and _run_state(instance, run_key) is not None:
         return None
     return goal.labels
+
+
+def _run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:
+    """The run that was requested with this key, its latest repetition if it crashed."""
+    tags = {"dagster/run_key": run_key, "dagster/sensor_name": new_mail.name}
+    for run in instance.get_run_records(dg.RunsFilter(tags=tags), limit=1):
+        finished = run.dagster_run.is_finished
+        return RunState(datetime.fromtimestamp(run.end_time or 0, UTC) if finished else None)
+    return None
 
 
 def _request(job: str, days: DayRange, content: str) -> dg.RunRequest:

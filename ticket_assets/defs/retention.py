@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import WAREHOUSE_POOL
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.desk import Desk
+from ticket_assets.planning.groups import WAREHOUSE_POOL
 from ticket_assets.plural import counted
 
 

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import LEARNING, WAREHOUSE_POOL
 from ticket_assets.desk import Desk
+from ticket_assets.planning.groups import LEARNING, WAREHOUSE_POOL
 
 
 @dg.asset(

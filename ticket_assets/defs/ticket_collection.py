@@ -8,12 +8,17 @@ from datetime import date
 
 import dagster as dg
 
-from ticket_assets.defs.conventions import COLLECTION_POOL, SORTING
-from ticket_assets.defs.daily_checks import Verdicts, daily_check
-from ticket_assets.defs.origins import inherit_origins
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import record_each_day
+from ticket_assets.defs.io_managers import inherit_origins
+from ticket_assets.defs.partitions import (
+    DAILY,
+    SINGLE_RUN,
+    Verdicts,
+    daily_check,
+    days_of_run,
+    record_each_day,
+)
 from ticket_assets.desk import Desk
+from ticket_assets.planning.groups import COLLECTION_POOL, SORTING
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.collection import TicketCollection
@@ -41,7 +46,7 @@ SAME_VECTOR = 1 - 1e-4
 def ticket_collection(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.MaterializeResult[None]:
-    wanted = days(context)
+    wanted = days_of_run(context)
     origins = read_origins(desk.warehouse, "ticket_embeddings")
     origins = inherit_origins(context, "ticket_collection", origins, recipe(desk))
     warehouse = desk.warehouse

@@ -6,12 +6,18 @@ from datetime import date
 import dagster as dg
 import pyarrow as pa
 
-from ticket_assets.defs.conventions import TEXT, WAREHOUSE_POOL
-from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
-from ticket_assets.defs.origins import inherit_origins
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import record_each_day
+from ticket_assets.defs.io_managers import inherit_origins
+from ticket_assets.defs.partitions import (
+    DAILY,
+    SINGLE_RUN,
+    Verdicts,
+    daily_check,
+    days_of_run,
+    one_row_per_ticket,
+    record_each_day,
+)
 from ticket_assets.desk import Desk
+from ticket_assets.planning.groups import TEXT, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.day_origins import read_origins
@@ -36,7 +42,7 @@ def ticket_embeddings(
 ) -> pa.RecordBatchReader:
     from ticket_assets.embedding.lookup import embed_tickets
 
-    wanted = days(context)
+    wanted = days_of_run(context)
     origins = read_origins(desk.warehouse, "clean_tickets")
     inherit_origins(context, "ticket_embeddings", origins, recipe(desk))
     warehouse = desk.warehouse

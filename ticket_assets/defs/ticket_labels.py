@@ -3,11 +3,11 @@
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import MAIL, WAREHOUSE_POOL
-from ticket_assets.defs.origins import record_origins
-from ticket_assets.defs.previews import counts
+from ticket_assets.defs.io_managers import record_origins
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprints, labels_fingerprint, overall_fingerprint
+from ticket_assets.markdown import counts
+from ticket_assets.planning.groups import MAIL, WAREHOUSE_POOL
 from ticket_assets.storage.day_origins import UNPARTITIONED, Origin
 
 
@@ -32,8 +32,8 @@ def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
         {
             "dagster/row_count": len(resolved.labels),
             "labels_without_ticket": resolved.unresolved,
-            "categories": counts(resolved.labels["category"]),
-            "priorities": counts(resolved.labels["priority"]),
+            "categories": dg.MetadataValue.md(counts(resolved.labels["category"])),
+            "priorities": dg.MetadataValue.md(counts(resolved.labels["priority"])),
         }
     )
     return resolved.labels

@@ -7,12 +7,19 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from ticket_assets.defs.conventions import COLLECTION_POOL, SORTING, WAREHOUSE_POOL
-from ticket_assets.defs.daily_checks import Verdicts, daily_check, one_row_per_ticket
-from ticket_assets.defs.origins import inherit_origins
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN, days
-from ticket_assets.defs.previews import counts, preview, record_each_day
+from ticket_assets.defs.io_managers import inherit_origins
+from ticket_assets.defs.partitions import (
+    DAILY,
+    SINGLE_RUN,
+    Verdicts,
+    daily_check,
+    days_of_run,
+    one_row_per_ticket,
+    record_each_day,
+)
 from ticket_assets.desk import Desk
+from ticket_assets.markdown import counts, preview
+from ticket_assets.planning.groups import COLLECTION_POOL, SORTING, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.vectors import to_matrix
@@ -38,7 +45,7 @@ def ticket_predictions(
 
     store = desk.models
     champion = store.require_champion()
-    wanted = days(context)
+    wanted = days_of_run(context)
     origins = read_origins(desk.warehouse, "ticket_embeddings")
     inherit_origins(context, "ticket_predictions", origins, recipe(desk), champion.version)
     warehouse = desk.warehouse

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import ConfigurableClassData
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.orchestration.event_log import OpenSqliteStorage
 from ticket_assets.storage.whole_file import replace_file
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
@@ -49,5 +52,11 @@ def desk_instance(data_dir: Path) -> Iterator[dg.DagsterInstance]:
     Raises:
         InstanceError: as for `dagster_home`.
     """
-    with dg.DagsterInstance.from_config(str(dagster_home(data_dir))) as instance:
+    ref = InstanceRef.from_dir(str(dagster_home(data_dir)))
+    if ref.storage_data and ref.storage_data.class_name == "DagsterSqliteStorage":
+        open_storage = ConfigurableClassData(
+            OpenSqliteStorage.__module__, OpenSqliteStorage.__name__, ref.storage_data.config_yaml
+        )
+        ref = ref._replace(storage_data=open_storage)
+    with dg.DagsterInstance.from_ref(ref) as instance:
         yield instance

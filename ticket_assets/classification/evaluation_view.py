@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
-from ticket_assets.defs.previews import markdown_table, picture
+from ticket_assets.markdown import markdown_table, picture
 
 if TYPE_CHECKING:
     from ticket_assets.classification.evaluation import Evaluation, TargetEvaluation
@@ -14,8 +12,9 @@ if TYPE_CHECKING:
 
 def evaluation_metadata(
     evaluation: Evaluation, champion: Evaluation | None = None
-) -> dict[str, dg.MetadataValue[Any]]:
-    """Figures, tables and plots of an evaluation for the UI, and how they moved since the champion.
+) -> dict[str, Any]:
+    """Figures of an evaluation, its tables and plots as Markdown, and how they moved since the
+    champion.
 
     The champion's figures are those recorded for it, on the hold-out of its time.
     """
@@ -31,19 +30,15 @@ def evaluation_metadata(
         reliability_png,
     )
 
-    metadata: dict[str, dg.MetadataValue[Any]] = {
-        "scores": dg.MetadataValue.md(_scores(evaluation)),
-    }
+    metadata: dict[str, Any] = {"scores": _scores(evaluation)}
     for name, target in evaluation.targets.items():
         metadata |= {
-            f"{name}_macro_f1": dg.MetadataValue.float(target.macro_f1),
-            f"{name}_figures": dg.MetadataValue.md(
-                _figures(target, champion.targets.get(name) if champion else None)
-            ),
-            f"{name}_candidates": dg.MetadataValue.md(candidates_table(evaluation, name)),
-            f"{name}_per_class": dg.MetadataValue.md(per_class_table(evaluation, name)),
-            f"{name}_per_language": dg.MetadataValue.md(per_language_table(evaluation, name)),
-            f"{name}_confusion": dg.MetadataValue.md(confusion_matrix_markdown(evaluation, name)),
+            f"{name}_macro_f1": target.macro_f1,
+            f"{name}_figures": _figures(target, champion.targets.get(name) if champion else None),
+            f"{name}_candidates": candidates_table(evaluation, name),
+            f"{name}_per_class": per_class_table(evaluation, name),
+            f"{name}_per_language": per_language_table(evaluation, name),
+            f"{name}_confusion": confusion_matrix_markdown(evaluation, name),
             f"{name}_confusion_matrix": picture(
                 f"Confusion matrix of the {name}", confusion_matrix_png(evaluation, name)
             ),
@@ -55,11 +50,11 @@ def evaluation_metadata(
             ),
         }
         if target.excluded_classes:
-            metadata[f"{name}_labels_left_out"] = dg.MetadataValue.json(
-                {"too few tickets to learn": dict(target.excluded_classes)}
-            )
+            metadata[f"{name}_labels_left_out"] = {
+                "too few tickets to learn": dict(target.excluded_classes)
+            }
     if evaluation.skipped_targets:
-        metadata["not_learnt"] = dg.MetadataValue.json(dict(evaluation.skipped_targets))
+        metadata["not_learnt"] = dict(evaluation.skipped_targets)
     return metadata
 
 

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import sqlalchemy
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from ticket_assets.defs.event_log import hold_event_log_open
+from ticket_assets.orchestration.event_log import OpenEventLog
+from ticket_assets.orchestration.instance import desk_instance
 
 
 @pytest.fixture
 def event_log(tmp_path: Path) -> Iterator[SqliteEventLogStorage]:
-    hold_event_log_open()
-    storage = SqliteEventLogStorage(str(tmp_path))
+    storage = OpenEventLog(str(tmp_path))
     yield storage
     storage.dispose()
 
@@ -64,10 +63,12 @@ def test_an_event_log_that_was_wiped_is_written_again(event_log: SqliteEventLogS
     assert len(event_log.get_logs_for_run("a")) == 1
 
 
-def test_databases_other_than_the_event_log_are_left_alone(tmp_path: Path):
-    hold_event_log_open()
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/other.db")
+def test_the_event_log_of_a_desk_is_held_open_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with desk_instance(tmp_path) as instance:
+        assert isinstance(instance.event_log_storage, OpenEventLog)
 
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
-    engine.dispose()
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as other:
+        assert not isinstance(other.event_log_storage, OpenEventLog)

@@ -6,12 +6,10 @@ Only days that are not done are remembered; a cursor that is lost costs the coun
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import NamedTuple
-
-import dagster as dg
 
 from ticket_assets.mail.landed_days import DayRange
 from ticket_assets.planning.days_to_run import Failure
@@ -27,6 +25,13 @@ class Try(NamedTuple):
     first: str
     """Of the days that were requested together."""
     last: str
+
+
+class RunState(NamedTuple):
+    """Of a run that was requested."""
+
+    ended_at: datetime | None
+    """None while it is waiting or at work."""
 
 
 @dataclass
@@ -73,14 +78,18 @@ class Memory:
         for day in list(days):
             del self.tries[day]
 
-    def failures(self, instance: dg.DagsterInstance) -> dict[date, Failure]:
+    def failures(self, run_state: Callable[[str], RunState | None]) -> dict[date, Failure]:
         """The days whose run has ended although they are not done.
+
+        Args:
+            run_state: of a run by its key; None when there is no such run.
 
         Dagster gives a request up when it cannot be submitted twice, or when the daemon was away
         for a day; the cursor has moved by then. A day without a run counts as not requested.
         """
         runs = {
-            key: run_of(instance, key) for key in {last.run_key for last in self.tries.values()}
+            run_key: run_state(run_key)
+            for run_key in {last.run_key for last in self.tries.values()}
         }
         failed = {}
         for day, last in list(self.tries.items()):
@@ -91,17 +100,11 @@ class Memory:
                 else:
                     self.tries[day] = last._replace(number=last.number - 1)
                     failed[day] = _failure(self.tries[day], datetime.min.replace(tzinfo=UTC))
-            elif run.dagster_run.is_finished:
-                failed[day] = _failure(last, datetime.fromtimestamp(run.end_time or 0, UTC))
+            elif run.ended_at is not None:
+                failed[day] = _failure(last, run.ended_at)
         return failed
 
 
 def _failure(last: Try, ended_at: datetime) -> Failure:
     days = DayRange(date.fromisoformat(last.first), date.fromisoformat(last.last))
     return Failure(last.content, last.number, ended_at, days)
-
-
-def run_of(instance: dg.DagsterInstance, run_key: str) -> dg.RunRecord | None:
-    """The run that new_mail has requested with this key, its latest repetition if it crashed."""
-    tags = {"dagster/run_key": run_key, "dagster/sensor_name": "new_mail"}
-    return next(iter(instance.get_run_records(dg.RunsFilter(tags=tags), limit=1)), None)

@@ -1,0 +1,39 @@
+"""Markdown that Dagster's UI shows with an asset: tables, counts, previews, plots."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 80
+
+
+def preview(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    """The newest rows of a frame as a markdown table, long texts cut."""
+    newest = frame.tail(PREVIEW_ROWS).iloc[::-1]
+    return markdown_table(columns, newest[list(columns)].itertuples(index=False))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """Rows as a markdown table; cells are cut and cannot break out of it."""
+    lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def counts(values: pd.Series) -> str:
+    """How often each value occurs, as a markdown table."""
+    return markdown_table((str(values.name), "tickets"), values.value_counts().items())
+
+
+def picture(title: str, png: bytes) -> str:
+    """A plot that the UI shows where the metadata stands."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
+
+
+def _cell(value: object) -> str:
+    text = " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
