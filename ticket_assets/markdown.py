@@ -11,27 +11,33 @@ PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 80
 
 
-def preview(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+class Markdown(str):
+    """A text that is shown as Markdown."""
+
+    __slots__ = ()
+
+
+def preview(frame: pd.DataFrame, columns: Sequence[str]) -> Markdown:
     """The newest rows of a frame as a markdown table, long texts cut."""
     newest = frame.tail(PREVIEW_ROWS).iloc[::-1]
     return markdown_table(columns, newest[list(columns)].itertuples(index=False))
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Markdown:
     """Rows as a markdown table; cells are cut and cannot break out of it."""
     lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
     lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
-    return "\n".join(lines)
+    return Markdown("\n".join(lines))
 
 
-def counts(values: pd.Series) -> str:
+def counts(values: pd.Series) -> Markdown:
     """How often each value occurs, as a markdown table."""
     return markdown_table((str(values.name), "tickets"), values.value_counts().items())
 
 
-def picture(title: str, png: bytes) -> str:
+def picture(title: str, png: bytes) -> Markdown:
     """A plot that the UI shows where the metadata stands."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
+    return Markdown(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")
 
 
 def _cell(value: object) -> str:

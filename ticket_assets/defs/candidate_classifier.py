@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ticket_assets.classification.evaluation_view import evaluation_metadata
+from ticket_assets.defs.partitions import shown
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import markdown_table
 from ticket_assets.planning.groups import LEARNING, WAREHOUSE_POOL
@@ -79,10 +80,7 @@ def candidate_classifier(
             "already_trained": reused,
             "older_tickets_left_out": trained.evaluation.older_rows,
             "fitting_seconds": fitting_seconds,
-            **{
-                name: dg.MetadataValue.md(value) if isinstance(value, str) else value
-                for name, value in evaluation_metadata(trained.evaluation, former).items()
-            },
+            **shown(evaluation_metadata(trained.evaluation, former)),
         },
     )
     suspects = suspect_rows(warehouse, trained.label_errors, version.version)

@@ -10,7 +10,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from ticket_assets.desk import Desk
-from ticket_assets.markdown import markdown_table
+from ticket_assets.markdown import Markdown, markdown_table
 from ticket_assets.settings import load_settings
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ def run_window(tags: Mapping[str, str]) -> tuple[date, date] | None:
     return date.fromisoformat(first), date.fromisoformat(last)
 
 
+def shown(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures as metadata that the UI shows, with what is Markdown set as such."""
+    return {
+        name: dg.MetadataValue.md(value) if isinstance(value, Markdown) else value
+        for name, value in figures.items()
+    }
+
+
 def record_each_day(
     context: dg.AssetExecutionContext,
     rows: "pd.DataFrame",
@@ -94,17 +102,12 @@ def record_each_day(
 
     Args:
         rows: with `received_at`; `describe` gets those of a day, none where nothing was received.
-            The texts that it returns are Markdown.
     """
     received = dict(iter(rows.groupby(rows["received_at"].dt.date)))
     for day in days:
         of_day = received.get(day, rows[:0])
-        figures = {
-            name: dg.MetadataValue.md(value) if isinstance(value, str) else value
-            for name, value in describe(day, of_day).items()
-        }
         context.add_asset_metadata(
-            {"dagster/partition_row_count": len(of_day), **figures},
+            {"dagster/partition_row_count": len(of_day), **shown(describe(day, of_day))},
             asset_key=asset,
             partition_key=day.isoformat(),
         )
