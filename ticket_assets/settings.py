@@ -23,7 +23,6 @@ from pydantic_settings import (
 
 from ticket_assets.errors import TicketAssetsError
 
-Language = Literal["fr", "en", "de", "es", "pt"]
 PREFIX = "TICKETS_"
 EXPORT_FIELDS = (
     *("subject", "body", "sender", "recipients", "received_at", "message_id", "in_reply_to"),
@@ -31,6 +30,7 @@ EXPORT_FIELDS = (
 )
 """The fields of a ticket that an export can hold."""
 
+_LANGUAGES = Path(__file__).parent / "text" / "languages"
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
 _SERVICE_LINK = re.compile(r"tickets_(\w+_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp)\w*)?)")
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         description="YAML file with the desk's categories, their queues and its priorities."
         " Unset: the packaged routing.yaml.",
     )
-    languages: Annotated[tuple[Language, ...], NoDecode] = Field(
+    languages: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("fr", "en", "de", "es", "pt"),
         min_length=1,
         description="Languages the desk receives, comma-separated, the main one first.",
@@ -275,6 +275,15 @@ class Settings(BaseSettings):
     @classmethod
     def _known_fields(cls, value: str | None) -> str | None:
         _columns(value or "")
+        return value
+
+    @field_validator("languages")
+    @classmethod
+    def _known_languages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = sorted(path.stem for path in _LANGUAGES.glob("??.yaml"))
+        for language in value:
+            if language not in known:
+                raise ValueError(f"{language!r} is not one of {', '.join(known)}")
         return value
 
     @field_validator("phone_regions")

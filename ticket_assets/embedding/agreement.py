@@ -22,7 +22,7 @@ _CODE = (
     "fused_bert.py",
     "int8_bert.py",
     "quantisation.py",
-    "calibration_texts.py",
+    "calibration_texts.txt",
 )
 
 

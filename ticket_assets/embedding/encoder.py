@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -14,7 +15,6 @@ import numpy.typing as npt
 
 from ticket_assets.cores import available_cores
 from ticket_assets.embedding.agreement import Circumstances, is_recorded, record
-from ticket_assets.embedding.calibration_texts import TEXTS
 from ticket_assets.embedding.encoder_files import (
     EncoderParts,
     fused_forward,
@@ -327,7 +327,9 @@ def _compared(
 def _quantised(network: Any, encoder: Encoder) -> Quantised:
     from ticket_assets.embedding.quantisation import quantise
 
-    quantised = quantise(network, encoder.token_ids(TEXTS))
+    # Tickets, and texts that are as unlike them as mail gets.
+    lines = Path(__file__).with_name("calibration_texts.txt").read_text("utf-8").splitlines()
+    quantised = quantise(network, encoder.token_ids([json.loads(line) for line in lines]))
     give_back_free_memory()  # before a second table of words is loaded
     return quantised
 

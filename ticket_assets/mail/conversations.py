@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Hashable
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ticket_assets.text.cleaning import without_prefixes
+from ticket_assets.text.languages import all_words, one_of, phrases
 
 SUBJECT_DAYS = 30
 """Days for which a reply can be told by its subject: most tickets are closed by then, and the same
@@ -18,16 +20,25 @@ two people write about "VPN" again."""
 ID_COLUMNS = ("message_id", "in_reply_to", "thread_id")
 EARLIER_COLUMNS = ("ticket_id", *ID_COLUMNS, "received_at", "sender", "recipients", "subject")
 
-# "[#1234]", "(Ticket#1234)", "##1234##", "[INC0012345]", "[SUP-123]": what desks put into subjects.
-_NUMBER = re.compile(
-    r"[\[(](?:[^\W\d_][\w .:-]{0,20})?(?:\#|n°)\s?\d{3,20}[\])]"
-    r"|[\[(](?:inc|req|ritm|ticket|incident|demande|case|vorgang|caso|chamado)[ :-]*\d{3,20}[\])]"
-    r"|\[[a-z]{2,10}-\d{2,10}\]"
-    r"|\#\#\d{3,20}\#\#",
-    re.IGNORECASE,
-)
-_EXTERNAL = re.compile(r"\s*\[ ?ext(?:ern(?:al|e|o|er)?)? ?\]\s*", re.IGNORECASE)
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+
+
+class _Patterns:
+    """Marks in subjects, in the words of all languages."""
+
+    def __init__(self) -> None:
+        words = all_words()
+        self.external = phrases(words.external_words, r"\s*\[ ?", r" ?\]\s*")
+        # "[#1234]", "(Ticket#1234)", "##1234##", "[INC0012345]", "[SUP-123]": what desks put there.
+        self.number = re.compile(
+            r"[\[(](?:[^\W\d_][\w .:-]{0,20})?(?:\#|n°)\s?\d{3,20}[\])]"
+            rf"|[\[(]{one_of(words.ticket_number_words)}[ :-]*\d{{3,20}}[\])]"
+            r"|\[[a-z]{2,10}-\d{2,10}\]|\#\#\d{3,20}\#\#",
+            re.IGNORECASE,
+        )
+
+
+_patterns = functools.cache(_Patterns)
 
 
 class _Subject(NamedTuple):
@@ -131,9 +142,9 @@ class _Conversations:
         since = datetime.combine(first_earlier_day(row.received_at.date()), datetime.min.time())
         recipients = _recipients(row)
         numbered = [
-            found
+            earlier
             for address in (row.sender, *recipients)
-            if subject.number and (found := self._by_number.get((subject.number, address)))
+            if subject.number and (earlier := self._by_number.get((subject.number, address)))
         ]
         latest_numbered = max(numbered, default=None)
         if latest_numbered and latest_numbered[0] >= since:
@@ -170,10 +181,11 @@ def _recipients(row: Any) -> tuple[str, ...]:
 
 
 def _subject(written: str | None) -> _Subject:
-    whole = _EXTERNAL.sub(" ", written or "").strip()
-    found = _NUMBER.search(whole)
-    number = _NOT_ALPHANUMERIC.sub("", found[0]).casefold() if found else None
-    unnumbered = _NUMBER.sub(" ", whole).strip()
+    patterns = _patterns()
+    whole = patterns.external.sub(" ", written or "").strip()
+    mark = patterns.number.search(whole)
+    number = _NOT_ALPHANUMERIC.sub("", mark[0]).casefold() if mark else None
+    unnumbered = patterns.number.sub(" ", whole).strip()
     topic = without_prefixes(unnumbered)
     return _Subject(
         topic=" ".join(topic.casefold().split()),

@@ -9,16 +9,17 @@ import re
 import unicodedata
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import as_utc, believable, mail_date
+from ticket_assets.text.languages import all_words, languages
 
 TABLE_SUFFIXES = {
     ".csv": "csv",
@@ -28,43 +29,6 @@ TABLE_SUFFIXES = {
     ".json": "jsonl",
     ".parquet": "parquet",
 }
-# Names are compared without case, accents and punctuation; the first that is there is taken.
-TICKET_COLUMNS: dict[str, tuple[str, ...]] = {
-    "subject": (
-        *("subject", "sujet", "objet", "title", "titre", "summary", "resume"),
-        *("short description", "betreff", "asunto", "assunto"),
-    ),
-    "body": (
-        *("body", "corps", "description", "text", "texte", "message", "content", "contenu"),
-        *("body text", "beschreibung", "nachricht", "descripcion", "descricao"),
-    ),
-    "sender": (
-        *("sender", "from", "expediteur", "demandeur", "requester", "de", "email"),
-        *("sender email", "requester email", "from address", "de adresse", "absender"),
-    ),
-    "recipients": ("recipients", "to", "destinataires", "destinataire", "to address", "a adresse"),
-    "received_at": (
-        *("received at", "date", "received", "created at", "created", "cree le", "recu le"),
-        *("date de creation", "date de reception", "date d ouverture", "opened at", "opened"),
-        *("timestamp", "datum"),
-    ),
-    "message_id": (
-        *("message id", "id", "ticket id", "ticket number", "number", "numero", "reference"),
-        *("id ticket", "ticket", "issue key", "key"),
-    ),
-    "in_reply_to": ("in reply to",),
-    "category": ("category", "categorie", "queue", "label", "kategorie", "categoria"),
-    "priority": ("priority", "priorite", "urgency", "urgence", "prioritat", "prioridad"),
-}
-LABEL_COLUMNS: dict[str, tuple[str, ...]] = {
-    "ticket_id": ("ticket id", "ticket", "id ticket"),
-    "message_id": ("message id", "id", "number", "numero", "reference", "key", "ticket number"),
-    "category": TICKET_COLUMNS["category"],
-    "priority": TICKET_COLUMNS["priority"],
-    "labelled_at": ("labelled at", "labeled at", "etiquete le", "classe le", "date", "updated at"),
-    "labelled_by": ("labelled by", "labeled by", "etiquete par", "classe par", "par", "agent"),
-}
-
 _CELL_LIMIT = 1 << 30  # the csv module refuses cells over 128 KB, which a long thread exceeds
 _PARQUET_BATCH = 1000
 _START_BYTES = 65536
@@ -72,22 +36,6 @@ _SHOWN_COLUMNS = 40
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
 _DAY_FIRST = re.compile(
     r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T,à]+(\d{1,2})[:h](\d{2})(?::(\d{2}))?)?"
-)
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            *(("janvier", "janv"), ("fevrier", "fevr"), ("mars",), ("avril", "avr"), ("mai",)),
-            *(("juin",), ("juillet", "juil"), ("aout",), ("septembre", "sept")),
-            *(("octobre", "oct"), ("novembre", "nov"), ("decembre", "dec")),
-        ),
-        start=1,
-    )
-    for name in names
-}
-_FRENCH_DATE = re.compile(  # of folded text: "samedi 21 novembre 2026 a 14h05"
-    r"(?:(?:lun|mar|mer|jeu|ven|sam|dim)[a-z]* )?(?:le )?(\d{1,2})(?:er)? ([a-z]+) (\d{4})"
-    r"(?: (?:a )?(\d{1,2}) ?(?:h|heures?| ) ?(?:(\d{2})(?: (\d{2}))?)?(?: ?min)?)?"
 )
 
 
@@ -111,7 +59,7 @@ class Table:
     path: Path
     kind: str
     columns: dict[str, str]
-    """The column of each field that was found."""
+    """The column of each field that has one."""
 
     def __iter__(self) -> Iterator[Row]:
         return _rows(self.path, self.kind)
@@ -127,8 +75,32 @@ class Table:
         return None if value is None else _as_text(value).strip()
 
 
+@functools.cache
+def _usual_columns() -> dict[str, dict[str, list[str]]]:
+    import yaml
+
+    names = Path(__file__).with_name("export_columns.yaml").read_text("utf-8")
+    return cast("dict[str, dict[str, list[str]]]", yaml.safe_load(names))
+
+
+def ticket_columns() -> dict[str, list[str]]:
+    """The usual names of the column of each field of a ticket, the first to be taken first."""
+    words = all_words()
+    return {
+        field: [*names, *getattr(words, f"{field}_columns", ())]
+        for field, names in _usual_columns()["tickets"].items()
+    }
+
+
+def label_columns() -> dict[str, list[str]]:
+    """The same in tables that hold labels alone."""
+    usual = ticket_columns()
+    given = {field: usual[field] for field in ("category", "priority")}
+    return _usual_columns()["labels"] | given
+
+
 def open_table(
-    path: Path, fields: Mapping[str, tuple[str, ...]], column_mapping: Mapping[str, str]
+    path: Path, fields: Mapping[str, Sequence[str]], column_mapping: Mapping[str, str]
 ) -> Table:
     """The table in a file, with the columns that hold the given fields.
 
@@ -173,7 +145,7 @@ def open_export(path: Path, column_mapping: Mapping[str, str]) -> Table:
     Raises:
         ExportError: as `open_table`, or neither a subject nor a body column was found.
     """
-    table = open_table(path, TICKET_COLUMNS, column_mapping)
+    table = open_table(path, ticket_columns(), column_mapping)
     if "subject" not in table.columns and "body" not in table.columns:
         raise ExportError(
             f"{path} has no column known as a subject or a body. Its columns:"
@@ -242,14 +214,28 @@ def as_datetime(value: Any) -> datetime | None:
 
 
 def _written_date(text: str) -> datetime | None:
-    if found := _DAY_FIRST.fullmatch(text):
-        day, month, year, hour, minute, second = (int(part or 0) for part in found.groups())
+    if date_parts := _DAY_FIRST.fullmatch(text):
+        day, month, year, hour, minute, second = (int(part or 0) for part in date_parts.groups())
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    french = _FRENCH_DATE.fullmatch(fold(text))
-    if french and french[2] in _MONTHS:
-        day, year, hour, minute, second = (int(part or 0) for part in french.group(1, 3, 4, 5, 6))
-        return datetime(year, _MONTHS[french[2]], day, hour, minute, second, tzinfo=UTC)
+    written = fold(text)
+    for form, months in _date_forms():
+        parts = form.fullmatch(written)
+        if parts and parts["month"] in months:
+            day, year, hour, minute, second = (
+                int(part or 0) for part in parts.group("day", "year", "hour", "minute", "second")
+            )
+            return datetime(year, months[parts["month"]], day, hour, minute, second, tzinfo=UTC)
     return as_utc(datetime.fromisoformat(text)) if text[:4].isdigit() else mail_date(text)
+
+
+@functools.cache
+def _date_forms() -> list[tuple[re.Pattern[str], dict[str, int]]]:
+    """How languages write dates in words, each form with the numbers of its months."""
+    forms = []
+    for words in languages():
+        numbers = {name: n for n, names in enumerate(words.months, 1) for name in names.split()}
+        forms += [(re.compile(form), numbers) for form in words.written_dates]
+    return forms
 
 
 def _as_text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,27 +12,20 @@ from typing import Literal
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.exports import (
-    LABEL_COLUMNS,
     ExportError,
     Row,
     Table,
     as_datetime,
     fold,
+    label_columns,
     open_table,
 )
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.landing import Label
+from ticket_assets.text.languages import languages
 
 Target = Literal["category", "priority"]
 
-# The words desks use for one and the same urgency; one stands for another only when the desk's own
-# label set holds exactly one of them.
-_PRIORITY_WORDS: tuple[frozenset[str], ...] = (
-    frozenset({"low", "basse", "bas", "faible", "mineure", "minor", "niedrig", "baja", "baixa"}),
-    frozenset({"normal", "normale", "moyenne", "moyen", "medium", "mittel", "media", "standard"}),
-    frozenset({"high", "haute", "haut", "elevee", "importante", "major", "hoch", "alta"}),
-    frozenset({"urgent", "urgente", "critique", "critical", "dringend", "critica", "bloquante"}),
-)
 _SHOWN_VALUES = 10
 
 
@@ -49,7 +43,7 @@ def read_labels(path: Path) -> Iterator[Label]:
     Raises:
         ExportError: the file or its columns cannot be used, or a row with a label is broken.
     """
-    table = open_table(path, LABEL_COLUMNS, {})
+    table = open_table(path, label_columns(), {})
     if not table.columns.keys() & {"ticket_id", "message_id"}:
         raise ExportError(f"{path} names no ticket: expected a column ticket_id or message_id.")
     if not table.columns.keys() & {"category", "priority"}:
@@ -107,7 +101,7 @@ class LabelSet:
         self.priorities = tuple(priorities)
         self._categories = {fold(name): name for name in self.categories}
         self._priorities = {fold(name): name for name in self.priorities}
-        for words in _PRIORITY_WORDS:
+        for words in _priority_words():
             own = [name for name in self.priorities if fold(name) in words]
             if len(own) == 1:
                 self._priorities = dict.fromkeys(words, own[0]) | self._priorities
@@ -154,8 +148,17 @@ class LabelSet:
 def ordered_priorities(names: Iterable[str]) -> list[str]:
     """Priority names from least to most urgent, as far as their words are known; the others, whose
     order only the desk knows, follow by name."""
-    ranks = {word: rank for rank, words in enumerate(_PRIORITY_WORDS) for word in words}
-    return sorted(names, key=lambda name: (ranks.get(fold(name), len(_PRIORITY_WORDS)), name))
+    steps = _priority_words()
+    ranks = {word: rank for rank, words in enumerate(steps) for word in words}
+    return sorted(names, key=lambda name: (ranks.get(fold(name), len(steps)), name))
+
+
+@functools.cache
+def _priority_words() -> tuple[frozenset[str], ...]:
+    """The words desks use for one and the same urgency, the least first; one stands for another
+    only when the desk's own label set holds exactly one of them."""
+    steps = zip(*(words.priorities for words in languages() if words.priorities), strict=True)
+    return tuple(frozenset(" ".join(step).split()) for step in steps)
 
 
 def _counts(values: Counter[str]) -> str:

@@ -31,6 +31,7 @@ from ticket_assets.mail.headers import (
     split_message,
 )
 from ticket_assets.text.html import has_tags, without_entities
+from ticket_assets.text.languages import all_words, phrases
 
 # mail-parser writes the headers it cannot decode, people's names among them, into the log.
 logging.getLogger("mailparser").setLevel(logging.CRITICAL)
@@ -81,13 +82,6 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile("[\x00\x80-\x9f]")
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]+\?[bq]\?[^?]*\?=(?:\s+=\?[^?\s]+\?[bq]\?[^?]*\?=)*", re.I)
 _MAILER = re.compile(r"mailer-daemon|postmaster")
-# What mail servers write before the subject that they answer.
-_AUTO_REPLY = re.compile(
-    r"(?:réponse automatique|automatic reply|automatische antwort|respuesta automática"
-    r"|resposta automática|out of (?:the )?office(?: auto-?reply)?|absence du bureau"
-    r"|abwesenheitsnotiz|fuera de la oficina|ausente do escritório)\s*:\s*\S",
-    re.I,
-)
 # The mark of an answer where gateways have dropped Auto-Submitted. People who ask how to set one
 # up write the same subjects.
 _ANSWER_FIELDS = frozenset({"in-reply-to", "references", "x-auto-response-suppress"})
@@ -665,12 +659,18 @@ def _kind(fields: HeaderFields, subject: str) -> Kind:
         (submitted and not submitted.startswith("no"))
         or precedence == "auto_reply"
         or not fields.keys().isdisjoint({"x-autoreply", "x-autorespond"})
-        or (_AUTO_REPLY.match(subject) and not fields.keys().isdisjoint(_ANSWER_FIELDS))
+        or (_automatic_subject().match(subject) and not fields.keys().isdisjoint(_ANSWER_FIELDS))
     ):
         return "auto_reply"
     if precedence == "list" or not fields.keys().isdisjoint({"list-id", "list-unsubscribe"}):
         return "list"
     return "auto_reply" if precedence == "bulk" else "request"
+
+
+@functools.cache
+def _automatic_subject() -> re.Pattern[str]:
+    """What mail servers write before the subject that they answer."""
+    return phrases(all_words().automatic_reply_subjects, after=r"\s*:\s*\S")
 
 
 def _ids(fields: HeaderFields, name: str) -> list[str]:

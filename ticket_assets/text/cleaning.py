@@ -15,6 +15,7 @@ from ticket_assets.storage.tables import TABLES
 from ticket_assets.text.characters import readable
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
+from ticket_assets.text.languages import all_words, one_of, phrases
 from ticket_assets.text.privacy import mask_personal_data
 from ticket_assets.text.quoting import split_reply
 from ticket_assets.text.tokens import tokens
@@ -28,21 +29,26 @@ tokens."""
 NOT_REQUESTS = ("auto_reply", "bounce", "list")
 """Kinds of message that are no tickets."""
 _MAX_BODY = 2_000_000
-_REPLY_PREFIX = re.compile(
-    r"\s*(?:\[ ?ext(?:ern(?:al|e|o|er)?)? ?\]"
-    r"|(?:re|ré|rép|aw|antw?|sv|rv|res|ref|tr|fwd?|wg|wtr|enc|i)\s?(?:\[\d+\])?\s?:)",
-    re.IGNORECASE,
-)
-_FORWARD_PREFIX = re.compile(r"\s*(?:tr|fwd?|wg|rv|enc|i)\s?:", re.IGNORECASE)
-_NO_TEXT_PART = re.compile(
-    r"\b(?:html (?:viewer|view|capable|compatible|format)"
-    r"|(?:view|see|read|display) (?:this|the) (?:e-?mail|message)"
-    r"|en html|au format html|im html-format|formato html)",
-    re.IGNORECASE,
-)
 _BLANKS = re.compile(r"[ \t]{2,}|\t")
 _LINE_BREAKS = re.compile(r" ?\n ?")
 _MANY_LINE_BREAKS = re.compile(r"\n{3,}")
+
+
+class _Patterns:
+    """What the words of all languages look like in subjects and bodies."""
+
+    def __init__(self) -> None:
+        words = all_words()
+        external = one_of(words.external_words)
+        prefix = one_of(words.reply_prefixes + words.forward_prefixes)
+        self.prefix = re.compile(
+            rf"\s*(?:\[ ?{external} ?\]|{prefix}\s?(?:\[\d+\])?\s?:)", re.IGNORECASE
+        )
+        self.forward = phrases(words.forward_prefixes, r"\s*", r"\s?:")
+        self.html_notice = phrases(words.html_notices, r"\b")
+
+
+_patterns = functools.cache(_Patterns)
 
 
 class CleanText(NamedTuple):
@@ -84,7 +90,7 @@ def clean_text(
     own_subject = without_prefixes(whole_subject)
     parts = split_reply(
         _body(body_text, body_html),
-        forwarded=bool(_FORWARD_PREFIX.match(whole_subject)),
+        forwarded=bool(_patterns().forward.match(whole_subject)),
         author=sender_name,
     )
     mask = functools.partial(
@@ -184,7 +190,7 @@ def _clean_rows(
 
 def without_prefixes(subject: str) -> str:
     """`subject` without its leading "Re:", "TR:", "Fwd:", "AW:"..., however many."""
-    while match := _REPLY_PREFIX.match(subject):
+    while match := _patterns().prefix.match(subject):
         subject = subject[match.end() :]
     return subject.strip()
 
@@ -194,14 +200,15 @@ def _body(body_text: str | None, body_html: str | None) -> str:
     plain = readable((body_text or "")[:_MAX_BODY])
     if not body_html:
         return plain
-    if len(plain.strip()) > 200 and not _NO_TEXT_PART.search(plain[:1000]):
+    html_notice = _patterns().html_notice
+    if len(plain.strip()) > 200 and not html_notice.search(plain[:1000]):
         return plain
     rich = html_to_text(body_html)
     if not rich.strip():
         return plain
     rich_words = len(rich.split())
     poorer = len(plain.split()) * 4 < rich_words and rich_words > 12
-    if not plain.strip() or poorer or (_NO_TEXT_PART.search(plain) and len(plain) < 400):
+    if not plain.strip() or poorer or (len(plain) < 400 and html_notice.search(plain)):
         return rich
     return plain
 

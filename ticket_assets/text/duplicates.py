@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from bisect import bisect_left
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ticket_assets.text.languages import all_words
 from ticket_assets.text.same_text import wording
 
 DUPLICATE_DAYS = 30
@@ -35,16 +37,6 @@ Rule = Literal["same message", "same text", "nearly the same text"]
 _MIN_NEAR_PAIRS = 9  # with fewer, one pair more or less is a similarity below NEAR
 _MIN_MISSPELT = 5
 _PLACEHOLDER = re.compile(r"\[[A-Z_]+\]")
-# A text that differs in one of these says the opposite, or that it happens again.
-_TURNING_WORDS = frozenset(
-    {
-        *("ne", "n", "pas", "plus", "jamais", "sans", "aucun", "aucune", "rien", "toujours"),
-        *("encore", "not", "no", "never", "without", "t", "cannot", "none", "still", "again"),
-        *("nicht", "kein", "keine", "keinen", "keiner", "ohne", "nie", "nichts", "wieder", "noch"),
-        *("sin", "nunca", "ningún", "ninguna", "nada", "otra"),
-        *("não", "nao", "sem", "nenhum", "nenhuma", "ainda", "novamente"),
-    }
-)
 
 
 class Duplicate(NamedTuple):
@@ -140,12 +132,12 @@ def link_duplicates(
     seen: defaultdict[tuple[object, ...], list[_Seen]] = defaultdict(list)
     for ticket in sorted(known):
         _remember(ticket, ticket.first, seen)
-    found: dict[str, Duplicate | None] = {}
+    duplicates: dict[str, Duplicate | None] = {}
     for ticket in sorted(new):
         duplicate = _first(ticket, near_texts.get(ticket.text, ()), seen)
         _remember(ticket, duplicate.of if duplicate else ticket.ticket_id, seen)
-        found[ticket.ticket_id] = duplicate
-    return [found[ticket_id] for ticket_id in tickets["ticket_id"]]
+        duplicates[ticket.ticket_id] = duplicate
+    return [duplicates[ticket_id] for ticket_id in tickets["ticket_id"]]
 
 
 def keys(row: Any) -> set[Hashable]:
@@ -178,11 +170,17 @@ def _text(row: Any) -> _Text:
     seal = row.attachments or ""
     if "[" in text and _PLACEHOLDER.search(text):
         seal += row.body_hash or row.ticket_id
+    turning_words = _turning_words()
     marks = " ".join(
-        word for word in words if not word.islower() or not word.isalpha() or word in _TURNING_WORDS
+        word for word in words if not word.islower() or not word.isalpha() or word in turning_words
     )
     digest = hashlib.blake2b(f"{seal}\n{marks.casefold()}".encode(), digest_size=16).digest()
     return _Text(same, seal, digest)
+
+
+@functools.cache
+def _turning_words() -> frozenset[str]:
+    return frozenset(all_words().turning_words)
 
 
 def _keys(ticket: _Ticket, text: tuple[object, ...]) -> Iterator[tuple[object, ...]]:
@@ -301,7 +299,7 @@ def _is_reworded(one: str, other: str) -> bool:
     """Whether words of one text stand where the other has different ones, not misspelt ones."""
     words, others = Counter(one.split(" ")), Counter(other.split(" "))
     fewer, more = sorted((words - others, others - words), key=len)
-    return any(not any(_is_slip(word, each) for each in more) for word in fewer)
+    return any(not any(_is_slip(word, spelling) for spelling in more) for word in fewer)
 
 
 def _is_slip(one: str, other: str) -> bool:

@@ -26,8 +26,8 @@ def detect_language(text: str, allowed: Sequence[str]) -> str:
     letters = islice(filter(str.isalpha, prose), _MIN_LETTERS)
     if len(allowed) == 1 or len(list(letters)) < _MIN_LETTERS:
         return allowed[0]
-    found = _detector(tuple(allowed))(prose)
-    return found if found in allowed else allowed[0]
+    language = _detector(tuple(allowed))(prose)
+    return language if language in allowed else allowed[0]
 
 
 @functools.lru_cache(maxsize=8)

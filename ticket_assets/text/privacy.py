@@ -9,12 +9,61 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ticket_assets.text.languages import all_words, one_of, phrases
+
 
 class Masked(NamedTuple):
     """A text with placeholders, and how many of each kind were put in."""
 
     text: str
     counts: dict[str, int]
+
+
+# Not inside a word, a number, a path or a reference like REF-0612345678 or #0612345678.
+_APART = r"(?<![\w+#\\])(?<![0-9][.,:])(?<![\w.]-)(?<![^\s\])]/)"
+
+
+class _Patterns:
+    """Words around secrets and numbers, of all languages."""
+
+    def __init__(self) -> None:
+        words = all_words()
+        self.secret = re.compile(
+            rf"\b(?:{one_of(words.secret_names)}(?: [^\W\d]{{1,12}}){{0,4}}?"
+            rf"\s{{0,3}}(?P<sign>[:=]|(?<= ){one_of(words.copulas)}\b)\s{{0,3}}"
+            rf"|(?P<terse>{one_of(words.short_secret_names)}) "
+            rf"|{one_of(words.login_names)} ?: ?\S{{2,60}} ?/ ?)"
+            r"[\"'«“`]?\s?(?P<value>[^\s\"'«»“”`]{3,128})",
+            re.IGNORECASE,
+        )
+        # Part of every alternative above: twenty times faster to look for than the pattern.
+        self.secret_hints = words.secret_hints
+        self.no_secrets = frozenset(words.no_secrets)
+        self.version_before = phrases(
+            words.version_words, r"(?<![^\W\d_])", r"\s{0,2}[:=]?\s{0,2}$"
+        )
+        # In the groups people write, since nine digits starting with 6 may be anything.
+        self.iberian = re.compile(
+            rf"{_APART}(?:[679][0-9]{{2}}(?:[ .\-][0-9]{{2}}){{3}}"
+            r"|[69][0-9]{2}(?P<gap>[ .\-])[0-9]{3}(?P=gap)[0-9]{3})"
+            rf"(?![ .,\-]?[0-9\w%€$£])(?! (?:€|[km][ob]|{one_of(words.units)})\b)"
+        )
+        self.announcement = phrases(
+            words.phone_announcements,
+            r"\b",
+            rf"(?:[ .:\-]{{1,3}}{one_of(words.phone_links)}){{0,3}}[ .:\-]{{0,3}}$",
+        )
+        self.reference_before = phrases(
+            words.reference_words,
+            after=rf"\s?(?:{one_of(words.number_words)}|:|\.|#|=|\s){{0,4}}$",
+        )
+        self.plain_password = re.compile(
+            rf"\b{one_of(words.password_words)} ?[:=] ?"
+            r"(?=\S{0,40}[0-9])(?=\S{0,40}[A-Za-z])(?!0x)[A-Za-z0-9]{6,}\b"
+        )
+
+
+_patterns = functools.cache(_Patterns)
 
 
 def mask_personal_data(
@@ -34,7 +83,7 @@ def mask_personal_data(
     for _ in range(_MAX_PASSES):
         before = counts.total()
         folded = text.casefold()
-        if any(word in folded for word in _SECRET_WORDS):
+        if any(word in folded for word in _patterns().secret_hints):
             text = _replace(text, "PASSWORD", _passwords, counts)
         if "@" in text or "[at]" in folded or "(at)" in folded:
             text = _replace(text, "URL_CREDENTIALS", _url_credentials, counts)
@@ -110,34 +159,14 @@ def _over_two_lines(
     return spans
 
 
-_SECRET = re.compile(
-    r"\b(?:(?:mots? de passe|mdp|passe|pass ?words?|passwd|pwd|pass|kennw[oö]rt(?:er)?|passw[oö]rt"
-    r"|contraseña|clave|palavra[- ]passe|senha|pin|passphrase|secret|token|api[_ -]?key"
-    r"|cl[ée]s? (?:d')?(?:api|wi-?fi|wpa2?|secr[eè]te))"
-    r"(?: [^\W\d]{1,12}){0,4}?"
-    r"\s{0,3}(?P<sign>[:=]|(?<= )(?:est|is|ist|es|é)\b)\s{0,3}"
-    r"|(?P<terse>mdp|pwd|passwd|pin) "
-    r"|(?:identifiants?|login|logins|credentials|zugangsdaten|credenciales|credenciais)"
-    r" ?: ?\S{2,60} ?/ ?)"
-    r"[\"'«“`]?\s?(?P<value>[^\s\"'«»“”`]{3,128})",
-    re.IGNORECASE,
-)
-# Part of every alternative above: twenty times faster to look for than the pattern.
-_SECRET_WORDS = (
-    *("pass", "mdp", "pwd", "kennw", "contrase", "clave", "senha", "pin", "secr", "token", "api"),
-    *("wifi", "wi-fi", "wpa", "identifiant", "login", "credential", "credencia", "zugangsdaten"),
-)
 _NOT_A_SECRET = re.compile(
     r"\[|<|https?:|0x[0-9a-f]+$|[*•.x_\-]+$|[0-9]{1,2}[/.:h][0-9]|(?:windows|office|win)[0-9]+$",
     re.IGNORECASE,
 )
-_NO_VALUE = frozenset(
-    {"null", "none", "true", "false", "vide", "empty", "expired", "expiré", "unknown"}
-)
 
 
 def _passwords(text: str) -> Iterator[tuple[int, int]]:
-    for match in _SECRET.finditer(text):
+    for match in _patterns().secret.finditer(text):
         value = match["value"].rstrip(".,;)]")
         if len(value) >= 4 and not _NOT_A_SECRET.match(value) and _is_secret(match, value):
             start = match.start("value")
@@ -154,7 +183,7 @@ def _is_secret(match: re.Match[str], value: str) -> bool:
         return bool(re.search(r"[^\W\d]", value)) or value.isdigit()
     if re.search(r"[a-zà-ÿ][A-Z]|\w[!$%&#@+]\w", value):
         return True
-    return match["sign"] == "=" and value.isalpha() and value.lower() not in _NO_VALUE
+    return match["sign"] == "=" and value.isalpha() and value.lower() not in _patterns().no_secrets
 
 
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/:@\[\]<>]{1,100}:[^\s/@\[\]<>]{1,100}(?=@)")
@@ -217,13 +246,6 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 _DOTTED_DIGITS = re.compile(r"[0-9]\.[0-9]")  # far faster to look for
 _IP_V4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
 _IP_V6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
-_VERSION_BEFORE = re.compile(
-    # "vers." is short for version; "vers" is French for "towards" and stands before addresses.
-    r"(?<![^\W\d_])(?:version|vers\.|v\.?|release|rel\.?|build|firmware|pilotes?|driver|treiber"
-    r"|versión|versão)"
-    r"\s{0,2}[:=]?\s{0,2}$",
-    re.IGNORECASE,
-)
 
 
 def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
@@ -248,7 +270,7 @@ def is_host_address(text: str, start: int, end: int) -> bool:
         return bool(re.search("[0-9]", written)) and len(re.sub(":", "", written)) > 4
     if address.is_loopback or written.startswith(("0.", "255.")):
         return False
-    return not _VERSION_BEFORE.search(text[max(start - 16, 0) : start])
+    return not _patterns().version_before.search(text[max(start - 16, 0) : start])
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
@@ -286,8 +308,6 @@ def _checked(
                 break
 
 
-# Not inside a word, a number, a path or a reference like REF-0612345678 or #0612345678.
-_APART = r"(?<![\w+#\\])(?<![0-9][.,:])(?<![\w.]-)(?<![^\s\])]/)"
 _SEPARATED = r"(?:[ .\-/()\u2011\u2013]{0,3}[0-9])"
 _INTERNATIONAL = re.compile(rf"(?<![\w+])(?:\(?\+\s?|\(?00\s?(?=[1-9]))[1-9]{_SEPARATED}{{6,16}}")
 _NATIONAL = re.compile(rf"{_APART}\(?0[1-9]{_SEPARATED}{{6,11}}(?![\w])")
@@ -295,41 +315,21 @@ _FRENCH = re.compile(rf"{_APART}0[1-9](?:[ .\-/\u2011\u2013]?[0-9]{{2}}){{4}}(?!
 _FRENCH_PAIRS = re.compile(
     rf"{_APART}(?<![0-9] )0[1-9](?:[ .\-][0-9]{{2}}){{4}}(?![ .\-]?[0-9]|\w)"
 )
-# In the groups people write, since nine digits starting with 6 may be anything.
-_IBERIAN = re.compile(
-    rf"{_APART}(?:[679][0-9]{{2}}(?:[ .\-][0-9]{{2}}){{3}}"
-    r"|[69][0-9]{2}(?P<gap>[ .\-])[0-9]{3}(?P=gap)[0-9]{3})"
-    r"(?![ .,\-]?[0-9\w%€$£])(?! (?:€|euros?|octets?|bytes|lignes|lines|[km][ob])\b)"
-)
 _AMERICAN = re.compile(
     r"(?<![\w.,+#/\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.\-])"
     r"[0-9]{3}[ .\-][0-9]{4}(?!\w)"
 )
 _DIGITS = re.compile(rf"(?<![\w])[(+]?[0-9]{_SEPARATED}{{7,13}}(?!\w)")
-_ANNOUNCEMENT = re.compile(
-    r"\b(?:t[ée]l|t[ée]l[ée]phones?|telefones?|telefon|teléfono|t[ée]l[ée]m[óo]vel|phones?"
-    r"|mobiles?|mob|portable|cell|fax|gsm|handy|m[óo]vil|whatsapp|joignable"
-    r"|(?:r|me )?appel(?:er|ez)(?:[- ]moi)?|call(?: me)?|reach me|rückruf|llam(?:ar|e|en)(?:me)?)"
-    r"(?:[ .:\-]{1,3}(?:n°|nr|no|number|num[ée]ro|est|le|is|au|at|on|unter|al|es|é|para|o|ao)){0,3}"
-    r"[ .:\-]{0,3}$",
-    re.IGNORECASE,
-)
 _DATE_OR_VERSION = re.compile(
     r"(?:[0-9]{1,2}([./\-])[0-9]{1,2}\1[0-9]{2,4}|[0-9]{4}([./\-])[0-9]{1,2}\2[0-9]{1,2})"
     r"(?![0-9./\-])(?!\.[0-9])"
     r"|[0-9]{1,2}\.[0-9]{1,3}\.[0-9]{3,}"
 )
-_REFERENCE_BEFORE = re.compile(
-    r"(?:\bs/?n|\bid|siren|siret|serial(?: number| no)?|s[ée]rie|seriennummer|r[ée]f(?:[ée]rence)?"
-    r"|commande|order|ticket|incident|asset|inventaire|facture|invoice|client|kunde\w*|imei|article"
-    r"|matricule|dossier|contrat)\s?(?:n°|no|nr|number|:|\.|#|=|\s){0,4}$",
-    re.IGNORECASE,
-)
 
 
 def follows_reference(text: str, start: int) -> bool:
     """Whether the digits at `start` are announced as a serial, order, ticket... number."""
-    return bool(_REFERENCE_BEFORE.search(text[max(start - 32, 0) : start]))
+    return bool(_patterns().reference_before.search(text[max(start - 32, 0) : start]))
 
 
 @functools.cache
@@ -347,7 +347,7 @@ def _phone_finders(
         finders.append(functools.partial(_phone_spans, _FRENCH, regions=("FR",)))
     finders.append(functools.partial(_phone_spans, _NATIONAL, regions=regions))
     if {"ES", "PT"} & set(regions):
-        finders.append(functools.partial(_phone_spans, _IBERIAN, regions=regions))
+        finders.append(functools.partial(_phone_spans, _patterns().iberian, regions=regions))
     if {"US", "CA"} & set(regions):  # by its form: 555 numbers are in no plan
         finders.append(functools.partial(_spans, _AMERICAN))
     return (*finders, functools.partial(_announced_spans, regions=regions))
@@ -385,7 +385,7 @@ def _phone_spans(
 def _announced_spans(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     for start, end in _spans(_DIGITS, text):
         if (
-            _ANNOUNCEMENT.search(text[max(start - 48, 0) : start])
+            _patterns().announcement.search(text[max(start - 48, 0) : start])
             and not _DATE_OR_VERSION.match(text, start)
             and (
                 _is_phone(text[start:end], regions, strict=False)
@@ -455,10 +455,6 @@ _GATE_NIR = re.compile(
 _GATE_CARD = re.compile(
     r"(?<![\w.])(?:4[0-9]|5[1-5])[0-9]{2}([ \-]?)[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?!\w)"
 )
-_GATE_PASSWORD = re.compile(
-    r"\b(?:mot de passe|mdp|password|passwort|contraseña|senha) ?[:=] ?"
-    r"(?=\S{0,40}[0-9])(?=\S{0,40}[A-Za-z])(?!0x)[A-Za-z0-9]{6,}\b"
-)
 
 
 def find_personal_data(
@@ -481,7 +477,7 @@ def find_personal_data(
         iban.is_valid(match.group(), check_country=False) for match in _GATE_IBAN.finditer(text)
     ):
         kinds.add("IBAN")
-    if (":" in text or "=" in text) and _GATE_PASSWORD.search(text):
+    if (":" in text or "=" in text) and _patterns().plain_password.search(text):
         kinds.add("PASSWORD")
     if mask_ip_addresses and any(
         is_host_address(text, *match.span())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ticket_assets.text.characters import readable
+from ticket_assets.text.languages import all_words, one_of, phrases
 from ticket_assets.text.signatures import NameWords, cut_signature, name_words
 
 _MAX_LINES = 4_000
@@ -24,67 +26,47 @@ class ReplyParts(NamedTuple):
     signature: str
 
 
-# A line that introduces the quoted message. Each needs a digit or an address before the verb, so
-# that "Le serveur a écrit :" in a report stays; a date or an address is always there in a reply.
-_INTRO = re.compile(
-    r"""
-      (?:le|on|am|el|em|a|no\sdia)\b .* [0-9@] .*
-          \b(?:a\sécrit|wrote|schrieb|escribió|escreveu)\b .{0,120} :
-    | (?=.*[0-9@]) .{2,160} \b(?:a\sécrit|wrote|schrieb|escribió|escreveu)\s?:
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-# "Le 12/03 le serveur a écrit :" introduces a log.
-_THING_WROTE = re.compile(
-    r"\b(?:le|la|les|un|une|the|el|los|o|os)\s[^\W\d_A-Z]+\s(?:a\sécrit|wrote|escribió|escreveu)"
-    r"|\bl['’][^\W\d_A-Z]+\sa\sécrit|\bschrieb\s(?:der|die|das)\s"
-)
-_INTRO_START = re.compile(r"\W{0,2}(?:le|on|am|el|em|a|no dia)\s", re.IGNORECASE)
 # What another language's introduction looks like; quotequail knows some of these.
 _INTRO_SHAPE = re.compile(r"(?=.*(?:[0-9]:[0-9]{2}|[0-9]{4}|@)).*(?::|@.*>)|-{3,}.*[^\W\d].*-{3,}")
-_ORIGINAL = re.compile(
-    r"[-_*\s]{3,}(?:original message|message d['’ ]?\s?origine|message original|"
-    r"ursprüngliche nachricht|originalnachricht|mensaje original|mensagem original|"
-    r"messaggio originale|oorspronkelijk bericht)[-_*\s:]*",
-    re.IGNORECASE,
-)
-_FORWARD = re.compile(
-    r"(?:-{2,}\s*)?(?:début du message (?:réexpédié|transféré)"
-    r"|message (?:transféré|réexpédié|transmis)"
-    r"|(?:begin )?forwarded message"
-    r"|(?:anfang der )?weitergeleiteten? (?:nachricht|e-mail)"
-    r"|(?:inicio del )?mensaje reenviado"
-    r"|(?:início da )?mensagem (?:reencaminhada|encaminhada)"
-    r")(?:\s*-{2,}|\s?:)",
-    re.IGNORECASE,
-)
-_HEADER = re.compile(
-    r"[*_\s]{0,3}(?:"
-    r"(?P<sender>de|from|von|remetente|expéditeur|desde)|"
-    r"(?P<date>date|envoyé|envoyé le|sent|received|gesendet|datum|enviado|enviado el|enviada|"
-    r"enviada em|enviado em|fecha|data)|"
-    r"(?P<to>à|a|to|an|para|pour|destinataire|cc|cci|bcc|cco|kopie|copie|copie à|reply-to|"
-    r"répondre à|antwort an|responder a|importance|importancia|wichtigkeit|priorité|"
-    r"pièces jointes|attachments|anlagen|datos adjuntos|anexos)|"
-    r"(?P<subject>objet|sujet|subject|betreff|asunto|assunto)"
-    r")[*_]{0,3}\s?:[*_]{0,3}(?:\s|$)",
-    re.IGNORECASE,
-)
 _MAX_NOTE_WORDS = 20
-_NOTE = re.compile(
-    r"\b(?:ci-dessous|plus bas|ci-après|pour (?:action|suite|traitement|info|information)|fyi"
-    r"|(?:see|mail|message|email|request) below|siehe unten|untenstehend|z\.? ?k\.?"
-    r"|ver abajo|más abajo|abaixo|ver em baixo)\b",
-    re.IGNORECASE,
-)
 _RULE = re.compile(r"[_\-=*]{5,}")
 _QUOTED = re.compile(r"\s{0,3}>")
 _UNQUOTE = re.compile(r"^(?:\s{0,3}> ?)+", re.MULTILINE)
 
 
+class _Patterns:
+    """Lines around quoted messages, in the words of all languages."""
+
+    def __init__(self) -> None:
+        words = all_words()
+        starts, verbs = one_of(words.introduction_starts), one_of(words.introduction_verbs)
+        # Each needs a digit or an address before the verb, so that "Le serveur a écrit :" in a
+        # report stays; a date or an address is always there in a reply.
+        self.introduction = re.compile(
+            rf"{starts}\b.*[0-9@].*\b{verbs}\b.{{0,120}}:|(?=.*[0-9@]).{{2,160}}\b{verbs}\s?:",
+            re.IGNORECASE,
+        )
+        self.introduction_start = phrases(words.introduction_starts, r"\W{0,2}", r"\s")
+        # "Le 12/03 le serveur a écrit :" introduces a log.
+        self.thing_wrote = re.compile(rf"\b{one_of(words.thing_introductions)}")
+        self.original = phrases(words.original_marks, r"[-_*\s]{3,}", r"[-_*\s:]*")
+        self.forward = phrases(words.forward_marks, r"(?:-{2,}\s*)?", r"(?:\s*-{2,}|\s?:)")
+        names = "|".join(
+            f"(?P<{kind}>{one_of(getattr(words, f'header_{kind}'))})"
+            for kind in ("sender", "date", "subject", "other")
+        )
+        self.header = re.compile(
+            rf"[*_\s]{{0,3}}(?:{names})[*_]{{0,3}}\s?:[*_]{{0,3}}(?:\s|$)", re.IGNORECASE
+        )
+        self.note = phrases(words.notes_below, r"\b", r"\b")
+
+
+_patterns = functools.cache(_Patterns)
+
+
 def is_forward_marker(line: str) -> bool:
     """Whether `line` announces a forwarded message ("---- Message transféré ----")."""
-    return bool(_FORWARD.match(line.strip(" *>\t")))
+    return bool(_patterns().forward.match(line.strip(" *>\t")))
 
 
 def split_reply(text: str, *, forwarded: bool = False, author: str | None = None) -> ReplyParts:
@@ -166,16 +148,16 @@ def _mark(lines: list[str], position: int) -> _Mark | None:
     if not line or len(line) > _MAX_MARKER:
         return None
     kind = None
-    if not lines[position][0].isalnum() and _ORIGINAL.fullmatch(lines[position]):
+    if not lines[position][0].isalnum() and _patterns().original.fullmatch(lines[position]):
         kind = "original"
-    if line[-1] in ":-" and _FORWARD.fullmatch(line):
+    if line[-1] in ":-" and _patterns().forward.fullmatch(line):
         kind = "forward"
     if kind:
         return _Mark(kind, _headers_end(lines, position + 1) or position + 1)
     end = 0
     if _RULE.fullmatch(line):
         end = _headers_end(lines, position + 1)
-    elif ":" in line and _HEADER.match(line):
+    elif ":" in line and _patterns().header.match(line):
         end = _headers_end(lines, position)
     return _Mark("original", end) if end else _intro_mark(lines, position)
 
@@ -185,7 +167,7 @@ def _intro_mark(lines: list[str], position: int) -> _Mark | None:
     end = _intro_end(lines, position)
     if not end and (line[-1] not in ":>-" or not _INTRO_SHAPE.fullmatch(line)):
         return None
-    if _THING_WROTE.search(line):
+    if _patterns().thing_wrote.search(line):
         return None
     if end:
         return _Mark("intro", end)
@@ -198,7 +180,7 @@ def _intro_mark(lines: list[str], position: int) -> _Mark | None:
 def _intro_end(lines: list[str], position: int) -> int:
     """Index after the "On ... wrote:" line, which clients wrap over up to four lines; 0 if none."""
     joined = ""
-    wraps = _MAX_WRAPPED_INTRO if _INTRO_START.match(lines[position]) else 1
+    wraps = _MAX_WRAPPED_INTRO if _patterns().introduction_start.match(lines[position]) else 1
     if wraps == 1 and ":" not in lines[position]:
         return 0
     for end in range(position, min(position + wraps, len(lines))):
@@ -206,7 +188,7 @@ def _intro_end(lines: list[str], position: int) -> int:
         if not line or len(joined) + len(line) > _MAX_MARKER:
             return 0
         joined = f"{joined} {line}" if joined else line
-        if line.endswith(":") and _INTRO.fullmatch(joined):
+        if line.endswith(":") and _patterns().introduction.fullmatch(joined):
             return end + 1
     return 0
 
@@ -233,6 +215,7 @@ def _headers_end(lines: list[str], position: int) -> int:
     """
     while position < len(lines) and not lines[position].strip():
         position += 1
+    header = _patterns().header
     kinds: list[str] = []
     end = blanks = others = 0
     for index in range(position, min(position + 14, len(lines))):
@@ -242,8 +225,7 @@ def _headers_end(lines: list[str], position: int) -> int:
             if blanks > 1 and len(kinds) > 2:
                 break
             continue
-        match = _HEADER.match(line)
-        if match:
+        if match := header.match(line):
             kinds.append(match.lastgroup or "")
             end, others = index + 1, 0
         elif not kinds or others or blanks or "subject" in kinds:
@@ -276,7 +258,7 @@ def _points_below(segments: list[list[str]]) -> bool:
     """Whether nothing, or a short note like "Voir ci-dessous", stands above a message."""
     note = " ".join(line for segment in segments for line in segment)
     return not re.search(r"\w", note) or (
-        len(note.split()) <= _MAX_NOTE_WORDS and bool(_NOTE.search(note))
+        len(note.split()) <= _MAX_NOTE_WORDS and bool(_patterns().note.search(note))
     )
 
 

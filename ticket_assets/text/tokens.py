@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from importlib import resources
+from typing import NamedTuple
+
+from ticket_assets.text.languages import all_words, one_of, words_of
 
 _TOKEN = re.compile(
     r"""
@@ -19,29 +21,6 @@ _WORD = re.compile(r"[^\W_]+(?:[._\-'][^\W_]+)*(?:\+\+|\#)?")
 _DATE = re.compile(r"\d{1,4}[.\-]\d{1,2}(?:[.\-]\d{1,4})?")
 _NUMBER = re.compile(r"[\d.\-]+")
 _VERSION = re.compile(r"\d+(?:\.\d+){2,}")
-_ELISION = re.compile(r"(?:l|d|j|m|t|s|c|n|qu|jusqu|lorsqu|puisqu|quoiqu)'")
-_INVERSION = re.compile(
-    r"-(?:t-)?(?:je|tu|il|elle|on|nous|vous|ils|elles|ce|moi|toi|lui|leur|le|la|les|y|en|ci|là)$"
-)
-# "erreur 691" and "windows 11" mean something, "12 postes" does not.
-_NUMBER_NAMERS = frozenset(
-    {
-        *("erreur", "error", "fehler", "fehlercode", "erro", "code", "código", "codigo", "stop"),
-        *("event", "évènement", "événement", "http", "https", "statut", "status", "port", "id"),
-        *(
-            "windows",
-            "office",
-            "sap",
-            "server",
-            "exchange",
-            "outlook",
-            "word",
-            "excel",
-            "java",
-            "kb",
-        ),
-    }
-)
 
 
 def tokens(text: str, language: str) -> list[str]:
@@ -53,8 +32,9 @@ def tokens(text: str, language: str) -> list[str]:
     dates, single letters and masking placeholders are dropped. A language without a stopword list
     keeps all its words.
     """
-    stopwords = _stopwords(language)
-    found: list[str] = []
+    grammar, number_namers = _grammar(language), _number_namers()
+    stopwords = grammar.stopwords
+    kept: list[str] = []
     previous = ""
     for line in text.lower().replace("’", "'").split("\n"):
         # Nothing but words in most lines, and a third of the time to find them.
@@ -65,46 +45,57 @@ def tokens(text: str, language: str) -> list[str]:
             if kind == "placeholder":
                 continue
             if kind == "path":
-                found.append(word.rstrip(".:)"))
+                kept.append(word.rstrip(".:)"))
                 continue
             if kind == "url":
-                found.append(match["host"].removeprefix("www."))
+                kept.append(match["host"].removeprefix("www."))
                 continue
             if word[0].isdigit() and _NUMBER.fullmatch(word):
-                if previous in _NUMBER_NAMERS or (
+                if previous in number_namers or (
                     _VERSION.fullmatch(word) and not _DATE.fullmatch(word)
                 ):
-                    found.append(word)
+                    kept.append(word)
                 previous = ""
                 continue
             previous = word.rpartition("'")[2]
             if "'" in word or "-" in word:
-                found.extend(_parts(word, language, stopwords))
+                kept.extend(_parts(word, language, grammar))
             elif len(word) > 1 and word not in stopwords:
-                found.append(word)
-    return found
+                kept.append(word)
+    return kept
 
 
-def _parts(word: str, language: str, stopwords: frozenset[str]) -> list[str]:
-    """The words inside an elided, contracted or inverted form."""
-    if word in stopwords:
-        return []
-    parts = [word]
-    if language == "fr":
-        negated = word.startswith("n'")
-        parts = [_INVERSION.sub("", _ELISION.sub("", word))]
-        if negated:
-            parts.insert(0, "ne")
-    elif language == "en" and word.endswith("n't"):
-        parts = [word[:-3], "not"]
-    elif language == "en":
-        parts = [word.partition("'")[0]]
-    return [part for part in parts if len(part) > 1 and part not in stopwords]
+class _Grammar(NamedTuple):
+    """How words of one language are told apart."""
+
+    stopwords: frozenset[str]
+    elision: re.Pattern[str]
+    inversion: re.Pattern[str]
 
 
 @functools.cache
-def _stopwords(language: str) -> frozenset[str]:
-    if not re.fullmatch(r"[a-z]{2}", language):
-        return frozenset()
-    listed = resources.files("ticket_assets.text") / "stopwords" / f"{language}.txt"
-    return frozenset(listed.read_text("utf-8").split()) if listed.is_file() else frozenset()
+def _grammar(language: str) -> _Grammar:
+    words = words_of(language)
+    return _Grammar(
+        stopwords=frozenset(words.stopwords),
+        elision=re.compile(f"{one_of(words.elisions)}'"),
+        inversion=re.compile(f"-(?:t-)?{one_of(words.inverted_pronouns)}$"),
+    )
+
+
+@functools.cache
+def _number_namers() -> frozenset[str]:
+    """Before a number they mean something: "erreur 691" and "windows 11", not "12 postes"."""
+    return frozenset(all_words().number_namers)
+
+
+def _parts(word: str, language: str, grammar: _Grammar) -> list[str]:
+    """The words inside an elided, contracted or inverted form."""
+    if word in grammar.stopwords:
+        return []
+    parts = [grammar.inversion.sub("", grammar.elision.sub("", word))]
+    if language == "fr" and word.startswith("n'"):
+        parts.insert(0, "ne")
+    elif language == "en":
+        parts = [word[:-3], "not"] if word.endswith("n't") else [word.partition("'")[0]]
+    return [part for part in parts if len(part) > 1 and part not in grammar.stopwords]
