@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from ticket_assets.routing import load_routing
-from ticket_assets.sample.mailbox import generate
+from ticket_assets.sample.mailbox import SampleMail
 from ticket_assets.sample.material import VAGUE, languages, shares
 
 UNTIL = date(2025, 11, 20)
@@ -33,15 +33,15 @@ class Ticket(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def tickets() -> list[Ticket]:
-    found = []
-    for mail in generate(until=UNTIL):
+def tickets(mails: list[SampleMail]) -> list[Ticket]:
+    tickets = []
+    for mail in mails:
         if mail.group == "ticket" and mail.category and mail.priority:
             message = message_from_bytes(mail.content)
             body = next(part for part in message.walk() if part.get_content_maintype() == "text")
             payload = body.get_payload(decode=True).decode(body.get_content_charset())
             text = re.sub(r"<style>.*?</style>|<[^<>@]+>", " ", payload, flags=re.DOTALL)
-            found.append(
+            tickets.append(
                 Ticket(
                     mail.received_at.date(),
                     mail.language,
@@ -52,7 +52,7 @@ def tickets() -> list[Ticket]:
                     text,
                 )
             )
-    return found
+    return tickets
 
 
 @pytest.fixture(scope="module")

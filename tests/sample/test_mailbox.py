@@ -23,20 +23,18 @@ from ticket_assets.sample.mailbox import SampleError, SampleMail, generate, writ
 UNTIL = date(2025, 11, 20)
 
 
-@pytest.fixture(scope="module")
-def mails() -> list[SampleMail]:
-    return list(generate(until=UNTIL))
-
-
-def digest(mails: list[SampleMail]) -> str:
-    return hashlib.sha256(b"".join(mail.content for mail in mails)).hexdigest()
+def header(mail: SampleMail, name: str) -> str | None:
+    """A header that stands on one line; parsing 3,000 messages for it takes a second."""
+    head = mail.content.partition(b"\n\n")[0].decode("latin-1")
+    match = re.search(rf"^{name}: (.*)$", head, re.MULTILINE)
+    return match[1] if match else None
 
 
 @pytest.mark.slow
-def test_same_arguments_give_the_same_bytes_in_another_process(mails: list[SampleMail]) -> None:
+def test_same_arguments_give_the_same_bytes_in_another_process() -> None:
     program = (
         "import hashlib; from datetime import date; from ticket_assets.sample.mailbox import *;"
-        f"mails = list(generate(until=date.fromisoformat('{UNTIL}')));"
+        f"mails = generate(messages=500, until=date.fromisoformat('{UNTIL}'));"
         "print(hashlib.sha256(b''.join(mail.content for mail in mails)).hexdigest())"
     )
     other = subprocess.run(
@@ -47,15 +45,16 @@ def test_same_arguments_give_the_same_bytes_in_another_process(mails: list[Sampl
         check=True,
     )
 
-    assert other.stdout.strip() == digest(mails)
+    here = b"".join(mail.content for mail in generate(messages=500, until=UNTIL))
+    assert other.stdout.strip() == hashlib.sha256(here).hexdigest()
 
 
-def test_another_seed_gives_another_mailbox(mails: list[SampleMail]) -> None:
-    others = list(generate(until=UNTIL, seed=8))
+def test_another_seed_gives_another_mailbox() -> None:
+    mails, others = (
+        {mail.content for mail in generate(messages=500, until=UNTIL, seed=seed)} for seed in (7, 8)
+    )
 
-    shared = {mail.content for mail in mails} & {mail.content for mail in others}
-
-    assert shared == set()
+    assert mails & others == set()
 
 
 @pytest.mark.parametrize(("messages", "days"), [(777, 60), (200, 14), (40, 30), (5, 1)])
@@ -90,9 +89,9 @@ def test_days_of_a_change_of_the_clocks_have_their_mail_too() -> None:
 
 def test_the_date_header_is_the_instant_of_receipt_in_local_time(mails: list[SampleMail]) -> None:
     dates = {
-        mail: parsedate_to_datetime(message["Date"])
+        mail: parsedate_to_datetime(date_header)
         for mail in mails
-        if (message := message_from_bytes(mail.content))["Date"]
+        if (date_header := header(mail, "Date"))
     }
 
     assert len(dates) == len(mails) - 1  # all but the binary garbage
@@ -174,9 +173,7 @@ def test_broken_messages_hold_nothing_to_sort(mails: list[SampleMail]) -> None:
 
 def test_automatic_replies_say_so(mails: list[SampleMail]) -> None:
     headers = {
-        (mail.group, message_from_bytes(mail.content)["Auto-Submitted"])
-        for mail in mails
-        if mail.group != "broken"
+        (mail.group, header(mail, "Auto-Submitted")) for mail in mails if mail.group != "broken"
     }
 
     assert headers == {("ticket", None), ("duplicate", None), ("auto_reply", "auto-replied")}
