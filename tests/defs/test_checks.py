@@ -15,7 +15,7 @@ from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
-from ticket_assets.defs import daily_checks
+from ticket_assets.defs import partitions
 from ticket_assets.defs.candidate_classifier import (
     candidate_beats_the_majority,
     candidate_is_not_worse_than_the_champion,
@@ -206,7 +206,7 @@ def test_a_run_that_names_no_day_judges_all_days(
     put: Put, verdicts: Verdicts, monkeypatch: pytest.MonkeyPatch
 ):
     three_days = dg.DailyPartitionsDefinition("2025-06-01", end_date="2025-06-04")
-    monkeypatch.setattr(daily_checks, "DAILY", three_days)
+    monkeypatch.setattr(partitions, "DAILY", three_days)
     put("raw_tickets", {"ticket_id": "a"}, {"ticket_id": "a", "received_at": SECOND})
 
     by_day = verdicts(ticket_ids_are_unique, {})

@@ -58,7 +58,7 @@ def evaluation_metadata(
     return metadata
 
 
-def _scores(evaluation: Evaluation) -> str:
+def _scores(evaluation: Evaluation) -> Markdown:
     rows = []
     for name, target in evaluation.targets.items():
         rows.append(
@@ -90,7 +90,7 @@ def _scores(evaluation: Evaluation) -> str:
     )
 
 
-def _figures(target: TargetEvaluation, champion: TargetEvaluation | None) -> str:
+def _figures(target: TargetEvaluation, champion: TargetEvaluation | None) -> Markdown:
     from ticket_assets.classification.evaluation import figures
 
     found, former = figures(target), figures(champion) if champion else {}
