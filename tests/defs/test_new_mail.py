@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -27,6 +27,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import DayRange, day_fingerprint
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.orchestration.living_runs import ALIVE_TAG, HOST_TAG, STALE_SECONDS
 from ticket_assets.planning import days_to_run, recipe
 from ticket_assets.planning.failed_days import read_failed_days
 from ticket_assets.settings import Settings
@@ -244,6 +245,24 @@ def test_mail_that_comes_while_a_run_is_at_work_on_its_day_waits_for_the_end_of_
     )
     instance.report_run_canceled(run)
     assert windows(tick()) == [("collect_mail", day(3), day(3))]
+
+
+def test_a_run_that_died_keeps_its_days_back_no_longer(tick, land, instance):
+    """As one of the command that was killed, when no other run has come since."""
+    silent_since = datetime.now(UTC) - timedelta(seconds=STALE_SECONDS + 60)
+    run = instance.create_run_for_job(
+        dg.GraphDefinition(name="any").to_job(),
+        tags={
+            "dagster/partition": day(3).isoformat(),
+            HOST_TAG: "another-host",
+            ALIVE_TAG: silent_since.isoformat(),
+        },
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    land(3)
+
+    assert windows(tick()) == [("collect_mail", day(3), day(3))]
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
 
 
 def test_a_failed_day_waits_and_is_tried_again(tick, land, end, monkeypatch):

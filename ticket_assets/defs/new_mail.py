@@ -22,6 +22,7 @@ from ticket_assets.mail.landed_days import (
     overall_fingerprint,
 )
 from ticket_assets.mail.sources import Poll, SourceReport, poll_sources
+from ticket_assets.orchestration.living_runs import end_dead_runs
 from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
 from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.planning.recipe import recipe
@@ -285,7 +286,11 @@ def _explanations(plan: DaysToRun, failed: Mapping[date, Failure]) -> list[str]:
 
 
 def _days_at_work(instance: dg.DagsterInstance) -> list[DayRange]:
-    """The days of the runs that have not ended, whoever started them."""
+    """The days of the runs that have not ended, whoever started them.
+
+    A run whose process is gone is ended first: it would keep its days back for ever.
+    """
+    end_dead_runs(instance)
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     windows = [run_window(run.tags) for run in runs]
     return [DayRange(*window) for window in windows if window]
