@@ -15,6 +15,7 @@ from ticket_assets.defs.partitions import (
     daily_check,
     days_of_run,
     record_each_day,
+    shown,
 )
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import picture
@@ -92,11 +93,7 @@ def drift_report(
     record_each_day(context, metrics, wanted, "drift_metrics")
     # Once, where the asset's page shows it: with every day of a year it would fill the event log.
     context.add_asset_metadata(
-        {
-            "run_history": dg.MetadataValue.md(
-                picture("Distance / threshold per day", drift_history_png(metrics))
-            )
-        },
+        shown({"run_history": picture("Distance / threshold per day", drift_history_png(metrics))}),
         asset_key="drift_metrics",
         partition_key=wanted[-1].isoformat(),
     )
@@ -119,10 +116,8 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
         metadata["report"] = dg.MetadataValue.url(
             report_address(desk.settings.reports_url, report.day)
         )
-        metadata["distances"] = dg.MetadataValue.md(
-            picture("Distance / threshold", drift_png(report.metrics))
-        )
-    return metadata
+        metadata["distances"] = picture("Distance / threshold", drift_png(report.metrics))
+    return shown(metadata)
 
 
 def _earlier_report(day: date, desk: Desk) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 
@@ -152,8 +152,6 @@ class Goal:
     table: str
     """Holds a day when the job has done it."""
     landed: Mapping[date, str]
-    contents: dict[date, str]
-    """What identifies each day's mail and what will be made of it."""
     recipe: str
     landed_labels: str
     labels: str | None
@@ -163,10 +161,15 @@ class Goal:
 
     @property
     def state(self) -> str:
+        """What there is to be done something about, as far as it is seen without the warehouse."""
         return (
-            f"{overall_fingerprint(self.contents)} {self.landed_labels} {self.labels or ''}"
-            f" {self.written_at}"
+            f"{self.job} {overall_fingerprint(self.landed)} {self.recipe} {self.landed_labels}"
+            f" {self.labels or ''} {self.written_at}"
         )
+
+    def content(self, landed: str, links: str) -> str:
+        """What identifies a day's mail with its links, and what the job makes of it."""
+        return f"{self.job} {landed} {self.recipe} {links}"
 
 
 def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
@@ -179,7 +182,6 @@ def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
         job,
         table,
         landed,
-        {day: f"{job} {fingerprint} {recipe_now}" for day, fingerprint in landed.items()},
         recipe_now,
         labels_fingerprint(desk.landing),
         None if has_champion else _labels_to_learn(desk),
@@ -197,37 +199,30 @@ def _request_days(
     """
     warehouse = Warehouse(desk.settings.warehouse_path, PATIENCE)
     links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
-    state = goal.state
-    goal = replace(
-        goal,
-        contents={day: f"{content} {links.get(day, '')}" for day, content in goal.contents.items()},
-    )
-    done = {
-        day: f"{goal.job} {origin.landed} {goal.recipe} {origin.links}"
-        for day, origin in origins.items()
+    contents = {
+        day: goal.content(landed, links.get(day, "")) for day, landed in goal.landed.items()
     }
+    done = {day: goal.content(origin.landed, origin.links) for day, origin in origins.items()}
     at_work = _days_at_work(instance)
-    memory.forget(day for day in memory.tries if goal.contents.get(day) == done.get(day))
+    memory.forget(day for day in memory.tries if contents.get(day) == done.get(day))
     failed = memory.failures(lambda run_key: _run_state(instance, run_key))
-    plan = days_to_run(goal.contents, done, at_work, failed, datetime.now(UTC))
+    plan = days_to_run(contents, done, at_work, failed, datetime.now(UTC))
     write_failed_days(desk.settings.cursors_dir, goal.landed, failed)
     notes += _explanations(plan, failed)
     learning = _learning(instance, goal, memory)
-    if learning and goal.contents and not at_work:
+    if learning and contents and not at_work:
         # All days, so that what was collected before is sorted by the first champion as well.
-        days = DayRange(min(goal.contents), max(goal.contents))
-        request = _request(
-            whole_graph.name, days, f"{overall_fingerprint(goal.contents)} {learning}"
-        )
+        days = DayRange(min(contents), max(contents))
+        request = _request(whole_graph.name, days, f"{overall_fingerprint(contents)} {learning}")
         memory.learning = (learning, str(request.run_key))
         memory.settled = ""
         return [request]
     requests = []
     for days in plan.ranges:
         tries = {
-            day: (goal.contents[day], memory.next_try(day, goal.contents[day]))
+            day: (contents[day], memory.next_try(day, contents[day]))
             for day in days.days()
-            if day in goal.contents
+            if day in contents
         }
         content = overall_fingerprint(
             {day: f"{what} {number}" for day, (what, number) in tries.items()}
@@ -236,7 +231,7 @@ def _request_days(
         requests.append(request)
         memory.remember(tries, str(request.run_key), days)
     is_settled = not (requests or plan.busy or plan.waiting or plan.standing or learning)
-    memory.settled = state if is_settled else ""
+    memory.settled = goal.state if is_settled else ""
     return requests
 
 

@@ -38,8 +38,8 @@ DAILY = dg.DailyPartitionsDefinition(
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
-def days_of_run(context: dg.AssetExecutionContext) -> list[date]:
-    """The days that this run materialises, in order."""
+def days_of_run(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[date]:
+    """The days that this run is about, in order."""
     return [date.fromisoformat(key) for key in context.partition_keys]
 
 
@@ -199,7 +199,6 @@ def audit_of(check: dg.AssetChecksDefinition, table: str, pool: str) -> dg.Asset
         audited = table in desk.warehouse.tables()
         verdicts = judge(context, desk, ALL_DAYS) if audited else {}
         failed = {day: verdict for day, verdict in sorted(verdicts.items()) if not verdict.passed}
-        shown = list(failed.items())[:DAYS_SHOWN]
         return dg.AssetCheckResult(
             passed=not failed,
             severity=dg.AssetCheckSeverity.WARN,
@@ -211,7 +210,7 @@ def audit_of(check: dg.AssetChecksDefinition, table: str, pool: str) -> dg.Asset
                         ("day", "why"),
                         (
                             (day, {name: value.value for name, value in verdict.metadata.items()})
-                            for day, verdict in shown
+                            for day, verdict in list(failed.items())[:DAYS_SHOWN]
                         ),
                     )
                 ),
@@ -246,6 +245,6 @@ def one_row_per_ticket(
 
 def _days(context: dg.AssetCheckExecutionContext) -> list[date]:
     """The days of the run; all days when it names none."""
-    of_run = context.has_partition_key or context.has_partition_key_range
-    keys = context.partition_keys if of_run else DAILY.get_partition_keys()
-    return [date.fromisoformat(key) for key in keys]
+    if context.has_partition_key or context.has_partition_key_range:
+        return days_of_run(context)
+    return [date.fromisoformat(key) for key in DAILY.get_partition_keys()]

@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.io_managers import record_origins
+from ticket_assets.defs.partitions import shown
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprints, labels_fingerprint, overall_fingerprint
 from ticket_assets.markdown import counts
@@ -29,12 +30,14 @@ def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
         landed += f" {mail}"  # a label whose message has not landed counts once it has
     record_origins(context, "ticket_labels", {UNPARTITIONED: Origin(landed, "")})
     context.add_asset_metadata(
-        {
-            "dagster/row_count": len(resolved.labels),
-            "labels_without_ticket": resolved.unresolved,
-            "categories": dg.MetadataValue.md(counts(resolved.labels["category"])),
-            "priorities": dg.MetadataValue.md(counts(resolved.labels["priority"])),
-        }
+        shown(
+            {
+                "dagster/row_count": len(resolved.labels),
+                "labels_without_ticket": resolved.unresolved,
+                "categories": counts(resolved.labels["category"]),
+                "priorities": counts(resolved.labels["priority"]),
+            }
+        )
     )
     return resolved.labels
 
