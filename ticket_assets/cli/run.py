@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ticket_assets.run_summary import RunSummary
 
 app = typer.Typer()
+
+MADE_FROM_MAIL = {"raw_tickets", "rejected_messages", "clean_tickets"}
+"""Assets that need the original mail of their days."""
 
 
 @app.command(
@@ -77,6 +80,10 @@ def run(
             f"Nothing has landed in {desk.landing.root.absolute()} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
+    start, end = (day or first), (day or last)
+    first_day, last_day = (start.date() if start else None), (end.date() if end else None)
+    if not only or MADE_FROM_MAIL & set(only):
+        first_day = _first_day_with_mail(desk, first_day, last_day)
     desk.record_settings(accept=accept_settings)
     from ticket_assets.planning.needed_runs import needed_runs
 
@@ -93,8 +100,6 @@ def run(
 
     from ticket_assets.orchestration.runs import materialise, materialise_all, materialise_needed
 
-    start, end = (day or first), (day or last)
-    first_day, last_day = (start.date() if start else None), (end.date() if end else None)
     with progress_bar() as progress:
         shown = StepProgress(progress)
         if only or job:
@@ -106,6 +111,23 @@ def run(
         else:
             summaries = materialise_all(first_day, last_day, shown, shown.start)
     _show_runs(desk, summaries, as_json=as_json)
+
+
+def _first_day_with_mail(desk: Desk, first: date | None, last: date | None) -> date | None:
+    """`first`, or the day after the purged ones when it is one of them, which a note then says.
+
+    Raises:
+        LandingError: `last` was purged, and every day before it.
+    """
+    if last:
+        desk.landing.refuse_purged(last)
+    unpurged = first and desk.landing.first_unpurged_day(first)
+    if unpurged != first:
+        print_warning(
+            f"The run begins with {unpurged}: the original mail of earlier days has been purged,"
+            " and what the tables hold of them stays."
+        )
+    return unpurged
 
 
 def _end_dead_runs(desk: Desk) -> None:
