@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from ticket_assets.orchestration import code_location
+from ticket_assets.orchestration import code_location, instance
 from ticket_assets.orchestration.instance import (
     TEMPLATE,
     WORKSPACE,
@@ -30,24 +30,64 @@ def test_the_committed_template_is_the_packaged_one() -> None:
 def test_a_new_data_folder_gets_an_instance_with_the_settings_of_the_template(
     tmp_path: Path,
 ) -> None:
-    with desk_instance(tmp_path / "data") as instance:
-        pools = instance.get_concurrency_config().pool_config
+    with desk_instance(tmp_path / "data") as home:
+        pools = home.get_concurrency_config().pool_config
 
-        assert instance.root_directory == str(tmp_path / "data" / "dagster")
+        assert home.root_directory == str(tmp_path / "data" / "dagster")
         assert pools.default_pool_limit == 1
         assert pools.pool_granularity.value == "op"
-        assert instance.telemetry_enabled is False
-        assert instance.run_retries_enabled
-        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] <= 60
+        assert home.telemetry_enabled is False
+        assert home.run_retries_enabled
+        assert home.run_monitoring_settings["free_slots_after_run_end_seconds"] <= 60
 
 
-def test_a_changed_configuration_is_kept(tmp_path: Path) -> None:
+def test_a_configuration_that_nobody_has_changed_follows_the_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     path = dagster_home(tmp_path) / "dagster.yaml"
-    path.write_text("telemetry:\n  enabled: false\n")
+    assert path.read_bytes().endswith(TEMPLATE.read_bytes())
 
+    newer_template(tmp_path, monkeypatch)
+    dagster_home(tmp_path)
     dagster_home(tmp_path)
 
-    assert path.read_text() == "telemetry:\n  enabled: false\n"
+    assert path.read_text().partition("\n")[2] == "telemetry:\n  enabled: true\n"
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("is_stamped", [True, False])
+def test_a_changed_configuration_is_kept_and_a_newer_template_is_told_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_stamped: bool,
+) -> None:
+    path = dagster_home(tmp_path) / "dagster.yaml"
+    stamp = path.read_text().partition("\n")[0] if is_stamped else "# Mine."
+    path.write_text(changed := f"{stamp}\ntelemetry:\n  enabled: false\n")
+    if is_stamped:
+        dagster_home(tmp_path)
+        assert caplog.messages == []
+
+    newer_template(tmp_path, monkeypatch)
+    dagster_home(tmp_path)
+    dagster_home(tmp_path)
+
+    assert path.read_text() == changed
+    (message,) = caplog.messages
+    assert message.startswith(f"{path} was changed by hand and stays as it is. ")
+
+    caplog.clear()
+    path.write_text(message.rpartition(": ")[2] + changed.removeprefix(stamp))
+    dagster_home(tmp_path)
+    assert caplog.messages == []
+
+
+def newer_template(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product of another version."""
+    template = folder / "template.yaml"
+    template.write_text("telemetry:\n  enabled: true\n")
+    monkeypatch.setattr(instance, "TEMPLATE", template)
 
 
 def test_a_chosen_home_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +115,9 @@ def nothing() -> None:
 
 def test_data_folders_used_in_turn_share_neither_runs_nor_cursors(tmp_path: Path) -> None:
     for folder in ("first", "second", "first"):
-        with desk_instance(tmp_path / folder) as instance:
-            nothing.execute_in_process(instance=instance)
-            instance.run_storage.set_cursor_values({"of": folder, f"only {folder}": "1"})
+        with desk_instance(tmp_path / folder) as home:
+            nothing.execute_in_process(instance=home)
+            home.run_storage.set_cursor_values({"of": folder, f"only {folder}": "1"})
 
     with desk_instance(tmp_path / "first") as first, desk_instance(tmp_path / "second") as second:
         assert (len(first.get_runs()), len(second.get_runs())) == (2, 1)

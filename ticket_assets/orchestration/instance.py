@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +20,12 @@ from ticket_assets.storage.whole_file import replace_file
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
 WORKSPACE = Path(__file__).with_name("workspace.yaml")
+STAMP = (
+    "# Replaced by newer versions of ticket-assets until somebody changes it. Made from SHA-256 "
+)
+"""Beginning of a written dagster.yaml's first line; the SHA-256 is the template's."""
+
+logger = logging.getLogger(__name__)
 
 
 class InstanceError(TicketAssetsError):
@@ -25,7 +34,7 @@ class InstanceError(TicketAssetsError):
 
 def dagster_home(data_dir: Path) -> Path:
     """The folder of the desk's Dagster instance: DAGSTER_HOME where it is set, else `dagster` in
-    the data folder, which gets a dagster.yaml when it has none.
+    the data folder, with the dagster.yaml of this version unless a person has changed it.
 
     Raises:
         InstanceError: there is no dagster.yaml in DAGSTER_HOME.
@@ -39,10 +48,33 @@ def dagster_home(data_dir: Path) -> Path:
             )
         return home
     home = data_dir.absolute() / "dagster"
-    if not (home / "dagster.yaml").is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        replace_file(home / "dagster.yaml", TEMPLATE.read_bytes())
+    home.mkdir(parents=True, exist_ok=True)
+    _keep_up_with_template(home / "dagster.yaml")
     return home
+
+
+def _keep_up_with_template(path: Path) -> None:
+    template = TEMPLATE.read_bytes()
+    newest = _stamped(template)
+    present = path.read_bytes() if path.is_file() else template
+    stamp, _, rest = present.partition(b"\n")
+    if present in {template, _stamped(rest)} - {newest}:
+        replace_file(path, newest)
+    elif not newest.startswith(stamp + b"\n"):
+        _warn_of_newer_template(path, newest.partition(b"\n")[0].decode())
+
+
+def _stamped(template: bytes) -> bytes:
+    return f"{STAMP}{hashlib.sha256(template).hexdigest()}\n".encode() + template
+
+
+@functools.cache  # once in a process
+def _warn_of_newer_template(path: Path, stamp: str) -> None:
+    logger.warning(
+        "%s was changed by hand and stays as it is. It was made from another template than the"
+        " present %s: take over what you want from that, and make this the first line: %s",
+        *(path, TEMPLATE, stamp),
+    )
 
 
 @contextmanager
