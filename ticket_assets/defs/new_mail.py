@@ -140,7 +140,8 @@ def _processed_days(desk: Desk, landed: Mapping[date, str], notes: list[str]) ->
     future = [day for day in landed if day > last]
     if future:
         notes.append(f"Mail is dated in the future and waits for its day: {_listed(future)}.")
-    return {day: found for day, found in landed.items() if max(start, first) <= day <= last}
+    first = max(start, first)
+    return {day: landed[day] for day in landed if first <= day <= last}
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Goal:
 
     @property
     def state(self) -> str:
-        """What there is to be done something about, as far as it is seen without the warehouse."""
+        """What identifies the work to be done, as far as it is seen without the warehouse."""
         return (
             f"{self.job} {overall_fingerprint(self.landed)} {self.recipe} {self.landed_labels}"
             f" {self.labels or ''} {self.written_at}"
@@ -197,12 +198,7 @@ def _request_days(
     Raises:
         WarehouseError: the warehouse is being written.
     """
-    warehouse = Warehouse(desk.settings.warehouse_path, PATIENCE)
-    links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
-    contents = {
-        day: goal.content(landed, links.get(day, "")) for day, landed in goal.landed.items()
-    }
-    done = {day: goal.content(origin.landed, origin.links) for day, origin in origins.items()}
+    contents, done = _contents(desk, goal)
     at_work = _days_at_work(instance)
     memory.forget(day for day in memory.tries if contents.get(day) == done.get(day))
     failed = memory.failures(lambda run_key: _run_state(instance, run_key))
@@ -211,28 +207,51 @@ def _request_days(
     notes += _explanations(plan, failed)
     learning = _learning(instance, goal, memory)
     if learning and contents and not at_work:
-        # All days, so that what was collected before is sorted by the first champion as well.
-        days = DayRange(min(contents), max(contents))
-        request = _request(whole_graph.name, days, f"{overall_fingerprint(contents)} {learning}")
-        memory.learning = (learning, str(request.run_key))
-        memory.settled = ""
-        return [request]
-    requests = []
-    for days in plan.ranges:
-        tries = {
-            day: (contents[day], memory.next_try(day, contents[day]))
-            for day in days.days()
-            if day in contents
-        }
-        content = overall_fingerprint(
-            {day: f"{what} {number}" for day, (what, number) in tries.items()}
-        )
-        request = _request(goal.job, days, content)
-        requests.append(request)
-        memory.remember(tries, str(request.run_key), days)
+        requests = [_request_learning(contents, learning, memory)]
+    else:
+        requests = [_request_range(goal.job, days, contents, memory) for days in plan.ranges]
     is_settled = not (requests or plan.busy or plan.waiting or plan.standing or learning)
     memory.settled = goal.state if is_settled else ""
     return requests
+
+
+def _contents(desk: Desk, goal: Goal) -> tuple[dict[date, str], dict[date, str]]:
+    """What identifies the content of each landed day, and the content that each day has run with.
+
+    Raises:
+        WarehouseError: the warehouse is being written.
+    """
+    warehouse = Warehouse(desk.settings.warehouse_path, PATIENCE)
+    links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
+    landed = {day: goal.content(mail, links.get(day, "")) for day, mail in goal.landed.items()}
+    return landed, {
+        day: goal.content(origin.landed, origin.links) for day, origin in origins.items()
+    }
+
+
+def _request_learning(contents: Mapping[date, str], learning: str, memory: Memory) -> dg.RunRequest:
+    """A run for all days, so that the first champion also sorts what was collected before."""
+    days = DayRange(min(contents), max(contents))
+    request = _request(whole_graph.name, days, f"{overall_fingerprint(contents)} {learning}")
+    memory.learning = (learning, str(request.run_key))
+    return request
+
+
+def _request_range(
+    job: str, days: DayRange, contents: Mapping[date, str], memory: Memory
+) -> dg.RunRequest:
+    """A run whose key holds the number of each day's try: a failed day is requested anew."""
+    tries = {
+        day: (contents[day], memory.next_try(day, contents[day]))
+        for day in days.days()
+        if day in contents
+    }
+    content = overall_fingerprint(
+        {day: f"{content} {number}" for day, (content, number) in tries.items()}
+    )
+    request = _request(job, days, content)
+    memory.remember(tries, str(request.run_key), days)
+    return request
 
 
 def _learning(instance: dg.DagsterInstance, goal: Goal, memory: Memory) -> str | None:
@@ -301,8 +320,8 @@ def _labels_to_learn(desk: Desk) -> str | None:
     files = sorted(path.name for path in (desk.landing.root / "labels").glob("*.jsonl"))
     if not files or _has_champion(desk):
         return None
-    found = Counter(label.category for label in desk.landing.labels() if label.category)
-    if sum(count >= desk.settings.min_class_tickets for count in found.values()) < 2:
+    labelled = Counter(label.category for label in desk.landing.labels() if label.category)
+    if sum(count >= desk.settings.min_class_tickets for count in labelled.values()) < 2:
         return None
     return hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
 
