@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ticket_assets.mail.exports import ExportError
-from ticket_assets.mail.importing import draft_routing, found_labels, import_path
+from ticket_assets.mail.importing import count_labels, draft_routing, import_path
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError, read_labels, unknown_labels
 from ticket_assets.mail.landing import Label, LandingZone
 
@@ -141,7 +141,7 @@ def test_a_newer_export_corrects_the_labels_of_an_older_one(landing, tmp_path):
 def test_the_labels_of_an_export_can_be_listed_before_there_is_a_routing_file(tmp_path):
     export = written(tmp_path, "a.csv", EXPORT + "INC6,x,ACCESS,,\n")
 
-    categories, priorities = found_labels(export)
+    categories, priorities = count_labels(export)
 
     assert categories == {"Reseau": 1, "ACCESS": 2}
     assert priorities == {"Haute": 1}
@@ -150,7 +150,7 @@ def test_the_labels_of_an_export_can_be_listed_before_there_is_a_routing_file(tm
 def test_spellings_of_one_label_are_listed_as_the_most_frequent(tmp_path):
     export = written(tmp_path, "a.csv", "id,body,queue\n1,x,PAIE\n2,x,Paie\n3,x,paie\n4,x,Paie\n")
 
-    assert found_labels(export)[0] == {"Paie": 4}
+    assert count_labels(export)[0] == {"Paie": 4}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_messages_without_a_usable_date_are_counted(landing, tmp_path):
 def test_a_mailbox_holds_no_labels(tmp_path):
     mbox = written(tmp_path, "a.mbox", "From a Mon Mar  3 10:00:00 2025\nSubject: VPN\n\nx\n")
 
-    assert found_labels(mbox) == ({}, {})
+    assert count_labels(mbox) == ({}, {})
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])

@@ -133,9 +133,9 @@ class _Budget:
         if stream_total > max(RATIO_FREE_BYTES, MAX_RATIO * compressed):
             raise self._refused(f"unpacks to more than {MAX_RATIO} times its size")
 
-    def _refused(self, what: str) -> ExportError:
+    def _refused(self, excess: str) -> ExportError:
         return ExportError(
-            f"{self.path} {what}, which no mailbox does: unpack it yourself if you trust it, and"
+            f"{self.path} {excess}, which no mailbox does: unpack it yourself if you trust it, and"
             " import it in parts."
         )
 

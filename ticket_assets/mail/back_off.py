@@ -70,10 +70,10 @@ class BackOff:
 def read_back_off(folder: Path, source: str) -> BackOff:
     """What is remembered of a source; a damaged file is as good as none."""
     try:
-        found = json.loads(_path(folder, source).read_bytes())
+        fields = json.loads(_path(folder, source).read_bytes())
         for name in ("last_success", "next_try"):
-            found[name] = found[name] and datetime.fromisoformat(found[name]).astimezone(UTC)
-        return BackOff(**found)
+            fields[name] = fields[name] and datetime.fromisoformat(fields[name]).astimezone(UTC)
+        return BackOff(**fields)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return BackOff()
 

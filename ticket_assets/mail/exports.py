@@ -94,9 +94,9 @@ def ticket_columns() -> dict[str, list[str]]:
 
 def label_columns() -> dict[str, list[str]]:
     """The same in tables that hold labels alone."""
-    usual = ticket_columns()
-    given = {field: usual[field] for field in ("category", "priority")}
-    return _usual_columns()["labels"] | given
+    columns = ticket_columns()
+    labels = {field: columns[field] for field in ("category", "priority")}
+    return _usual_columns()["labels"] | labels
 
 
 def open_table(
@@ -286,17 +286,17 @@ def _csv_header(path: Path) -> tuple[list[str], str, str]:
             file.seek(0)
             headers.append((next(csv.reader(file, delimiter=delimiter), []), delimiter))
     names, delimiter = max(headers, key=lambda header: len(header[0]))
-    return _told_apart([name.strip() for name in names]), delimiter, encoding
+    return _distinct([name.strip() for name in names]), delimiter, encoding
 
 
-def _told_apart(names: list[str]) -> list[str]:
+def _distinct(names: list[str]) -> list[str]:
     """Column names of which no two are the same: a row keeps the cells of all."""
-    seen: Counter[str] = Counter()
-    different = []
+    counts: Counter[str] = Counter()
+    distinct = []
     for name in names:
-        seen[name] += 1
-        different.append(f"{name} ({seen[name]})".strip() if seen[name] > 1 else name)
-    return different
+        counts[name] += 1
+        distinct.append(f"{name} ({counts[name]})".strip() if counts[name] > 1 else name)
+    return distinct
 
 
 def _encoding(path: Path) -> str:

@@ -26,7 +26,7 @@ from ticket_assets.mail.seen_files import FileVersion, SeenFiles
 SETTLED_SECONDS = 10.0
 """A file is taken once it has not changed for so long: before, someone may still be writing it."""
 POLLED_BYTES = 100 * 1024 * 1024
-"""Larger files would make a poll with a deadline read for minutes what it then cannot land."""
+"""A poll with a deadline would read a larger file for minutes, and then could not land it."""
 _UNFINISHED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload")
 
 
@@ -57,10 +57,14 @@ class FolderReport:
         self.days.update(report.days)
 
 
-class _Found(NamedTuple):
+class _File(NamedTuple):
     version: FileVersion
     path: Path
     changed_at: float
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix.lower()
 
 
 def poll_maildir(
@@ -119,13 +123,13 @@ def poll_drop_folder(
     on_message: Callable[[IncomingMessage], None] | None = None,
     settled_seconds: float = SETTLED_SECONDS,
 ) -> FolderReport:
-    """Land what was put into a folder or below it, and the labels in it; files stay as they are.
+    """Land the mail and the labels in a folder and below it; files stay as they are.
 
     A file is read when its name, size or time is new, and has been left alone for
     `settled_seconds`. One that was refused is read again when the labels or the columns change.
-    Names that begin with a dot or end like an unfinished copy are passed over. After `deadline`,
-    one of `time.monotonic()`, a file is gone on with by the next poll; one above POLLED_BYTES is
-    then not begun at all. `max_messages` is about `.eml` files.
+    Names that begin with a dot or end like an unfinished copy are passed over. `deadline` is one of
+    `time.monotonic()`: the next poll goes on with the file that it interrupts, and a poll with a
+    deadline refuses files above POLLED_BYTES. `max_messages` counts `.eml` files.
 
     Raises:
         FolderError: the folder cannot be read.
@@ -136,43 +140,29 @@ def poll_drop_folder(
     limit = POLLED_BYTES if deadline != math.inf else None
     reader = _reader(labels, column_mapping, limit)
     look = _Look(landing, seen, deadline, first_day, on_message, reader=reader)
-    found, unreadable = _files(folder)
-    present = {each.version.name for each in found} | {version.name for version, _ in unreadable}
-    seen.forget(version for version in look.known if version.name not in present)
+    files, unreadable = _files(folder)
+    names = {file.version.name for file in files} | {version.name for version, _ in unreadable}
+    seen.forget(version for version in look.known if version.name not in names)
     for version, reason in unreadable:
         look.refuse(version, reason, again=True)
-    mails: list[_Found] = []
-    others: list[_Found] = []
-    settled_at = time.time() - settled_seconds
-    for each in found:
-        if look.is_done(each.version):
-            continue
-        if each.changed_at > settled_at:
-            look.report.remaining += 1
-        elif limit is not None and each.version.size > limit:
-            size = f"{each.path} exceeds {limit >> 20} MB"
-            look.refuse(each.version, f"{size}: land it with `tickets fetch`.")
-        else:
-            (mails if each.path.suffix.lower() == ".eml" else others).append(each)
+    due = look.due(files, time.time() - settled_seconds, limit)
+    mails = [file for file in due if file.suffix == ".eml"]
     look.land_mails(
-        [(each.version, each.path) for each in mails[:max_messages]],
+        [(file.version, file.path) for file in mails[:max_messages]],
         lambda path: [
             replace(imported.message, source=f"eml:{folder.name}")
             for imported in read_mailbox(path)
         ],
     )
     look.report.remaining += len(mails[max_messages:])
-    for each in others:
-        if look.is_late:
-            look.report.remaining += 1
-            continue
-        mapping = column_mapping if each.path.suffix.lower() in TABLE_SUFFIXES else None
-        look.land_file(each, labels, mapping)
+    for file in due:
+        if file.suffix != ".eml":
+            look.land_file(file, labels, column_mapping)
     return look.report
 
 
 class _Look:
-    """One look into a folder: lands what is found and remembers it, in this order."""
+    """One look into a folder: lands its files, then remembers that they have landed."""
 
     def __init__(
         self,
@@ -185,7 +175,7 @@ class _Look:
         reader: str = "",
     ) -> None:
         self.known = seen.progress()
-        """What was remembered before the look."""
+        """The memory of former looks."""
         self._reader = reader
         self._landing = landing
         self._seen = seen
@@ -204,6 +194,22 @@ class _Look:
         if progress is None or not progress.is_done:
             return False
         return not progress.refusal or progress.reader == self._reader
+
+    def due(self, files: list[_File], settled_at: float, limit: int | None) -> list[_File]:
+        """The files to read now. A file above `limit` bytes is refused; one that has changed after
+        `settled_at` waits for the next look."""
+        due = []
+        for file in files:
+            if self.is_done(file.version):
+                continue
+            if file.changed_at > settled_at:
+                self.report.remaining += 1
+            elif limit is not None and file.version.size > limit:
+                size = f"{file.path} exceeds {limit >> 20} MB"
+                self.refuse(file.version, f"{size}: land it with `tickets fetch`.")
+            else:
+                due.append(file)
+        return due
 
     def refuse(self, version: FileVersion, reason: str, *, again: bool = False) -> None:
         """Remember why a file cannot be used. It is read again once it or the settings change, or
@@ -231,7 +237,7 @@ class _Look:
                     return
                 unread -= 1
                 try:
-                    found = read(path)
+                    contents = read(path)
                 except FileNotFoundError:
                     continue  # a mail program has moved it meanwhile: the next look finds it
                 except ExportError as error:
@@ -240,8 +246,8 @@ class _Look:
                 except OSError as error:
                     self.refuse(version, _unreadable(path, error), again=True)
                     continue
-                on_the_way.extend([*[None] * (len(found) - 1), version])
-                yield from found
+                on_the_way.extend([*[None] * (len(contents) - 1), version])
+                yield from contents
 
         def landed(message: IncomingMessage) -> None:
             if version := on_the_way.popleft():
@@ -260,17 +266,21 @@ class _Look:
 
     def land_file(
         self,
-        file: _Found,
-        known: LabelSet,
+        file: _File,
+        allowed: LabelSet,
         column_mapping: Mapping[str, str] | None,
     ) -> None:
         """Land a mailbox or an export behind the messages that have landed, then its labels."""
+        if self.is_late:
+            self.report.remaining += 1
+            return
+        mapping = column_mapping if file.suffix in TABLE_SUFFIXES else None
         done = self.known[file.version].messages if file.version in self.known else 0
         is_done = False
 
         def messages() -> Iterator[IncomingMessage]:
             nonlocal done, is_done
-            mailbox = read_mailbox(file.path, column_mapping=column_mapping)
+            mailbox = read_mailbox(file.path, column_mapping=mapping)
             for imported in islice(mailbox, done, None):
                 yield imported.message
                 done += 1
@@ -281,15 +291,15 @@ class _Look:
 
         try:
             # As in an import, a file that is damaged or has an unknown label lands nothing.
-            mailbox = read_mailbox(file.path, column_mapping=column_mapping)
+            mailbox = read_mailbox(file.path, column_mapping=mapping)
             labels = [imported.label for imported in mailbox if imported.label]
-            known.check(labels, str(file.path))
+            allowed.check(labels, str(file.path))
             self.report.add(self._landing.land(messages(), self._on_message, self._first_day))
         except (ExportError, UnknownLabelError) as error:
             self.refuse(file.version, str(error))
             return
         if is_done:
-            self.report.labels += self._landing.land_labels(known.matched(labels))
+            self.report.labels += self._landing.land_labels(allowed.matched(labels))
         else:
             self.report.remaining += 1
         self._seen.remember([file.version], done, done=is_done)
@@ -305,9 +315,9 @@ def _unreadable(path: Path, error: OSError) -> str:
     return f"Cannot read {path}: {error.strerror}."
 
 
-def _files(folder: Path) -> tuple[list[_Found], list[tuple[FileVersion, str]]]:
+def _files(folder: Path) -> tuple[list[_File], list[tuple[FileVersion, str]]]:
     """The files below a folder, and the folders below it that cannot be read."""
-    found: list[_Found] = []
+    files: list[_File] = []
     unreadable: list[tuple[FileVersion, str]] = []
     folders = [folder]
     while folders:
@@ -338,6 +348,6 @@ def _files(folder: Path) -> tuple[list[_Found], list[tuple[FileVersion, str]]]:
                 version = FileVersion(
                     str(path.relative_to(folder)), status.st_size, status.st_mtime_ns
                 )
-                # Copies keep the time of the original; that of the last change they cannot.
-                found.append(_Found(version, path, status.st_ctime))
-    return found, unreadable
+                # A copy keeps the original's time of writing, but not that of its last change.
+                files.append(_File(version, path, status.st_ctime))
+    return files, unreadable

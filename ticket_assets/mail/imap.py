@@ -9,7 +9,7 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +28,7 @@ from ticket_assets.storage.whole_file import replace_file
 Security = Literal["tls", "starttls", "plain"]
 Result = TypeVar("Result")
 Answer = dict[bytes, Any] | Exception
-"""What is said of a message, or why nothing is."""
+"""The server's answer about a message, or the error in its place."""
 
 ATTEMPTS = 5
 """Connections in a row that may be lost without a single answer, before a fetch gives up."""
@@ -37,7 +37,7 @@ SHORTEST_TIMEOUT_SECONDS = 10
 GOODBYE_SECONDS = 5
 BATCH_MESSAGES = 100
 BATCH_BYTES = 4 * 1024 * 1024
-"""What is asked for at a time: it bounds the memory, and what a lost connection repeats."""
+"""The most that one request asks for: memory holds it, and a lost connection repeats it."""
 LESS_AFTER_LOSS = 10
 """A fraction: the last of a fetch's attempts ask for one message, which tells a bad one apart."""
 SIZES_AT_A_TIME = 1000
@@ -48,7 +48,7 @@ REFUSALS_IN_A_ROW = 10
 LOSSES_IN_A_ROW = 2
 """The same for messages at which the connection is lost: some servers hang up at a damaged one."""
 REFUSED_TRIES = 3
-"""Fetches in which a refused message is asked for; then it is told about and asked for daily."""
+"""Fetches that ask for a refused message; then it is reported, and asked for once a day."""
 REFUSED_AGAIN = timedelta(days=1)
 LOST = (IMAPClientAbortError, OSError)
 
@@ -67,7 +67,7 @@ class LoginRefusedError(ImapError):
 
 @dataclass(frozen=True)
 class ImapAccount:
-    """Where mail is fetched from. Secrets in files are read at each login: tokens are renewed."""
+    """An account to fetch from. Secrets in files are read at each login: tokens are renewed."""
 
     host: str
     user: str
@@ -106,7 +106,7 @@ class FetchReport:
     undated: int
     """Landed messages without a usable date, under the day they landed."""
     refused: tuple[RefusedMessage, ...] = ()
-    """Messages that the server does not give out, whenever that was found."""
+    """Messages that the server does not give out, those of former fetches included."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ def fetch_new(
     on_the_way: deque[tuple[_Folder, int]] = deque()
     failures: list[ImapError] = []
 
-    def arriving(taken: dict[_Folder, list[int]]) -> Iterator[IncomingMessage]:
+    def arriving(requested: dict[_Folder, list[int]]) -> Iterator[IncomingMessage]:
         try:
-            for folder, uids in taken.items():
+            for folder, uids in requested.items():
                 for uid, content, delivered_at in session.messages(folder, uids):
                     on_the_way.append((folder, uid))
                     yield mail_message(content, folder.source, delivered_at)
@@ -178,17 +178,17 @@ def fetch_new(
             on_message(message)
 
     try:
-        # All folders are opened before anything is fetched: a misspelt one is told at once.
+        # All folders are opened before the first message is fetched: a misspelt one fails at once.
         waiting = {folder: session.new_uids(folder) for folder in folders}
         room = max_messages
-        taken = {}
+        requested = {}
         for folder, uids in waiting.items():
-            taken[folder] = uids[:room]
-            room -= len(taken[folder])
-        report = landing.land(arriving(taken), landed, first_day)
+            requested[folder] = uids[:room]
+            room -= len(requested[folder])
+        report = landing.land(arriving(requested), landed, first_day)
         if not failures:
             for folder, uids in waiting.items():
-                folder.finish(everything=uids == taken[folder] and not session.is_late)
+                folder.finish(everything=uids == requested[folder] and not session.is_late)
     finally:
         session.close()
         for folder in folders:
@@ -231,33 +231,33 @@ class _Folder:
             refused = [
                 RefusedMessage(
                     self.name,
-                    each["uid"],
-                    each["tries"],
-                    datetime.fromisoformat(each["tried_at"]),
-                    each["reason"],
+                    message["uid"],
+                    message["tries"],
+                    datetime.fromisoformat(message["tried_at"]),
+                    message["reason"],
                 )
-                for each in cursor.get("refused", [])
+                for message in cursor.get("refused", [])
             ]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return  # a damaged cursor costs a second reading and nothing else
         self.uid_validity, self.uid, self._end = uid_validity, uid, end
-        self.refused = {each.uid: each for each in refused}
+        self.refuse(refused)
 
     def _content(self) -> str:
         refused = [
             {
-                "uid": each.uid,
-                "tries": each.tries,
-                "tried_at": each.tried_at.isoformat(),
-                "reason": each.reason,
+                "uid": message.uid,
+                "tries": message.tries,
+                "tried_at": message.tried_at.isoformat(),
+                "reason": message.reason,
             }
-            for each in self.refused.values()
+            for message in self.refused.values()
         ]
         cursor = {"uid_validity": self.uid_validity, "uid": self.uid, "end": self._end}
         return json.dumps({**self._identity, **cursor, "refused": refused}, ensure_ascii=False)
 
     def open(self, answer: dict[bytes, Any]) -> None:
-        """Take over what the server says of the folder when it is selected."""
+        """Take over the server's answer to the folder's selection."""
         uid_validity = int(answer.get(b"UIDVALIDITY", 0))
         if uid_validity != self.uid_validity:
             if self._opened:
@@ -267,7 +267,7 @@ class _Folder:
                 )
             self.uid_validity, self.uid, self._end, self.refused = uid_validity, 0, None, {}
         if not self._opened:
-            # That of a later selection would speak for messages that were not searched for.
+            # The answer to a later selection includes messages that were not searched for.
             self._present = [answer.get(b"HIGHESTMODSEQ"), answer.get(b"UIDNEXT")]
         self._opened = True
 
@@ -285,13 +285,15 @@ class _Folder:
         self.refused.pop(uid, None)
         self.uid = max(self.uid, uid)  # one that was refused before comes out of order
 
+    def refuse(self, messages: Iterable[RefusedMessage]) -> None:
+        self.refused.update({message.uid: message for message in messages})
+
     def finish(self, everything: bool) -> None:
-        """The fetch is over; `everything` that was there is on disk or refused."""
+        """End a fetch; `everything`: whether all that was there is on disk or refused."""
         self._end = self._present if everything else None
 
     def save(self) -> None:
-        """Write the cursor if it moved; it is either the former or the new one, also after a
-        power cut."""
+        """Write the cursor if it moved; a power cut leaves the former one or the new one."""
         if (content := self._content()) == self._saved:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -342,46 +344,46 @@ class _Session:
         self, folder: _Folder, uids: list[int]
     ) -> Iterator[tuple[int, bytes, datetime | None]]:
         """UID, bytes and time of delivery of each message that is still there, in this order."""
-        refused: list[RefusedMessage] = []
+        refused: list[RefusedMessage] = []  # since the last message that came
         losses = 0
         for batch in self._batches(folder, uids):
             folder.save()
             left = batch
-            while left:
-                if self.is_late:
-                    break
+            while left and not self.is_late:
                 try:
-                    found = self._answer(folder, partial(self._first_bodies, left))
+                    answers = self._answer(folder, partial(self._first_bodies, left))
                 except ConnectionLostError as error:
                     losses += 1
                     if self._at_a_time > 1 or losses == LOSSES_IN_A_ROW:
                         raise
-                    found = {left[0]: error}
+                    answers = {left[0]: error}
                 asked, left = left[: self._at_a_time], left[self._at_a_time :]
                 self._at_a_time = min(2 * self._at_a_time, BATCH_MESSAGES)
                 for uid in asked:
                     self.passed += 1
-                    answer = found.pop(uid, {})
+                    answer = answers.pop(uid, {})
                     if isinstance(answer, Exception):
                         refused.append(_refusal(folder, uid, answer))
                         if len(refused) == REFUSALS_IN_A_ROW:
-                            raise ImapError(
-                                f"{self._account.address} refuses {REFUSALS_IN_A_ROW} messages of"
-                                f" {folder.name!r} in a row: {_said(answer)}. Fetch again; if it"
-                                " stays, ask who runs the server."
-                            ) from answer
+                            raise self._outage(folder, answer) from answer
                     elif (content := answer.get(b"BODY[]")) is not None:
                         # Only now is it known that the server gives out others.
-                        folder.refused.update({each.uid: each for each in refused})
+                        folder.refuse(refused)
                         refused, losses = [], 0
                         yield uid, content, answer.get(b"INTERNALDATE")
                     else:
                         folder.refused.pop(uid, None)
-        folder.refused.update({each.uid: each for each in refused})
+        folder.refuse(refused)
+
+    def _outage(self, folder: _Folder, error: Exception) -> ImapError:
+        return ImapError(
+            f"{self._account.address} refuses {REFUSALS_IN_A_ROW} messages of {folder.name!r} in a"
+            f" row: {_reason(error)}. Fetch again; if it stays, ask who runs the server."
+        )
 
     def close(self) -> None:
         if self._client:
-            with suppress(Exception):  # nothing is left to be said to the server
+            with suppress(Exception):  # the fetch is over either way
                 self._client.socket().settimeout(GOODBYE_SECONDS)
                 self._client.logout()
         self._forget()
@@ -406,7 +408,7 @@ class _Session:
             yield batch
 
     def _answer(self, folder: _Folder, ask: Callable[[IMAPClient], Result]) -> Result:
-        """What the server answers with the folder selected, over as many connections as allowed."""
+        """The server's answer with the folder selected, after up to ATTEMPTS connections."""
         lost: BaseException | None = None
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1:
@@ -415,7 +417,7 @@ class _Session:
                 return ask(self._opened(folder))
             except LOST as error:
                 self._forget()
-                # A line that never lives long enough for a batch must let less through.
+                # A connection that is always lost within a batch gets smaller ones.
                 self._at_a_time = max(self._at_a_time // LESS_AFTER_LOSS, 1)
                 lost = error
                 if self.is_late:
@@ -423,11 +425,11 @@ class _Session:
             except IMAPClientError as error:
                 raise ImapError(
                     f"{self._account.address} cannot read the folder {folder.name!r}:"
-                    f" {_said(error)}. Fetch again; if it stays, ask who runs the server."
+                    f" {_reason(error)}. Fetch again; if it stays, ask who runs the server."
                 ) from error
         raise ConnectionLostError(
             f"The connection to {self._account.address} was lost {attempt} times in a row"
-            f" ({_said(lost)}). What was fetched is kept; fetch again to go on."
+            f" ({_reason(lost)}). What was fetched is kept; fetch again to go on."
         ) from lost
 
     def _opened(self, folder: _Folder) -> IMAPClient:
@@ -449,8 +451,8 @@ class _Session:
         names = [name for flags, _, name in client.list_folders() if b"\\Noselect" not in flags]
         if folder.name in names:
             return ImapError(
-                f"{self._account.address} does not open the folder {folder.name!r}: {_said(error)}."
-                f" Give {self._account.user} the right to read it."
+                f"{self._account.address} does not open the folder {folder.name!r}:"
+                f" {_reason(error)}. Give {self._account.user} the right to read it."
             )
         return ImapError(
             f"{self._account.user} has no folder {folder.name!r} on {self._account.address}; there"
@@ -487,7 +489,7 @@ class _Session:
                 raise
             raise ImapError(
                 f"Cannot reach {account.address} with security {account.security}:"
-                f" {_said(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
+                f" {_reason(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
                 " TICKETS_IMAP_SECURITY and the network."
             ) from error
         self._was_connected = True
@@ -497,7 +499,7 @@ class _Session:
         return client
 
     def _timeout(self) -> float:
-        """How long an answer may take: whoever gave a deadline cannot wait long behind it."""
+        """How long an answer may take: a fetch must not wait long after its deadline."""
         left = self._deadline - time.monotonic()
         return min(TIMEOUT_SECONDS, max(left, SHORTEST_TIMEOUT_SECONDS))
 
@@ -519,12 +521,12 @@ class _Session:
                 f"{account.address} takes no password with letters beyond ASCII. Choose another."
             ) from None
         except LoginError as error:
-            # The client calls a connection that is lost meanwhile a refusal too.
+            # The client reports a connection that is lost meanwhile as a refusal too.
             if isinstance(error.__context__, IMAPClientAbortError):
                 raise error.__context__ from None
             secret = "token" if account.token_file else "password"
             raise LoginRefusedError(
-                f"{account.address} refuses the login of {account.user}: {_said(error)}."
+                f"{account.address} refuses the login of {account.user}: {_reason(error)}."
                 f" Check TICKETS_IMAP_USER and its {secret}."
             ) from None
 
@@ -536,28 +538,31 @@ class _Session:
 
 
 def _sizes(client: IMAPClient, uids: list[int]) -> dict[int, int]:
-    found = client.fetch(uids, ["RFC822.SIZE"])
-    return {uid: answer.get(b"RFC822.SIZE", 0) for uid, answer in found.items()}
+    answers = client.fetch(uids, ["RFC822.SIZE"])
+    return {uid: answer.get(b"RFC822.SIZE", 0) for uid, answer in answers.items()}
 
 
 def _bodies(client: IMAPClient, uids: list[int]) -> dict[int, Answer]:
-    """What each message that is still there is answered with, or why it is refused."""
+    """The answer about each message that is still there, or the error that refuses it."""
     try:
-        found: dict[int, Answer] = client.fetch(uids, ["BODY.PEEK[]", "INTERNALDATE"])
-        return found
+        answers: dict[int, Answer] = client.fetch(uids, ["BODY.PEEK[]", "INTERNALDATE"])
+        return answers
     except IMAPClientAbortError:
         raise
     except IMAPClientError as error:
         # Some servers refuse the whole when one message was deleted meanwhile.
         if len(uids) > 1:
-            return {uid: body for each in uids for uid, body in _bodies(client, [each]).items()}
+            singly = (_bodies(client, [uid]) for uid in uids)
+            return {uid: answer for answers in singly for uid, answer in answers.items()}
         return {uids[0]: error} if client.search(f"UID {uids[0]}") else {}
 
 
 def _refusal(folder: _Folder, uid: int, error: Exception) -> RefusedMessage:
     former = folder.refused.get(uid)
     tries = 1 + (former.tries if former else 0)
-    return RefusedMessage(folder.name, uid, tries, datetime.now(UTC), _said(error), asked_now=True)
+    return RefusedMessage(
+        folder.name, uid, tries, datetime.now(UTC), _reason(error), asked_now=True
+    )
 
 
 def _tls_context(account: ImapAccount) -> ssl.SSLContext:
@@ -565,8 +570,8 @@ def _tls_context(account: ImapAccount) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=account.ca_file)
     except OSError as error:
         raise ImapError(
-            f"Cannot use {account.ca_file} (TICKETS_IMAP_CA_FILE): {_said(error)}. Name a PEM file"
-            " with the certificate of the server's authority."
+            f"Cannot use {account.ca_file} (TICKETS_IMAP_CA_FILE): {_reason(error)}. Name a PEM"
+            " file with the certificate of the server's authority."
         ) from error
 
 
@@ -575,11 +580,12 @@ def _secret(path: Path) -> str:
         return path.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ImapError(
-            f"Cannot read the secret in {path}: {_said(error)}. Check the path and its permissions."
+            f"Cannot read the secret in {path}: {_reason(error)}. Check the path and its"
+            " permissions."
         ) from None
 
 
-def _said(error: BaseException | None) -> str:
-    """What an error says, in one line; imaplib quotes the server as the text of a bytes object."""
+def _reason(error: BaseException | None) -> str:
+    """An error's text in one line; imaplib quotes the server as the text of a bytes object."""
     text = (isinstance(error, OSError) and error.strerror) or str(error) or repr(error)
     return re.sub(r"^b(['\"])(.*)\1$", r"\2", " ".join(text.split())).rstrip(".")

@@ -156,10 +156,10 @@ def import_path(
     Raises:
         ExportError: a file cannot be used; UnknownLabelError: a label is not allowed.
     """
-    known = LabelSet(categories, priorities)
-    known.check(_export_labels(path, column_mapping), str(path))
+    allowed = LabelSet(categories, priorities)
+    allowed.check(_export_labels(path, column_mapping), str(path))
     if labels_path:
-        known.check(read_labels(labels_path), str(labels_path))
+        allowed.check(read_labels(labels_path), str(labels_path))
     ignored: Counter[str] = Counter()
     mailbox = read_mailbox(path, column_mapping=column_mapping, ignored=ignored)
     landed = landing.land(
@@ -167,9 +167,9 @@ def import_path(
         on_message=on_message,
         first_day=first_day,
     )
-    labels = landing.land_labels(known.matched(_export_labels(path, column_mapping)))
+    labels = landing.land_labels(allowed.matched(_export_labels(path, column_mapping)))
     if labels_path:
-        labels += landing.land_labels(known.matched(read_labels(labels_path)))
+        labels += landing.land_labels(allowed.matched(read_labels(labels_path)))
     resolved = landing.resolve_labels() if labels or labels_path else None
     return ImportReport(
         landed=landed.landed,
@@ -186,7 +186,7 @@ def import_path(
     )
 
 
-def found_labels(
+def count_labels(
     path: Path,
     column_mapping: Mapping[str, str] | None = None,
     labels_path: Path | None = None,
@@ -219,7 +219,7 @@ def draft_routing(
     Raises:
         ExportError: a file cannot be used, or there are no two categories to tell apart.
     """
-    categories, priorities = found_labels(path, column_mapping, labels_path)
+    categories, priorities = count_labels(path, column_mapping, labels_path)
     if len(categories) < 2:
         raise ExportError(
             f"{labels_path or path} names {len(categories) or 'no'} category; a routing file needs"
@@ -290,7 +290,7 @@ def _read_archive(
                 )
             yield Imported(mail_message(content, f"{kind}:{path.name}"), None)
     if not read:
-        passed_over = ", ".join(f"{what}: {count:,}" for what, count in ignored.items())
+        passed_over = ", ".join(f"{kind}: {count:,}" for kind, count in ignored.items())
         raise ExportError(
             f"{path} holds no mail ({passed_over or 'it is empty'}): expected mbox files, a"
             " Maildir, .eml files or tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside"
@@ -364,9 +364,9 @@ def _kind(path: Path) -> Kind:
         return "mbox"
     if is_archive(start, path):
         return "archive"
-    for magic, what in _NOT_MAIL.items():
+    for magic, format_and_advice in _NOT_MAIL.items():
         if start.startswith(magic):
-            raise ExportError(f"{path} is {what}.")
+            raise ExportError(f"{path} is {format_and_advice}.")
     if path.suffix.lower() == ".eml" or re.match(rb"[!-9;-~]+:", start):
         return "eml"
     raise ExportError(

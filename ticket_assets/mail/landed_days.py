@@ -78,7 +78,7 @@ def day_fingerprints(landing: LandingZone, cursors_dir: Path) -> dict[date, str]
 def _read_hints(path: Path) -> dict[str, tuple[int, str]]:
     try:
         hints = json.loads(path.read_bytes())
-        return {day: (int(changed_at), str(found)) for day, (changed_at, found) in hints.items()}
+        return {day: (int(changed_at), str(digest)) for day, (changed_at, digest) in hints.items()}
     except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return {}
 

@@ -64,7 +64,7 @@ class IncomingMessage:
     extension: Extension
     source: str
     received_at: datetime | None
-    """Aware; None when nothing says it, and the landing time is then used."""
+    """Aware. None when the message does not say it: the landing time is then used."""
     received_at_source: ReceivedAtSource
     message_id: str | None
 
@@ -89,7 +89,7 @@ class LandedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a person said about a ticket, which is named by its ticket id or its message id."""
+    """A person's label of a ticket, which is named by its ticket id or its message id."""
 
     category: str | None
     priority: str | None
@@ -162,17 +162,17 @@ class LandingZone:
         names = _LandedNames(self)
         for batch in _batches(messages):
             new, erased = self._new_messages(batch, names)
-            folders = {found.path.parent for _, found in new}
+            folders = {message.path.parent for _, message in new}
             with self._explained_failures():
                 for folder in folders - swept:
                     (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
                     _remove_stale(folder)
                 self._write_batch(new)
             swept |= folders
-            landed.update(found.received_at.date() for _, found in new)
+            landed.update(message.received_at.date() for _, message in new)
             already_there += len(batch) - len(new) - erased
             erased_before += erased
-            undated += sum(found.received_at_source == "landed" for _, found in new)
+            undated += sum(message.received_at_source == "landed" for _, message in new)
             if on_message:
                 for message in batch:
                     on_message(message)
@@ -208,11 +208,11 @@ class LandingZone:
         # Files before manifests: a file that lands in between has no line yet.
         entries = self._message_files(folder)
         manifest = {line["sha256"]: line for line in self._manifest_lines(folder)}
-        found = [
+        messages = [
             _landed_message(entry, day, manifest.get(entry.name.partition(".")[0]))
             for entry in entries
         ]
-        yield from sorted(found, key=lambda message: (message.received_at, message.content_hash))
+        yield from sorted(messages, key=lambda message: (message.received_at, message.content_hash))
 
     def count(self, day: date) -> int:
         """How many messages the day has, without a look at what is known of them."""
@@ -372,7 +372,7 @@ class LandingZone:
             )
         # A message whose day is not sure may have been purged on any.
         purged = self._purged_hashes(
-            None if any_day else {found.path.parent for _, found in new.values()}
+            None if any_day else {message.path.parent for _, message in new.values()}
         )
         # Read after the look for the files: an erasure buries a message before it removes its file.
         erased = self.erased() if new else set()
@@ -381,7 +381,7 @@ class LandingZone:
             for content_hash, pair in new.items()
             if content_hash not in purged and ticket_id_of(content_hash) not in erased
         ]
-        names.add(found.path.name for _, found in fresh)
+        names.add(message.path.name for _, message in fresh)
         return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
 
     def _purged_hashes(self, folders: set[Path] | None) -> set[str]:
@@ -468,7 +468,7 @@ class LandingZone:
     def _settle_first_day(self) -> date | None:
         day = self.first_day()
         if day is None and (days := self.days()):
-            day = min(each for each in days if each >= days[-1] - FIRST_DAY_REACH)
+            day = min(day for day in days if day >= days[-1] - FIRST_DAY_REACH)
             replace_file(self.root / "first_day", f"{day}\n")
             sync_folder(self.root)
         return day
@@ -477,8 +477,8 @@ class LandingZone:
 class _LandedNames:
     """The file names under any day of a landing zone, for one landing.
 
-    The first few are looked for day by day. Whoever asks more, as a first import does for each of
-    its messages, has the folders listed once: that took half the time of importing 20,000.
+    The first few are looked for day by day. A landing that looks for more, as a first import does
+    for each message, lists the folders once: the import of 20,000 then took half the time.
     """
 
     def __init__(self, zone: LandingZone) -> None:

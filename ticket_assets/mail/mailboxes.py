@@ -124,5 +124,5 @@ def _joined(lines: list[bytes]) -> bytes:
 
 
 def _delivery_date(line: bytes) -> datetime | None:
-    found = _DATED_FROM.match(line.rstrip())
-    return mail_date(found["date"].decode("ascii", "replace")) if found else None
+    line_start = _DATED_FROM.match(line.rstrip())
+    return mail_date(line_start["date"].decode("ascii", "replace")) if line_start else None

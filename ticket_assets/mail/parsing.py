@@ -130,13 +130,17 @@ class _Bodies:
 
 @dataclass(frozen=True)
 class _Content:
-    """What differs between the parsers; ids and kind are read from the header lines."""
+    """The fields that a parser reads; ids and kind come from the header lines."""
 
     sender: str
     sender_name: str
     recipients: list[str]
     subject: str
     bodies: _Bodies
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.subject or self.sender or self.sender_name or self.bodies.has_text)
 
 
 def parse_message(content: bytes, extension: str) -> ParsedMessage:
@@ -157,7 +161,7 @@ def clean_text(text: str) -> str:
     if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _CONTROLS.sub(
-        lambda found: found[0].encode("latin-1").decode("cp1252", "ignore").strip("\x00"), text
+        lambda run: run[0].encode("latin-1").decode("cp1252", "ignore").strip("\x00"), text
     )
 
 
@@ -168,8 +172,8 @@ def _parse_mail(content: bytes) -> ParsedMessage:
     fields = header_fields(head)
     if not fields:
         raise UnreadableMessage("no header lines: this is not an e-mail")
-    found = _read_content(head, rest)
-    subject = clean_text(found.subject).strip()
+    mail = _read_content(head, rest)
+    subject = clean_text(mail.subject).strip()
     own_id = message_id(fields)
     replied = _ids(fields, "in-reply-to")
     thread = next(iter([*_ids(fields, "references"), *replied]), own_id)
@@ -177,13 +181,13 @@ def _parse_mail(content: bytes) -> ParsedMessage:
         message_id=clean_text(own_id) if own_id else None,
         in_reply_to=replied[0] if replied else None,
         thread_id=clean_text(thread) if thread else None,
-        sender=_address(found.sender),
-        sender_name=clean_text(found.sender_name).strip() or None,
-        recipients=_addresses(found.recipients),
+        sender=_address(mail.sender),
+        sender_name=clean_text(mail.sender_name).strip() or None,
+        recipients=_addresses(mail.recipients),
         subject=subject or None,
-        body_text=_joined(found.bodies.texts),
-        body_html=_joined(found.bodies.htmls),
-        attachments=[clean_text(name).strip() for name in found.bodies.attachments],
+        body_text=_joined(mail.bodies.texts),
+        body_html=_joined(mail.bodies.htmls),
+        attachments=[clean_text(name).strip() for name in mail.bodies.attachments],
         kind=_kind(fields, subject),
     )
 
@@ -191,27 +195,25 @@ def _parse_mail(content: bytes) -> ParsedMessage:
 def _read_content(head: str, rest: bytes) -> _Content:
     # As the standard library reads bytes, but with headers that are text already.
     body = rest.decode("ascii", "surrogateescape")
-    # mail-parser repairs more than the standard library; the latter reads the few mails on which
-    # the former raises or from which it gets nothing.
+    # mail-parser repairs more than the standard library, which reads the few mails that mail-parser
+    # fails on or gets nothing from.
     readers: tuple[Callable[[str, str], _Content | None], ...] = (
         _read_regular,
         _read_with_mailparser,
         _read_with_stdlib,
     )
-    reason = nothing = "no subject, sender or text"
+    reason = ""
     for read in readers:
         try:
-            found = read(head, body)
+            content = read(head, body)
         except RecursionError:
             raise UnreadableMessage("its parts are nested too deeply") from None
         except Exception as error:  # a parser's bug must cost one message, not the day
             reason = f"the mail parsers fail on it ({type(error).__name__})"
         else:
-            if found and (
-                found.subject or found.sender or found.sender_name or found.bodies.has_text
-            ):
-                return found
-            reason = nothing
+            if content and not content.is_empty:
+                return content
+            reason = "no subject, sender or text"
     raise UnreadableMessage(reason)
 
 
@@ -220,7 +222,7 @@ class _Irregular(Exception):  # noqa: N818  a verdict on a message, not a fault
 
 
 class _Description(NamedTuple):
-    """What `Content-Type` and `Content-Disposition` say about a part."""
+    """A part's `Content-Type` and `Content-Disposition`, parsed."""
 
     content_type: str
     boundary: str
@@ -232,9 +234,9 @@ class _Description(NamedTuple):
 
 
 def _read_regular(head: str, body: str) -> _Content | None:
-    """A message by the book, as most are: what mail-parser makes of it, in a third of the time.
+    """The fields of a message by the book, as most are, in a third of mail-parser's time.
 
-    None for everything else: header lines or boundaries out of place, forwards, rare charsets.
+    None for other messages: header lines or boundaries out of place, forwards, rare charsets.
     """
     if body.count("\r") != body.count("\r\n"):  # the standard library ends lines there too
         return None
@@ -272,9 +274,13 @@ def _add_part(headers: dict[str, str], body: str, bodies: _Bodies, depth: int = 
             if not start:
                 raise _Irregular
             _add_part(_regular_headers(start[1]), inner[start.end() :], bodies, depth + 1)
-        return
-    if part.content_type.startswith(("multipart/", "message/")):
+    elif part.content_type.startswith(("multipart/", "message/")):
         raise _Irregular
+    else:
+        _add_leaf(part, headers, body, bodies)
+
+
+def _add_leaf(part: _Description, headers: dict[str, str], body: str, bodies: _Bodies) -> None:
     is_body = part.content_type in _BODY_TYPES and (
         part.disposition == "inline" or (part.disposition is None and not part.filename)
     )
@@ -326,12 +332,12 @@ def _regular_text(part: _Description, headers: dict[str, str], body: str) -> str
 
 
 def _container(content_type: str, disposition: str | None) -> _Description | None:
-    """`_description` of most containers. Boundaries are all different: to remember a description
-    is of no use there, and to take it from the standard library was a quarter of all parsing."""
-    found = _CONTAINER.fullmatch(content_type) if disposition is None else None
-    if found is None:
+    """`_description` of most containers. Each has its own boundary, so that remembered descriptions
+    do not help, and those of the standard library took a quarter of the time of all parsing."""
+    header = _CONTAINER.fullmatch(content_type) if disposition is None else None
+    if header is None:
         return None
-    return _Description(found[1].lower(), found[2], "utf-8", False, False, None, "")
+    return _Description(header[1].lower(), header[2], "utf-8", False, False, None, "")
 
 
 # A day's mail comes from a few mail programs, which describe their parts in the same words.
@@ -404,25 +410,25 @@ def _first_headers(message: Message) -> dict[str, str]:
 def _bodies(message: Message, depth: int = 0) -> _Bodies:
     forwarded = _simplify_parts(message)
     mail = MailParser(message)
-    found = _Bodies(
+    bodies = _Bodies(
         texts=mail.text_plain,
         htmls=mail.text_html,
         attachments=[part["filename"].strip("<>") for part in mail.attachments],
     )
-    if forwarded and not found.has_text and depth < MAX_FORWARDS:
+    if forwarded and not bodies.has_text and depth < MAX_FORWARDS:
         inner = _bodies(forwarded[0], depth + 1)
-        return replace(found, texts=inner.texts, htmls=inner.htmls)
-    return found
+        return replace(bodies, texts=inner.texts, htmls=inner.htmls)
+    return bodies
 
 
 def _simplify_parts(message: Message) -> list[Message]:
     """Prepare a message for mail-parser, in place; the forwarded messages are returned.
 
-    mail-parser adds the text of forwarded messages to that of their carrier, encodes the bytes of
-    attachments that nothing reads here, draws random names for those without one, and decodes text
-    in a wrong charset with replacement characters. So forwards and attachments are emptied and
-    named, a charset that does not fit is replaced by one that does, and soft line breaks, which it
-    keeps, are undone.
+    mail-parser adds the text of forwarded messages to that of their carrier, encodes attachments
+    that nothing reads here, gives random names to those without one, and decodes text in a wrong
+    charset with replacement characters. So forwards and attachments are emptied and named, a
+    charset that does not fit is replaced by one that does, and the soft line breaks that it would
+    keep are undone.
     """
     forwarded: list[Message] = []
     parts = [message]
@@ -453,7 +459,7 @@ def _simplify_parts(message: Message) -> list[Message]:
 
 def _children(part: Message) -> list[Message]:
     payload = part.get_payload()
-    return [each for each in payload if isinstance(each, Message)] if payload else []
+    return [child for child in payload if isinstance(child, Message)] if payload else []
 
 
 def _cut_headers(part: Message) -> None:
@@ -534,29 +540,11 @@ def _decoded(payload: bytes, charset: str) -> str:
 
 
 def _read_with_stdlib(head: str, body: str) -> _Content:
-    # All as bytes: where a line that is no header ends the headers early, text that is already
-    # decoded would stand in the body, which cannot be. The older policy: the default one takes
-    # quadratic time to parse long headers.
+    # All as bytes: where a line that is no header ends the headers early, the rest of them is body,
+    # which holds no decoded text. The older policy: the default one takes quadratic time to parse
+    # long headers.
     octets = f"{_UNREAD_FIELD.sub('', head)}{body}".encode("utf-8", "surrogateescape")
     message = email.message_from_string(octets.decode("ascii", "surrogateescape"))
-    texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
-    attachments = []
-    for part in message.walk():
-        if part.is_multipart():
-            continue
-        content_type = part.get_content_type()
-        if part.get_content_maintype() == "multipart":  # without its boundary it is one text
-            content_type = "text/plain"
-        if content_type in texts and part.get_content_disposition() != "attachment":
-            payload = part.get_payload(decode=True)
-            charset = str(part.get_content_charset("utf-8"))
-            if isinstance(payload, bytes):
-                text = _decoded(payload, charset)
-                if _is_flowed(part):
-                    text = unflow(text, delete_space=_deletes_space(part))
-                texts[content_type].append(text)
-        else:
-            attachments.append(_decode_header(_filename(part) or "attachment"))
     senders = _mailboxes(_header_text(message, "from"))
     name, address = senders[0] if senders else ("", "")
     recipients = _mailboxes(_header_text(message, "to"), _header_text(message, "cc"))
@@ -565,8 +553,27 @@ def _read_with_stdlib(head: str, body: str) -> _Content:
         sender_name=name,
         recipients=[recipient for _, recipient in recipients],
         subject=_header_text(message, "subject"),
-        bodies=_Bodies(texts["text/plain"], texts["text/html"], attachments),
+        bodies=_stdlib_bodies(message),
     )
+
+
+def _stdlib_bodies(message: Message) -> _Bodies:
+    bodies = _Bodies([], [], [])
+    texts = {"text/plain": bodies.texts, "text/html": bodies.htmls}
+    for part in message.walk():
+        if part.is_multipart():
+            continue
+        content_type = part.get_content_type()
+        if part.get_content_maintype() == "multipart":  # without its boundary it is one text
+            content_type = "text/plain"
+        if content_type not in texts or part.get_content_disposition() == "attachment":
+            bodies.attachments.append(_decode_header(_filename(part) or "attachment"))
+        elif isinstance(payload := part.get_payload(decode=True), bytes):
+            text = _decoded(payload, str(part.get_content_charset("utf-8")))
+            if _is_flowed(part):
+                text = unflow(text, delete_space=_deletes_space(part))
+            texts[content_type].append(text)
+    return bodies
 
 
 def _mailboxes(*values: str) -> list[tuple[str, str]]:
@@ -669,14 +676,14 @@ def _kind(fields: HeaderFields, subject: str) -> Kind:
 
 @functools.cache
 def _automatic_subject() -> re.Pattern[str]:
-    """What mail servers write before the subject that they answer."""
+    """The words that mail servers put before a subject in an automatic answer."""
     return phrases(all_words().automatic_reply_subjects, after=r"\s*:\s*\S")
 
 
 def _ids(fields: HeaderFields, name: str) -> list[str]:
     value = next(iter(fields.get(name, [])), "")
-    found = _MESSAGE_ID.findall(value) or value.split()
-    return [clean_text(each) for each in map(bare_id, found) if each]
+    written = _MESSAGE_ID.findall(value) or value.split()
+    return [clean_text(bare) for bare in map(bare_id, written) if bare]
 
 
 def _address(address: str) -> str | None:

@@ -44,18 +44,18 @@ def raw_tickets(
     under. `recipients` and `attachments` are JSON lists. Both frames have their columns and types
     also when they are empty. Many messages are parsed on all cores, or on as many as `cores` says.
     """
-    wanted = list(days)
+    days = list(days)
     tickets: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     for some_tickets, some_rejected in map_chunks(
         functools.partial(_rows, root=landing.root, max_message_bytes=max_message_bytes),
-        (message for day in wanted for message in landing.messages(day)),
+        (message for day in days for message in landing.messages(day)),
         cores=cores,
     ):
         tickets += some_tickets
         rejected += some_rejected
     # Afterwards: a purge that began meanwhile may have taken some of the messages away.
-    for day in wanted:
+    for day in days:
         landing.refuse_purged(day)
     return RawTickets(
         TABLES["raw_tickets"].frame(tickets), TABLES["rejected_messages"].frame(rejected)

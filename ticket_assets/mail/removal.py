@@ -52,7 +52,7 @@ class RemovedMail:
 
 @contextmanager
 def removing(landing: LandingZone) -> Iterator[None]:
-    """Held by whoever removes: two that rewrite one manifest would bring lines back.
+    """The lock of the removing process: two that rewrite one manifest would bring lines back.
 
     Raises:
         LandingError: another process is removing.
@@ -74,13 +74,11 @@ def landed_tickets(landing: LandingZone, ticket_ids: Collection[str]) -> set[str
 
     Only file names and manifests are read.
     """
-    wanted = set(ticket_ids)
-    return {ticket_id for _, ticket_id in _message_files(landing) if ticket_id in wanted} | {
-        ticket_id
-        for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl")
-        for ticket_id in _named(manifest.read_bytes())
-        if ticket_id in wanted
-    }
+    sought = set(ticket_ids)
+    landed = {ticket_id for _, ticket_id in _message_files(landing) if ticket_id in sought}
+    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
+        landed |= sought & _ticket_ids(manifest.read_bytes())
+    return landed
 
 
 def tickets_sent_by(
@@ -93,15 +91,15 @@ def tickets_sent_by(
     Args:
         on_message: called with how many messages have been read, and how many there are.
     """
-    wanted = {address.strip().lower() for address in addresses}
+    addresses = {address.strip().lower() for address in addresses}
     files = list(_message_files(landing))
-    found = set()
+    tickets = set()
     for number, (path, ticket_id) in enumerate(files, 1):
-        if not wanted.isdisjoint(_senders(path, wanted)):
-            found.add(ticket_id)
+        if not addresses.isdisjoint(_senders(path, addresses)):
+            tickets.add(ticket_id)
         if on_message:
             on_message(number, len(files))
-    return found
+    return tickets
 
 
 def bury(landing: LandingZone, ticket_ids: Iterable[str]) -> None:
@@ -132,12 +130,12 @@ def remove_labels(
         for line in json_lines(manifest):
             if line["message_id"]:
                 tickets_of.setdefault(line["message_id"], set()).add(ticket_id_of(line["sha256"]))
-    theirs = {message_id for message_id, tickets in tickets_of.items() if tickets <= gone}
+    their_messages = {message_id for message_id, tickets in tickets_of.items() if tickets <= gone}
 
     def stays(label: dict[str, Any]) -> bool:
         if label["ticket_id"]:
             return label["ticket_id"] not in gone
-        return label["message_id"] not in theirs
+        return label["message_id"] not in their_messages
 
     return sum(
         _keep_lines(path, lambda line: stays(json.loads(line)), dry_run)
@@ -153,7 +151,7 @@ def remove_messages(
     gone = set(ticket_ids)
     lines = 0
     for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
-        if gone.isdisjoint(_named(manifest.read_bytes())):
+        if gone.isdisjoint(_ticket_ids(manifest.read_bytes())):
             continue
         lines += _keep_lines(
             manifest, lambda line: ticket_id_of(json.loads(line)["sha256"]) not in gone, dry_run
@@ -224,25 +222,25 @@ def _message_files(landing: LandingZone) -> Iterator[tuple[Path, str]]:
                 yield Path(entry.path), ticket_id_of(entry.name)
 
 
-def _named(manifest: bytes) -> set[str]:
-    return {found.decode() for found in _LINE_TICKET.findall(manifest)}
+def _ticket_ids(manifest: bytes) -> set[str]:
+    return {ticket_id.decode() for ticket_id in _LINE_TICKET.findall(manifest)}
 
 
-def _senders(path: Path, wanted: set[str]) -> set[str]:
+def _senders(path: Path, sought: set[str]) -> set[str]:
     """Lower-case addresses in the `From` of a mail, or in the sender column of an export's row;
-    none where a glance at the bytes says that it is not one of those wanted."""
+    none where the bytes of the header already show that it names none of the `sought`."""
     if path.suffix == ".json":
         try:
             row = json.loads(path.read_bytes())
             values = [str(row.get("sender") or "")]
         except (ValueError, RecursionError, AttributeError):
-            return set()  # rejected as a row, and nothing says whose it was
+            return set()  # a rejected row names no sender
     else:
         head = _head(path)
         if b"\n" not in head:
             head = head.replace(b"\r", b"\n")
-        glance = b"".join(b"".join(_FROM.findall(head)).split()).lower()
-        if b"=?" not in glance and not any(address.encode() in glance for address in wanted):
+        header = b"".join(b"".join(_FROM.findall(head)).split()).lower()
+        if b"=?" not in header and not any(address.encode() in header for address in sought):
             return set()
         values = header_fields(split_message(head)[0]).get("from", [])
     texts = chain.from_iterable((value, _decoded(value)) for value in values)
@@ -250,10 +248,11 @@ def _senders(path: Path, wanted: set[str]) -> set[str]:
 
 
 def _addresses(text: str) -> set[str]:
-    found = {"".join(address.split()).lower() for _, address in getaddresses([text])}
-    found = {address for address in found if "@" in address}
-    # What is not well-formed comes back empty; then every address in it counts.
-    return found or {address.lower() for address in _ADDRESS.findall(text)}
+    parsed = {"".join(address.split()).lower() for _, address in getaddresses([text])}
+    # Text that is not well-formed comes back empty; then every address in it counts.
+    return {address for address in parsed if "@" in address} or {
+        address.lower() for address in _ADDRESS.findall(text)
+    }
 
 
 def _decoded(value: str) -> str:

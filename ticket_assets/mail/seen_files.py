@@ -1,4 +1,4 @@
-"""Which files of a folder have been dealt with: a memory on disk that costs no reading of them."""
+"""A memory on disk of the files of a folder that have been read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GAINED = ("refusal", "reader")
 
 
 class FileVersion(NamedTuple):
-    """A file by its name below the folder, and what changes when it is written to."""
+    """A file by its name below the folder, and by size and time, which writing to it changes."""
 
     name: str
     size: int = 0
@@ -29,21 +29,21 @@ class FileVersion(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a version of a file has been dealt with."""
+    """How much of a version of a file has landed."""
 
     messages: int
     is_done: bool
     refusal: str | None = None
     """Why the file cannot be used."""
     reader: str | None = None
-    """What identifies the settings with which it could not be."""
+    """What identifies the settings with which it could not be used."""
 
 
 class SeenFiles:
-    """The files of one folder that have been dealt with, by name, size and time.
+    """The files of one folder that have been read, by name, size and time.
 
     Each call is one transaction, on disk when it returns. A memory that is lost or damaged costs
-    a second reading and nothing else, as the landing zone knows its messages.
+    a second reading alone, since the landing zone knows its messages.
     """
 
     def __init__(self, cursors_dir: Path, folder: Path) -> None:

@@ -34,7 +34,7 @@ from ticket_assets.settings import Settings, SettingsError
 
 @dataclass(frozen=True)
 class Poll:
-    """What every source needs to land its mail."""
+    """The landing zone and the limits with which every source lands its mail."""
 
     landing: LandingZone
     cursors_dir: Path
@@ -63,7 +63,7 @@ class SourceReport:
     days: tuple[date, ...] = ()
     """Days that received a new message, sorted."""
     problems: tuple[str, ...] = ()
-    """Why messages and files cannot be had, for those of which no poll before has told."""
+    """Why messages and files cannot be had, for those that no poll has reported before."""
     refusals: tuple[str, ...] = ()
     """Why messages and files cannot be had, for all that stand now."""
     error: str | None = None
@@ -78,10 +78,10 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The source's name for people."""
 
     def configuration(self) -> bytes:
-        """What its success depends on, the present secret included."""
+        """The settings that its success depends on, the present secret included."""
 
     def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
         """Why files cannot be had, as far as polls have seen them."""
@@ -167,7 +167,7 @@ class Maildir:
         return ()  # a message is asked for again at each poll
 
     def poll(self, poll: Poll) -> SourceReport:
-        found = poll_maildir(
+        report = poll_maildir(
             poll.landing,
             self.folder,
             poll.cursors_dir,
@@ -176,7 +176,7 @@ class Maildir:
             first_day=poll.first_day,
             on_message=poll.on_message,
         )
-        return _of_folder(self.name, found)
+        return _source_report(self.name, report)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class DropFolder:
 
     def poll(self, poll: Poll) -> SourceReport:
         routing = load_routing(self.routing)
-        found = poll_drop_folder(
+        report = poll_drop_folder(
             poll.landing,
             self.folder,
             poll.cursors_dir,
@@ -214,7 +214,7 @@ class DropFolder:
             on_message=poll.on_message,
             settled_seconds=self.settled_seconds,
         )
-        return _of_folder(self.name, found)
+        return _source_report(self.name, report)
 
 
 def configured_sources(settings: Settings) -> tuple[Source, ...]:
@@ -283,8 +283,8 @@ def poll_sources(
     reports = []
     with only_poll(poll.cursors_dir):
         for number, source in enumerate(sources):
-            left = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
-            report = _poll_patiently(source, replace(poll, seconds=left), at_once)
+            share = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
+            report = _poll_patiently(source, replace(poll, seconds=share), at_once)
             standing = report.refusals + source.refusals(poll.cursors_dir)
             reports.append(replace(report, refusals=standing))
     return reports
@@ -312,15 +312,15 @@ def _poll_patiently(source: Source, poll: Poll, at_once: Collection[Failure]) ->
     return report
 
 
-def _of_folder(name: str, found: FolderReport) -> SourceReport:
+def _source_report(name: str, report: FolderReport) -> SourceReport:
     return SourceReport(
         name=name,
-        landed=found.landed,
-        already_there=found.already_there,
-        remaining=found.remaining,
-        older=found.older,
-        undated=found.undated,
-        labels=found.labels,
-        days=tuple(sorted(found.days)),
-        problems=tuple(found.problems),
+        landed=report.landed,
+        already_there=report.already_there,
+        remaining=report.remaining,
+        older=report.older,
+        undated=report.undated,
+        labels=report.labels,
+        days=tuple(sorted(report.days)),
+        problems=tuple(report.problems),
     )
