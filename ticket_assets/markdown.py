@@ -23,9 +23,16 @@ def preview(frame: pd.DataFrame, columns: Sequence[str]) -> Markdown:
     return markdown_table(columns, newest[list(columns)].itertuples(index=False))
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Markdown:
-    """Rows as a markdown table; cells are cut and cannot break out of it."""
-    lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Iterable[object]], *, figures: bool = False
+) -> Markdown:
+    """Rows as a markdown table; cells are cut and cannot break out of it.
+
+    Args:
+        figures: align all columns but the first to the right.
+    """
+    rules = [" --- |", *[" ---: |" if figures else " --- |"] * (len(header) - 1)]
+    lines = [f"| {' | '.join(map(_cell, header))} |", "|" + "".join(rules)]
     lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
     return Markdown("\n".join(lines))
 

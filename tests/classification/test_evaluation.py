@@ -184,7 +184,7 @@ def test_tables_show_labels_thresholds_and_the_winner(trained: TrainedClassifier
     )
     assert confusion_matrix_markdown(evaluation, "category").splitlines() == [
         "| true ↓ predicted → | a\\|x | b | c |",
-        "|---|--:|--:|--:|",
+        "| --- | ---: | ---: | ---: |",
         "| a\\|x | 1 | 1 | 0 |",
         "| b | 0 | 2 | 0 |",
         "| c | 1 | 0 | 0 |",

@@ -56,7 +56,7 @@ def test_pictures_of_no_metrics_are_pictures():
 def test_markdown_table_marks_what_drifted():
     assert drift_markdown(DriftReport(date(2026, 3, 4), METRICS, "{}", None)).splitlines() == [
         "| metric | distance | threshold | drifted | tickets |",
-        "|---|---:|---:|---|---:|",
+        "| --- | ---: | ---: | ---: | ---: |",
         "| language | 0.051 | 0.200 | no | 40 |",
         "| **oov_share** | 0.800 | 0.400 | yes | 38 |",
     ]

@@ -15,6 +15,7 @@ from ticket_assets.classification.calibration import (
     reliability,
 )
 from ticket_assets.classification.features import Booleans, Floats, Integers
+from ticket_assets.markdown import Markdown, markdown_table
 
 BOOTSTRAP_SAMPLES = 1000
 MISTAKES_SHOWN = 10
@@ -365,14 +366,18 @@ def _mistakes(
     )
 
 
-def candidates_table(evaluation: Evaluation, target: str) -> str:
+def candidates_table(evaluation: Evaluation, target: str) -> Markdown:
     """Markdown table of the cross-validated candidates, the winner in bold."""
     scores = evaluation.targets[target]
-    lines = ["| candidate | macro-F1 | log-loss |", "|---|--:|--:|"]
-    for score in scores.candidates:
-        name = f"**{score.name}**" if score.name == scores.winner else score.name
-        lines.append(f"| {name} | {score.macro_f1:.3f} | {score.log_loss:.3f} |")
-    return "\n".join(lines)
+    rows = (
+        (
+            f"**{score.name}**" if score.name == scores.winner else score.name,
+            f"{score.macro_f1:.3f}",
+            f"{score.log_loss:.3f}",
+        )
+        for score in scores.candidates
+    )
+    return markdown_table(("candidate", "macro-F1", "log-loss"), rows, figures=True)
 
 
 def figures(target: TargetEvaluation) -> dict[str, float]:
@@ -401,49 +406,38 @@ def figures(target: TargetEvaluation) -> dict[str, float]:
     return {name: value for name, value in shares.items() if value is not None}
 
 
-def per_class_table(evaluation: Evaluation, target: str) -> str:
+def per_class_table(evaluation: Evaluation, target: str) -> Markdown:
     """Markdown table of the hold-out figures per label."""
-    lines = [
-        "| label | precision | recall | F1 | tickets | threshold | automatic | right then |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for score in evaluation.targets[target].per_class:
-        right = "–" if score.auto_precision is None else f"{score.auto_precision:.1%}"
-        lines.append(
-            f"| {_cell(score.label)} | {score.precision:.3f} | {score.recall:.3f} "
-            f"| {score.f1:.3f} | {score.support} | {threshold_text(score.deployed_threshold)} "
-            f"| {score.coverage:.0%} | {right} |"
+    header = ["label", "precision", "recall", "F1", "tickets", "threshold", "automatic"]
+    rows = (
+        (
+            score.label,
+            *(f"{share:.3f}" for share in (score.precision, score.recall, score.f1)),
+            score.support,
+            threshold_text(score.deployed_threshold),
+            f"{score.coverage:.0%}",
+            "–" if score.auto_precision is None else f"{score.auto_precision:.1%}",
         )
-    return "\n".join(lines)
+        for score in evaluation.targets[target].per_class
+    )
+    return markdown_table([*header, "right then"], rows, figures=True)
 
 
-def per_language_table(evaluation: Evaluation, target: str) -> str:
+def per_language_table(evaluation: Evaluation, target: str) -> Markdown:
     """Markdown table of the hold-out figures per language of the tickets."""
-    lines = ["| language | tickets | accuracy | macro-F1 |", "|---|--:|--:|--:|"]
-    for score in evaluation.targets[target].per_language:
-        lines.append(
-            f"| {_cell(score.language)} | {score.rows} | {score.accuracy:.3f} "
-            f"| {score.macro_f1:.3f} |"
-        )
-    return "\n".join(lines)
+    rows = (
+        (score.language, score.rows, f"{score.accuracy:.3f}", f"{score.macro_f1:.3f}")
+        for score in evaluation.targets[target].per_language
+    )
+    return markdown_table(("language", "tickets", "accuracy", "macro-F1"), rows, figures=True)
 
 
-def confusion_matrix_markdown(evaluation: Evaluation, target: str) -> str:
+def confusion_matrix_markdown(evaluation: Evaluation, target: str) -> Markdown:
     """Markdown table: rows true, columns predicted."""
     scores = evaluation.targets[target]
-    names = [_cell(label) for label in scores.labels]
-    lines = [
-        "| true ↓ predicted → | " + " | ".join(names) + " |",
-        "|---" + "|--:" * len(names) + "|",
-    ]
-    for name, row in zip(names, scores.confusion, strict=True):
-        lines.append(f"| {name} | " + " | ".join(str(cell) for cell in row) + " |")
-    return "\n".join(lines)
+    rows = ((name, *row) for name, row in zip(scores.labels, scores.confusion, strict=True))
+    return markdown_table(("true ↓ predicted →", *scores.labels), rows, figures=True)
 
 
 def threshold_text(threshold: float) -> str:
     return "always review" if threshold >= ALWAYS_REVIEW else f"{threshold:.3f}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

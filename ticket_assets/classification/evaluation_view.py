@@ -35,10 +35,10 @@ def evaluation_metadata(
         metadata |= {
             f"{name}_macro_f1": target.macro_f1,
             f"{name}_figures": _figures(target, champion.targets.get(name) if champion else None),
-            f"{name}_candidates": Markdown(candidates_table(evaluation, name)),
-            f"{name}_per_class": Markdown(per_class_table(evaluation, name)),
-            f"{name}_per_language": Markdown(per_language_table(evaluation, name)),
-            f"{name}_confusion": Markdown(confusion_matrix_markdown(evaluation, name)),
+            f"{name}_candidates": candidates_table(evaluation, name),
+            f"{name}_per_class": per_class_table(evaluation, name),
+            f"{name}_per_language": per_language_table(evaluation, name),
+            f"{name}_confusion": confusion_matrix_markdown(evaluation, name),
             f"{name}_confusion_matrix": picture(
                 f"Confusion matrix of the {name}", confusion_matrix_png(evaluation, name)
             ),

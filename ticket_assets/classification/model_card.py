@@ -13,6 +13,7 @@ from ticket_assets.classification.evaluation import (
     per_language_table,
 )
 from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.markdown import markdown_table
 
 
 def model_card(trained: TrainedClassifier, version: str) -> str:
@@ -69,28 +70,30 @@ Per label, on the {scores.holdout_rows} evaluated tickets:
 
 
 def _scores(scores: TargetEvaluation) -> str:
-    lines = [
-        "| | accuracy | macro-F1 |",
-        "|---|--:|--:|",
-        f"| this classifier ({scores.winner}) | {scores.accuracy:.3f} | {scores.macro_f1:.3f} "
-        f"(95 % interval {scores.macro_f1_low:.3f} to {scores.macro_f1_high:.3f}) |",
-        f"| always the most frequent | {scores.baseline_accuracy:.3f} "
-        f"| {scores.baseline_macro_f1:.3f} |",
+    alone = scores.category_only_accuracy, scores.category_only_macro_f1
+    rows = [
+        (f"this classifier ({scores.winner})", scores.accuracy, scores.macro_f1),
+        ("always the most frequent", scores.baseline_accuracy, scores.baseline_macro_f1),
+        ("from the predicted category alone", *alone),
+        (
+            "from the clusters of the vectors",
+            scores.topic_only_accuracy,
+            scores.topic_only_macro_f1,
+        ),
     ]
-    if scores.category_only_accuracy is not None:
-        lines.append(
-            f"| from the predicted category alone | {scores.category_only_accuracy:.3f} "
-            f"| {scores.category_only_macro_f1:.3f} |"
-        )
-    lines.append(
-        f"| from the topic alone (clusters of the vectors) | {scores.topic_only_accuracy:.3f} "
-        f"| {scores.topic_only_macro_f1:.3f} |"
-    )
-    lines += [
+    cells = [
+        [name, *(f"{share:.3f}" for share in shares)]
+        for name, *shares in rows
+        if None not in shares
+    ]
+    lines: list[str] = [
+        markdown_table(("", "accuracy", "macro-F1"), cells, figures=True),
         "",
-        f"The right label is among the two likeliest for {scores.top2_accuracy:.1%}. Calibration "
-        f"error {scores.ece:.3f} (temperature {scores.temperature:.3g}). Confident enough to "
-        f"decide: {scores.coverage:.1%}, of which {_percent(scores.auto_precision)} right.",
+        f"Its macro-F1 is {scores.macro_f1_low:.3f} to {scores.macro_f1_high:.3f} at 95 % "
+        f"confidence. The right label is among the two likeliest for {scores.top2_accuracy:.1%}. "
+        f"Calibration error {scores.ece:.3f} (temperature {scores.temperature:.3g}). Confident "
+        f"enough to decide: {scores.coverage:.1%}, of which {_percent(scores.auto_precision)} "
+        "right.",
     ]
     if scores.order_errors is not None:
         lines += ["", _order_errors(scores.labels[-1], scores.order_errors)]

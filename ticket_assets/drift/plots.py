@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ticket_assets.drift.report import DriftReport
+from ticket_assets.markdown import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,13 +53,18 @@ def drift_markdown(report: DriftReport) -> str:
     """A table of the report's metrics, drifted ones in bold, or a line for a day without mail."""
     if report.metrics.empty:
         return f"No tickets on {report.day}: nothing to compare."
-    lines = ["| metric | distance | threshold | drifted | tickets |", "|---|---:|---:|---|---:|"]
-    for row in report.metrics.to_dict("records"):
-        name = f"**{row['metric']}**" if row["drifted"] else row["metric"]
-        verdict = "yes" if row["drifted"] else "no"
-        figures = f"{row['distance']:.3f} | {row['threshold']:.3f}"
-        lines.append(f"| {name} | {figures} | {verdict} | {row['current_rows']} |")
-    return "\n".join(lines)
+    rows = (
+        (
+            f"**{row['metric']}**" if row["drifted"] else row["metric"],
+            f"{row['distance']:.3f}",
+            f"{row['threshold']:.3f}",
+            "yes" if row["drifted"] else "no",
+            row["current_rows"],
+        )
+        for row in report.metrics.to_dict("records")
+    )
+    header = ("metric", "distance", "threshold", "drifted", "tickets")
+    return markdown_table(header, rows, figures=True)
 
 
 def _png(figure: Figure) -> bytes:
