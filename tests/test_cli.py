@@ -13,7 +13,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import chromadb
 import duckdb
 import pandas as pd
 import pytest
@@ -703,6 +702,8 @@ def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_
 
 
 def collections(tickets):
+    import chromadb
+
     with closing(chromadb.PersistentClient(str(tickets.folder / "data/collection"))) as client:
         return [each.metadata["model"] for each in client.list_collections()]
 

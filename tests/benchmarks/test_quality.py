@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.quality import PEERS, best_peer, compare_with_peers, quality_table
 from ticket_assets.classification.training_set import TrainingOptions
 from ticket_assets.quality import MAJORITY, PRODUCT, LabelledTable
 
@@ -35,6 +34,8 @@ def labelled_table(count: int = 160) -> LabelledTable:
 
 @pytest.mark.slow
 def test_candidates_and_peers_are_judged_on_the_same_splits():
+    from benchmarks.quality import PEERS, best_peer, compare_with_peers, quality_table
+
     def encode(texts):
         return np.random.default_rng(1).normal(size=(len(texts), 8)).astype(np.float32)
 

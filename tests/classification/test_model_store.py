@@ -1,11 +1,12 @@
 import hashlib
 import json
+import subprocess
+import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import skops.io
 
 from ticket_assets.classification.model_store import ModelError, ModelStore, ModelVersion
 from ticket_assets.classification.training import TrainedClassifier, train
@@ -128,9 +129,24 @@ def test_a_missing_file_is_refused(store: ModelStore, saved: ModelVersion):
         store.load(saved.version)
 
 
+@pytest.mark.slow
+def test_a_process_that_reads_a_model_does_not_load_pytorch(store: ModelStore, saved: ModelVersion):
+    program = (
+        "import sys; from pathlib import Path;"
+        "from ticket_assets.classification.model_store import ModelStore;"
+        "ModelStore(Path(sys.argv[1])).load(sys.argv[2]);"
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, store.root, saved.version]
+
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"False\n"
+
+
 def test_a_foreign_type_is_refused_even_with_a_matching_manifest(
     store: ModelStore, saved: ModelVersion
 ):
+    import skops.io
+
     replace_model(saved.path, skops.io.dumps({"encoder": Intruder()}))
 
     with pytest.raises(ModelError, match=r"types that may not be loaded: .*Intruder"):

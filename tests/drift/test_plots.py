@@ -3,7 +3,6 @@
 import io
 from datetime import date
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 
@@ -24,6 +23,8 @@ RED = np.array([0xD6, 0x27, 0x28]) / 255
 
 
 def has_red(png):
+    import matplotlib.image
+
     pixels = matplotlib.image.imread(io.BytesIO(png), format="png")[:, :, :3]
     return bool((np.abs(pixels - RED).max(axis=2) < 0.01).any())
 

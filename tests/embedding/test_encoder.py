@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ticket_assets.embedding import fused_bert
 from ticket_assets.embedding.encoder import Encoder, model_id
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import native_bf16
@@ -227,7 +226,8 @@ def test_a_fused_forward_pass_that_disagrees_is_not_used(
     folder = make_folder()
     expected = Encoder.load(resolve_tiny(folder), precision="fp32", fused=False)
     monkeypatch.setattr(  # attention whose weights do not add up to one
-        fused_bert, "_row_sums", lambda weights, _: weights[..., :1] * 0 + 1
+        "ticket_assets.embedding.fused_bert._row_sums",
+        lambda weights, _: weights[..., :1] * 0 + 1,
     )
 
     encoder = load_tiny(folder)

@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-import torch
-from transformers import (
-    BertConfig,
-    BertModel,
-    CamembertConfig,
-    CamembertModel,
-    DistilBertConfig,
-    DistilBertModel,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-)
 
 from ticket_assets.embedding.errors import NotFusableError
-from ticket_assets.embedding.fused_bert import FusedBert
+
+# PyTorch and transformers take seconds to load, so that whoever collects these tests loads neither.
+if TYPE_CHECKING:
+    import torch
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -27,12 +20,17 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 40,
 }
 PADDING = 1
-LENGTHS = torch.tensor([17, 3, 1, 16])
-OWN = torch.arange(17) < LENGTHS[:, None]
+LENGTHS = np.array([17, 3, 1, 16])
+OWN = np.arange(17) < LENGTHS[:, None]
 
 
-def network(kind: Any, config: Any, **options: Any) -> Any:
+def network(architecture: str, **options: Any) -> Any:
+    import torch
+    import transformers
+
     torch.manual_seed(3)
+    config = getattr(transformers, f"{architecture}Config")
+    kind = getattr(transformers, f"{architecture}Model")
     made = kind(config(pad_token_id=PADDING, **SIZES, **options), add_pooling_layer=False)
     # Random biases and norms too: transformers' zeros and ones would hide that one is left out.
     for parameter in made.parameters():
@@ -40,32 +38,29 @@ def network(kind: Any, config: Any, **options: Any) -> Any:
     return made.eval()
 
 
-def fused(model: Any) -> FusedBert:
+def fused(model: Any) -> Any:
+    from ticket_assets.embedding.fused_bert import FusedBert
+
     return FusedBert(model.config.to_dict(), model.state_dict().__getitem__)
-
-
-def ids() -> torch.Tensor:
-    torch.manual_seed(4)
-    return torch.where(OWN, torch.randint(2, 50, OWN.shape), PADDING)
 
 
 def hidden_states(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Those of the texts' own tokens, fused and by transformers."""
+    import torch
+
+    own, lengths = torch.from_numpy(OWN), torch.from_numpy(LENGTHS)
+    torch.manual_seed(4)
+    ids = torch.where(own, torch.randint(2, 50, own.shape), PADDING)
     with torch.inference_mode():
-        expected = model(input_ids=ids(), attention_mask=OWN.long()).last_hidden_state
-        return fused(model)(ids(), LENGTHS)[OWN], expected[OWN]
+        expected = model(input_ids=ids, attention_mask=own.long()).last_hidden_state
+        return fused(model)(ids, lengths)[own], expected[own]
 
 
-@pytest.mark.parametrize(
-    ("kind", "config"),
-    [
-        (BertModel, BertConfig),
-        (XLMRobertaModel, XLMRobertaConfig),
-        (CamembertModel, CamembertConfig),
-    ],
-)
-def test_hidden_states_are_those_of_transformers(kind: Any, config: Any) -> None:
-    found, expected = hidden_states(network(kind, config))
+@pytest.mark.parametrize("architecture", ["Bert", "XLMRoberta", "Camembert"])
+def test_hidden_states_are_those_of_transformers(architecture: str) -> None:
+    import torch
+
+    found, expected = hidden_states(network(architecture))
 
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
@@ -78,7 +73,9 @@ def test_hidden_states_are_those_of_transformers(kind: Any, config: Any) -> None
     ],
 )
 def test_scores_too_large_for_an_exponential_change_nothing(factor: float) -> None:
-    model = network(BertModel, BertConfig)
+    import torch
+
+    model = network("Bert")
     attention = model.encoder.layer[0].attention.self
     with torch.no_grad():
         attention.query.weight.mul_(factor)
@@ -91,20 +88,22 @@ def test_scores_too_large_for_an_exponential_change_nothing(factor: float) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "config", "options", "reason"),
+    ("options", "reason"),
     [
-        (BertModel, BertConfig, {"hidden_act": "gelu_new"}, "activation is gelu_new"),
-        (BertModel, BertConfig, {"is_decoder": True}, "it is a decoder"),
+        ({"hidden_act": "gelu_new"}, "activation is gelu_new"),
+        ({"is_decoder": True}, "it is a decoder"),
     ],
 )
 def test_another_architecture_is_refused_with_the_reason(
-    kind: Any, config: Any, options: dict[str, Any], reason: str
+    options: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(NotFusableError, match=reason):
-        fused(network(kind, config, **options))
+        fused(network("Bert", **options))
 
 
 def test_a_model_of_another_family_is_refused() -> None:
+    from transformers import DistilBertConfig, DistilBertModel
+
     model = DistilBertModel(DistilBertConfig(vocab_size=50, dim=32, n_layers=1, n_heads=4))
 
     with pytest.raises(NotFusableError, match="a distilbert model, not of the BERT family"):

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-import torch
 
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import (
@@ -17,6 +16,8 @@ from ticket_assets.embedding.hardware import (
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Lets PyTorch see a CPU with just these instruction sets."""
+
+    import torch
 
     def forget() -> None:
         native_bf16.cache_clear()
@@ -72,12 +73,14 @@ def test_int8_is_refused_where_the_cpu_would_not_be_fast_or_exact(cpu: Callable[
 
 
 @pytest.mark.parametrize(
-    ("instructions", "beside_integers"), [(VNNI, torch.float32), (BF16, torch.bfloat16)]
+    ("instructions", "beside_integers"), [(VNNI, "float32"), (BF16, "bfloat16")]
 )
 def test_what_is_not_computed_in_integers_is_in_the_fastest_floats(
-    instructions: tuple[str, ...], beside_integers: torch.dtype, cpu: Callable[..., None]
+    instructions: tuple[str, ...], beside_integers: str, cpu: Callable[..., None]
 ) -> None:
+    import torch
+
     cpu(*instructions)
 
-    assert floats("int8") == beside_integers
+    assert floats("int8") == getattr(torch, beside_integers)
     assert (floats("bf16"), floats("fp32")) == (torch.bfloat16, torch.float32)

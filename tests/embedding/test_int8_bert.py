@@ -6,29 +6,32 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
-from transformers import BertConfig, BertModel, CamembertConfig, CamembertModel
 
 from ticket_assets.embedding.encoder import Encoder
 from ticket_assets.embedding.errors import EncoderError, NotFusableError
 from ticket_assets.embedding.hardware import native_int8
-from ticket_assets.embedding.int8_bert import Int8Bert
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
-from ticket_assets.embedding.quantisation import quantise, rounded
 
-if not native_int8():
-    pytest.skip("this CPU has no AVX512-VNNI", allow_module_level=True)
-
+# PyTorch and transformers take seconds to load, so that whoever collects these tests loads neither.
 TEXTS = ["printer is broken", "", "PRINTER, vpn; 🖥️", "vpn " * 100, "mail screen"]
 PADDING = 1
-LENGTHS = torch.tensor([17, 3, 1, 16])
-OWN = torch.arange(17) < LENGTHS[:, None]
+LENGTHS = np.array([17, 3, 1, 16])
+OWN = np.arange(17) < LENGTHS[:, None]
 
 
-def network(kind: Any, config: Any) -> Any:
+@pytest.fixture(autouse=True, scope="module")
+def native() -> None:
+    if not native_int8():
+        pytest.skip("this CPU has no AVX512-VNNI")
+
+
+def network(architecture: str) -> Any:
+    import torch
+    import transformers
+
     torch.manual_seed(3)
-    made = kind(
+    config = getattr(transformers, f"{architecture}Config")
+    made = getattr(transformers, f"{architecture}Model")(
         config(
             vocab_size=50,
             hidden_size=64,
@@ -46,8 +49,16 @@ def network(kind: Any, config: Any) -> Any:
 
 
 def some_texts(count: int) -> list[list[int]]:
+    import torch
+
     torch.manual_seed(5)
     return torch.randint(2, 50, (count, 20)).tolist()
+
+
+def quantised(model: Any, texts: list[list[int]]) -> Any:
+    from ticket_assets.embedding.quantisation import quantise
+
+    return quantise(model, texts)
 
 
 def load(folder: Path, checked: Path | None = None) -> Encoder:
@@ -55,25 +66,26 @@ def load(folder: Path, checked: Path | None = None) -> Encoder:
     return Encoder.load(model, precision="int8", checked=checked)
 
 
-@pytest.mark.parametrize(
-    ("kind", "config"), [(BertModel, BertConfig), (CamembertModel, CamembertConfig)]
-)
-@pytest.mark.parametrize("floats", [torch.float32, torch.bfloat16])
-def test_hidden_states_are_nearly_those_of_transformers(
-    kind: Any, config: Any, floats: torch.dtype
-) -> None:
-    model = network(kind, config)
-    ids = torch.where(OWN, torch.randint(2, 50, OWN.shape), PADDING)
+@pytest.mark.parametrize("architecture", ["Bert", "Camembert"])
+@pytest.mark.parametrize("floats", ["float32", "bfloat16"])
+def test_hidden_states_are_nearly_those_of_transformers(architecture: str, floats: str) -> None:
+    import torch
+
+    from ticket_assets.embedding.int8_bert import Int8Bert
+
+    model = network(architecture)
+    own = torch.from_numpy(OWN)
+    ids = torch.where(own, torch.randint(2, 50, own.shape), PADDING)
     weights = model.state_dict()
     forward = Int8Bert(
         model.config.to_dict(),
-        lambda name: weights[name].to(floats),
-        quantise(model, some_texts(60)),
+        lambda name: weights[name].to(getattr(torch, floats)),
+        quantised(model, some_texts(60)),
     )
 
     with torch.inference_mode():
-        expected = model(input_ids=ids, attention_mask=OWN.long()).last_hidden_state[OWN]
-        found = forward(ids, LENGTHS)[OWN]
+        expected = model(input_ids=ids, attention_mask=own.long()).last_hidden_state[own]
+        found = forward(ids, torch.from_numpy(LENGTHS))[own]
 
     assert found.dtype == torch.float32
     assert float(torch.cosine_similarity(found, expected).min()) > 0.9995
@@ -82,12 +94,14 @@ def test_hidden_states_are_nearly_those_of_transformers(
 
 
 def test_the_integers_are_the_same_on_any_number_of_cores() -> None:
-    model, threads = network(BertModel, BertConfig), torch.get_num_threads()
+    import torch
+
+    model, threads = network("Bert"), torch.get_num_threads()
     found = []
     try:
         for cores in (1, 2):
             torch.set_num_threads(cores)
-            found.append(quantise(model, some_texts(200)))
+            found.append(quantised(model, some_texts(200)))
             assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(threads)
@@ -98,6 +112,10 @@ def test_the_integers_are_the_same_on_any_number_of_cores() -> None:
 
 
 def test_weights_are_rounded_so_that_products_stay_near() -> None:
+    import torch
+
+    from ticket_assets.embedding.quantisation import rounded
+
     torch.manual_seed(7)
     matrix = torch.randn(24, 80)
     # Channels that go together, as those of hidden states do: errors can be made up for.
@@ -109,23 +127,26 @@ def test_weights_are_rounded_so_that_products_stay_near() -> None:
     assert torch.equal(whole, whole.round())
     assert float(whole.abs().max()) == 127
 
-    def error(weights: torch.Tensor) -> float:
+    def error(weights: Any) -> float:
         return float((levels @ (weights * scale[:, None] - matrix).T).square().mean())
 
     assert error(whole) < error(each) / 4
 
 
 def test_another_architecture_is_refused() -> None:
-    model = network(BertModel, BertConfig)
+    model = network("Bert")
     model.config.hidden_act = "relu"
 
     with pytest.raises(NotFusableError, match="its activation is relu, not gelu"):
-        quantise(model, some_texts(2))
+        quantised(model, some_texts(2))
 
 
 def test_a_later_load_takes_the_integers_from_their_file(
     make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
+    import torch
+    from safetensors.torch import load_file
+
     folder, checked = make_folder(), tmp_path / "checked"
     first = load(folder, checked)
     (file,) = checked.glob("*.safetensors")
