@@ -76,7 +76,7 @@ def _scores(scores: TargetEvaluation) -> str:
         ("always the most frequent", scores.baseline_accuracy, scores.baseline_macro_f1),
         ("from the predicted category alone", *alone),
         (
-            "from the clusters of the vectors",
+            "from the topic alone (clusters of the vectors)",
             scores.topic_only_accuracy,
             scores.topic_only_macro_f1,
         ),
