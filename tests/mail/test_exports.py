@@ -226,6 +226,7 @@ def test_a_json_array_and_a_broken_parquet_are_explained(tmp_path):
         ("03/02/2025 14:05:06", datetime(2025, 2, 3, 14, 5, 6)),
         ("03.02.2025 à 14h05", datetime(2025, 2, 3, 14, 5)),
         ("21/11/2026 14:05", datetime(2026, 11, 21, 14, 5)),
+        ("21.11.2026 um 14:05", datetime(2026, 11, 21, 14, 5)),
         ("21 novembre 2026 à 14h05", datetime(2026, 11, 21, 14, 5)),
         ("samedi 21 novembre 2026 14:05:07", datetime(2026, 11, 21, 14, 5, 7)),
         ("le 3 févr. 2026 à 9 h 05", datetime(2026, 2, 3, 9, 5)),

@@ -49,7 +49,7 @@ def test_the_detector_knows_every_language() -> None:
     assert sorted(eldc.instance().set_languages(coded)) == coded
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key != "written_dates"])
+@pytest.mark.parametrize("key", sorted(set(KEYS) - {"contractions", "written_dates"}))
 def test_every_entry_is_a_pattern_in_small_letters_that_captures_nothing(key: str) -> None:
     entries = [entry for words in languages() for entry in getattr(words, key)]
 

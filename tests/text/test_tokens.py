@@ -14,6 +14,7 @@ from ticket_assets.text.tokens import tokens
     [
         ("fr", "Le VPN ne fonctionne pas", ["vpn", "ne", "fonctionne", "pas"]),
         ("fr", "L'imprimante n'imprime plus", ["imprimante", "ne", "imprime", "plus"]),
+        ("fr", "n'imprime-t-il jamais", ["ne", "imprime", "jamais"]),
         ("fr", "Aujourd’hui, j'ai l’erreur 691", ["erreur", "691"]),
         ("fr", "sans accès, jamais, rien", ["sans", "accès", "jamais", "rien"]),
         ("fr", "Puis-je imprimer ? Pouvez-vous voir", ["imprimer"]),

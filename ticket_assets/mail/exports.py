@@ -19,7 +19,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import as_utc, believable, mail_date
-from ticket_assets.text.languages import all_words, languages
+from ticket_assets.text.languages import all_words, languages, one_of
 
 TABLE_SUFFIXES = {
     ".csv": "csv",
@@ -34,9 +34,6 @@ _PARQUET_BATCH = 1000
 _START_BYTES = 65536
 _SHOWN_COLUMNS = 40
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
-_DAY_FIRST = re.compile(
-    r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T,à]+(\d{1,2})[:h](\d{2})(?::(\d{2}))?)?"
-)
 
 
 class ExportError(TicketAssetsError):
@@ -214,7 +211,7 @@ def as_datetime(value: Any) -> datetime | None:
 
 
 def _written_date(text: str) -> datetime | None:
-    if date_parts := _DAY_FIRST.fullmatch(text):
+    if date_parts := _day_first().fullmatch(text):
         day, month, year, hour, minute, second = (int(part or 0) for part in date_parts.groups())
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     written = fold(text)
@@ -226,6 +223,16 @@ def _written_date(text: str) -> datetime | None:
             )
             return datetime(year, months[parts["month"]], day, hour, minute, second, tzinfo=UTC)
     return as_utc(datetime.fromisoformat(text)) if text[:4].isdigit() else mail_date(text)
+
+
+@functools.cache
+def _day_first() -> re.Pattern[str]:
+    """A date in figures, with or without a time."""
+    time_mark = f"(?:[ T,]|{one_of(all_words().time_words)})+"
+    return re.compile(
+        r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})"
+        rf"(?:{time_mark}(\d{{1,2}})[:h](\d{{2}})(?::(\d{{2}}))?)?"
+    )
 
 
 @functools.cache

@@ -28,6 +28,7 @@ class Words:
 
     stopwords: Entries
     elisions: Entries
+    contractions: Entries
     inverted_pronouns: Entries
     number_namers: Entries
     turning_words: Entries
@@ -87,6 +88,7 @@ class Words:
     priorities: Entries
     months: Entries
     written_dates: Entries
+    time_words: Entries
     subject_columns: Entries
     body_columns: Entries
     sender_columns: Entries

@@ -26,8 +26,8 @@ _VERSION = re.compile(r"\d+(?:\.\d+){2,}")
 def tokens(text: str, language: str) -> list[str]:
     """Lower-case words of `text` without the stopwords of `language`, in order.
 
-    Negations stay (pas, ne, sans, not, nicht, kein, no, não...), French `n'` becomes `ne` and
-    English `n't` becomes `not`. Error codes, versions, product names and paths stay whole; a URL is
+    Negations stay (pas, ne, sans, not, nicht, kein, no, não...), those of contractions as words of
+    their own. Error codes, versions, product names and paths stay whole; a URL is
     its host. Numbers are dropped unless the word before names them ("erreur 691", "windows 11");
     dates, single letters and masking placeholders are dropped. A language without a stopword list
     keeps all its words.
@@ -59,7 +59,7 @@ def tokens(text: str, language: str) -> list[str]:
                 continue
             previous = word.rpartition("'")[2]
             if "'" in word or "-" in word:
-                kept.extend(_parts(word, language, grammar))
+                kept.extend(_parts(word, grammar))
             elif len(word) > 1 and word not in stopwords:
                 kept.append(word)
     return kept
@@ -70,15 +70,19 @@ class _Grammar(NamedTuple):
 
     stopwords: frozenset[str]
     elision: re.Pattern[str]
+    contractions: list[tuple[re.Pattern[str], str]]
+    """Forms, and templates of the words that they stand for."""
     inversion: re.Pattern[str]
 
 
 @functools.cache
 def _grammar(language: str) -> _Grammar:
     words = words_of(language)
+    contractions = [entry.split(" -> ") for entry in words.contractions]
     return _Grammar(
         stopwords=frozenset(words.stopwords),
         elision=re.compile(f"{one_of(words.elisions)}'"),
+        contractions=[(re.compile(form), template) for form, template in contractions],
         inversion=re.compile(f"-(?:t-)?{one_of(words.inverted_pronouns)}$"),
     )
 
@@ -89,13 +93,17 @@ def _number_namers() -> frozenset[str]:
     return frozenset(all_words().number_namers)
 
 
-def _parts(word: str, language: str, grammar: _Grammar) -> list[str]:
+def _parts(word: str, grammar: _Grammar) -> list[str]:
     """The words inside an elided, contracted or inverted form."""
     if word in grammar.stopwords:
         return []
-    parts = [grammar.inversion.sub("", grammar.elision.sub("", word))]
-    if language == "fr" and word.startswith("n'"):
-        parts.insert(0, "ne")
-    elif language == "en":
-        parts = [word[:-3], "not"] if word.endswith("n't") else [word.partition("'")[0]]
+    contracted = (
+        form.expand(template)
+        for pattern, template in grammar.contractions
+        if (form := pattern.fullmatch(word))
+    )
+    parts = (
+        grammar.inversion.sub("", grammar.elision.sub("", part))
+        for part in next(contracted, word).split()
+    )
     return [part for part in parts if len(part) > 1 and part not in grammar.stopwords]
