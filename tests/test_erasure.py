@@ -143,7 +143,9 @@ def kept(desk):
         collected = collection.ids()
     return {
         "collection": collected,
-        "landing": {each.ticket_id for day in landing.days() for each in landing.messages(day)},
+        "landing": {
+            message.ticket_id for day in landing.days() for message in landing.messages(day)
+        },
         **{
             table: set(warehouse.frame(f"from {table}")["ticket_id"])
             for table in ("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictions")
@@ -174,9 +176,9 @@ def test_mail_that_no_run_has_read_is_found(tmp_path):
         [export, landed(bare_returns, DAYS[0], 7), landed(long_head, DAYS[0], 8)]
     )
 
-    found = find_tickets(Desk(settings), [SENDER], [])
+    tickets = find_tickets(Desk(settings), [SENDER], [])
 
-    assert found == {
+    assert tickets == {
         hashlib.sha256(content).hexdigest()[:20] for content in (row, bare_returns, long_head)
     }
 
@@ -215,8 +217,8 @@ def test_a_dry_run_counts_what_the_erasure_removes_and_removes_nothing(desk):
 
 def test_an_erased_person_stands_in_no_file_and_the_others_are_as_before(desk):
     assert files_with(desk.folder, SENDER) != []
-    ids = [found for ticket in HERS for found in files_with(desk.folder, ticket)]
-    assert {found.split("/")[0] for found in ids} == {"collection", "landing", "warehouse.duckdb"}
+    ids = [name for ticket in HERS for name in files_with(desk.folder, ticket)]
+    assert {name.split("/")[0] for name in ids} == {"collection", "landing", "warehouse.duckdb"}
 
     erase(desk, HERS)
 
@@ -230,9 +232,9 @@ def test_an_erased_person_stands_in_no_file_and_the_others_are_as_before(desk):
     senders = desk.warehouse.frame("select sender from raw_tickets")["sender"]
     assert set(senders) == {"ann@example.net", "other@example.net"}
     assert files_with(desk.folder, WORD) == []
-    remembered = {found for ticket in HERS for found in files_with(desk.folder, ticket)}
-    assert {found.rpartition("/")[0] for found in remembered} == {"landing/erased"}
-    assert [each.category for each in desk.landing.labels()] == ["paper"]
+    remembered = {name for ticket in HERS for name in files_with(desk.folder, ticket)}
+    assert {name.rpartition("/")[0] for name in remembered} == {"landing/erased"}
+    assert [label.category for label in desk.landing.labels()] == ["paper"]
 
 
 def test_predictions_no_longer_name_an_erased_neighbour(desk):
@@ -273,16 +275,16 @@ def test_a_ticket_whose_label_another_copy_shares_leaves_the_label_there(desk):
 
     erase(desk, {IDS["colleague"]})
 
-    assert "paper" in {each.category for each in landing.labels()}
+    assert "paper" in {label.category for label in landing.labels()}
 
 
 def test_an_erased_ticket_can_be_named_again(desk):
     erase(desk, {IDS["first"]})
 
-    found = find_tickets(desk, [], [IDS["first"]])
+    tickets = find_tickets(desk, [], [IDS["first"]])
 
-    assert found == {IDS["first"]}
-    again = erase(desk, found)
+    assert tickets == {IDS["first"]}
+    again = erase(desk, tickets)
     assert again.messages == again.manifest_lines == again.label_lines == 0
     assert again.references == again.vectors == 0
     assert not again.reports

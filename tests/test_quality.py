@@ -116,21 +116,21 @@ def test_copies_of_a_mail_are_never_on_both_sides(tmp_path: Path):
         [mails.assign(title=mails["title"] + f" {100 + number}") for number in range(8)]
     )
 
-    found = quality(read(tmp_path / "copies.jsonl", copies.drop(columns="level"), {
+    outcome = quality(read(tmp_path / "copies.jsonl", copies.drop(columns="level"), {
         "subject": "title", "body": "text", "category": "topic"
     }))  # fmt: skip
 
-    assert (found.tickets, found.text_groups) == (640, 80)
-    assert found.targets["category"].mean(TFIDF) < 0.7
-    assert (found.targets.keys(), found.skipped_targets) == ({"category"}, {})
+    assert (outcome.tickets, outcome.text_groups) == (640, 80)
+    assert outcome.targets["category"].mean(TFIDF) < 0.7
+    assert (outcome.targets.keys(), outcome.skipped_targets) == ({"category"}, {})
 
 
 @pytest.mark.slow
 def test_a_priority_that_cannot_be_learnt_is_named_and_the_category_measured(tmp_path: Path):
-    found = quality(read(tmp_path / "one.csv", tickets(120).assign(level="high")), splits=1)
+    outcome = quality(read(tmp_path / "one.csv", tickets(120).assign(level="high")), splits=1)
 
-    assert found.targets.keys() == {"category"}
-    assert found.skipped_targets["priority"].startswith("Cannot learn the priority")
+    assert outcome.targets.keys() == {"category"}
+    assert outcome.skipped_targets["priority"].startswith("Cannot learn the priority")
 
 
 def test_rows_are_read_and_cleaned_as_by_the_import(tmp_path: Path):

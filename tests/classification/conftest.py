@@ -71,8 +71,8 @@ def make_tickets(count: int, seed: int = 3, noise: float = 0.05) -> pd.DataFrame
 @pytest.fixture(scope="session")
 def make_training_set() -> Callable[..., TrainingSet]:
     def make(tickets: pd.DataFrame | None = None, **about: float) -> TrainingSet:
-        found = make_tickets(**{"count": 400, **about}) if tickets is None else tickets  # type: ignore[arg-type]
-        return TrainingSet(found, bag_vectors(found["text"].tolist()), "bag-of-words")
+        rows = make_tickets(**{"count": 400, **about}) if tickets is None else tickets  # type: ignore[arg-type]
+        return TrainingSet(rows, bag_vectors(rows["text"].tolist()), "bag-of-words")
 
     return make
 

@@ -69,8 +69,8 @@ def test_recorded_scores_decide_when_too_few_tickets_are_new(
 ):
     comparison = compare_with_champion(trained, trained, training_set)
 
-    found = trained.evaluation.targets["category"]
-    width = (found.macro_f1_high - found.macro_f1_low) / 2
+    target = trained.evaluation.targets["category"]
+    width = (target.macro_f1_high - target.macro_f1_low) / 2
     assert comparison.rows == 0
     assert comparison.difference == 0
     assert comparison.high == pytest.approx(np.sqrt(2) * width)
@@ -94,8 +94,8 @@ def test_recorded_scores_decide_when_the_encoder_changed(
 def test_a_much_lower_recorded_score_is_worse(
     trained: TrainedClassifier, training_set: TrainingSet
 ):
-    found = trained.evaluation.targets["category"]
-    poor = replace(found, macro_f1=0.3, macro_f1_low=0.25, macro_f1_high=0.35)
+    target = trained.evaluation.targets["category"]
+    poor = replace(target, macro_f1=0.3, macro_f1_low=0.25, macro_f1_high=0.35)
     candidate = replace(trained, evaluation=replace(trained.evaluation, targets={"category": poor}))
 
     assert not compare_with_champion(candidate, trained, training_set).not_worse

@@ -93,11 +93,11 @@ def test_without_tickets_of_the_highest_label_nothing_is_said_of_them():
 
 
 def test_figures_leave_out_what_does_not_apply(small):
-    found = figures(replace(small, order_errors=None, auto_precision=None))
+    shown = figures(replace(small, order_errors=None, auto_precision=None))
 
-    assert "right when sure" not in found
-    assert "highest called lower" not in found
-    assert found["accuracy in en"] == pytest.approx(1 / 3)
+    assert "right when sure" not in shown
+    assert "highest called lower" not in shown
+    assert shown["accuracy in en"] == pytest.approx(1 / 3)
     assert figures(small)["levels off, mean"] == 3 / 5
 
 

@@ -8,7 +8,7 @@ from ticket_assets.classification.training import train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
 
-def told(text: str) -> dict[str, float]:
+def features(text: str) -> dict[str, float]:
     """What a text tells, silence left out."""
     row = impact_urgency([text])[0]
     return {
@@ -28,10 +28,10 @@ def told(text: str) -> dict[str, float]:
     ],
 )
 def test_whom_it_hits_and_how_long_it_can_wait(text: str, expected: dict[str, float]):
-    found = told(text)
+    values = features(text)
 
-    found.pop("impact_times_urgency", None)
-    assert found == expected
+    values.pop("impact_times_urgency", None)
+    assert values == expected
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_whom_it_hits_and_how_long_it_can_wait(text: str, expected: dict[str, fl
     ],
 )
 def test_a_negated_urgency_is_a_low_one(text: str):
-    found = told(text)
+    values = features(text)
 
-    assert "urgency_high" not in found
-    assert found["urgency_low"] == 1
+    assert "urgency_high" not in values
+    assert values["urgency_low"] == 1
 
 
 def test_a_negation_reaches_three_words_far():
-    assert "urgency_high" in told("I cannot print and not even scan the invoice this is urgent")
+    assert "urgency_high" in features("I cannot print and not even scan the invoice this is urgent")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_they_are_chosen_where_they_help(
     ]
     telling = make_training_set(tickets)
 
-    found = train(telling, options).evaluation.targets["priority"]
+    target = train(telling, options).evaluation.targets["priority"]
 
-    assert found.winner == "hybrid_impact_urgency"
-    scores = {score.name: score.macro_f1 for score in found.candidates}
+    assert target.winner == "hybrid_impact_urgency"
+    scores = {score.name: score.macro_f1 for score in target.candidates}
     assert scores["hybrid_impact_urgency"] > scores["hybrid"] + 0.05

@@ -14,9 +14,9 @@ def test_a_label_is_suspected_when_another_is_as_sure_as_its_own_tickets_are():
     probability = np.array([[0.9, 0.1], [0.7, 0.3], [0.15, 0.85], [0.2, 0.8], [0.6, 0.4]])
     codes = np.array([0, 0, 0, 1, 1])
 
-    found = suspected_label_errors("category", ["a", "b"], probability, codes, list("vwxyz"))
+    suspects = suspected_label_errors("category", ["a", "b"], probability, codes, list("vwxyz"))
 
-    assert found.to_dict("records") == [
+    assert suspects.to_dict("records") == [
         {"ticket_id": "x", "target": "category", "given": "a", "predicted": "b",
          "confidence": 0.85, "rank": 1},
         {"ticket_id": "z", "target": "category", "given": "b", "predicted": "a",
@@ -27,21 +27,21 @@ def test_a_label_is_suspected_when_another_is_as_sure_as_its_own_tickets_are():
 def test_a_doubt_below_the_usual_confidence_of_the_other_class_is_none():
     probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9], [0.2, 0.8]])
 
-    found = suspected_label_errors("category", ["a", "b"], probability, np.array([0, 0, 1, 1]),
+    suspects = suspected_label_errors("category", ["a", "b"], probability, np.array([0, 0, 1, 1]),
                                    list("wxyz"))  # fmt: skip
 
-    assert found.empty
-    assert list(found.columns) == [
+    assert suspects.empty
+    assert list(suspects.columns) == [
         *("ticket_id", "target", "given", "predicted", "confidence", "rank")
     ]
 
 
 def test_nothing_is_suspected_of_a_class_without_tickets():
-    found = suspected_label_errors(
+    suspects = suspected_label_errors(
         "category", ["a", "b"], np.array([[0.1, 0.9]]), np.array([0]), ["x"]
     )
 
-    assert found.empty
+    assert suspects.empty
 
 
 @pytest.mark.slow
@@ -59,9 +59,9 @@ def test_flipped_labels_are_found(
         tickets.loc[row, "category"] = str(rng.choice(others))
     wrong = set(tickets["ticket_id"][flipped])
 
-    found = train(replace(clean, tickets=tickets), options).label_errors
+    errors = train(replace(clean, tickets=tickets), options).label_errors
 
-    suspects = found[found["target"] == "category"]["ticket_id"].tolist()
+    suspects = errors[errors["target"] == "category"]["ticket_id"].tolist()
     assert suspects
     assert len(wrong.intersection(suspects[:20])) >= 18
     assert len(wrong.intersection(suspects)) >= 21

@@ -135,9 +135,9 @@ def test_weights_of_all_words_add_up_to_what_the_terms_say_for_the_label_against
 
     assert category.labels[chosen] == "printing"
     intercepts = expert.estimator.intercept_
-    told = (scores - intercepts)[chosen] - (scores - intercepts)[runner_up]
+    difference = (scores - intercepts)[chosen] - (scores - intercepts)[runner_up]
     # Words that speak against the category are not shown, so the sum can only be larger.
-    assert told - 1e-6 <= sum(weight for _, weight in explained) <= told * 1.05
+    assert difference - 1e-6 <= sum(weight for _, weight in explained) <= difference * 1.05
 
 
 def test_two_categories_are_explained_from_the_one_row_of_weights_they_have(

@@ -96,12 +96,12 @@ def test_learnt_labels_beat_the_baseline_clearly(trained: TrainedClassifier):
 
 
 def test_the_winner_is_among_the_best_in_cross_validation(trained: TrainedClassifier):
-    for found in trained.evaluation.targets.values():
-        scores = {score.name: score for score in found.candidates}
-        best = max(score.macro_f1 for score in found.candidates)
-        equals = [score for score in found.candidates if score.macro_f1 >= best - 0.005]
+    for target in trained.evaluation.targets.values():
+        scores = {score.name: score for score in target.candidates}
+        best = max(score.macro_f1 for score in target.candidates)
+        equals = [score for score in target.candidates if score.macro_f1 >= best - 0.005]
 
-        assert scores[found.winner].log_loss == min(score.log_loss for score in equals)
+        assert scores[target.winner].log_loss == min(score.log_loss for score in equals)
 
 
 @pytest.mark.slow
@@ -149,9 +149,9 @@ def test_calibration_makes_up_for_scores_that_are_too_modest(
     # Given a desk where one label in four is drawn by lot; at a temperature of 1 it is 0.13 to 0.17
     noisy = make_training_set(count=1200, seed=6, noise=0.25)
 
-    found = train(noisy, replace(options, folds=3, holdout_share=0.5)).evaluation
+    evaluation = train(noisy, replace(options, folds=3, holdout_share=0.5)).evaluation
 
-    assert found.targets["category"].ece < 0.1
+    assert evaluation.targets["category"].ece < 0.1
 
 
 def test_priorities_keep_the_order_of_the_desk(trained: TrainedClassifier):

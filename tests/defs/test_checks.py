@@ -141,10 +141,10 @@ def test_a_ticket_id_that_stands_twice_is_stopped(put: Put, verdict: Verdict):
     assert verdict(ticket_ids_are_unique).passed
 
     put("raw_tickets", {"ticket_id": "a"}, {"ticket_id": "a"})
-    found = verdict(ticket_ids_are_unique)
+    result = verdict(ticket_ids_are_unique)
 
-    assert not found.passed
-    assert figures(found) == {"repeated_ids": 1, "examples": ["a"]}
+    assert not result.passed
+    assert figures(result) == {"repeated_ids": 1, "examples": ["a"]}
 
 
 def land(settings: Settings, *moments: datetime) -> None:
@@ -247,20 +247,20 @@ def test_an_empty_text_is_stopped(put: Put, verdict: Verdict, text: str | None):
     assert verdict(no_text_is_empty).passed
 
     put("clean_tickets", {"ticket_id": "b", "text": text})
-    found = verdict(no_text_is_empty)
+    result = verdict(no_text_is_empty)
 
-    assert not found.passed
-    assert figures(found) == {"empty_texts": 1, "examples": ["b"]}
+    assert not result.passed
+    assert figures(result) == {"empty_texts": 1, "examples": ["b"]}
 
 
 def test_a_language_that_the_desk_does_not_receive_is_stopped(put: Put, verdict: Verdict):
     put("clean_tickets", {"language": "fr"}, {"language": "en"})
     assert verdict(languages_are_known, languages=("fr", "en")).passed
 
-    found = verdict(languages_are_known, languages=("fr",))
+    result = verdict(languages_are_known, languages=("fr",))
 
-    assert not found.passed
-    assert figures(found)["unknown"] == ["en"]
+    assert not result.passed
+    assert figures(result)["unknown"] == ["en"]
 
 
 def test_a_ticket_without_a_language_is_stopped(put: Put, verdict: Verdict):
@@ -285,11 +285,11 @@ def test_personal_data_left_anywhere_in_a_ticket_is_stopped(
     assert verdict(no_personal_data_is_left).passed
 
     put("clean_tickets", {"ticket_id": "b", "received_at": FIRST, **clean, column: value})
-    found = verdict(no_personal_data_is_left)
+    result = verdict(no_personal_data_is_left)
 
-    assert not found.passed
-    assert figures(found)["tickets_with_personal_data"] == 1
-    assert list(figures(found)["examples"]) == ["b"]
+    assert not result.passed
+    assert figures(result)["tickets_with_personal_data"] == 1
+    assert list(figures(result)["examples"]) == ["b"]
 
 
 def test_personal_data_is_looked_for_in_the_days_of_the_run(
@@ -339,11 +339,11 @@ def test_vectors_of_two_encoders_are_stopped(put: Put, verdict: Verdict):
     assert verdict(vectors_come_from_one_encoder).passed
 
     put("ticket_embeddings", {"model": "other"})
-    found = verdict(vectors_come_from_one_encoder)
+    result = verdict(vectors_come_from_one_encoder)
 
-    assert not found.passed
-    assert figures(found)["encoders"] == {"one": 2, "other": 1}
-    assert "Materialise ticket_embeddings for all days" in str(found.description)
+    assert not result.passed
+    assert figures(result)["encoders"] == {"one": 2, "other": 1}
+    assert "Materialise ticket_embeddings for all days" in str(result.description)
 
 
 @pytest.mark.parametrize(("length", "passed"), [(384, True), (383, False)])
@@ -352,10 +352,10 @@ def test_vectors_are_as_long_as_the_encoder_makes_them(
 ):
     put("ticket_embeddings", {"vector": [0.1] * length}, vector_length=length)
 
-    found = verdict(vectors_have_the_encoders_dimension)
+    result = verdict(vectors_have_the_encoders_dimension)
 
-    assert found.passed is passed
-    assert figures(found) == {"expected": 384, "stored": [length]}
+    assert result.passed is passed
+    assert figures(result) == {"expected": 384, "stored": [length]}
 
 
 @pytest.mark.parametrize(
@@ -370,10 +370,10 @@ def test_a_vector_that_is_not_finite_and_of_unit_length_is_stopped(
     assert verdict(vectors_are_finite_and_of_unit_length).passed
 
     put("ticket_embeddings", {"vector": wrong}, vector_length=2)
-    found = verdict(vectors_are_finite_and_of_unit_length)
+    result = verdict(vectors_are_finite_and_of_unit_length)
 
-    assert not found.passed
-    assert (figures(found)["vectors"], figures(found)["wrong"]) == (3, 1)
+    assert not result.passed
+    assert (figures(result)["vectors"], figures(result)["wrong"]) == (3, 1)
 
 
 def test_a_missing_vector_is_stopped(put: Put, verdict: Verdict):
@@ -442,10 +442,10 @@ def test_a_collection_equal_to_the_table_passes(settings: Settings, verdict: Ver
 def test_a_collection_that_lacks_a_ticket_is_stopped(settings: Settings, verdict: Verdict):
     collect(settings, {name: VECTORS[name] for name in "ab"})
 
-    found = verdict(collection_has_the_ids_of_the_table)
+    result = verdict(collection_has_the_ids_of_the_table)
 
-    assert not found.passed
-    assert figures(found) == {"table": 3, "collection": 2, "missing": 1, "left_over": 0}
+    assert not result.passed
+    assert figures(result) == {"table": 3, "collection": 2, "missing": 1, "left_over": 0}
     assert not verdict(a_vector_finds_itself).passed
 
 
@@ -453,10 +453,10 @@ def test_a_collection_that_lacks_a_ticket_is_stopped(settings: Settings, verdict
 def test_a_collection_with_a_ticket_too_many_is_stopped(settings: Settings, verdict: Verdict):
     collect(settings, {**VECTORS, "d": unit(1, 1, 1)})
 
-    found = verdict(collection_has_the_ids_of_the_table)
+    result = verdict(collection_has_the_ids_of_the_table)
 
-    assert not found.passed
-    assert figures(found)["left_over"] == 1
+    assert not result.passed
+    assert figures(result)["left_over"] == 1
 
 
 @pytest.mark.parametrize(
@@ -468,19 +468,19 @@ def test_a_collection_with_another_vector_is_stopped(
 ):
     collect(settings, {**VECTORS, "a": stored})
 
-    found = verdict(a_vector_finds_itself)
+    result = verdict(a_vector_finds_itself)
 
     assert verdict(collection_has_the_ids_of_the_table).passed
-    assert not found.passed
-    assert figures(found)["not_found"] == 1
+    assert not result.passed
+    assert figures(result)["not_found"] == 1
 
 
 @pytest.mark.usefixtures("three_tickets")
 def test_an_empty_collection_beside_a_full_table_is_stopped(verdict: Verdict):
     assert not verdict(collection_has_the_ids_of_the_table).passed
-    found = verdict(a_vector_finds_itself)
-    assert not found.passed
-    assert (figures(found)["queries"], figures(found)["not_found"]) == (3, 3)
+    result = verdict(a_vector_finds_itself)
+    assert not result.passed
+    assert (figures(result)["queries"], figures(result)["not_found"]) == (3, 3)
 
 
 # ticket_labels
@@ -496,10 +496,10 @@ def test_a_label_that_the_routing_does_not_have_is_stopped(put: Put, verdict: Ve
     assert verdict(labels_are_configured).passed
 
     put("ticket_labels", {"category": "coffee", "priority": "yesterday"})
-    found = verdict(labels_are_configured)
+    result = verdict(labels_are_configured)
 
-    assert not found.passed
-    assert figures(found)["unknown"] == {"category": ["coffee"], "priority": ["yesterday"]}
+    assert not result.passed
+    assert figures(result)["unknown"] == {"category": ["coffee"], "priority": ["yesterday"]}
 
 
 # candidate_classifier
@@ -535,11 +535,11 @@ def test_a_candidate_not_surely_better_than_the_majority_is_stopped(
 ):
     wait_with(macro_f1=0.6, macro_f1_low=low, baseline_macro_f1=0.4)
 
-    found = verdict(candidate_beats_the_majority)
+    result = verdict(candidate_beats_the_majority)
 
-    assert found.passed is passed
-    assert figures(found)["category_macro_f1_low"] == low
-    assert figures(found)["category_majority_macro_f1"] == 0.4
+    assert result.passed is passed
+    assert figures(result)["category_macro_f1_low"] == low
+    assert figures(result)["category_majority_macro_f1"] == 0.4
 
 
 @pytest.mark.parametrize(("macro_f1", "passed"), [(0.7, True), (0.69, False)])
@@ -548,10 +548,10 @@ def test_a_candidate_below_the_floor_is_stopped(
 ):
     wait_with(macro_f1=macro_f1)
 
-    found = verdict(candidate_reaches_the_floor, macro_f1_floor=0.7)
+    result = verdict(candidate_reaches_the_floor, macro_f1_floor=0.7)
 
-    assert found.passed is passed
-    assert figures(found) == {"macro_f1": macro_f1, "floor": 0.7}
+    assert result.passed is passed
+    assert figures(result) == {"macro_f1": macro_f1, "floor": 0.7}
 
 
 @pytest.mark.parametrize("not_worse", [True, False])
@@ -565,10 +565,10 @@ def test_a_candidate_worse_than_the_champion_is_stopped(
         )
     )  # fmt: skip
 
-    found = verdict(candidate_is_not_worse_than_the_champion)
+    result = verdict(candidate_is_not_worse_than_the_champion)
 
-    assert found.passed is not_worse
-    assert figures(found)["difference"] == -0.2
+    assert result.passed is not_worse
+    assert figures(result)["difference"] == -0.2
 
 
 def test_the_first_candidate_has_no_champion_to_be_worse_than(

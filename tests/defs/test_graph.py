@@ -140,9 +140,9 @@ def run(desk: Settings, first: date, last: date) -> Run:
         for record in instance.get_records_for_run(summary.run_id).records:
             event = record.event_log_entry.dagster_event
             if event and event.event_type_value == "ASSET_MATERIALIZATION":
-                found = event.step_materialization_data.materialization
-                metadata.setdefault(found.asset_key.to_user_string(), {})[found.partition] = {
-                    name: value.value for name, value in found.metadata.items()
+                made = event.step_materialization_data.materialization
+                metadata.setdefault(made.asset_key.to_user_string(), {})[made.partition] = {
+                    name: value.value for name, value in made.metadata.items()
                 }
         checks: dict[str, frozenset[str | None]] = {}
         for record in instance.get_records_for_run(
@@ -187,15 +187,15 @@ def test_the_whole_graph_succeeds_for_all_days_in_one_run(product: dg.Definition
 
 
 def test_every_asset_is_materialised_for_every_day(desk: Settings, first_run: Run):
-    wanted = {day.isoformat() for day in DAYS}
+    keys = {day.isoformat() for day in DAYS}
 
     with desk_instance(desk.data_dir) as instance:
         for asset in set(first_run.summary.materialised) - WHOLE_ASSETS:
-            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == wanted, asset
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == keys, asset
 
     assert set(first_run.metadata) == set(first_run.summary.materialised)
     for asset, partitions in first_run.metadata.items():
-        assert set(partitions) == ({None} if asset in WHOLE_ASSETS else wanted), asset
+        assert set(partitions) == ({None} if asset in WHOLE_ASSETS else keys), asset
 
 
 def test_the_page_of_the_drift_report_shows_the_latest_day_with_mail(
@@ -289,14 +289,14 @@ def test_the_labels_that_people_gave_stand_with_their_tickets(
     }
     given = {mail.message_id: (mail.category, mail.priority) for mail in mails if mail.labelled}
 
-    found = {
+    stored = {
         message: labels[ticket]
         for ticket, message in values(first_run.tables["raw_tickets"], "ticket_id", "message_id")
         if ticket in labels
     }
 
     assert len(given) == 280
-    assert found == given
+    assert stored == given
 
 
 def test_the_first_candidate_becomes_the_champion(desk: Settings, first_run: Run):

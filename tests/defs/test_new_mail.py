@@ -153,15 +153,15 @@ def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def windows(result: dg.SensorResult) -> list[tuple[str, date, date]]:
-    found = []
+    requested = []
     for request in result.run_requests or []:
         tags = request.tags
         if request.partition_key:
             tags = {"dagster/partition": request.partition_key}
         window = run_window(tags)
         assert window is not None
-        found.append((str(request.job_name), *window))
-    return found
+        requested.append((str(request.job_name), *window))
+    return requested
 
 
 def test_a_desk_without_mail_requests_nothing(tick):
@@ -539,7 +539,7 @@ def test_mail_that_lands_after_its_day_was_read_does_not_fail_the_run(land, inst
 
     checked = desk.resolve_job_def("check").execute_in_process(instance=instance, tags=tags)
     assert checked.success
-    assert [each.passed for each in checked.get_asset_check_evaluations()] == [True]
+    assert [verdict.passed for verdict in checked.get_asset_check_evaluations()] == [True]
 
 
 class Ticks:
@@ -609,10 +609,10 @@ def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(
         contents.extend(new)
 
     def landed() -> list[bytes]:
-        return [message.read() for each in landing.days() for message in landing.messages(each)]
+        return [message.read() for day in landing.days() for message in landing.messages(day)]
 
     def present() -> dict[date, str]:
-        return {each: day_fingerprint(landing, each) for each in landing.days()}
+        return {day: day_fingerprint(landing, day) for day in landing.days()}
 
     def finish_runs(instance: dg.DagsterInstance) -> None:
         """What a launched run does, as far as it matters here: it reads its days and ends."""
@@ -620,7 +620,7 @@ def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(
             window = run_window(run.tags)
             assert window is not None
             days = DayRange(*window).days()
-            read.update({each: day_fingerprint(landing, each) for each in days})
+            read.update({day: day_fingerprint(landing, day) for day in days})
             collect(settings, *days)
             instance.report_run_canceled(run)
 

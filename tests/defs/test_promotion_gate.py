@@ -110,7 +110,7 @@ def champion(settings: Settings) -> str:
 
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
-    return {found.check_name for found in result.get_asset_check_evaluations() if not found.passed}
+    return {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
 
 
 def materialised(result: dg.ExecuteInProcessResult) -> set[str]:
@@ -235,8 +235,8 @@ def test_a_rolled_back_champion_does_not_return_by_itself(desk: Settings, retrai
     assert again.success
     assert failed_checks(again) == {"candidate_was_not_rolled_back"}
     (check,) = [
-        found for found in again.get_asset_check_evaluations()
-        if found.check_name == "candidate_was_not_rolled_back"
+        evaluation for evaluation in again.get_asset_check_evaluations()
+        if evaluation.check_name == "candidate_was_not_rolled_back"
     ]  # fmt: skip
     assert check.metadata["rolled_back"].value == taken_back
     assert check.metadata["champion"].value == former
@@ -289,9 +289,9 @@ def test_figures_stand_beside_those_of_the_champion(desk: Settings, retrain: Ret
 
     def figures(result: dg.ExecuteInProcessResult) -> list[str]:
         (made,) = [
-            found
-            for found in result.asset_materializations_for_node("candidate_classifier")
-            if found.asset_key == dg.AssetKey("candidate_classifier")
+            materialization
+            for materialization in result.asset_materializations_for_node("candidate_classifier")
+            if materialization.asset_key == dg.AssetKey("candidate_classifier")
         ]
         return made.metadata["category_figures"].value.splitlines()
 

@@ -58,8 +58,8 @@ def champion():
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory):
-    found = Warehouse(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
-    with found.transaction() as connection:
+    warehouse = Warehouse(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
+    with warehouse.transaction() as connection:
         connection.register("mail", mail(PER_DAY))
         connection.execute("create schema tickets")
         connection.execute(
@@ -74,7 +74,7 @@ def warehouse(tmp_path_factory):
             "create table tickets.ticket_embeddings as"
             " select ticket_id, received_at, vector::float[4] as vector from mail"
         )
-    return found
+    return warehouse
 
 
 def reports(warehouse, champion, days=DAYS, **options):
@@ -93,16 +93,16 @@ def reports(warehouse, champion, days=DAYS, **options):
 
 
 def test_every_day_is_compared_with_its_own_window(warehouse, champion):
-    found = reports(warehouse, champion, **NO_HTML)
+    compared = reports(warehouse, champion, **NO_HTML)
 
-    assert [report.day for report in found] == DAYS
+    assert [report.day for report in compared] == DAYS
     windows = [
         report.metrics[["current_rows", "window_days"]].drop_duplicates().to_numpy().tolist()
-        for report in found
+        for report in compared
     ]
     # 4 tickets are all there are; the third day reaches back over the second for its 20.
     assert windows == [[[4, 1]], [[30, 1]], [[32, 2]], [], [[25, 1]], [[40, 1]], []]
-    assert [report.drifted_metrics for report in found] == (
+    assert [report.drifted_metrics for report in compared] == (
         [[]] * CHANGED + [["language"], ["language"], []]
     )
 
@@ -122,8 +122,8 @@ def test_reports_are_the_same_whatever_fits_a_page(warehouse, champion, monkeypa
 @pytest.mark.slow
 def test_html_is_rendered_for_drifted_days_and_the_latest_that_has_mail(warehouse, champion):
     def drawn(days, **options):
-        found = reports(warehouse, champion, days, **options)
-        return [report.day.day for report in found if report.html is not None]
+        compared = reports(warehouse, champion, days, **options)
+        return [report.day.day for report in compared if report.html is not None]
 
     assert drawn(DAYS[:4]) == [3]
     assert drawn(DAYS) == [5, 6]

@@ -50,14 +50,14 @@ def load(folder: Path, checked: Path | None) -> Encoder:
 
 def load_in_new_process(name: str, checked: Path) -> tuple[str, bytes]:
     """Forward pass and whether transformers was imported, and the vectors of `TEXTS`."""
-    found = checked.with_name("found")
+    output = checked.with_name("output")
     done = subprocess.run(
-        [sys.executable, "-c", NEW_PROCESS, name, checked, found, *TEXTS],
+        [sys.executable, "-c", NEW_PROCESS, name, checked, output, *TEXTS],
         check=True,
         capture_output=True,
         text=True,
     )
-    return done.stdout.strip(), found.read_bytes()
+    return done.stdout.strip(), output.read_bytes()
 
 
 def records(checked: Path) -> int:

@@ -193,9 +193,9 @@ def test_in_integers_tickets_keep_their_vectors(encoders_dir: Path) -> None:
     ]
 
     exact = Encoder.load(model, precision="fp32").encode(tickets)
-    found = Encoder.load(model, precision="int8").encode(tickets)
+    vectors = Encoder.load(model, precision="int8").encode(tickets)
 
-    assert float(np.einsum("nd,nd->n", found, exact).min()) > 0.9993
+    assert float(np.einsum("nd,nd->n", vectors, exact).min()) > 0.9993
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_an_archive_gives_the_mails_of_its_folders(tmp_path, name, mode):
         zipped(path, files)
 
     assert contents(path) == [FIRST, SECOND, FIRST, SECOND]
-    assert [each.message.source for each in read_mailbox(path)] == [
+    assert [imported.message.source for imported in read_mailbox(path)] == [
         f"eml:{name}",
         f"maildir:{name}",
         "mbox:box.mbox",
@@ -238,7 +238,7 @@ def test_a_password_is_explained(tmp_path):
 
 def stretched(number):
     """Mails that do not compress, so that damage anywhere meets content."""
-    return {f"{each}.eml": FIRST + os.urandom(5000).hex().encode() for each in range(number)}
+    return {f"{name}.eml": FIRST + os.urandom(5000).hex().encode() for name in range(number)}
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])

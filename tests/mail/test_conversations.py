@@ -32,7 +32,7 @@ def mail(subject, sender=JEAN, to=(DESK,), *, day=0.0, own=None, refs=None, answ
 
 
 def table(*mails):
-    rows = [{"ticket_id": f"t{number}", **each} for number, each in enumerate(mails)]
+    rows = [{"ticket_id": f"t{number}", **mail} for number, mail in enumerate(mails)]
     frame = pd.DataFrame(rows, columns=list(EARLIER_COLUMNS))
     return frame.astype({"received_at": "datetime64[us]"})
 
@@ -80,36 +80,36 @@ def test_an_equal_subject_alone_joins_nothing(second):
 
 
 def test_answers_to_two_people_with_one_subject_stay_apart_whoever_is_in_copy():
-    found = threads(
+    conversations = threads(
         mail("RE: Urgent", DESK, [JEAN, "archive@x.fr"], own="1"),
         mail("RE: Urgent", DESK, [MARIE, "archive@x.fr"], day=1, own="2"),
         mail("RE: Urgent", DESK, [JEAN, "archive@x.fr"], day=2, own="3"),
         mail("RE: Urgent", MARIE, [DESK], day=3, own="4"),
     )
 
-    assert found == ["1", "2", "1", "2"]
+    assert conversations == ["1", "2", "1", "2"]
 
 
 def test_the_author_and_a_colleague_in_copy_continue_the_conversation():
-    found = threads(
+    conversations = threads(
         mail("Badge", own="1", to=[DESK, PAUL]),
         mail("TR : Badge", day=1, own="2"),
         mail("RE: Badge", PAUL, [JEAN, DESK], day=2, own="3"),
     )
 
-    assert found == ["1", "1", "1"]
+    assert conversations == ["1", "1", "1"]
 
 
 def test_of_two_with_the_subject_the_latest_is_answered():
-    found = threads(
+    conversations = threads(
         mail("Badge", own="1"), mail("Badge", day=1, own="2"), mail("RE: Badge", day=2, own="3")
     )
 
-    assert found == ["1", "2", "2"]
+    assert conversations == ["1", "2", "2"]
 
 
 def test_a_ticket_number_joins_what_its_subject_does_not():
-    found = threads(
+    conversations = threads(
         mail("[#4711] Imprimante", DESK, [JEAN], own="1"),
         mail("[#4712] Imprimante", DESK, [JEAN], day=1, own="2"),
         mail("Toner commandé [#4711]", PAUL, [DESK], day=2, own="3"),
@@ -117,11 +117,11 @@ def test_a_ticket_number_joins_what_its_subject_does_not():
         mail("[#4711] ailleurs", "x@other.org", ["y@other.org"], day=4, own="5"),
     )
 
-    assert found == ["1", "2", "1", "2", "5"]
+    assert conversations == ["1", "2", "1", "2", "5"]
 
 
 def test_ids_lead_to_the_thread_that_their_message_has_joined():
-    found = threads(
+    conversations = threads(
         mail("VPN", own="1"),
         mail("RE: VPN", DESK, [JEAN], day=1, own="2"),
         mail("autre sujet", day=2, own="3", refs="2", answers="2"),
@@ -129,17 +129,17 @@ def test_ids_lead_to_the_thread_that_their_message_has_joined():
         mail("Re: x", MARIE, day=90, own="5", refs="2"),
     )
 
-    assert found == ["1", "1", "1", "1", "1"]
+    assert conversations == ["1", "1", "1", "1", "1"]
 
 
 def test_answers_to_a_mail_that_never_came_share_its_thread_and_so_does_that_mail():
-    found = threads(
+    conversations = threads(
         mail("Re: a", own="1", answers="lost"),
         mail("Re: b", MARIE, day=1, own="2", answers="lost"),
         mail("a", PAUL, day=2, own="lost"),
     )
 
-    assert found == ["lost", "lost", "lost"]
+    assert conversations == ["lost", "lost", "lost"]
 
 
 def test_a_mail_without_any_id_is_named_after_its_ticket():

@@ -151,8 +151,8 @@ def strings(value):
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from strings(each)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings(part)
 
 
 def damaged(count, seed):
@@ -186,19 +186,19 @@ def test_every_damaged_mail_is_a_ticket_or_a_reason_in_bounded_time(stopwatch):
     for content in damaged(MAILS, seed=7):
         stopwatch(CPU_SECONDS)
         try:
-            found = parse_message(content, "eml")
+            message = parse_message(content, "eml")
         except UnreadableMessage as error:
             outcomes[error.reason] += 1
             continue
         clean = clean_text(
-            found.subject,
-            found.body_text,
-            found.body_html,
+            message.subject,
+            message.body_text,
+            message.body_html,
             languages=["fr", "en"],
             phone_regions=["FR", "GB"],
-            sender_name=found.sender_name,
+            sender_name=message.sender_name,
         )
-        json.dumps([vars(found), clean], ensure_ascii=False).encode("utf-8")
+        json.dumps([vars(message), clean], ensure_ascii=False).encode("utf-8")
         outcomes["ticket"] += 1
 
     assert outcomes.total() == MAILS

@@ -103,7 +103,7 @@ def test_nothing_is_marked_as_read(fetch, mailbox):
 
     mailbox.select_folder("INBOX", readonly=True)
     flags = mailbox.get_flags(mailbox.search())
-    assert [b"\\Seen" in found for found in flags.values()] == [False] * 3
+    assert [b"\\Seen" in flags_of_message for flags_of_message in flags.values()] == [False] * 3
 
 
 def test_a_mail_without_a_date_is_filed_under_its_delivery(fetch, landing, mailbox):

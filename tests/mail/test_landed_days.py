@@ -110,7 +110,7 @@ def test_ranges_hold_exactly_their_days_and_never_touch(numbers):
 
     ranges = consecutive(days)
 
-    assert [day for each in ranges for day in each.days()] == sorted(days)
+    assert [day for days in ranges for day in days.days()] == sorted(days)
     assert all(later.first - earlier.last > timedelta(1) for earlier, later in pairwise(ranges))
 
 

@@ -60,14 +60,14 @@ def test_a_message_is_its_bytes_under_its_utc_day(landing):
 
     report = landing.land([message("Bonjour", late_evening_in_montreal, "1@x")])
 
-    (found,) = landing.messages(date(2025, 3, 4))
+    (landed,) = landing.messages(date(2025, 3, 4))
     content_hash = hashlib.sha256(b"Bonjour").hexdigest()
     assert (report.landed, report.already_there, report.days) == (1, 0, (date(2025, 3, 4),))
-    assert found.path == landing.root / "2025-03-04" / f"{content_hash}.eml"
-    assert found.read() == b"Bonjour"
-    assert (found.content_hash, found.ticket_id) == (content_hash, content_hash[:20])
-    assert found.received_at == datetime(2025, 3, 4, 3, tzinfo=UTC)
-    assert (found.source, found.received_at_source, found.size_bytes) == ("test", "date", 7)
+    assert landed.path == landing.root / "2025-03-04" / f"{content_hash}.eml"
+    assert landed.read() == b"Bonjour"
+    assert (landed.content_hash, landed.ticket_id) == (content_hash, content_hash[:20])
+    assert landed.received_at == datetime(2025, 3, 4, 3, tzinfo=UTC)
+    assert (landed.source, landed.received_at_source, landed.size_bytes) == ("test", "date", 7)
 
 
 def test_the_manifest_names_every_message_of_its_batch(landing):
@@ -86,11 +86,11 @@ def test_messages_come_by_received_time_then_hash(landing):
 
     landing.land([later, *same_time])
 
-    found = list(landing.messages(NOON.date()))
-    assert [each.content_hash for each in found[:-1]] == sorted(
-        hashlib.sha256(each.content).hexdigest() for each in same_time
+    messages = list(landing.messages(NOON.date()))
+    assert [landed.content_hash for landed in messages[:-1]] == sorted(
+        hashlib.sha256(landed.content).hexdigest() for landed in same_time
     )
-    assert found[-1].read() == b"tard"
+    assert messages[-1].read() == b"tard"
 
 
 def test_landing_the_same_again_changes_nothing(landing):
@@ -173,7 +173,7 @@ def test_temporary_and_foreign_files_are_not_messages(landing):
     (folder / "note.txt").write_text("x")
     (landing.root / "2025-99-99").mkdir()
 
-    assert [each.read() for each in landing.messages(NOON.date())] == [b"x"]
+    assert [landed.read() for landed in landing.messages(NOON.date())] == [b"x"]
     assert landing.count(NOON.date()) == 1
     assert landing.days() == [NOON.date()]
 
@@ -195,7 +195,7 @@ def test_each_message_is_announced_once_it_is_on_disk(landing):
     announced = []
 
     def on_message(each):
-        assert [found.read() for found in landing.messages(NOON.date())] == [b"x"]
+        assert [landed.read() for landed in landing.messages(NOON.date())] == [b"x"]
         announced.append(each.content)
 
     landing.land([message("x")], on_message)
@@ -230,7 +230,7 @@ def test_what_is_being_erased_is_neither_read_nor_landed_nor_labelled(landing):
     again = landing.land([message("x"), message("z"), message("x", received_at=None)])
 
     assert (again.landed, again.already_there, again.erased_before) == (1, 0, 2)
-    assert sorted(each.read() for each in landing.messages(NOON.date())) == [b"y", b"z"]
+    assert sorted(landed.read() for landed in landing.messages(NOON.date())) == [b"y", b"z"]
     assert landing.count(NOON.date()) == 2
     assert landing.resolve_labels().labels.empty
 
@@ -259,7 +259,7 @@ def test_labels_come_back_as_they_were_given_and_land_once(landing):
 
     assert landing.land_labels(labels) == 2
     assert landing.land_labels(labels) == 0
-    assert sorted(landing.labels(), key=lambda each: each.category) == labels
+    assert sorted(landing.labels(), key=lambda landed: landed.category) == labels
 
 
 def test_the_latest_label_wins_for_each_target_in_whatever_order_they_land(landing):
@@ -327,9 +327,9 @@ def test_any_two_imports_hold_each_message_once(tmp_path_factory, numbers, sourc
 
     reports = [landing.land(messages[: len(messages) // 2]), landing.land(reversed(messages))]
 
-    found = [int(each.read()) for day in landing.days() for each in landing.messages(day)]
-    assert sorted(found) == sorted(set(numbers))
-    assert sum(report.landed for report in reports) == len(found)
+    kept = [int(landed.read()) for day in landing.days() for landed in landing.messages(day)]
+    assert sorted(kept) == sorted(set(numbers))
+    assert sum(report.landed for report in reports) == len(kept)
 
 
 LAND_FOREVER = """
@@ -366,24 +366,25 @@ def test_a_landing_that_is_killed_leaves_no_torn_file_and_is_completed_by_the_ne
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    after_the_kill = [each for day in landing.days() for each in landing.messages(day)]
+    after_the_kill = [landed for day in landing.days() for landed in landing.messages(day)]
     assert files_before_the_kill <= len(after_the_kill) < count
     assert all(
-        hashlib.sha256(each.read()).hexdigest() == each.content_hash for each in after_the_kill
+        hashlib.sha256(landed.read()).hexdigest() == landed.content_hash
+        for landed in after_the_kill
     )
-    assert {each.source for each in after_the_kill} == {"test"}
+    assert {landed.source for landed in after_the_kill} == {"test"}
 
     assert land_in_a_process(landing.root, count).wait() == 0
-    completed = [each for day in landing.days() for each in landing.messages(day)]
-    assert sorted(int(each.read().split(b"\n")[0]) for each in completed) == list(range(count))
+    completed = [landed for day in landing.days() for landed in landing.messages(day)]
+    assert sorted(int(landed.read().split(b"\n")[0]) for landed in completed) == list(range(count))
 
 
 def test_processes_that_land_the_same_at_once_leave_each_message_once(landing):
     processes = [land_in_a_process(landing.root, 300) for _ in range(3)]
 
     assert [process.wait() for process in processes] == [0, 0, 0]
-    found = [each for day in landing.days() for each in landing.messages(day)]
-    assert sorted(int(each.read().split(b"\n")[0]) for each in found) == list(range(300))
+    completed = [landed for day in landing.days() for landed in landing.messages(day)]
+    assert sorted(int(landed.read().split(b"\n")[0]) for landed in completed) == list(range(300))
 
 
 def test_a_reader_sees_whole_messages_with_their_source_while_another_process_lands(landing):
@@ -391,9 +392,9 @@ def test_a_reader_sees_whole_messages_with_their_source_while_another_process_la
     seen = 0
     while process.poll() is None:
         for day in landing.days():
-            for each in landing.messages(day):
-                assert hashlib.sha256(each.read()).hexdigest() == each.content_hash
-                assert each.source == "test"
+            for landed in landing.messages(day):
+                assert hashlib.sha256(landed.read()).hexdigest() == landed.content_hash
+                assert landed.source == "test"
                 seen += 1
 
     assert process.returncode == 0

@@ -150,17 +150,17 @@ FORWARDED = part(
 
 
 def test_the_text_of_a_forwarded_message_does_not_replace_the_requesters():
-    found = parsed(multipart(part(b"Content-Type: text/plain", b"Voir ci-joint"), FORWARDED))
+    message = parsed(multipart(part(b"Content-Type: text/plain", b"Voir ci-joint"), FORWARDED))
 
-    assert (found.body_text, found.subject) == ("Voir ci-joint", "Panne")
-    assert found.attachments == ["Reçu.eml"]
+    assert (message.body_text, message.subject) == ("Voir ci-joint", "Panne")
+    assert message.attachments == ["Reçu.eml"]
 
 
 def test_a_pure_forward_keeps_the_forwarded_text():
-    found = parsed(multipart(FORWARDED))
+    message = parsed(multipart(FORWARDED))
 
-    assert (found.body_text, found.subject) == ("Texte de Bob", "Panne")
-    assert found.sender == "claire@exemple.fr"
+    assert (message.body_text, message.subject) == ("Texte de Bob", "Panne")
+    assert message.sender == "claire@exemple.fr"
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_a_boundary_is_found_however_it_is_written(parameters: str, boundary: st
         f"--{boundary}--\r\n".encode(),
     )
 
-    found = parsed(content)
+    message = parsed(content)
 
-    assert (found.body_text, found.body_html) == ("Ecran noir", "<p>Ecran noir</p>")
-    assert found.attachments == []
+    assert (message.body_text, message.body_html) == ("Ecran noir", "<p>Ecran noir</p>")
+    assert message.attachments == []
 
 
 def test_a_multipart_without_its_boundary_keeps_its_text():
@@ -211,11 +211,11 @@ def test_ids_addresses_and_thread_are_normalised():
         b"To: support@exemple.fr, Bob <BOB@exemple.fr>\r\nCc: bob@exemple.fr\r\n"
         b"Subject: Re: VPN\r\n\r\nx"
     )
-    found = parsed(content)
+    message = parsed(content)
 
-    assert (found.message_id, found.in_reply_to, found.thread_id) == ("3@x", "2@x", "1@x")
-    assert (found.sender, found.sender_name) == ("jean.petit@exemple.fr", "Petit, Jean")
-    assert found.recipients == ["support@exemple.fr", "bob@exemple.fr"]
+    assert (message.message_id, message.in_reply_to, message.thread_id) == ("3@x", "2@x", "1@x")
+    assert (message.sender, message.sender_name) == ("jean.petit@exemple.fr", "Petit, Jean")
+    assert message.recipients == ["support@exemple.fr", "bob@exemple.fr"]
 
 
 def test_a_mail_without_ids_has_no_thread_of_its_own():
@@ -223,9 +223,9 @@ def test_a_mail_without_ids_has_no_thread_of_its_own():
 
 
 def test_a_name_without_an_address_is_kept_as_the_senders_name():
-    found = parsed(b"From: Accueil du site\nSubject: x\n\nx")
+    message = parsed(b"From: Accueil du site\nSubject: x\n\nx")
 
-    assert (found.sender, found.sender_name) == (None, "Accueil du site")
+    assert (message.sender, message.sender_name) == (None, "Accueil du site")
 
 
 @pytest.mark.parametrize(
@@ -319,11 +319,11 @@ def test_a_mail_nested_beyond_reason_is_refused():
 
 def test_winmail_dat_is_named_and_left_alone():
     tnef = b"Content-Type: application/ms-tnef; name=winmail.dat\r\n\r\n\x78\x9f\x3e\x22"
-    found = parsed(
+    message = parsed(
         multipart(part(b"Content-Type: text/plain", b"Voir le tableau"), part(tnef, b""))
     )
 
-    assert (found.body_text, found.attachments) == ("Voir le tableau", ["winmail.dat"])
+    assert (message.body_text, message.attachments) == ("Voir le tableau", ["winmail.dat"])
 
 
 def test_a_mail_of_25_mb_keeps_its_text_and_the_names_of_its_attachments():
@@ -332,48 +332,53 @@ def test_a_mail_of_25_mb_keeps_its_text_and_the_names_of_its_attachments():
         part(b"Content-Type: text/plain", b"Voici la photo"),
         part(photo, b"\r\n".join([b"A" * 76] * 320_000)),
     )
-    found = parsed(content)
+    message = parsed(content)
 
     assert len(content) > 24_000_000
-    assert (found.body_text, found.attachments) == ("Voici la photo", ["photo.jpg"])
+    assert (message.body_text, message.attachments) == ("Voici la photo", ["photo.jpg"])
 
 
 @pytest.mark.slow
 def test_a_mail_of_20_000_parts_loses_none():
-    found = parsed(
+    message = parsed(
         multipart(
             part(b"Content-Type: text/plain", b"Bonjour"),
-            *(part(b"Content-Type: image/png; name=%d.png" % each, b"x") for each in range(20_000)),
+            *(
+                part(b"Content-Type: image/png; name=%d.png" % number, b"x")
+                for number in range(20_000)
+            ),
         )
     )
 
-    assert found.body_text == "Bonjour"
-    assert found.attachments == [f"{each}.png" for each in range(20_000)]
+    assert message.body_text == "Bonjour"
+    assert message.attachments == [f"{number}.png" for number in range(20_000)]
 
 
 def test_headers_without_a_value_hold_nothing():
     names = ("Message-ID", "In-Reply-To", "References", "From", "To", "Cc", "Subject", "Date")
     names += ("Content-Type", "Content-Transfer-Encoding", "Content-Disposition")
-    found = parsed("".join(f"{name}:\r\n" for name in names).encode() + b"\r\nBonjour")
+    message = parsed("".join(f"{name}:\r\n" for name in names).encode() + b"\r\nBonjour")
 
-    assert (found.message_id, found.in_reply_to, found.sender, found.sender_name) == (None,) * 4
-    assert (found.recipients, found.subject, found.attachments) == ([], None, [])
-    assert (found.body_text, found.kind) == ("Bonjour", "request")
+    assert (message.message_id, message.in_reply_to, message.sender, message.sender_name) == (
+        None,
+    ) * 4
+    assert (message.recipients, message.subject, message.attachments) == ([], None, [])
+    assert (message.body_text, message.kind) == ("Bonjour", "request")
 
 
 def test_bidirectional_and_zero_width_characters_reach_the_table_as_sent():
     text = "Facture\u202e\u200bfdp\u2066.exe\u2069 \ufeffet mot\u200dlié"
-    found = parsed(
+    message = parsed(
         f"From: a@b.fr\nSubject: {text}\nContent-Type: text/plain; charset=utf-8\n\n{text}".encode()
     )
 
-    assert (found.subject, found.body_text) == (text, text)
+    assert (message.subject, message.body_text) == (text, text)
 
 
 def test_a_line_that_is_no_header_starts_the_text():
-    found = parsed("Subject: Panne\nÉtage 3\nFrom: a@b.fr\n\nRéseau coupé".encode())
+    message = parsed("Subject: Panne\nÉtage 3\nFrom: a@b.fr\n\nRéseau coupé".encode())
 
-    assert (found.subject, found.body_text) == (
+    assert (message.subject, message.body_text) == (
         "Panne",
         "Étage 3\nFrom: a@b.fr\n\nRéseau coupé",
     )
@@ -381,9 +386,9 @@ def test_a_line_that_is_no_header_starts_the_text():
 
 def test_a_file_name_in_a_charset_that_cannot_hold_it_costs_the_name_alone():
     named = b"Content-Type: application/pdf; name*=punycode''%C3%A9.pdf"
-    found = parsed(multipart(part(b"Content-Type: text/plain", b"Bonjour"), part(named, b"PDF")))
+    message = parsed(multipart(part(b"Content-Type: text/plain", b"Bonjour"), part(named, b"PDF")))
 
-    assert (found.body_text, found.attachments) == ("Bonjour", ["attachment.pdf"])
+    assert (message.body_text, message.attachments) == ("Bonjour", ["attachment.pdf"])
 
 
 @pytest.mark.parametrize("charset", ["utf-8\x00", "''", '""', "=", "utf-8;charset="])
@@ -401,16 +406,16 @@ def test_a_charset_that_is_no_name_costs_no_letter(charset, flowed):
 @pytest.mark.parametrize("unit", ["a;b=c;", "<a@b>, ", '"', "(", "=?utf-8?Q?=C3=A9?= "])
 def test_a_header_of_a_megabyte_does_not_cost_the_text(name, unit):
     headers = {"From": "a@b.fr", "Subject": "Panne", name: unit * (1_000_000 // len(unit))}
-    lines = "".join(f"{each}: {value}\n" for each, value in headers.items())
+    lines = "".join(f"{header}: {value}\n" for header, value in headers.items())
 
     assert parsed(f"{lines}\nBonjour".encode()).body_text == "Bonjour"
 
 
 def test_an_address_of_nested_comments_is_kept_as_a_name():
     row = json.dumps({"subject": "x", "sender": "(" * 5000, "recipients": "(" * 5000}).encode()
-    found = parse_message(row, "json")
+    message = parse_message(row, "json")
 
-    assert (found.sender, found.sender_name, found.recipients) == (None, "(" * 5000, [])
+    assert (message.sender, message.sender_name, message.recipients) == (None, "(" * 5000, [])
 
 
 def test_a_mail_that_mail_parser_refuses_is_read_by_the_standard_library(monkeypatch):
@@ -418,15 +423,15 @@ def test_a_mail_that_mail_parser_refuses_is_read_by_the_standard_library(monkeyp
         raise ValueError("refused")
 
     monkeypatch.setattr("ticket_assets.mail.parsing.MailParser", refuse)
-    found = parsed(
+    message = parsed(
         multipart(
             part(b"Content-Type: text/plain; charset=utf-8", "Écran noir".encode("cp1252")),
             part(b"Content-Type: application/pdf; name=a.pdf", b"PDF"),
         )
     )
 
-    assert (found.subject, found.sender) == ("Panne", "claire@exemple.fr")
-    assert (found.body_text, found.attachments) == ("Écran noir", ["a.pdf"])
+    assert (message.subject, message.sender) == ("Panne", "claire@exemple.fr")
+    assert (message.body_text, message.attachments) == ("Écran noir", ["a.pdf"])
 
 
 def test_parsing_neither_prints_nor_logs_nor_writes(tmp_path, monkeypatch, capfd, caplog):
@@ -455,12 +460,16 @@ def test_a_row_of_an_export_is_a_request():
         "message_id": "INC0042",
         "original": {"État": "clos"},
     }
-    found = parse_message(json.dumps(row).encode(), "json")
+    message = parse_message(json.dumps(row).encode(), "json")
 
-    assert (found.subject, found.body_text) == ("Écran noir", "Depuis ce matin")
-    assert (found.sender, found.sender_name) == ("jean@exemple.fr", "Jean Petit")
-    assert found.recipients == ["support@exemple.fr", "bob@exemple.fr"]
-    assert (found.message_id, found.thread_id, found.kind) == ("INC0042", "INC0042", "request")
+    assert (message.subject, message.body_text) == ("Écran noir", "Depuis ce matin")
+    assert (message.sender, message.sender_name) == ("jean@exemple.fr", "Jean Petit")
+    assert message.recipients == ["support@exemple.fr", "bob@exemple.fr"]
+    assert (message.message_id, message.thread_id, message.kind) == (
+        "INC0042",
+        "INC0042",
+        "request",
+    )
 
 
 def test_html_in_the_body_column_is_kept_as_html():
@@ -516,13 +525,13 @@ def mutated_mails(draw):
 @given(st.one_of(mutated_mails(), st.binary(max_size=400)), st.sampled_from(["eml", "json"]))
 def test_whatever_the_bytes_the_result_is_valid_unicode_or_a_reason(content, extension):
     try:
-        found = parse_message(content, extension)
+        message = parse_message(content, extension)
     except UnreadableMessage:
         return
-    everything = json.dumps(vars(found), ensure_ascii=False)
+    everything = json.dumps(vars(message), ensure_ascii=False)
     assert everything.encode("utf-8")
     assert "\\u0000" not in everything
-    assert parse_message(content, extension) == found
+    assert parse_message(content, extension) == message
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00")))
@@ -536,11 +545,11 @@ def test_text_after_a_damaged_header_line_is_a_ticket_though_its_parts_are_missi
     # The header line is no header, so that decoded text stands beside the octets of the body.
     content = b"Content-Type: multipart/mixed; boundary=x\n\xc3\xa9\n\nEcran \xff noir\n"
 
-    found = parse_message(content, "eml")
+    message = parse_message(content, "eml")
 
-    assert found.body_text is not None
-    assert "Ecran ÿ noir" in found.body_text
-    assert found.attachments == []
+    assert message.body_text is not None
+    assert "Ecran ÿ noir" in message.body_text
+    assert message.attachments == []
 
 
 def test_text_of_a_multipart_whose_parts_no_parser_finds_is_a_ticket():
@@ -558,6 +567,6 @@ def test_a_file_name_in_a_charset_that_cannot_be_named_costs_the_name_only():
         b'Content-Type: image/png; name="=?utf\x00?Q?e?="\n\nabc\n--x--\n'
     )
 
-    found = parse_message(content, "eml")
+    message = parse_message(content, "eml")
 
-    assert (found.body_text, found.attachments) == ("Ecran noir", ["attachment.png"])
+    assert (message.body_text, message.attachments) == ("Ecran noir", ["attachment.png"])

@@ -378,7 +378,7 @@ def test_a_large_file_is_landed_over_several_polls_without_a_gap(
     monkeypatch.setattr("ticket_assets.mail.folders.BATCH_MESSAGES", 3)
     contents = [mail(number) for number in range(10)]
     separator = b"From x Mon Jan  5 09:00:00 2026\n"
-    write(dropped / "box.mbox", b"".join(separator + each + b"\n" for each in contents))
+    write(dropped / "box.mbox", b"".join(separator + content + b"\n" for content in contents))
 
     slow = SlowMonotonic(looks_in_time=1)
     monkeypatch.setattr("ticket_assets.mail.folders.time.monotonic", slow)

@@ -119,14 +119,14 @@ def test_one_bad_day_among_sixteen_is_alone_before_it_stands():
     while (plan := days_to_run(content, done, [], failures, now)).ranges or plan.waiting:
         for together in plan.ranges:
             runs += 1
-            for each in together.days():
-                former = failures.get(each)
+            for day_of_run in together.days():
+                former = failures.get(day_of_run)
                 if day(11) in together.days():
-                    failures[each] = Failure(
+                    failures[day_of_run] = Failure(
                         "x", (former.tries if former else 0) + 1, now, together
                     )
                 else:
-                    done[each] = "x"
+                    done[day_of_run] = "x"
         now = min(plan.waiting.values(), default=now)
 
     assert content.keys() - done.keys() == {day(11)}

@@ -32,8 +32,10 @@ def desk(settings):
     """A desk without a model, whose mail of three days is collected."""
     desk = Desk(settings)
     land(desk, 2, 3, 6)
-    origins = {each: Origin(day_fingerprint(desk.landing, each), recipe(desk)) for each in
-               desk.landing.days()}  # fmt: skip
+    origins = {
+        landed_on: Origin(day_fingerprint(desk.landing, landed_on), recipe(desk))
+        for landed_on in desk.landing.days()
+    }
     replace_origins(desk.warehouse, "ticket_collection", origins, origins)
     labels = {UNPARTITIONED: Origin(labels_fingerprint(desk.landing), "")}
     replace_origins(desk.warehouse, "ticket_labels", labels, labels)
@@ -95,7 +97,7 @@ def test_collected_days_that_the_champion_has_not_sorted_to_the_end_are_sorted(d
         for name in ("clean_tickets", "ticket_labels", "ticket_embeddings"):
             ensure_table(connection, TABLES[name], 8 if name == "ticket_embeddings" else None)
     collected = read_origins(desk.warehouse, "ticket_collection")
-    reported = {each: origin.by(origin.recipe, PRESENT) for each, origin in collected.items()}
+    reported = {on: origin.by(origin.recipe, PRESENT) for on, origin in collected.items()}
     # A run that ended before the drift report leaves a day without an origin.
     del reported[day(3)]
     if model is not None:

@@ -85,8 +85,8 @@ def sync(
 
 def stored(collection: TicketCollection) -> dict[str, dict[str, object]]:
     """Metadata of every stored ticket, as Chroma itself tells it."""
-    found = collection._collection.get(include=["metadatas"])
-    return dict(zip(found["ids"], found["metadatas"], strict=True))
+    stored = collection._collection.get(include=["metadatas"])
+    return dict(zip(stored["ids"], stored["metadatas"], strict=True))
 
 
 @pytest.fixture
@@ -274,15 +274,17 @@ def test_neighbours_of_earlier_days_are_the_nearest_labelled_ones(
     monkeypatch.setattr(collection, "_batch", 7)
     asked = [row for row in range(90) if days[row].day <= days_asked]
 
-    found = collection.nearest_of_earlier_days(vectors[asked], [days[row] for row in asked], 4)
+    nearest = collection.nearest_of_earlier_days(vectors[asked], [days[row] for row in asked], 4)
 
-    for row, neighbours in zip(asked, found, strict=True):
+    for row, neighbours in zip(asked, nearest, strict=True):
         earlier = [other for other in range(90) if labelled[other] and days[other] < days[row]]
         expected = sorted(earlier, key=lambda other: -vectors[row] @ vectors[other])[:4]
-        assert [each.ticket_id for each in neighbours] == [f"t{other:02}" for other in expected]
-        for each in neighbours:
-            similarity = vectors[row] @ vectors[int(each.ticket_id[1:])]
-            assert each.similarity == pytest.approx(similarity, abs=1e-5)
+        assert [neighbour.ticket_id for neighbour in neighbours] == [
+            f"t{other:02}" for other in expected
+        ]
+        for neighbour in neighbours:
+            similarity = vectors[row] @ vectors[int(neighbour.ticket_id[1:])]
+            assert neighbour.similarity == pytest.approx(similarity, abs=1e-5)
 
 
 @pytest.mark.parametrize("days", [[MONDAY], [MONDAY, TUESDAY, WEDNESDAY]])
@@ -313,7 +315,7 @@ def test_more_tickets_than_one_batch_holds(
 
     assert progress == [(3, 8), (6, 8), (8, 8)]
     assert collection.ids() == set(names)
-    assert [found[0].ticket_id for found in collection.nearest(vectors, 1)] == names
+    assert [neighbours[0].ticket_id for neighbours in collection.nearest(vectors, 1)] == names
     labelled = [ticket(name, category="mail") for name in names[:7]]
     assert sync(collection, *labelled) == SyncCounts(0, relabelled=7, deleted=1, unchanged=0)
     assert sync(collection) == SyncCounts(0, 0, deleted=7, unchanged=0)
@@ -327,11 +329,11 @@ def test_a_second_opening_sees_what_another_process_wrote(tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", SYNC_ELSEWHERE, MODEL, str(tmp_path)], check=True)
 
     with TicketCollection.open(MODEL, folder=tmp_path, url=None) as opened:
-        found = opened.nearest(np.ones((1, 3), dtype=np.float32), 1)
+        neighbours = opened.nearest(np.ones((1, 3), dtype=np.float32), 1)
         ids = opened.ids()
 
     assert ids == {"here", "elsewhere"}
-    assert [[one.ticket_id for one in nearest] for nearest in found] == [["elsewhere"]]
+    assert [[one.ticket_id for one in nearest] for nearest in neighbours] == [["elsewhere"]]
 
 
 def test_models_have_collections_of_their_own(tmp_path: Path) -> None:
@@ -353,7 +355,7 @@ def test_former_collections_go_and_those_of_other_products_stay(tmp_path: Path) 
         removed = collection.remove_former()
 
         assert removed == ["former"]
-        assert sorted(each.name for each in collection._client.list_collections()) == [
+        assert sorted(collection.name for collection in collection._client.list_collections()) == [
             "another-products",
             collection_name(MODEL),
         ]

@@ -13,10 +13,10 @@ def test_the_columns_of_a_table_fit_in_any_order() -> None:
 
 def test_a_missing_and_an_undeclared_column_are_both_named() -> None:
     labels = TABLES["ticket_labels"]
-    found = {*labels.column_names, "mood", "colour"} - {"priority"}
+    columns = {*labels.column_names, "mood", "colour"} - {"priority"}
 
     with pytest.raises(TableError) as error:
-        labels.require_columns(found)
+        labels.require_columns(columns)
 
     assert str(error.value) == (
         "Rows for table tickets.ticket_labels do not fit: missing columns ['priority'],"

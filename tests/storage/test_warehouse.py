@@ -113,13 +113,13 @@ def test_a_frame_can_be_joined_like_a_table(path: Path) -> None:
             "insert into tickets.ticket_labels (ticket_id, category) values ('a', 'mail')"
         )
 
-    found = Warehouse(path).frame(
+    joined = Warehouse(path).frame(
         "select w.ticket_id, category from wanted w left join ticket_labels using (ticket_id)"
         " order by all",
         frames={"wanted": pd.DataFrame({"ticket_id": ["a", "z"]})},
     )
 
-    assert found.to_dict("list") == {"ticket_id": ["a", "z"], "category": ["mail", None]}
+    assert joined.to_dict("list") == {"ticket_id": ["a", "z"], "category": ["mail", None]}
 
 
 def test_vectors_pass_through_the_warehouse_unchanged(path: Path) -> None:
@@ -144,9 +144,9 @@ def test_the_tables_are_listed_and_there_are_none_without_a_warehouse(path: Path
 def test_a_reader_waits_for_another_process_that_writes(path: Path) -> None:
     writer = start_writer(path, "0.5")
 
-    found = Warehouse(path, patience=60).rows("select ticket_id from ticket_labels")
+    stored = Warehouse(path, patience=60).rows("select ticket_id from ticket_labels")
 
-    assert found == [("written meanwhile",)]
+    assert stored == [("written meanwhile",)]
     assert writer.wait(timeout=60) == 0
 
 

@@ -36,12 +36,12 @@ def ticket(text, sender="jean@x.fr", *, day=0.0, message_id=None, attachments="[
 
 
 def table(*tickets):
-    rows = [{"ticket_id": f"t{number}", **each} for number, each in enumerate(tickets)]
+    rows = [{"ticket_id": f"t{number}", **ticket} for number, ticket in enumerate(tickets)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def linked(*tickets):
-    return [found and found.of for found in link_duplicates(table(*tickets), [])]
+    return [link and link.of for link in link_duplicates(table(*tickets), [])]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair["first"][:30])
@@ -59,7 +59,7 @@ def test_the_pairs_are_of_every_language_and_of_both_kinds():
 
     assert len(kinds) >= 40
     assert set(kinds) == {
-        (lang, told) for lang in ("fr", "en", "de", "es", "pt") for told in (0, 1)
+        (lang, wording) for lang in ("fr", "en", "de", "es", "pt") for wording in (0, 1)
     }
 
 
@@ -68,9 +68,9 @@ def test_one_message_delivered_twice_is_a_duplicate_whatever_was_added_to_it():
     again = ticket("Écran noir\nMessage externe", message_id="1@x", day=1)
     others = ticket("Autre chose", "marie@x.fr", message_id="1@x", day=2)
 
-    found = link_duplicates(table(first, again, others), [])
+    links = link_duplicates(table(first, again, others), [])
 
-    assert found == [None, Duplicate("t0", "same message"), None]
+    assert links == [None, Duplicate("t0", "same message"), None]
 
 
 def test_an_id_of_an_export_tells_nothing():
@@ -124,10 +124,10 @@ def test_days_one_by_one_give_what_one_run_gives():
     stored = whole.iloc[:0].assign(duplicate_of=None)
     for day, new in whole.groupby(whole["received_at"].dt.date):
         within = stored[stored["received_at"] >= pd.Timestamp(first_earlier_day(day))]
-        found = link_duplicates(new, [within.iloc[::2], within.iloc[1::2]])
-        done = new.assign(duplicate_of=[each and each.of for each in found])
+        links = link_duplicates(new, [within.iloc[::2], within.iloc[1::2]])
+        done = new.assign(duplicate_of=[link and link.of for link in links])
         stored = done if stored.empty else pd.concat([stored, done])
 
-    assert stored["duplicate_of"].tolist() == [each and each.of for each in at_once]
+    assert stored["duplicate_of"].tolist() == [link and link.of for link in at_once]
     assert tuple(stored.columns) == EARLIER_COLUMNS
     assert stored["duplicate_of"].nunique() > 10

@@ -50,7 +50,7 @@ def test_tokens_of_a_sentence(language: str, text: str, expected: list[str]) -> 
 
 @given(st.text(max_size=200), st.sampled_from(["fr", "en", "de", "es", "pt", "xx"]))
 def test_tokens_hold_no_blank_and_are_lower_case(text: str, language: str) -> None:
-    found = tokens(text, language)
+    words = tokens(text, language)
 
-    assert " ".join(found).split() == found
-    assert [token.lower() for token in found] == found
+    assert " ".join(words).split() == words
+    assert [token.lower() for token in words] == words
