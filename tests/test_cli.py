@@ -3,11 +3,11 @@
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -31,16 +31,31 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.fixture(scope="module")
+def loaded_command():
+    """The process of loaded_command.py."""
+    script = Path(__file__).with_name("loaded_command.py")
+    with subprocess.Popen(
+        [sys.executable, "-P", script],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
 @pytest.fixture
-def tickets(tmp_path, data):
-    return Tickets(tmp_path, data)
+def tickets(tmp_path, data, loaded_command):
+    return Tickets(tmp_path, data, loaded_command)
 
 
 class Tickets:
     """Runs the command in a folder of its own; keywords are TICKETS_ settings."""
 
-    def __init__(self, folder, data):
+    def __init__(self, folder, data, loaded_command):
         self.folder = folder
+        self._loaded_command = loaded_command
         outer = {
             name: value
             for name, value in os.environ.items()
@@ -54,27 +69,28 @@ class Tickets:
             "PYTHONPATH": str(PROJECT),
         }
 
-    def __call__(self, *arguments, given=b"", preexec=None, **settings):
-        environment = {**self.environment, **{name: str(settings[name]) for name in settings}}
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=self.folder,
-            env=environment,
-            input=given,
-            capture_output=True,
-            timeout=300,
-            check=False,
-            preexec_fn=preexec,
-        )
-        done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
+    def __call__(self, *arguments, given=b"", largest_file=None, **settings):
+        with tempfile.TemporaryDirectory() as streams:
+            (Path(streams) / "stdin").write_bytes(given)
+            call = {
+                "arguments": [*map(str, arguments)],
+                "folder": str(self.folder),
+                "environment": {**self.environment, **{n: str(settings[n]) for n in settings}},
+                "largest_file": largest_file,
+                "streams": streams,
+            }
+            print(json.dumps(call), file=self._loaded_command.stdin, flush=True)
+            code = int(self._loaded_command.stdout.readline())
+            output, error = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
+        assert "Traceback" not in output + error
+        return subprocess.CompletedProcess(arguments, code, output, error)
 
-    def start(self, *arguments):
+    def start(self, *arguments, **environment):
+        """The command from its very start, as a shell starts it."""
         return subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -271,10 +287,7 @@ def test_a_data_folder_that_is_a_file_is_one_line(tickets, arguments):
 def test_a_disk_that_is_full_is_one_line(tickets, arguments):
     tickets.write("a.csv", EXPORT + "x," + "y" * LIMIT_BYTES + ",access,low\n")
 
-    def fill_disk():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
-
-    assert "File too large" in refused(tickets(*arguments, preexec=fill_disk))
+    assert "File too large" in refused(tickets(*arguments, largest_file=LIMIT_BYTES))
 
 
 @pytest.mark.parametrize(
@@ -386,9 +399,9 @@ def test_ctrl_c_is_one_line_and_exit_130(tickets, data):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, loaded_command):
     folder = tmp_path_factory.mktemp("trained")
-    tickets = Tickets(folder, folder / "data")
+    tickets = Tickets(folder, folder / "data", loaded_command)
     sample = tickets("sample", "--messages", "300", "--days", "20")
     landed = tickets(
         "import", "data/sample/mailbox.mbox", "--labels", folder / "data/sample/labels.csv"
@@ -422,7 +435,7 @@ def test_a_classified_text_is_shown_to_people_and_as_json(trained):
 
     shown = tickets("classify", "Mon imprimante n'imprime plus")
     from_stdin = tickets("classify", "-", "--json", given="Écran noir, cassé".encode("cp1252"))
-    not_utf_8 = tickets("classify", "Écran noir", PYTHONIOENCODING="ascii")
+    not_utf_8 = tickets.start("classify", "Écran noir", PYTHONIOENCODING="ascii")
 
     assert (shown.returncode, shown.stderr) == (0, "")
     assert [line.split()[0] for line in shown.stdout.splitlines()[:4]] == [
@@ -436,6 +449,7 @@ def test_a_classified_text_is_shown_to_people_and_as_json(trained):
         assert line.startswith(target)
         assert line.rstrip().endswith("auto") or "review: " in line
     assert (ticket["language"], ticket["decision"] in {"auto", "review"}) == ("fr", True)
+    not_utf_8.communicate(timeout=300)
     assert not_utf_8.returncode == 0
 
 
@@ -600,12 +614,12 @@ print(len(found), [check.check_name for check in found if check.blocking and not
 
 
 @pytest.fixture
-def own_desk(trained, tmp_path):
+def own_desk(trained, tmp_path, loaded_command):
     """A copy of the trained desk, to be changed."""
     tickets, *_ = trained
     shutil.copytree(tickets.folder / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "data/sample")
-    return Tickets(tmp_path, tmp_path / "data")
+    return Tickets(tmp_path, tmp_path / "data", loaded_command)
 
 
 def all_checks(tickets):
