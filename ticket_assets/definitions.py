@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from ticket_assets.defs.automation import CONDITIONS, FRESHNESS
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.orchestration.executor import patient_executor
@@ -22,9 +23,11 @@ DESK.require_same_settings()
 
 
 def with_conventions(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """The spec with the owner, the tags and, where it is a table, the table's declaration."""
+    """The spec with the owner, the tags, what makes it anew by itself, how old it may become and,
+    where it is a table, the table's declaration."""
+    name = spec.key.path[-1]
     metadata = dict(spec.metadata)
-    table = TABLES.get(spec.key.path[-1])
+    table = TABLES.get(name)
     if table is not None:
         metadata["dagster/table_name"] = f"{SCHEMA}.{table.name}"
         metadata["dagster/column_schema"] = dg.TableSchema(
@@ -36,7 +39,11 @@ def with_conventions(spec: dg.AssetSpec) -> dg.AssetSpec:
         if table.partition_column is not None:
             metadata["partition_expr"] = table.partition_column
     return spec.replace_attributes(
-        owners=[*spec.owners, *OWNERS], tags={**spec.tags, **TAGS}, metadata=metadata
+        owners=[*spec.owners, *OWNERS],
+        tags={**spec.tags, **TAGS},
+        metadata=metadata,
+        automation_condition=CONDITIONS.get(name),
+        freshness_policy=FRESHNESS.get(name),
     )
 
 

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +33,8 @@ EXPORT_FIELDS = (
 _LANGUAGES = Path(__file__).parent / "text" / "languages"
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_WINDOW = re.compile(r"(\w+)=(\d{1,5})([mhdw])")
 _SERVICE_LINK = re.compile(r"tickets_(\w+_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp)\w*)?)")
 
 
@@ -254,6 +256,19 @@ class Settings(BaseSettings):
         description="Smallest distance to the training reference that counts as drift; raised to"
         " what same-sized samples of the reference show by chance.",
     )
+    freshness: str = Field(
+        default="default=1d,ticket_predictions=6h,ticket_labels=3w,candidate_classifier=3w,"
+        "suspected_label_errors=3w,ticket_classifier=3w",
+        description="Longest time for which an asset is not made anew, in m, h, d or w; then it is"
+        " late. Each asset may have its own; default is that of the others.",
+    )
+    predict_again_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        description="Last days that are predicted anew by themselves after another model has become"
+        " the champion; `tickets run` does the rest.",
+    )
     reports_url: str = Field(
         default="http://127.0.0.1:3001",
         pattern=r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$",
@@ -275,6 +290,12 @@ class Settings(BaseSettings):
     @classmethod
     def _known_fields(cls, value: str | None) -> str | None:
         _columns(value or "")
+        return value
+
+    @field_validator("freshness")
+    @classmethod
+    def _known_windows(cls, value: str) -> str:
+        _windows(value)
         return value
 
     @field_validator("languages")
@@ -321,6 +342,14 @@ class Settings(BaseSettings):
         return _columns(self.export_columns or "")
 
     @property
+    def freshness_windows(self) -> dict[str, timedelta]:
+        """The longest time without a materialisation, by asset; that of the others is "default"."""
+        return {
+            **_windows(type(self).model_fields["freshness"].default),
+            **_windows(self.freshness),
+        }
+
+    @property
     def landing_dir(self) -> Path:
         return self.data_dir / "landing"
 
@@ -347,6 +376,20 @@ class Settings(BaseSettings):
     @property
     def reports_dir(self) -> Path:
         return self.data_dir / "reports"
+
+
+def _windows(pairs: str) -> dict[str, timedelta]:
+    """The duration of each name in `default=1d,ticket_predictions=6h`."""
+    windows = {}
+    for pair in pairs.split(","):
+        window = _WINDOW.fullmatch(pair.strip())
+        if not window:
+            raise ValueError(f"{pair.strip()!r} is not like ticket_predictions=6h or default=1d")
+        name, number, unit = window.groups()
+        windows[name] = timedelta(**{_UNITS[unit]: int(number)})
+        if windows[name] < timedelta(minutes=1):
+            raise ValueError(f"{name} is less than 1m, which Dagster cannot watch")
+    return windows
 
 
 def _columns(pairs: str) -> dict[str, str]:

@@ -1,7 +1,5 @@
 """landed_mail and landed_labels: what has landed, observed and not made, as Dagster shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date
 
@@ -10,22 +8,42 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from ticket_assets.defs.partitions import DAILY
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landed_days import labels_fingerprint
+from ticket_assets.mail.landed_days import day_fingerprint, labels_fingerprint
 from ticket_assets.planning.groups import MAIL
 
-landed_mail = dg.AssetSpec(
-    "landed_mail",
+
+@dg.multi_observable_source_asset(
+    specs=[
+        dg.AssetSpec(
+            "landed_mail",
+            partitions_def=DAILY,
+            group_name=MAIL,
+            description="The original messages in the landing zone, by the day they were received."
+            " A day's data version is the fingerprint of its messages; new_mail reports each"
+            " change.",
+        )
+    ],
     partitions_def=DAILY,
-    group_name=MAIL,
-    description="The original messages in the landing zone, by the day they were received. A day's"
-    " data version is the fingerprint of its messages; new_mail reports each change.",
 )
-landed_labels = dg.AssetSpec(
-    "landed_labels",
-    group_name=MAIL,
-    description="The labels in the landing zone, from imports and corrections; new_mail reports"
-    " each change.",
+def landed_mail(
+    context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
+) -> dg.ObserveResult:
+    day = date.fromisoformat(context.partition_key)
+    return dg.ObserveResult(data_version=dg.DataVersion(day_fingerprint(desk.landing, day)))
+
+
+@dg.multi_observable_source_asset(
+    specs=[
+        dg.AssetSpec(
+            "landed_labels",
+            group_name=MAIL,
+            description="The labels in the landing zone, from imports and corrections; new_mail"
+            " reports each change.",
+        )
+    ]
 )
+def landed_labels(desk: dg.ResourceParam[Desk]) -> dg.ObserveResult:
+    return dg.ObserveResult(data_version=dg.DataVersion(labels_fingerprint(desk.landing)))
 
 
 def unreported(

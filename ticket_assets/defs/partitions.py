@@ -1,7 +1,7 @@
 """Daily partitions by the UTC date on which mail was received, and checks that judge by day."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from ticket_assets.storage.warehouse import Warehouse
 
 
+EARLIER_MAIL = timedelta(days=365)
+
+
 def first_day(desk: Desk) -> date:
-    """The first processed day: the setting, else the first import's, else today (UTC).
+    """The first processed day: the setting, else the first import's.
 
     It does not move when mail is purged: what the days have become keeps its place in the graph.
+    A desk without mail starts `EARLIER_MAIL` before today (UTC), so that its first mail is sorted
+    although Dagster has loaded the days before.
     """
-    return desk.first_day or datetime.now(UTC).date()
+    return desk.first_day or datetime.now(UTC).date() - EARLIER_MAIL
 
 
 DESK = Desk(load_settings())

@@ -1,0 +1,137 @@
+"""automation: which assets are made anew by themselves, and when.
+
+Mail that has landed reaches the predictions and the drift report by these conditions, once the
+sensor new_mail has reported it. They know neither patience nor a count of tries: a day that fails
+is the sensor's again.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+from dagster import AutomationCondition as Condition
+
+from ticket_assets.defs.partitions import DESK
+from ticket_assets.settings import SettingsError
+
+LATEST = Condition.in_latest_time_window()
+IDLE = ~Condition.in_progress() & ~Condition.any_deps_in_progress()
+HANDLED = Condition.newly_requested() | Condition.newly_updated()
+"""Not `since_last_handled()`, which also forgets what has happened when definitions change: days
+would stay behind in silence (dagster#33656)."""
+UPDATED = (
+    Condition.newly_updated() & ~Condition.executed_with_root_target()
+) | Condition.will_be_requested()
+"""Made anew in a run that does not make this asset as well, or about to be in this asset's run."""
+
+
+def _changed(*upstream: str) -> dg.AutomationCondition:
+    """True since one of these was made anew, until this asset is requested or made as well.
+
+    Only those named count: the arrows from labels and model lead to every day, and raw_tickets
+    reaches back over a month of itself.
+    """
+    named = dg.AssetSelection.assets(*upstream)
+    # `.ignore()` and `.allow()` do not reach into `any_deps_updated()` (dagster#30421).
+    changed = Condition.any_deps_match(UPDATED).allow(named).since(HANDLED)
+    return changed.with_label(f"changed: {', '.join(upstream)}")
+
+
+def _guarded(reason: dg.AutomationCondition, *upstream: str) -> dg.AutomationCondition:
+    """The reason, while no run is at work on it and all that it is made of is there and sound."""
+    named = dg.AssetSelection.assets(*upstream)
+    missing = Condition.missing() & ~Condition.will_be_requested()
+    sound = Condition.all_checks_match(
+        Condition.check_passed() | Condition.will_be_requested(), blocking_only=True
+    )
+    return (
+        reason
+        & IDLE
+        & ~Condition.any_deps_match(missing).allow(named)
+        & Condition.all_deps_match(sound).allow(named)
+    )
+
+
+late = (
+    (
+        Condition.freshness_failed().newly_true()
+        # After a failed run, at each full hour: what made it fail may be gone.
+        | (
+            Condition.freshness_failed()
+            & Condition.execution_failed()
+            & Condition.cron_tick_passed("0 * * * *")
+        )
+    )
+    .since(HANDLED)
+    .with_label("late: not made for longer than its freshness policy allows")
+)
+"""Fires once for each lapse. Of an asset with days the policy looks at no day in particular, so
+the day under way is made anew, with or without mail."""
+
+late_today = (LATEST & late).with_label("late today")
+
+new_champion = (
+    Condition.in_latest_time_window(timedelta(days=DESK.settings.predict_again_days))
+    & Condition.any_deps_match(Condition.data_version_changed())
+    .allow(dg.AssetSelection.assets("ticket_classifier"))
+    .since(HANDLED)
+).with_label("another champion: the last days are predicted anew")
+"""Fires when another model than before is the champion, for the last TICKETS_PREDICT_AGAIN_DAYS;
+earlier days are predicted anew by `tickets run`."""
+
+
+def _daily(*upstream: str) -> dg.AutomationCondition:
+    return _guarded(_changed(*upstream) | late_today, *upstream)
+
+
+mail_changed = _changed("landed_mail").with_label("mail has landed")
+"""Fires for a day when new_mail has reported that its mail is other than before."""
+
+SORTED = ("ticket_collection", "ticket_embeddings", "clean_tickets")
+
+CONDITIONS = {
+    # What a day's mail has never been reported of is empty, not missing.
+    "raw_tickets": (mail_changed | late_today) & IDLE,
+    "rejected_messages": (mail_changed | late_today) & IDLE,
+    "clean_tickets": _daily("raw_tickets"),
+    "ticket_embeddings": _daily("clean_tickets"),
+    "ticket_collection": _daily("ticket_embeddings", "clean_tickets"),
+    "ticket_predictions": _guarded(
+        _changed(*SORTED) | new_champion | late_today, *SORTED, "ticket_classifier"
+    ),
+    "drift_metrics": _daily("ticket_predictions"),
+    "drift_report": _daily("ticket_predictions"),
+    "ticket_labels": (_changed("landed_labels") | late) & IDLE,
+    "candidate_classifier": _guarded(late, "ticket_labels"),
+    "suspected_label_errors": _guarded(late, "ticket_labels"),
+    "ticket_classifier": _guarded(_changed("candidate_classifier") | late, "candidate_classifier"),
+}
+
+
+def _freshness() -> dict[str, dg.FreshnessPolicy]:
+    """The policy of each asset.
+
+    Raises:
+        SettingsError: TICKETS_FRESHNESS names an asset that does not exist.
+    """
+    windows = DESK.settings.freshness_windows
+    if unknown := windows.keys() - CONDITIONS.keys() - {"default"}:
+        raise SettingsError(
+            f"TICKETS_FRESHNESS names {', '.join(sorted(unknown))}, which is no asset. Assets:"
+            f" {', '.join(CONDITIONS)}."
+        )
+    return {
+        asset: dg.FreshnessPolicy.time_window(windows.get(asset, windows["default"]))
+        for asset in CONDITIONS
+    }
+
+
+FRESHNESS = _freshness()
+
+automation = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all(),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
+    description="Makes anew what landed mail has changed, what has become late, and the last days"
+    " after another champion, each after what it is made of.",
+)
