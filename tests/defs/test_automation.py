@@ -65,23 +65,26 @@ class Desk:
         self.cursor = result.cursor
         requests = {
             key.to_user_string(): result.get_requested_partitions(key)
-            for key in self.graph.executable_asset_keys
+            for key in self.graph.materializable_asset_keys
         }
         return {asset: days for asset, days in requests.items() if days}
 
     def materialise(self, *assets: str, days: list[str] = DAYS, version: str = "") -> None:
         """Makes these assets in a run that has ended; their blocking checks pass."""
+        run = self.ended_run()
         for asset in assets:
             key = dg.AssetKey(asset)
             for day in days if self.graph.get(key).is_partitioned else [None]:
                 made = dg.AssetMaterialization(
                     key, partition=day, tags={DATA_VERSION_TAG: version} if version else {}
                 )
-                self.report(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(made))
+                self.report(
+                    run, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(made)
+                )
                 for check in self.graph.get_check_keys_for_assets({key}):
-                    self.judge(check, day, passed=True)
+                    self.judge(run, check, day, passed=True)
 
-    def judge(self, check: dg.AssetCheckKey, day: str | None, *, passed: bool) -> None:
+    def judge(self, run: str, check: dg.AssetCheckKey, day: str | None, *, passed: bool) -> None:
         latest = self.instance.fetch_materializations(
             dg.AssetRecordsFilter(check.asset_key, asset_partitions=[day] if day else None), limit=1
         ).records[0]
@@ -96,14 +99,16 @@ class Desk:
                 storage_id=latest.storage_id, run_id=latest.run_id, timestamp=latest.timestamp
             ),
         )
-        self.report(DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+        self.report(run, DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
 
-    def report(self, kind: DagsterEventType, data: object) -> None:
-        run = self.instance.create_run_for_job(
-            dg.GraphDefinition(name="any").to_job(), status=dg.DagsterRunStatus.SUCCESS
-        )
+    def ended_run(self) -> str:
+        job = dg.GraphDefinition(name="any").to_job()
+        run = self.instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
+        return run.run_id
+
+    def report(self, run: str, kind: DagsterEventType, data: object) -> None:
         event = dg.DagsterEvent(kind.value, "any", event_specific_data=data)
-        self.instance.report_dagster_event(event, run.run_id)
+        self.instance.report_dagster_event(event, run)
 
     def land(self, day: str, version: str) -> None:
         self.instance.report_runless_asset_event(
@@ -195,11 +200,11 @@ def test_a_blocking_check_that_failed_earlier_holds_back_what_comes_after(desk: 
     embeddings = dg.AssetKey("ticket_embeddings")
     check = dg.AssetCheckKey(embeddings, "vectors_are_finite_and_of_unit_length")
     desk.materialise("ticket_embeddings", days=[DAYS[1]])
-    desk.judge(check, DAYS[1], passed=False)
+    desk.judge(desk.ended_run(), check, DAYS[1], passed=False)
 
     assert desk.tick() == {}
 
-    desk.judge(check, DAYS[1], passed=True)
+    desk.judge(desk.ended_run(), check, DAYS[1], passed=True)
     assert desk.tick() == requested(["ticket_collection", *SORTING], DAYS[1])
 
 
@@ -247,7 +252,7 @@ def test_mail_is_not_forgotten_when_the_code_location_is_reloaded(
 
 
 def test_every_asset_that_is_made_has_a_condition_and_a_freshness_policy(desk: Desk):
-    nodes = [desk.graph.get(key) for key in desk.graph.executable_asset_keys]
+    nodes = [desk.graph.get(key) for key in desk.graph.materializable_asset_keys]
 
     assert {node.key.to_user_string() for node in nodes} == {*CHAIN, *LEARNING}
     assert all(node.automation_condition and node.freshness_policy for node in nodes)

@@ -184,21 +184,6 @@ def test_all_days_are_audited_by_the_nightly_audit_alone(product: dg.Definitions
     assert product.resolve_schedule_def("nightly_audit").job_name == "audit"
 
 
-def test_a_day_of_mail_comes_after_the_days_that_its_conversations_may_have_begun_on(
-    product: dg.Definitions,
-):
-    graph = product.resolve_asset_graph()
-    raw = dg.AssetKey("raw_tickets")
-
-    mapping = graph.get_partition_mapping(raw, raw)
-
-    assert (mapping.start_offset, mapping.end_offset) == (-30, -1)
-    # One late mail would otherwise run a month again: conditions look at all arrows.
-    assert not [key for key in graph.asset_nodes if key.automation_condition]
-    looped = {node.key for node in graph.asset_nodes if node.has_self_dependency}
-    assert looped == {raw}
-
-
 def test_partitions_start_on_the_first_day_of_the_settings(product_settings: Settings):
     assert DAILY.get_first_partition_key() == product_settings.first_day.isoformat() == "2025-06-01"
 

@@ -40,8 +40,10 @@ def _guarded(reason: dg.AutomationCondition, *upstream: str) -> dg.AutomationCon
     """The reason, while no run is at work on it and all that it is made of is there and sound."""
     named = dg.AssetSelection.assets(*upstream)
     missing = Condition.missing() & ~Condition.will_be_requested()
-    sound = Condition.all_checks_match(
-        Condition.check_passed() | Condition.will_be_requested(), blocking_only=True
+    # `all_deps_blocking_checks_passed()` would want the checks of a new day to have passed already:
+    # what is about to be in the same run is stopped by that run.
+    sound = Condition.will_be_requested() | Condition.all_checks_match(
+        Condition.check_passed(), blocking_only=True
     )
     return (
         reason
@@ -71,9 +73,9 @@ late_today = (LATEST & late).with_label("late today")
 
 new_champion = (
     Condition.in_latest_time_window(timedelta(days=DESK.settings.predict_again_days))
-    & Condition.any_deps_match(Condition.data_version_changed())
-    .allow(dg.AssetSelection.assets("ticket_classifier"))
-    .since(HANDLED)
+    # Not by `any_deps_match()`: two of them in one condition, each with `since()`, share what they
+    # remember, whatever dependencies they look at.
+    & Condition.asset_matches("ticket_classifier", Condition.data_version_changed()).since(HANDLED)
 ).with_label("another champion: the last days are predicted anew")
 """Fires when another model than before is the champion, for the last TICKETS_PREDICT_AGAIN_DAYS;
 earlier days are predicted anew by `tickets run`."""

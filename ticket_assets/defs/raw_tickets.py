@@ -26,13 +26,10 @@ from ticket_assets.planning.groups import MAIL, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import Origin, read_links, require_new_links
 
-# Lineage only: a conversation goes on for SUBJECT_DAYS. Nothing may run a month again for one late
-# mail, so an automation condition of this asset would have to leave this arrow out. clean_tickets
-# and drift_report reach back as far but say so in their descriptions: declared there, the arrow
-# splits a backfill into two runs, and for the drift it moved the end of a backfill by 30 days.
-EARLIER_DAYS = dg.TimeWindowPartitionMapping(
-    start_offset=-SUBJECT_DAYS, end_offset=-1, allow_nonexistent_upstream_partitions=True
-)
+# raw_tickets, clean_tickets and drift_report reach back over days before, and have no arrow that
+# says so. Dagster takes an arrow from an asset to itself for what has to be made together with it:
+# one late mail would make a month anew. Elsewhere it splits a backfill into two runs, and for the
+# drift it moves the end of a backfill by 30 days.
 
 
 @dg.multi_asset(
@@ -40,7 +37,8 @@ EARLIER_DAYS = dg.TimeWindowPartitionMapping(
     outs={
         "raw_tickets": dg.AssetOut(
             description="One row per message that landed: ids, conversation, sender, subject and"
-            " whole bodies. A fixed parser is a re-materialisation.",
+            f" whole bodies. Its conversation may have begun in the {SUBJECT_DAYS} days before. A"
+            " fixed parser is a re-materialisation.",
             kinds={"duckdb", "pandas"},
             code_version=CODE_VERSIONS["raw_tickets"],
         ),
@@ -51,11 +49,7 @@ EARLIER_DAYS = dg.TimeWindowPartitionMapping(
             code_version=CODE_VERSIONS["rejected_messages"],
         ),
     },
-    deps=["landed_mail", dg.AssetDep("raw_tickets", partition_mapping=EARLIER_DAYS)],
-    internal_asset_deps={
-        "raw_tickets": {dg.AssetKey("landed_mail"), dg.AssetKey("raw_tickets")},
-        "rejected_messages": {dg.AssetKey("landed_mail")},
-    },
+    deps=["landed_mail"],
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
     group_name=MAIL,

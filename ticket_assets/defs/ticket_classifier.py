@@ -27,6 +27,8 @@ def ticket_classifier(
     if former is not None and promoted:
         context.log.info(f"{champion.version} takes over from {former.version}")
     return dg.MaterializeResult(
+        # Another one only when another model is the champion: the last days are then sorted anew.
+        data_version=dg.DataVersion(champion.version),
         metadata={
             "version": champion.version,
             "former_version": former.version if former is not None and promoted else "",
@@ -34,5 +36,5 @@ def ticket_classifier(
             "trained_on": champion.training_tickets,
             "model_card": dg.MetadataValue.md(store.card(champion.version)),
             "folder": dg.MetadataValue.path(str(champion.path.absolute())),
-        }
+        },
     )
