@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from ticket_assets.definitions import with_conventions
+from ticket_assets.defs import new_mail as sensor
 from ticket_assets.defs.clean_tickets import clean_tickets
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.new_mail import SourceFailedError, new_mail
@@ -135,15 +136,15 @@ def end(instance: dg.DagsterInstance, settings: Settings) -> Callable[..., None]
     return run
 
 
-def collect(settings: Settings, *days: date) -> None:
-    """Records that these days are in the collection, made from what has landed now."""
+def collect(settings: Settings, *days: date, table: str = "ticket_collection") -> None:
+    """Records that these days are in the table, made from what has landed now."""
     landing = LandingZone(settings.landing_dir)
     warehouse = Warehouse(settings.warehouse_path)
     links = read_links(warehouse)
     origins = {
         done: Origin(day_fingerprint(landing, done), "", links=links.get(done, "")) for done in days
     }
-    replace_origins(warehouse, "ticket_collection", days, origins)
+    replace_origins(warehouse, table, days, origins)
 
 
 @pytest.fixture
@@ -240,7 +241,7 @@ def test_mail_that_comes_while_a_run_is_at_work_on_its_day_waits_for_the_end_of_
     assert windows(tick()) == [("collect_mail", day(4), day(4))]
     second = tick()
     assert windows(second) == []
-    assert "A run is at work on 2 days, 2025-06-03 to 2025-06-04." in str(
+    assert "A run is at work, or about to be, on 2 days, 2025-06-03 to 2025-06-04." in str(
         second.skip_reason.skip_message
     )
     instance.report_run_canceled(run)
@@ -328,24 +329,109 @@ def test_days_that_failed_together_are_tried_in_halves(tick, land, end, no_delay
     ]
 
 
-def test_what_has_landed_is_observed_once_and_again_when_it_changes(tick, land, instance):
-    def versions(result: dg.SensorResult) -> dict[str | None, str]:
-        return {
-            event.partition: event.tags["dagster/data_version"]
-            for event in result.asset_events
-            if event.asset_key == dg.AssetKey("landed_mail")
-        }
+@pytest.fixture
+def champion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensor, "_has_champion", lambda _: True)
 
+
+@pytest.fixture
+def automation_run(instance: dg.DagsterInstance) -> Callable[..., dg.DagsterRun]:
+    """A run that automation has started for a day of June."""
+
+    def start(number: int) -> dg.DagsterRun:
+        return instance.create_run_for_job(
+            dg.GraphDefinition(name="any").to_job(),
+            tags={"dagster/partition": day(number).isoformat()},
+            status=dg.DagsterRunStatus.STARTING,
+        )
+
+    return start
+
+
+def reported(result: dg.SensorResult) -> dict[str | None, str]:
+    """The data version of each day that the tick reports."""
+    return {
+        event.partition: event.tags["dagster/data_version"]
+        for event in result.asset_events
+        if event.asset_key == dg.AssetKey("landed_mail")
+    }
+
+
+@pytest.mark.usefixtures("champion")
+def test_what_has_landed_is_reported_for_automation_once_and_again_when_it_changes(
+    tick, land, settings, automation_run, instance
+):
     land(3, 4)
-    first = versions(tick())
-    assert first.keys() == {"2025-06-03", "2025-06-04"}
-    assert versions(tick()) == {}
+    first = tick()
+    assert windows(first) == []
+    assert reported(first).keys() == {"2025-06-03", "2025-06-04"}
+    assert str(first.skip_reason.skip_message) == (
+        "Automation takes up 2 days, 2025-06-03 to 2025-06-04."
+    )
+    assert reported(tick()) == {}
+
+    for number in (3, 4):
+        run = automation_run(number)
+        collect(settings, day(number), table="ticket_predictions")
+        instance.report_run_failed(run)  # over, in one way or another
+    assert reported(tick()) == {}
     land(4, name="late")
+    second = tick()
 
-    second = versions(tick())
+    assert windows(second) == []
+    assert reported(second).keys() == {"2025-06-04"}
+    assert reported(second)["2025-06-04"] != reported(first)["2025-06-04"]
 
-    assert second.keys() == {"2025-06-04"}
-    assert second["2025-06-04"] != first["2025-06-04"]
+
+@pytest.mark.usefixtures("champion")
+def test_what_automation_passes_over_is_requested(tick, land, monkeypatch):
+    land(3)
+    tick()
+    waiting = tick()
+    assert windows(waiting) == []
+    assert "A run is at work, or about to be, on 2025-06-03." in str(
+        waiting.skip_reason.skip_message
+    )
+
+    monkeypatch.setattr(sensor, "TAKING_UP", timedelta(0))
+    monkeypatch.setattr(days_to_run, "DELAYS", (timedelta(0),) * len(days_to_run.DELAYS))
+
+    assert windows(tick()) == [("classify_mail", day(3), day(3))]
+    assert windows(tick()) == []
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_day_that_fails_by_automation_is_the_sensors(
+    tick, land, automation_run, instance, monkeypatch
+):
+    land(3)
+    tick()
+    run = automation_run(3)
+    assert windows(tick()) == []
+    instance.report_run_failed(run)
+    failed = tick()
+    assert windows(failed) == []
+    assert reported(failed) == {}
+    assert "Failed and tried again from" in str(failed.skip_reason.skip_message)
+
+    monkeypatch.setattr(days_to_run, "DELAYS", (timedelta(0),) * len(days_to_run.DELAYS))
+
+    assert windows(tick()) == [("classify_mail", day(3), day(3))]
+
+
+@pytest.mark.usefixtures("champion")
+def test_days_that_other_links_or_settings_make_anew_are_requested_and_not_reported(
+    tick, land, settings
+):
+    land(3, 4)
+    collect(settings, day(3), day(4), table="ticket_predictions")
+    assert windows(tick()) == []
+    require_new_links(Warehouse(settings.warehouse_path), [day(4)], "a change of another day")
+
+    result = tick()
+
+    assert windows(result) == [("classify_mail", day(4), day(4))]
+    assert reported(result) == {}
 
 
 def test_a_warehouse_that_is_being_written_is_no_failed_tick(
@@ -393,7 +479,7 @@ def test_mail_from_before_the_loaded_partitions_asks_for_a_reload(tick, landing,
 
     assert str(tick(first_day=None).skip_reason.skip_message) == (
         "No new mail. Mail waits from before the first day that Dagster has loaded: 2025-05-26."
-        " Reload the code location. A run is at work on 2025-06-03."
+        " Reload the code location. A run is at work, or about to be, on 2025-06-03."
     )
 
 

@@ -6,6 +6,7 @@ is the sensor's again.
 """
 
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition as Condition
@@ -24,7 +25,7 @@ UPDATED = (
 """Made anew in a run that does not make this asset as well, or about to be in this asset's run."""
 
 
-def _changed(*upstream: str) -> dg.AutomationCondition:
+def _changed(*upstream: str) -> dg.AutomationCondition[Any]:
     """True since one of these was made anew, until this asset is requested or made as well.
 
     Only those named count: the arrows from labels and model lead to every day, and raw_tickets
@@ -36,7 +37,7 @@ def _changed(*upstream: str) -> dg.AutomationCondition:
     return changed.with_label(f"changed: {', '.join(upstream)}")
 
 
-def _guarded(reason: dg.AutomationCondition, *upstream: str) -> dg.AutomationCondition:
+def _guarded(reason: dg.AutomationCondition[Any], *upstream: str) -> dg.AutomationCondition[Any]:
     """The reason, while no run is at work on it and all that it is made of is there and sound."""
     named = dg.AssetSelection.assets(*upstream)
     missing = Condition.missing() & ~Condition.will_be_requested()
@@ -81,11 +82,11 @@ new_champion = (
 earlier days are predicted anew by `tickets run`."""
 
 
-def _daily(*upstream: str) -> dg.AutomationCondition:
+def _daily(*upstream: str) -> dg.AutomationCondition[Any]:
     return _guarded(_changed(*upstream) | late_today, *upstream)
 
 
-mail_changed = _changed("landed_mail").with_label("mail has landed")
+mail_changed = _changed("landed_mail")
 """Fires for a day when new_mail has reported that its mail is other than before."""
 
 SORTED = ("ticket_collection", "ticket_embeddings", "clean_tickets")

@@ -8,14 +8,17 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from ticket_assets.defs.partitions import DAILY
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landed_days import day_fingerprint, labels_fingerprint
+from ticket_assets.mail.landed_days import NO_MAIL, day_fingerprint, labels_fingerprint
 from ticket_assets.planning.groups import MAIL
 
+LANDED_MAIL = dg.AssetKey("landed_mail")
+LANDED_LABELS = dg.AssetKey("landed_labels")
 
-@dg.multi_observable_source_asset(
+
+@dg.multi_observable_source_asset(  # type: ignore[untyped-decorator]
     specs=[
         dg.AssetSpec(
-            "landed_mail",
+            LANDED_MAIL,
             partitions_def=DAILY,
             group_name=MAIL,
             description="The original messages in the landing zone, by the day they were received."
@@ -32,10 +35,10 @@ def landed_mail(
     return dg.ObserveResult(data_version=dg.DataVersion(day_fingerprint(desk.landing, day)))
 
 
-@dg.multi_observable_source_asset(
+@dg.multi_observable_source_asset(  # type: ignore[untyped-decorator]
     specs=[
         dg.AssetSpec(
-            "landed_labels",
+            LANDED_LABELS,
             group_name=MAIL,
             description="The labels in the landing zone, from imports and corrections; new_mail"
             " reports each change.",
@@ -46,35 +49,39 @@ def landed_labels(desk: dg.ResourceParam[Desk]) -> dg.ObserveResult:
     return dg.ObserveResult(data_version=dg.DataVersion(labels_fingerprint(desk.landing)))
 
 
-def unreported(
-    instance: dg.DagsterInstance, desk: Desk, landed: Mapping[date, str]
+def unreported_mail(
+    instance: dg.DagsterInstance, landed: Mapping[date, str]
 ) -> list[dg.AssetObservation]:
-    """The observations of what has landed since the last ones, the newest day first.
+    """The observations of the days whose mail has changed since the last ones, the newest first.
 
     Only what has changed is observed: Dagster looks at each event of a partition by itself.
+
+    Args:
+        landed: the fingerprint of each day's mail.
     """
-    observations = [
-        dg.AssetObservation(
-            landed_mail.key, partition=day.isoformat(), tags={DATA_VERSION_TAG: landed[day]}
-        )
-        for day in _unreported_days(instance, landed)
-    ]
-    labels = labels_fingerprint(desk.landing)
-    reports = instance.fetch_observations(landed_labels.key, limit=1).records
-    report = reports[0].asset_observation if reports else None
-    if report is None or report.tags.get(DATA_VERSION_TAG) != labels:
-        observations.insert(
-            0, dg.AssetObservation(landed_labels.key, tags={DATA_VERSION_TAG: labels})
-        )
-    return observations
-
-
-def _unreported_days(instance: dg.DagsterInstance, landed: Mapping[date, str]) -> list[date]:
     reported = instance.event_log_storage.get_latest_tags_by_partition(
-        landed_mail.key, dg.DagsterEventType.ASSET_OBSERVATION, [DATA_VERSION_TAG]
+        LANDED_MAIL,
+        dg.DagsterEventType.ASSET_OBSERVATION,
+        [DATA_VERSION_TAG],
+        asset_partitions=[day.isoformat() for day in landed],
     )
     return [
-        day
+        dg.AssetObservation(
+            LANDED_MAIL, partition=day.isoformat(), tags={DATA_VERSION_TAG: fingerprint}
+        )
         for day, fingerprint in sorted(landed.items(), reverse=True)
-        if reported.get(day.isoformat(), {}).get(DATA_VERSION_TAG) != fingerprint
+        if reported.get(day.isoformat(), {}).get(DATA_VERSION_TAG, NO_MAIL) != fingerprint
     ]
+
+
+def unreported_labels(instance: dg.DagsterInstance, landed: str) -> list[dg.AssetObservation]:
+    """The observation of the labels, where they have changed since the last one.
+
+    Args:
+        landed: the fingerprint of all labels.
+    """
+    reports = instance.fetch_observations(LANDED_LABELS, limit=1).records
+    report = reports[0].asset_observation if reports else None
+    if report is not None and report.tags.get(DATA_VERSION_TAG) == landed:
+        return []
+    return [dg.AssetObservation(LANDED_LABELS, tags={DATA_VERSION_TAG: landed})]

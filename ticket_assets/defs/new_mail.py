@@ -1,22 +1,30 @@
-"""new_mail: looks at the mail sources, and requests runs for the days whose mail has changed."""
+"""new_mail: looks at the mail sources, and has the days sorted whose mail has changed.
 
+It reports what is new, and automation takes it up. It requests runs itself where that does not
+help: on a desk without champion, after a failed run, when code or settings have changed, and for
+what automation has passed over.
+"""
+
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from ticket_assets.defs.jobs import classify_mail, collect_mail, whole_graph
-from ticket_assets.defs.landed_mail import unreported
+from ticket_assets.defs.landed_mail import unreported_labels, unreported_mail
 from ticket_assets.defs.partitions import DAILY, DESK, run_window
 from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import PollBusyError
 from ticket_assets.mail.landed_days import (
     DayRange,
+    consecutive,
     day_fingerprints,
     labels_fingerprint,
     overall_fingerprint,
@@ -36,6 +44,10 @@ PATIENCE = 5.0
 """Seconds to wait for the warehouse while a run writes to it."""
 OBSERVATIONS_PER_TICK = 100
 """Dagster takes some 10 ms for each."""
+REPORTED = "reported"
+"""Begins the key under which days are remembered that automation takes up."""
+TAKING_UP = timedelta(minutes=2)
+"""Automation looks every ten seconds. What it has not taken up after so long it has passed over."""
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -55,8 +67,9 @@ class SourceFailedError(TicketAssetsError):
     default_status=(
         dg.DefaultSensorStatus.RUNNING if DESK.sources else dg.DefaultSensorStatus.STOPPED
     ),
-    description="Lands what is new in the mail sources and requests a run for exactly the days"
-    " whose mail no run has read as it is now, whoever landed it.",
+    description="Lands what is new in the mail sources and reports exactly the days whose mail no"
+    " run has read as it is now, whoever landed it, for automation to sort. What failed, or was"
+    " passed over, it requests itself.",
 )
 def new_mail(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) -> dg.SensorResult:
     memory = Memory.read(context.cursor)
@@ -65,18 +78,21 @@ def new_mail(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) 
     goal = _goal(desk, landed)
     if memory.settled == goal.state:
         return dg.SensorResult(skip_reason=" ".join(["No new mail.", *notes]))
-    observations = unreported(context.instance, desk, landed)
+    requests: list[dg.RunRequest] = []
+    reported: list[date] = []
     try:
-        requests = _request_days(context.instance, desk, goal, memory, notes)
+        requests, reported = _request_days(context.instance, desk, goal, memory, notes)
     except WarehouseError as error:
-        requests, memory.settled = [], ""
-        notes.append(f"{error} The next look requests what is new.")
-    if len(observations) > OBSERVATIONS_PER_TICK:
         memory.settled = ""
+        notes.append(f"{error} The next look requests what is new.")
+    new = f"Automation takes up {_listed(sorted(reported))}." if reported else "No new mail."
     return dg.SensorResult(
         run_requests=requests,
-        asset_events=observations[:OBSERVATIONS_PER_TICK],
-        skip_reason=None if requests else " ".join(["No new mail.", *notes]),
+        asset_events=[
+            *unreported_labels(context.instance, goal.landed_labels),
+            *unreported_mail(context.instance, {day: landed[day] for day in reported}),
+        ],
+        skip_reason=None if requests else " ".join([new, *notes]),
         cursor=memory.written(),
     )
 
@@ -192,41 +208,64 @@ def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
 
 def _request_days(
     instance: dg.DagsterInstance, desk: Desk, goal: Goal, memory: Memory, notes: list[str]
-) -> list[dg.RunRequest]:
-    """The runs to request; what it knows goes to `memory`, what a person should know to `notes`.
+) -> tuple[list[dg.RunRequest], list[date]]:
+    """The runs to request, and the days to report for automation; what it knows goes to `memory`,
+    what a person should know to `notes`.
 
     Raises:
         WarehouseError: the warehouse is being written.
     """
-    contents, done = _contents(desk, goal)
+    contents, done, changed = _contents(desk, goal)
     at_work = _days_at_work(instance)
     memory.forget(day for day in memory.tries if contents.get(day) == done.get(day))
-    failed = memory.failures(lambda run_key: _run_state(instance, run_key))
-    plan = days_to_run(contents, done, at_work, failed, datetime.now(UTC))
+    run_state = functools.cache(functools.partial(_run_state, instance))
+    pending = consecutive(memory.pending(run_state))
+    failed = memory.failures(run_state)
+    plan = days_to_run(contents, done, [*at_work, *pending], failed, datetime.now(UTC))
     write_failed_days(desk.settings.cursors_dir, goal.landed, failed)
     notes += _explanations(plan, failed)
     learning = _learning(instance, goal, memory)
     if learning and contents and not at_work:
-        requests = [_request_learning(contents, learning, memory)]
+        requests, new = [_request_learning(contents, learning, memory)], []
     else:
-        requests = [_request_range(goal.job, days, contents, memory) for days in plan.ranges]
-    is_settled = not (requests or plan.busy or plan.waiting or plan.standing or learning)
+        to_run = [day for days in plan.ranges for day in days.days()]
+        new = [day for day in to_run if day in changed and day not in failed]
+        requests = [
+            _request_range(goal.job, part, contents, memory)
+            for days in plan.ranges
+            for part in consecutive(day for day in days.days() if day not in new)
+        ]
+    reported = _report(new[:OBSERVATIONS_PER_TICK], contents, memory)
+    is_settled = not (plan.ranges or plan.busy or plan.waiting or plan.standing or learning)
     memory.settled = goal.state if is_settled else ""
-    return requests
+    return requests, reported
 
 
-def _contents(desk: Desk, goal: Goal) -> tuple[dict[date, str], dict[date, str]]:
-    """What identifies the content of each landed day, and the content that each day has run with.
+def _report(new: list[date], contents: Mapping[date, str], memory: Memory) -> list[date]:
+    """The same days, remembered as what automation takes up as soon as their mail is reported."""
+    now = datetime.now(UTC).isoformat()
+    for days in consecutive(new):
+        tries = {day: (contents[day], 1) for day in days.days()}
+        memory.remember(tries, f"{REPORTED} {days.first} {days.last} {now}", days)
+    return new
+
+
+def _contents(desk: Desk, goal: Goal) -> tuple[dict[date, str], dict[date, str], set[date]]:
+    """What identifies the content of each landed day, the content that each day has run with, and
+    the days that automation sorts once their mail is reported: those whose mail itself has changed.
 
     Raises:
         WarehouseError: the warehouse is being written.
     """
     warehouse = Warehouse(desk.settings.warehouse_path, PATIENCE)
     links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
-    landed = {day: goal.content(mail, links.get(day, "")) for day, mail in goal.landed.items()}
-    return landed, {
-        day: goal.content(origin.landed, origin.links) for day, origin in origins.items()
-    }
+    contents = {day: goal.content(mail, links.get(day, "")) for day, mail in goal.landed.items()}
+    done = {day: goal.content(origin.landed, origin.links) for day, origin in origins.items()}
+    changed = set()
+    if goal.job == classify_mail.name:
+        seen = {day: origin.landed for day, origin in origins.items()}
+        changed = {day for day, mail in goal.landed.items() if seen.get(day) != mail}
+    return contents, done, changed
 
 
 def _request_learning(contents: Mapping[date, str], learning: str, memory: Memory) -> dg.RunRequest:
@@ -264,11 +303,34 @@ def _learning(instance: dg.DagsterInstance, goal: Goal, memory: Memory) -> str |
 
 def _run_state(instance: dg.DagsterInstance, run_key: str) -> RunState | None:
     """The run that was requested with this key, its latest repetition if it crashed."""
+    if run_key.startswith(REPORTED):
+        return _taken_up(instance, *run_key.split()[1:])
     tags = {"dagster/run_key": run_key, "dagster/sensor_name": new_mail.name}
     for run in instance.get_run_records(dg.RunsFilter(tags=tags), limit=1):
-        finished = run.dagster_run.is_finished
-        return RunState(datetime.fromtimestamp(run.end_time or 0, UTC) if finished else None)
+        return _state(run)
     return None
+
+
+def _taken_up(instance: dg.DagsterInstance, first: str, last: str, reported: str) -> RunState:
+    """The latest run for one of these days since they were reported.
+
+    Without any, it is still to come for a while, then it counts as ended: the days are requested.
+    """
+    reported_at = datetime.fromisoformat(reported)
+    for run in instance.get_run_records(dg.RunsFilter(created_after=reported_at)):
+        window = run_window(run.dagster_run.tags)
+        if window and window[0].isoformat() <= last and first <= window[1].isoformat():
+            return _state(run)
+    # A clock that was put back must not keep a day for ever.
+    is_recent = abs(datetime.now(UTC) - reported_at) < TAKING_UP
+    backfills = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    waits = is_recent or bool(instance.get_backfills(filters=backfills, limit=1))
+    return RunState(None if waits else reported_at)
+
+
+def _state(run: dg.RunRecord) -> RunState:
+    finished = run.dagster_run.is_finished
+    return RunState(datetime.fromtimestamp(run.end_time or 0, UTC) if finished else None)
 
 
 def _request(job: str, days: DayRange, content: str) -> dg.RunRequest:
@@ -285,7 +347,7 @@ def _explanations(plan: DaysToRun, failed: Mapping[date, Failure]) -> list[str]:
     """What keeps days back, for the person who looks at the tick."""
     notes = []
     if plan.busy:
-        notes.append(f"A run is at work on {_listed(plan.busy)}.")
+        notes.append(f"A run is at work, or about to be, on {_listed(plan.busy)}.")
     if plan.waiting:
         first = min(plan.waiting.values())
         days = _listed(sorted(plan.waiting))

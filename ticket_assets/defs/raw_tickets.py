@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.io_managers import record_origins
+from ticket_assets.defs.landed_mail import unreported_mail
 from ticket_assets.defs.partitions import (
     DAILY,
     SINGLE_RUN,
@@ -67,6 +68,10 @@ def raw_tickets(
         for day in days
     }
     record_origins(context, "raw_tickets", origins)
+    for observation in unreported_mail(
+        context.instance, {day: origin.landed for day, origin in origins.items()}
+    ):
+        context.log_event(observation)
     parsed = parse_landed(
         landing,
         days,

@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from ticket_assets.defs.io_managers import record_origins
+from ticket_assets.defs.landed_mail import unreported_labels
 from ticket_assets.defs.partitions import shown
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprints, labels_fingerprint, overall_fingerprint
@@ -24,6 +25,8 @@ from ticket_assets.storage.day_origins import UNPARTITIONED, Origin
 def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) -> pd.DataFrame:
     # Before reading: labels that land meanwhile are then new.
     landed = labels_fingerprint(desk.landing)
+    for observation in unreported_labels(context.instance, landed):
+        context.log_event(observation)
     mail = overall_fingerprint(day_fingerprints(desk.landing, desk.settings.cursors_dir))
     resolved = desk.landing.resolve_labels()
     if resolved.unresolved:

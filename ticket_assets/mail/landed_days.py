@@ -21,6 +21,8 @@ systems count in steps of up to two seconds. (Git calls such entries of its inde
 LANDED_FINGERPRINT = "landed_fingerprint"
 """Metadata of a day's raw_tickets: the fingerprint of what it was made from."""
 _DIGITS = 16
+NO_MAIL = hashlib.sha256(b"").hexdigest()[:_DIGITS]
+"""Fingerprint of a day without mail."""
 
 
 @dataclass(frozen=True)

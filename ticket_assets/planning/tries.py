@@ -78,6 +78,11 @@ class Memory:
         for day in list(days):
             del self.tries[day]
 
+    def pending(self, run_state: Callable[[str], RunState | None]) -> list[date]:
+        """The days whose run waits or is at work, by `run_state` as in `failures`."""
+        states = {day: run_state(last.run_key) for day, last in self.tries.items()}
+        return [day for day, state in states.items() if state and state.ended_at is None]
+
     def failures(self, run_state: Callable[[str], RunState | None]) -> dict[date, Failure]:
         """The days whose run has ended although they are not done.
 
