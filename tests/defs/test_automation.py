@@ -12,6 +12,8 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 from dagster._core.events import DagsterEventType, StepMaterializationData
 
+from ticket_assets.defs.audit import AUDITS
+
 DAYS = ["2025-06-02", "2025-06-03"]
 NOW = datetime(2025, 6, 3, 12, tzinfo=UTC)
 LEARNING = [
@@ -67,7 +69,12 @@ class Desk:
             key.to_user_string(): result.get_requested_partitions(key)
             for key in self.graph.materializable_asset_keys
         }
-        return {asset: days for asset, days in requests.items() if days}
+        checks = {
+            verdict.key.name: {None}
+            for verdict in result.results
+            if isinstance(verdict.key, dg.AssetCheckKey) and not verdict.true_subset.is_empty
+        }
+        return {name: days for name, days in (requests | checks).items() if days}
 
     def materialise(self, *assets: str, days: list[str] = DAYS, version: str = "") -> None:
         """Makes these assets in a run that has ended; their blocking checks pass."""
@@ -237,6 +244,16 @@ def test_a_late_champion_is_trained_anew(desk: Desk):
     desk.lapse(*LEARNING)
 
     assert desk.tick() == requested(LEARNING, None)
+
+
+def test_all_days_are_audited_once_a_night_and_in_no_run_of_a_day(desk: Desk):
+    audits = [next(iter(audit.check_keys)).name for audit in AUDITS]
+    desk.now = datetime(2025, 6, 4, 2, 59, 45, tzinfo=UTC)
+    desk.materialise(*CHAIN, days=["2025-06-04"])
+    assert desk.tick() == {}
+
+    assert desk.tick() == requested(audits, None)
+    assert desk.tick() == {}
 
 
 def test_mail_is_not_forgotten_when_the_code_location_is_reloaded(

@@ -8,7 +8,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from dagster._core.utils import make_new_run_id
 
 from ticket_assets.defs import audit
 from ticket_assets.defs.clean_tickets import languages_are_known, no_text_is_empty
@@ -285,23 +284,3 @@ def test_a_desk_that_has_collected_mail_only_passes_its_audit(
     put("raw_tickets", ticket_id="a", received_at=OF_THE_RUN)
 
     assert failed(settings, instance, audit.AUDITS) == set()
-
-
-def test_the_audit_is_asked_for_once_there_is_anything_and_no_run_is_at_work(
-    settings: Settings, put: Put
-):
-    with dg.instance_for_test() as instance:
-        context = dg.build_schedule_context(instance=instance, resources={"desk": Desk(settings)})
-        nothing = audit.nightly_audit(context)
-
-        put("raw_tickets", ticket_id="a", received_at=OF_THE_RUN)
-        asked = audit.nightly_audit(context)
-
-        instance.add_run(
-            dg.DagsterRun("whole_graph", make_new_run_id(), status=dg.DagsterRunStatus.STARTED)
-        )
-        waiting = audit.nightly_audit(context)
-
-    assert nothing.skip_message == "Nothing has been processed yet."
-    assert isinstance(asked, dg.RunRequest)
-    assert waiting.skip_message == "A run is at work: its days are half done."

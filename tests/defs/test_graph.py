@@ -182,7 +182,7 @@ def test_the_whole_graph_succeeds_for_all_days_in_one_run(product: dg.Definition
     assert not summary.skipped
     assert [check for check in summary.failed_checks if check.blocking] == []
     assert set(summary.materialised) == {
-        key.to_user_string() for key in product.resolve_asset_graph().executable_asset_keys
+        key.to_user_string() for key in product.resolve_asset_graph().materializable_asset_keys
     }
 
 

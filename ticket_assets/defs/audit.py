@@ -1,4 +1,7 @@
-"""audit: what checks promise of a run's days, asked of all days together, every night."""
+"""audit: what checks promise of a run's days, asked of all days together.
+
+Automation does it every night; `audit` is the same as a job, for a person.
+"""
 
 import dagster as dg
 
@@ -13,7 +16,6 @@ from ticket_assets.defs.ticket_predictions import (
     every_clean_ticket_has_one_prediction,
     predictions_are_in_the_label_set,
 )
-from ticket_assets.desk import Desk
 from ticket_assets.planning.groups import COLLECTION_POOL, WAREHOUSE_POOL
 
 # What a later change can break on days that no run is about: other days' rows, another encoder,
@@ -32,22 +34,3 @@ audit = dg.define_asset_job(
     selection=dg.AssetSelection.checks(*AUDITS),
     description="What the checks of a run promise of its days, asked of all days: it warns only.",
 )
-
-
-@dg.schedule(
-    job=audit,
-    cron_schedule="0 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Audits all days every night, where there is anything to audit and no run is at"
-    " work on it.",
-)
-def nightly_audit(
-    context: dg.ScheduleEvaluationContext, desk: dg.ResourceParam[Desk]
-) -> dg.RunRequest | dg.SkipReason:
-    if not desk.settings.warehouse_path.exists():
-        return dg.SkipReason("Nothing has been processed yet.")
-    at_work = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
-    if context.instance.get_runs(at_work, limit=1):
-        return dg.SkipReason("A run is at work: its days are half done.")
-    return dg.RunRequest()

@@ -124,6 +124,13 @@ Verdicts = Mapping[date, dg.AssetCheckResult]
 Judge = Callable[[dg.AssetCheckExecutionContext, Desk, Sequence[date]], Verdicts]
 """Judges the days from the first to the last of those given, and reads no row of another day."""
 
+NIGHTLY: dg.AutomationCondition[Any] = (
+    dg.AutomationCondition.cron_tick_passed("0 3 * * *").since(
+        dg.AutomationCondition.newly_requested()
+    )
+    & ~dg.AutomationCondition.any_deps_in_progress()
+).with_label("at 03:00 UTC, or when the run that is at work then has ended")
+
 ALL_DAYS = (date.min, date.max)
 DAYS_SHOWN = 10
 NOTHING_RECEIVED = dg.AssetCheckResult(passed=True, description="Nothing was received.")
@@ -186,7 +193,9 @@ def daily_check(
 
 
 def audit_of(check: dg.AssetChecksDefinition, table: str, pool: str) -> dg.AssetChecksDefinition:
-    """The same promise of all days together, as a warning; for times when no run is at work.
+    """The same promise of all days together, as a warning; every night, when no run is at work.
+
+    The condition also keeps it out of the runs that automation starts for a day.
 
     It is kept as long as there is no `table`, as on a desk that has collected mail only.
     """
@@ -197,6 +206,7 @@ def audit_of(check: dg.AssetChecksDefinition, table: str, pool: str) -> dg.Asset
         name=f"{spec.name}_on_all_days",
         description=f"{spec.description} Of all days together, by the nightly audit.",
         pool=pool,
+        automation_condition=NIGHTLY,
     )
     def audit(
         context: dg.AssetCheckExecutionContext, desk: dg.ResourceParam[Desk]

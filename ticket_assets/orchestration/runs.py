@@ -231,7 +231,7 @@ def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
     if not assets:
         return None
     graph = definitions.defs.resolve_asset_graph()
-    names = sorted(key.to_user_string() for key in graph.executable_asset_keys)
+    names = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
     if unknown := [name for name in assets if name not in names]:
         raise RunError(f"There is no asset {', '.join(unknown)}. Assets: {', '.join(names)}.")
     named = dg.AssetSelection.assets(*assets).required_multi_asset_neighbors()
