@@ -269,6 +269,30 @@ class Settings(BaseSettings):
         description="Last days that are predicted anew by themselves after another model has become"
         " the champion; `tickets run` does the rest.",
     )
+    late_after_minutes: int = Field(
+        default=60,
+        ge=1,
+        le=100_000,
+        description="Minutes after which landed mail without a prediction is late.",
+    )
+    retrain_min_labels: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="New labels without which drift trains no new model.",
+    )
+    retrain_labels: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="New labels that train a new model without drift as well.",
+    )
+    retrain_pause_hours: float = Field(
+        default=24.0,
+        ge=0.0,
+        le=8760.0,
+        description="Hours after a training in which drift and labels train no new model.",
+    )
     reports_url: str = Field(
         default="http://127.0.0.1:3001",
         pattern=r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$",
