@@ -145,13 +145,13 @@ class ArrowVectorHandler(DbTypeHandler[pa.Table]):
     def _stored_length(
         connection: duckdb.DuckDBPyConnection, table_slice: TableSlice
     ) -> int | None:
-        found = connection.execute(
+        column = connection.execute(
             "select data_type from information_schema.columns"
             " where table_schema = ? and table_name = ? and column_name = 'vector'",
             [table_slice.schema, table_slice.table],
         ).fetchone()
         digits = (
-            "".join(character for character in found[0] if character.isdigit()) if found else ""
+            "".join(character for character in column[0] if character.isdigit()) if column else ""
         )
         return int(digits) if digits else None
 

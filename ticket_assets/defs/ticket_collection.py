@@ -46,7 +46,7 @@ SAME_VECTOR = 1 - 1e-4
 def ticket_collection(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> dg.MaterializeResult[None]:
-    wanted = days_of_run(context)
+    days = days_of_run(context)
     origins = read_origins(desk.warehouse, "ticket_embeddings")
     origins = inherit_origins(context, "ticket_collection", origins, recipe(desk))
     warehouse = desk.warehouse
@@ -55,19 +55,19 @@ def ticket_collection(
         " e.vector from ticket_embeddings e"
         " join clean_tickets c using (ticket_id) left join ticket_labels l using (ticket_id)"
         " where e.received_at::date between ? and ? order by e.received_at, e.ticket_id",
-        [wanted[0], wanted[-1]],
+        [days[0], days[-1]],
     )
     tickets = rows.drop_columns(["vector"]).to_pandas()
-    with _collection(desk, wanted) as collection:
+    with _collection(desk, days) as collection:
         if collection is None:
-            replace_origins(warehouse, "ticket_collection", wanted, origins)
+            replace_origins(warehouse, "ticket_collection", days, origins)
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
         started = time.monotonic()
         counts = collection.sync(
             tickets,
             to_matrix(rows["vector"]),
-            wanted[0],
-            wanted[-1],
+            days[0],
+            days[-1],
             ProgressLog(context.log.info, "vectors sent"),
         )
         seconds = time.monotonic() - started
@@ -77,8 +77,8 @@ def ticket_collection(
             "select case when count(distinct model) = 1 then count(*) end from ticket_embeddings"
         )
         former = collection.remove_former() if total == embedded else []
-    record_each_day(context, tickets, wanted, "ticket_collection")
-    replace_origins(warehouse, "ticket_collection", wanted, origins)
+    record_each_day(context, tickets, days, "ticket_collection")
+    replace_origins(warehouse, "ticket_collection", days, origins)
     return dg.MaterializeResult(
         metadata={
             "run_upserted": counts.upserted,

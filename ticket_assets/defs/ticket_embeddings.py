@@ -42,7 +42,7 @@ def ticket_embeddings(
 ) -> pa.RecordBatchReader:
     from ticket_assets.embedding.lookup import embed_tickets
 
-    wanted = days_of_run(context)
+    days = days_of_run(context)
     origins = read_origins(desk.warehouse, "clean_tickets")
     inherit_origins(context, "ticket_embeddings", origins, recipe(desk))
     warehouse = desk.warehouse
@@ -55,19 +55,19 @@ def ticket_embeddings(
         )
     made = embed_tickets(
         warehouse,
-        wanted[0],
-        wanted[-1],
+        days[0],
+        days[-1],
         configured,
         on_progress=ProgressLog(context.log.info, "texts"),
     )
     received = warehouse.frame(
         "select received_at from clean_tickets where received_at::date between ? and ?",
-        [wanted[0], wanted[-1]],
+        [days[0], days[-1]],
     )
     record_each_day(
         context,
         received,
-        wanted,
+        days,
         "ticket_embeddings",
         lambda day, rows: {
             "vectors_made": made.made[day],

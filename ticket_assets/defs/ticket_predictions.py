@@ -45,7 +45,7 @@ def ticket_predictions(
 
     store = desk.models
     champion = store.require_champion()
-    wanted = days_of_run(context)
+    days = days_of_run(context)
     origins = read_origins(desk.warehouse, "ticket_embeddings")
     inherit_origins(context, "ticket_predictions", origins, recipe(desk), champion.version)
     warehouse = desk.warehouse
@@ -54,11 +54,11 @@ def ticket_predictions(
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ? and e.model = ?"
         " order by c.received_at, c.ticket_id",
-        [wanted[0], wanted[-1], champion.encoder],
+        [days[0], days[-1], champion.encoder],
     )
     (tickets,) = warehouse.row(
         "select count(*) from clean_tickets where received_at::date between ? and ?",
-        [wanted[0], wanted[-1]],
+        [days[0], days[-1]],
     )
     require_vectors(tickets, len(rows), champion.encoder, champion.version)
     with desk.collection(champion.encoder) as collection:
@@ -75,7 +75,7 @@ def ticket_predictions(
     record_each_day(
         context,
         predictions,
-        wanted,
+        days,
         "ticket_predictions",
         lambda _, rows: {
             "model_version": champion.version,

@@ -325,8 +325,8 @@ def _tokenizer(vocabulary: _Vocabulary, characters: dict[str, str]) -> Tokenizer
     from tokenizers.processors import TemplateProcessing
 
     def any_of(replacement: str) -> Regex:
-        found = sorted(key for key, value in characters.items() if value == replacement)
-        return Regex("[" + "".join(rf"\x{{{ord(character):X}}}" for character in found) + "]")
+        sources = sorted(key for key, value in characters.items() if value == replacement)
+        return Regex("[" + "".join(rf"\x{{{ord(character):X}}}" for character in sources) + "]")
 
     start, end = (vocabulary.pieces[index][0] for index in (vocabulary.start, vocabulary.end))
     tokenizer = Tokenizer(models.Unigram(vocabulary.pieces, unk_id=vocabulary.unknown))

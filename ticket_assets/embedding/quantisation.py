@@ -134,8 +134,8 @@ def _inputs(network: Any, texts: Sequence[Sequence[int]]) -> list[_LayerInputs]:
     for layer in network.encoder.layer:
         matrices = (layer.attention.self.query, layer.intermediate.dense, layer.output.dense)
         inputs = [_Input(share, torch.Generator().manual_seed(0)) for _ in matrices]
-        for matrix, each in zip(matrices, inputs, strict=True):
-            hooks.append(matrix.register_forward_pre_hook(each))
+        for matrix, layer_input in zip(matrices, inputs, strict=True):
+            hooks.append(matrix.register_forward_pre_hook(layer_input))
         seen.append(_LayerInputs(*inputs))
     try:
         for ids in texts:

@@ -26,7 +26,7 @@ ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z
 MAX_MEMBERS = 1_000_000
 """Files in one archive: the mails of a large desk's ten years, and 1 GB of ZIP directory."""
 MAX_UNPACKED_BYTES = 64 << 30
-"""What is read from one archive: above it an import no longer fits an afternoon or a disk."""
+"""The most that is read from one archive: an import of more fits no afternoon and no disk."""
 MAX_TABLE_BYTES = 4 << 30
 """A table is read several times and so is copied to the temporary folder, which is often small."""
 MAX_RATIO = 200
@@ -76,13 +76,13 @@ def is_archive(start: bytes, path: Path) -> bool:
         if start.startswith(magic):
             with suppress(*_DAMAGES), decompressor(path) as file:
                 return bool(file.read(tarfile.BLOCKSIZE)[_TAR_MAGIC] == b"ustar")
-            # What cannot be decompressed is refused as damaged by whoever reads it.
+            # It cannot be decompressed: reading it raises the error that says so.
             return ".t" in path.name.lower()
     return False
 
 
 def members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
-    """The files in an archive, in its order; what is no regular file is counted in `ignored`.
+    """The files in an archive, in its order; `ignored` counts links and devices.
 
     Raises:
         ExportError: the archive is damaged, has a password, or unpacks to more than any mailbox.
@@ -222,7 +222,7 @@ def _tar_members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
         start = file.read(8)
         file.seek(0)
         openers = [opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)]
-        # The whole stream counts, so that no bomb hides in what is skipped.
+        # The whole stream counts, so that no bomb hides in a skipped member.
         whole = io.BufferedReader(
             _Counted(openers[0](file) if openers else file, str(path), size, budget)
         )

@@ -30,7 +30,7 @@ class PollBusyError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class BackOff:
-    """How a source has been doing."""
+    """A source's last success, and its failures since."""
 
     last_success: datetime | None = None
     failures: int = 0
@@ -68,7 +68,7 @@ class BackOff:
 
 
 def read_back_off(folder: Path, source: str) -> BackOff:
-    """What is remembered of a source; a damaged file is as good as none."""
+    """The recorded state of a source; a damaged file is as good as none."""
     try:
         fields = json.loads(_path(folder, source).read_bytes())
         for name in ("last_success", "next_try"):
@@ -85,7 +85,7 @@ def write_back_off(folder: Path, source: str, back_off: BackOff) -> None:
 
 @contextmanager
 def only_poll(folder: Path) -> Iterator[None]:
-    """Held by one process at a time; the system lets go of it when the process dies.
+    """A lock for one process at a time; the system frees it when the process dies.
 
     Raises:
         PollBusyError: another process holds it.

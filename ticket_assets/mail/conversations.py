@@ -46,7 +46,7 @@ class _Subject(NamedTuple):
     """Without prefixes, ticket number, case and repeated blanks."""
     number: str | None
     answers: bool
-    """Whether a prefix or a number says that something came before."""
+    """Whether a prefix or a number shows that an earlier message exists."""
 
 
 class _Sent(NamedTuple):
@@ -70,8 +70,8 @@ def link_conversations(rows: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFram
     the first message of its References, the one it answers, or another answer to one of these.
     Where they lead nowhere, a reply ("RE: X", "TR : X") joins the latest message with its ticket
     number that shares an address with it, else the latest with its subject between the same two
-    people, not more than SUBJECT_DAYS before. An address that both name is not enough: all mail
-    names the desk's. What joins nothing begins a conversation, named after its first message.
+    people, not more than SUBJECT_DAYS before. One address in common is not enough: all mail names
+    the desk's. A message that joins none begins a conversation, which is named after it.
 
     Args:
         rows: `thread_id` as the headers give it, or None.

@@ -237,7 +237,7 @@ def _day_first() -> re.Pattern[str]:
 
 @functools.cache
 def _date_forms() -> list[tuple[re.Pattern[str], dict[str, int]]]:
-    """How languages write dates in words, each form with the numbers of its months."""
+    """Patterns of the dates in words of each language, with the numbers of its months."""
     forms = []
     for words in languages():
         numbers = {name: n for n, names in enumerate(words.months, 1) for name in names.split()}

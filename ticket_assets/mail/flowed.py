@@ -1,7 +1,7 @@
 """Soft line breaks of `format=flowed` mail (RFC 3676), undone.
 
-Most mail programs wrap at 72 characters this way: a number that stands across the break is whole
-to its reader, and has to be whole to whatever masks it.
+Most mail programs wrap at 72 characters this way. The reader sees a number across such a break as
+one number, and so must the code that masks it.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ def _unquoted(line: str) -> _Line:
 def _quoted(line: _Line) -> str:
     if line.depth:
         return f"{'>' * line.depth} {line.text}"
-    # Text that itself starts with a quote sign stays told apart from a quotation.
+    # A space before text that starts with a quote sign: otherwise it would read as a quotation.
     return f" {line.text}" if line.text.startswith(">") else line.text

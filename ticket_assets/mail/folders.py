@@ -284,7 +284,7 @@ class _Look:
             for imported in islice(mailbox, done, None):
                 yield imported.message
                 done += 1
-                # A batch at least, however long the skipping took: each look gets further.
+                # At least a batch, however long the skipping took, so that each look gets further.
                 if self.is_late and done % BATCH_MESSAGES == 0:
                     return
             is_done = True
@@ -333,7 +333,7 @@ def _files(folder: Path) -> tuple[list[_File], list[tuple[FileVersion, str]]]:
             name = f"{current.relative_to(folder)}/"
             unreadable.append((FileVersion(name), _unreadable(current, error)))
             continue
-        # What lies in the `tmp` of a Maildir is still being delivered.
+        # The files in a Maildir's `tmp` are still being delivered.
         is_maildir = {"cur", "new"} <= {entry.name for entry in entries}
         for entry in entries:
             name = entry.name.lower()

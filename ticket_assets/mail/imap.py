@@ -146,9 +146,9 @@ def fetch_new(
 
     A folder's cursor (its UIDVALIDITY and last UID, RFC 3501 section 2.3.1.1) advances only over
     messages that are on disk, so a fetch that dies repeats some work and loses nothing. A folder
-    whose UIDVALIDITY changed is read anew, and what had landed is recognised by its content.
+    whose UIDVALIDITY changed is read anew; messages that had landed are recognised by content.
     A lost connection is made again, with delays that double from `retry_seconds`. After `seconds`
-    no more is asked for; what remains comes with the next fetch. A message that the server refuses
+    the fetch leaves the rest to the next one. A message that the server refuses
     is passed over and remembered: the folder goes on behind it.
 
     Raises:

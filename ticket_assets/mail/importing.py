@@ -86,7 +86,7 @@ class ImportReport:
     copies: int
     """Those of them beyond the first of their message id: the message came in several forms."""
     ignored: Mapping[str, int]
-    """Files of an archive that were passed over, by what they are."""
+    """Counts of the files of an archive that were passed over, by kind."""
 
 
 def read_mailbox(
@@ -99,7 +99,7 @@ def read_mailbox(
 
     Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, tables in CSV, TSV, JSON
     Lines or Parquet, and ZIP and tar archives of them; `column_mapping` says which column of a
-    table holds a field. What an archive holds beside them is counted in `ignored`.
+    table holds a field. `ignored` counts the other files of an archive.
 
     Raises:
         ExportError: the path is none of these, or a table lacks what a ticket needs.
@@ -301,7 +301,7 @@ def _read_archive(
 
 
 def _member_kind(member: Member) -> Kind | None:
-    """What a file in an archive is read as, as in a folder where there is one."""
+    """The kind of a file in an archive; None for a file that is not mail."""
     if member.name.startswith("."):  # what desktops leave beside files: `._mail.eml`
         return None
     start = member.stream.peek(1)

@@ -69,7 +69,7 @@ def _label(table: Table, row: Row, written_at: datetime) -> Label:
         labelled_at=as_datetime(table.value(row, "labelled_at")) or written_at,
         labelled_by=table.text(row, "labelled_by") or table.path.name,
         ticket_id=named if is_ticket_id else None,
-        # A desk's own number under "ticket" is what an export of it gave as message id.
+        # A desk's own number under "ticket" is the message id in its exports.
         message_id=bare_id(table.text(row, "message_id") or (None if is_ticket_id else named)),
     )
 

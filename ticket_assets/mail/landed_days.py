@@ -1,4 +1,4 @@
-"""Which landed days no run has read as they are now, from what is in the landing zone alone."""
+"""Fingerprints of what has landed, from the landing zone alone: they show which days changed."""
 
 from __future__ import annotations
 

@@ -134,8 +134,8 @@ def ticket_id_of(content_hash: str) -> str:
 class LandingZone:
     """A folder of original messages, content-addressed under their received day (UTC).
 
-    Written by any number of processes, each file atomically and once; whoever lists the folder at
-    the same time sees whole files only. A batch's manifest is on disk before its messages, so a
+    Any number of processes write to it, each file atomically and once, so that others see whole
+    files only. A batch's manifest is on disk before its messages, so a
     landing that dies in between is completed by landing the same messages again.
     """
 
@@ -215,7 +215,7 @@ class LandingZone:
         yield from sorted(messages, key=lambda message: (message.received_at, message.content_hash))
 
     def count(self, day: date) -> int:
-        """How many messages the day has, without a look at what is known of them."""
+        """How many messages the day has; no manifest is read."""
         return len(self._message_files(self.root / day.isoformat()))
 
     def purged_until(self) -> date | None:
@@ -231,7 +231,7 @@ class LandingZone:
         return message.content_hash in self._purged_hashes({message.path.parent})
 
     def refuse_purged(self, day: date) -> None:
-        """Pass when the day may still be processed: what a purged day became stays as it is.
+        """Pass when the day may still be processed: the rows of a purged day stay as they are.
 
         Raises:
             LandingError: the day's original mail has been removed.
@@ -385,7 +385,7 @@ class LandingZone:
         return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
 
     def _purged_hashes(self, folders: set[Path] | None) -> set[str]:
-        """What retention removed from these days, or from any."""
+        """Content hashes of the messages that retention removed from these days, or from any."""
         manifests = (
             self.root.glob(f"*/{MANIFESTS}/{PURGED_MANIFEST}")
             if folders is None
@@ -439,7 +439,7 @@ class LandingZone:
 
     def _tickets_of(self, message_ids: set[str]) -> dict[str, set[str]]:
         tickets: dict[str, set[str]] = {}
-        # Days without a message are looked at too: retention leaves the lines of what it removes.
+        # Also of days without a message: retention leaves the lines of messages that it removes.
         for folder in sorted(self.root.glob("*-*-*")) if message_ids else []:
             for line in self._manifest_lines(folder):
                 if line["message_id"] in message_ids:

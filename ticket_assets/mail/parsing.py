@@ -51,7 +51,7 @@ MAX_REMEMBERED_CHARACTERS = 500
 """Longer lists of people do not come again."""
 
 # mail-parser decodes every header it meets; the traces of transport are most of a head. The field
-# at its end stays, whole: what follows a field dropped by half would continue the one before.
+# at its end stays whole: the rest of a half-dropped field would continue the field before it.
 _UNREAD_FIELD = re.compile(
     r"^(?!(?:from|to|cc|subject|mime-version|content-[!-9;-~]+)[ \t]*:)[!-9;-~]{1,100}[ \t]*:"
     r"[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*(?![ \t])",
@@ -103,7 +103,7 @@ class ParsedMessage:
     message_id: str | None
     in_reply_to: str | None
     thread_id: str | None
-    """First message of the thread as its ids tell; None without any."""
+    """First message of the thread by its ids; None without any."""
     sender: str | None
     """Address in lower case, or None when the header holds a name alone."""
     sender_name: str | None

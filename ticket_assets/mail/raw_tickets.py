@@ -23,7 +23,7 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True)
 class RawTickets:
-    """What the landed messages became; a message is in exactly one of the two."""
+    """The rows of landed messages; a message is in exactly one of the two tables."""
 
     tickets: pd.DataFrame
     """One row per readable message, as the table raw_tickets declares."""
@@ -42,7 +42,7 @@ def raw_tickets(
 
     `received_at` is naive UTC (`datetime64[us]`) and always lies inside the day a message landed
     under. `recipients` and `attachments` are JSON lists. Both frames have their columns and types
-    also when they are empty. Many messages are parsed on all cores, or on as many as `cores` says.
+    also when they are empty. Many messages are parsed on `cores` cores, by default on all.
     """
     days = list(days)
     tickets: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What leaves the landing zone: erased tickets, and mail that is older than it may be kept."""
+"""Removal from the landing zone: of erased tickets, and of mail that may be kept no longer."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def list_purged(landing: LandingZone, day: date, messages: Iterable[LandedMessag
 
 
 def mark_purged(landing: LandingZone, day: date) -> None:
-    """Say that the days up to this one are purged: they are not processed any more."""
+    """Record that the days up to this one are purged: they are not processed any more."""
     replace_file(landing.root / PURGED_UNTIL, f"{day}\n")
     sync_folder(landing.root)
 

@@ -65,7 +65,7 @@ class SeenFiles:
                 if column not in present:
                     connection.execute(f"alter table seen add column {column} text")
             if not present.issuperset(_GAINED):
-                # Version 0.1.0 did not tell a refused file from a mail: both are read once more.
+                # Version 0.1.0 recorded refused files like mail: both are read once more.
                 connection.execute("delete from seen where is_done and messages = 0")
 
     def progress(self) -> dict[FileVersion, Progress]:
@@ -88,7 +88,7 @@ class SeenFiles:
             connection.execute("insert or replace into seen values (?, ?, ?, 0, true, ?, ?)", row)
 
     def remember(self, files: Iterable[FileVersion], messages: int = 0, *, done: bool) -> None:
-        """Remember that so many messages of each file have landed, or all (`done`) there will."""
+        """Remember that so many messages of each file have landed; `done`: the file is read."""
         rows = [
             (os.fsencode(file.name), file.size, file.modified_ns, messages, done) for file in files
         ]
