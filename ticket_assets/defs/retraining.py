@@ -1,0 +1,75 @@
+"""retrain_on_drift and weekly_retraining: when a new model is trained without anybody asking."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from ticket_assets.defs.jobs import retrain, whole_graph
+from ticket_assets.desk import Desk
+from ticket_assets.planning.retraining import decide, learning_state
+from ticket_assets.storage.warehouse import WarehouseError
+
+REASON_TAG = "tickets/reason"
+CANDIDATE = dg.AssetKey("candidate_classifier")
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(
+    job=retrain,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Trains a new model when the mail has drifted and there are enough new labels, or"
+    " when there are many new labels; not soon after a training. What keeps it from training"
+    " stands in its ticks. automation predicts the last days anew if the model is promoted.",
+)
+def retrain_on_drift(
+    context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]
+) -> dg.RunRequest | dg.SkipReason:
+    if _is_training(context.instance):
+        return dg.SkipReason("A training is at work.")
+    try:
+        state = learning_state(desk)
+    except WarehouseError as error:
+        return dg.SkipReason(f"{error} The next look decides.")
+    decision = decide(state, desk.settings, _last_training(context.instance), datetime.now(UTC))
+    if decision.key is None:
+        return dg.SkipReason(decision.reason)
+    return dg.RunRequest(run_key=decision.key, tags={REASON_TAG: decision.reason[:255]})
+
+
+@dg.schedule(
+    job=retrain,
+    cron_schedule="30 1 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Trains a new model every Sunday, if there are new labels at all.",
+)
+def weekly_retraining(
+    context: dg.ScheduleEvaluationContext, desk: dg.ResourceParam[Desk]
+) -> dg.RunRequest | dg.SkipReason:
+    if _is_training(context.instance):
+        return dg.SkipReason("A training is at work.")
+    try:
+        state = learning_state(desk)
+    except WarehouseError as error:
+        return dg.SkipReason(str(error))
+    if not state.new_labels:
+        return dg.SkipReason("No new labels since the last training.")
+    return dg.RunRequest(tags={REASON_TAG: f"{state.new_labels:,} new labels since last week"})
+
+
+def _is_training(instance: dg.DagsterInstance) -> bool:
+    return any(
+        instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
+        for job in (retrain, whole_graph)
+    )
+
+
+def _last_training(instance: dg.DagsterInstance) -> datetime | None:
+    records = instance.fetch_materializations(CANDIDATE, limit=1).records
+    return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None

@@ -1,0 +1,141 @@
+"""Whether a new model is to be trained now, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ticket_assets.desk import Desk
+    from ticket_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Days without a quiet one between them, up to the latest day with mail."""
+
+    first_day: date
+    last_day: date
+    metrics: tuple[str, ...]
+    """What has drifted on any of them."""
+
+    def __str__(self) -> str:
+        period = f"on {self.first_day}"
+        if self.first_day != self.last_day:
+            period = f"from {self.first_day} to {self.last_day}"
+        return f"drift {period} ({', '.join(self.metrics)})"
+
+
+@dataclass(frozen=True)
+class LearningState:
+    """What there is to learn from, since the model that was trained last."""
+
+    champion: str | None
+    candidate: str | None
+    """Version of the model that was trained last, whether it was promoted or not."""
+    new_labels: int
+    """Labelled tickets beyond those that there were then."""
+    drift: Drift | None
+    """Of the mail from what the champion has learnt; None when the latest day is quiet."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """To train or not, in words for the person who looks."""
+
+    reason: str
+    key: str | None
+    """What identifies the cause, if there is one to train for: for each cause one training."""
+
+
+def decide(
+    state: LearningState, settings: Settings, last_training: datetime | None, now: datetime
+) -> Decision:
+    """Train when the mail has drifted and enough new labels say what the new mail is, or when there
+    are many new labels; not soon after a training.
+
+    Args:
+        last_training: its end, aware; None when there was none.
+    """
+    labels = f"{state.new_labels:,} new labels since the last training"
+    if state.champion is None:
+        return Decision("No champion yet: new_mail has the first one learnt.", None)
+    if state.drift and state.new_labels >= settings.retrain_min_labels:
+        cause, identity = f"{state.drift}, {labels}", f"drift since {state.drift.first_day}"
+    elif state.new_labels >= settings.retrain_labels:
+        cause, identity = labels, "labels"
+    elif state.drift:
+        return Decision(
+            f"Not trained: {state.drift}, but only {labels}: {settings.retrain_min_labels:,} are"
+            " needed.",
+            None,
+        )
+    else:
+        return Decision(
+            f"Not trained: no drift on the latest day, and {labels}, where"
+            f" {settings.retrain_labels:,} train a new model.",
+            None,
+        )
+    pause = timedelta(hours=settings.retrain_pause_hours)
+    # An end in the future: the clock was put back.
+    if last_training and timedelta(0) <= now - last_training < pause:
+        return Decision(
+            f"Not trained: {cause}, but the last training was at {last_training:%Y-%m-%d %H:%M}"
+            f" UTC: the next one is from {last_training + pause:%Y-%m-%d %H:%M} UTC on.",
+            None,
+        )
+    return Decision(f"Trained: {cause}.", f"{identity}, after {state.candidate}")
+
+
+def learning_state(desk: Desk) -> LearningState:
+    """The present state of the desk. Reads the labels and the warehouse.
+
+    Raises:
+        WarehouseError: the warehouse is being written.
+    """
+    from ticket_assets.classification.promotion import PromotionRefusedError, read_candidate
+
+    champion = desk.models.champion_name() if desk.has_models else None
+    if champion is None:
+        return LearningState(None, None, 0, None)
+    try:
+        candidate = read_candidate(desk.models.root).version
+    except PromotionRefusedError:
+        candidate = champion
+    return LearningState(champion, candidate, _new_labels(desk, candidate), _drift(desk, champion))
+
+
+def _new_labels(desk: Desk, version: str) -> int:
+    """How many more labelled tickets there are than when this model was trained."""
+    if "clean_tickets" not in desk.warehouse.tables():
+        return 0
+    labelled = desk.landing.resolve_labels().labels[["ticket_id"]]
+    counted = desk.warehouse.frame(
+        "select count(*) as tickets from labelled join clean_tickets using (ticket_id)",
+        frames={"labelled": labelled},
+    )
+    evaluation = desk.models.load_evaluation(version)
+    left_out = evaluation.older_rows + evaluation.unusable_rows
+    known = desk.models.version(version).training_tickets + left_out
+    return max(0, int(counted["tickets"].iloc[0]) - known)
+
+
+def _drift(desk: Desk, champion: str) -> Drift | None:
+    if "drift_metrics" not in desk.warehouse.tables():
+        return None
+    days: Sequence[tuple[date, list[str] | None]] = desk.warehouse.rows(
+        "select received_at::date as day, list(metric order by metric) filter (drifted)"
+        " from drift_metrics where model_version = ? group by day order by day desc",
+        [champion],
+    )
+    drifted: list[tuple[date, list[str]]] = []
+    for day, metrics in days:
+        if not metrics:
+            break
+        drifted.append((day, metrics))
+    if not drifted:
+        return None
+    metrics_of_any = sorted({metric for _, metrics in drifted for metric in metrics})
+    return Drift(drifted[-1][0], drifted[0][0], tuple(metrics_of_any))
