@@ -5,6 +5,7 @@ Automation does it every night; `audit` is the same as a job, for a person.
 
 import dagster as dg
 
+from ticket_assets.defs.lateness import no_day_is_left_half_way, no_message_waits_too_long
 from ticket_assets.defs.partitions import audit_of
 from ticket_assets.defs.raw_tickets import ticket_ids_are_unique
 from ticket_assets.defs.ticket_collection import collection_has_the_ids_of_the_table
@@ -27,6 +28,8 @@ AUDITS = [
     audit_of(collection_has_the_ids_of_the_table, "ticket_embeddings", COLLECTION_POOL),
     audit_of(every_clean_ticket_has_one_prediction, "ticket_predictions", WAREHOUSE_POOL),
     audit_of(predictions_are_in_the_label_set, "ticket_predictions", WAREHOUSE_POOL),
+    no_message_waits_too_long,
+    no_day_is_left_half_way,
 ]
 
 audit = dg.define_asset_job(

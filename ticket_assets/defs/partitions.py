@@ -65,10 +65,10 @@ def latest_materialisations(
 ) -> dict[date, dg.EventLogRecord]:
     """The latest materialisation of the asset for each of the days that has one."""
     key = dg.AssetKey(asset)
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-        key,
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        partitions={day.isoformat() for day in days},
+    partitions = {day.isoformat() for day in days}
+    # Without any, Dagster would take all.
+    latest = partitions and instance.event_log_storage.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, partitions=partitions
     )
     if not latest:
         return {}
