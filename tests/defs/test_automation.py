@@ -246,11 +246,18 @@ def test_a_late_champion_is_trained_anew(desk: Desk):
     assert desk.tick() == requested(LEARNING, None)
 
 
+def test_drift_of_a_day_is_reported_once_more_when_the_day_has_ended(desk: Desk):
+    desk.now = datetime(2025, 6, 4, 0, 14, 45, tzinfo=UTC)
+    assert desk.tick() == {}
+
+    assert desk.tick() == requested(["drift_metrics", "drift_report"], DAYS[1])
+    assert desk.tick() == {}
+
+
 def test_all_days_are_audited_once_a_night_and_in_no_run_of_a_day(desk: Desk):
     audits = [next(iter(audit.check_keys)).name for audit in AUDITS]
     desk.now = datetime(2025, 6, 4, 2, 59, 45, tzinfo=UTC)
-    desk.materialise(*CHAIN, days=["2025-06-04"])
-    assert desk.tick() == {}
+    desk.tick()
 
     assert desk.tick() == requested(audits, None)
     assert desk.tick() == {}

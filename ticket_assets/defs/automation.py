@@ -89,7 +89,15 @@ def _daily(*upstream: str) -> dg.AutomationCondition[Any]:
 mail_changed = _changed("landed_mail")
 """Fires for a day when new_mail has reported that its mail is other than before."""
 
+ended_day = (
+    Condition.in_latest_time_window(timedelta(days=2))
+    & ~LATEST
+    & Condition.cron_tick_passed("15 0 * * *").since(HANDLED)
+).with_label("the day has ended")
+"""Fires a quarter of an hour after midnight (UTC) for the day before, now that it is whole."""
+
 SORTED = ("ticket_collection", "ticket_embeddings", "clean_tickets")
+DRIFT = _guarded(_changed("ticket_predictions") | ended_day | late_today, "ticket_predictions")
 
 CONDITIONS = {
     # What a day's mail has never been reported of is empty, not missing.
@@ -101,8 +109,8 @@ CONDITIONS = {
     "ticket_predictions": _guarded(
         _changed(*SORTED) | new_champion | late_today, *SORTED, "ticket_classifier"
     ),
-    "drift_metrics": _daily("ticket_predictions"),
-    "drift_report": _daily("ticket_predictions"),
+    "drift_metrics": DRIFT,
+    "drift_report": DRIFT,
     "ticket_labels": (_changed("landed_labels") | late) & IDLE,
     "candidate_classifier": _guarded(late, "ticket_labels"),
     "suspected_label_errors": _guarded(late, "ticket_labels"),
