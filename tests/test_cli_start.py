@@ -25,6 +25,7 @@ ARGUMENTS = {
     "model list": (),
     "model show": (),
     "model rollback": (),
+    "alerts test": (),
 }
 
 

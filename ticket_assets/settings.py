@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -35,6 +35,7 @@ _LANGUAGES = Path(__file__).parent / "text" / "languages"
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _WINDOW = re.compile(r"(\w+)=(\d{1,5})([mhdw])")
+_URL = r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$"
 _SERVICE_LINK = re.compile(r"tickets_(\w+_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp)\w*)?)")
 
 
@@ -295,15 +296,56 @@ class Settings(BaseSettings):
     )
     reports_url: str = Field(
         default="http://127.0.0.1:3001",
-        pattern=r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$",
+        pattern=_URL,
         description="Address at which a browser finds the drift reports; where it is of this"
         " machine, `tickets dev` serves them there.",
     )
     drift_html_days: int = Field(
         default=30, ge=1, le=3650, description="Days for which drift reports are kept as HTML."
     )
+    ui_url: str = Field(
+        default="http://127.0.0.1:3000",
+        pattern=_URL,
+        description="Address at which a browser finds Dagster's UI; alerts lead there.",
+    )
+    alert_webhook: SecretStr | None = Field(
+        default=None,
+        description="Address that alerts are posted to as JSON, as Slack and Mattermost take them."
+        " Unset: none.",
+    )
+    alert_mail_to: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None,
+        description="Addresses that alerts are mailed to, comma-separated. Unset: none.",
+    )
+    alert_mail_from: str | None = Field(
+        default=None, description="Sender of the alerts. Unset: the first of those who get them."
+    )
+    smtp_host: str | None = Field(
+        default=None, description="Mail server that sends the alerts. Unset: none."
+    )
+    smtp_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the mail server. Unset: the usual one of its security.",
+    )
+    smtp_security: Literal["tls", "starttls", "plain"] = Field(
+        default="tls",
+        description="How the connection to the mail server is protected; plain is not at all.",
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of the mail server's certificate. Unset: those"
+        " that the system trusts.",
+    )
+    smtp_user: str | None = Field(
+        default=None, description="Account on the mail server. Unset: it wants none."
+    )
+    smtp_password_file: Path | None = Field(
+        default=None, description="File with the password of that account."
+    )
 
-    @field_validator("languages", "phone_regions", "imap_folders", mode="before")
+    @field_validator("languages", "phone_regions", "imap_folders", "alert_mail_to", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -320,6 +362,14 @@ class Settings(BaseSettings):
     @classmethod
     def _known_windows(cls, value: str) -> str:
         _windows(value)
+        return value
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
+        url = value.get_secret_value() if value else ""
+        if url and not (re.fullmatch(_URL, url) and url.isascii() and url.isprintable()):
+            raise ValueError("it is not like https://host/path")
         return value
 
     @field_validator("languages")
@@ -351,6 +401,8 @@ class Settings(BaseSettings):
         "imap_ca_file",
         "imap_password_file",
         "imap_token_file",
+        "smtp_ca_file",
+        "smtp_password_file",
     )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
@@ -494,6 +546,8 @@ def _explain(error: ValidationError) -> str:
         description = Settings.model_fields[field].description
         reason = problem["msg"].removeprefix("Value error, ")
         value = problem["input"]
+        if SecretStr in get_args(Settings.model_fields[field].annotation):
+            value = "…"  # the message is shown and logged
         if isinstance(value, tuple):  # as its variable has it
             value = ",".join(map(str, value))
         lines.append(f"{variable}={value!r} is not allowed: {reason}. {description}")

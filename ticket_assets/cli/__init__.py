@@ -10,7 +10,7 @@ from io import TextIOWrapper
 
 import typer
 
-from ticket_assets.cli import classify, dev, evaluate, mail, models, removal, run, status
+from ticket_assets.cli import alerts, classify, dev, evaluate, mail, models, removal, run, status
 from ticket_assets.cli.console import print_error
 from ticket_assets.errors import TicketAssetsError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-for group in (mail, run, classify, status, dev, evaluate, removal, models):
+for group in (mail, run, classify, status, dev, evaluate, removal, models, alerts):
     app.add_typer(group.app)
 
 INTERRUPTED, TERMINATED = 130, 143
