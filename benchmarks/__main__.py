@@ -31,7 +31,10 @@ def bench(
     ] = False,
     labelled: Annotated[
         Path | None,
-        typer.Option("--tickets", help="Measure the quality on this labelled table instead."),
+        typer.Option(
+            "--tickets",
+            help="Measure the quality on this labelled table instead; the drift with --only drift.",
+        ),
     ] = None,
     category: Annotated[
         str | None, typer.Option(help="Column of the category in it, as --priority and so on.")
@@ -52,7 +55,10 @@ def bench(
     if labelled is not None:
         columns = {"category": category, "priority": priority, "subject": subject, "body": body}
         mapping = {field: column for field, column in columns.items() if column}
-        _measure_quality(labelled, mapping, desk)
+        if only == ["drift"]:
+            _measure_drift(labelled, mapping, desk)
+        else:
+            _measure_quality(labelled, mapping, desk)
         return
     setup = Setup(
         sizes=QUICK if quick else Sizes(),
@@ -88,6 +94,16 @@ def _measure_quality(path: Path, column_mapping: dict[str, str], desk: Desk) -> 
             on_progress=lambda text: progress.update(task, description=text),
         )
     print_markdown(quality_table(quality))
+
+
+def _measure_drift(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
+    from benchmarks.drift import Mail, Tries, drift_lines
+    from ticket_assets.quality import labelled_tickets
+
+    tickets = labelled_tickets(path, desk.settings, desk.routing, column_mapping).tickets
+    encode = desk.encoder.encoder.encode
+    mail = Mail(tickets, encode(tickets["text"].tolist()))
+    output.print(table(drift_lines(mail, encode, Tries(), path.stem)))
 
 
 def main() -> None:

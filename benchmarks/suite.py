@@ -24,6 +24,7 @@ class Sizes:
     new: int = 100
     growth: tuple[int, int] = (5_000, 50_000)
     memory: int = 100_000
+    drift: int = 7_000
 
 
 QUICK = Sizes(
@@ -34,6 +35,7 @@ QUICK = Sizes(
     new=100,
     growth=(500, 2000),
     memory=3000,
+    drift=1_200,
 )
 """Some minutes in all: shows that everything works, and not what it costs."""
 
@@ -154,6 +156,18 @@ def memory(setup: Setup) -> Iterator[Line]:
     yield at_most("memory", f"peak, {cost.messages:,} mails", cost.peak_mb, 2500, "MB")
 
 
+def drift(setup: Setup) -> Iterator[Line]:
+    """Quiet weeks that warn, shifts that are noticed, and precision estimated without labels."""
+    from benchmarks.drift import QUICK_TRIES, Tries, drift_lines, sample_mail
+    from ticket_assets.embedding.encoder import Encoder
+    from ticket_assets.embedding.presets import resolve_model
+
+    model = resolve_model(setup.encoder, encoders_dir=setup.encoders_dir, allow_download=False)
+    encode = Encoder.load(model, precision="auto", max_tokens=256).encode
+    tries = QUICK_TRIES if setup.sizes == QUICK else Tries()
+    yield from drift_lines(sample_mail(setup.sizes.drift, encode), encode, tries, "sample")
+
+
 def _job_seconds(setup: Setup, messages: int) -> float:
     from benchmarks.job import Desk
 
@@ -167,5 +181,6 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "job": job,
     "growth": growth,
     "memory": memory,
+    "drift": drift,
 }
 """In the order in which they are run."""

@@ -10,7 +10,7 @@ import pytest
 
 from ticket_assets.mail.imap import ImapAccount
 from ticket_assets.mail.sources import imap_account
-from ticket_assets.settings import PREFIX, Settings, SettingsError, load_settings
+from ticket_assets.settings import DRIFT_DISTANCES, PREFIX, Settings, SettingsError, load_settings
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
 COMMENTED = re.compile(r"^#(TICKETS_\w+)=(.*)$", re.MULTILINE)
@@ -91,8 +91,9 @@ def test_without_variables_every_setting_has_its_default() -> None:
         ("AUTO_SHARE_FLOOR", "inf", "less than or equal to 1"),
         ("DRIFT_MIN_TICKETS", "0", "greater than or equal to 1"),
         ("DRIFT_MIN_TICKETS", "100001", "less than or equal to 100000"),
-        ("DRIFT_DISTANCE", "0", "greater than 0"),
-        ("DRIFT_DISTANCE", "1.1", "less than or equal to 1"),
+        ("DRIFT_DISTANCES", "0.1", "a metric and a distance each"),
+        ("DRIFT_DISTANCES", "langage=0.1", "of language, category,"),
+        ("DRIFT_DISTANCES", "language=far", "valid number"),
         ("DRIFT_HTML_DAYS", "0", "greater than or equal to 1"),
         ("DRIFT_HTML_DAYS", "3651", "less than or equal to 3650"),
         ("DRIFT_HTML_DAYS", "3.5", "valid integer"),
@@ -130,6 +131,14 @@ def test_all_values_that_are_not_allowed_are_told_at_once(monkeypatch: pytest.Mo
 
     assert "TICKETS_SEED='seven' is not allowed" in message
     assert "TICKETS_NEIGHBOURS='none' is not allowed" in message
+
+
+def test_a_drift_distance_that_is_not_named_keeps_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TICKETS_DRIFT_DISTANCES", "embedding=0.3, language=0.2")
+
+    assert load_settings().drift_distances == DRIFT_DISTANCES | {"embedding": 0.3, "language": 0.2}
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,20 @@ EXPORT_FIELDS = (
 )
 """The fields of a ticket that an export can hold."""
 
+DRIFT_DISTANCES = {
+    "language": 0.1,
+    "category": 0.1,
+    "category_share": 0.02,
+    "character_count": 0.1,
+    "category_confidence": 0.15,
+    "oov_share": 0.15,
+    "embedding": 0.02,
+    "new_word": 0.05,
+}
+"""Below these distances a change of the mail does not matter, whatever chance allows: languages and
+lengths move by themselves, and confidences of new mail lie a little above those out of fold. The
+other metrics notice a shift before the categories and words as a whole do (docs/drift.md)."""
+
 _LANGUAGES = Path(__file__).parent / "text" / "languages"
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
@@ -250,11 +264,11 @@ class Settings(BaseSettings):
         le=100_000,
         description="A day's drift window reaches back until it holds this many tickets.",
     )
-    drift_distance: float = Field(
-        default=0.1,
-        gt=0.0,
-        le=1.0,
-        description="Smallest distance to the training reference that counts as drift; raised to"
+    drift_distances: Annotated[dict[str, float], NoDecode] = Field(
+        default=dict(DRIFT_DISTANCES),
+        validate_default=False,
+        description="Smallest distances to the training reference that count as drift, by metric,"
+        " as in language=0.2,embedding=0.05; those not named keep their defaults. Each is raised to"
         " what same-sized samples of the reference show by chance.",
     )
     freshness: str = Field(
@@ -371,6 +385,19 @@ class Settings(BaseSettings):
         if url and not (re.fullmatch(_URL, url) and url.isascii() and url.isprintable()):
             raise ValueError("it is not like https://host/path")
         return value
+
+    @field_validator("drift_distances", mode="before")
+    @classmethod
+    def _drift_metrics(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair)
+        distances = {name.strip(): distance for name, distance in pairs.items()}
+        if len(distances) < len(value.split(",")) or distances.keys() - DRIFT_DISTANCES.keys():
+            raise ValueError(
+                f"a metric and a distance each, as in language=0.2, of {', '.join(DRIFT_DISTANCES)}"
+            )
+        return DRIFT_DISTANCES | distances
 
     @field_validator("languages")
     @classmethod

@@ -122,8 +122,9 @@ def _decisions(desk: Desk, existing: set[str]) -> dict[str, dict[str, int]]:
 
 def _drift(warehouse: Warehouse) -> dict[str, Any] | None:
     rows = warehouse.rows(
-        "select strftime(received_at, '%Y-%m-%d'), metric, drifted from drift_metrics"
-        " where received_at = (select max(received_at) from drift_metrics) order by metric"
+        "select strftime(received_at, '%Y-%m-%d'), metric, bool_or(drifted) from drift_metrics"
+        " where received_at = (select max(received_at) from drift_metrics)"
+        " group by all order by metric"
     )
     if not rows:
         return None

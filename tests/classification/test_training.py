@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training import TrainedClassifier, final_folds, train
 from ticket_assets.classification.training_set import (
     NotEnoughLabels,
     TrainingOptions,
@@ -337,6 +337,11 @@ def test_reference_is_out_of_fold_and_leave_one_out(
     assert np.stack(reference.loc[tickets["ticket_id"], "vector"].tolist()) == pytest.approx(
         training_set.vectors
     )
+
+
+def test_reference_is_of_models_that_learnt_from_nearly_all(options: TrainingOptions):
+    assert options.folds * 2 == final_folds(400, options)
+    assert options.folds == final_folds(20_000, options)
 
 
 def test_progress_is_told(training_set: TrainingSet, options: TrainingOptions):

@@ -26,7 +26,10 @@ from ticket_assets.defs.clean_tickets import (
     no_personal_data_is_left,
     no_text_is_empty,
 )
-from ticket_assets.defs.drift_report import drift_is_within_bounds
+from ticket_assets.defs.drift_report import (
+    drift_is_within_bounds,
+    realised_precision_is_within_target,
+)
 from ticket_assets.defs.raw_tickets import (
     received_dates_are_inside_the_partition,
     rejected_share_is_low,
@@ -668,13 +671,16 @@ def test_a_day_without_tickets_has_no_automatic_share(put: Put, verdict: Verdict
 # drift_report
 
 
-def metric(day: datetime, name: str, distance: float, drifted: bool) -> dict[str, Any]:
+def metric(
+    day: datetime, name: str, distance: float, drifted: bool, window_days: int = 1
+) -> dict[str, Any]:
     return {
         "received_at": day.replace(hour=0),
         "metric": name,
         "distance": distance,
         "threshold": 0.1,
         "drifted": drifted,
+        "window_days": window_days,
     }
 
 
@@ -695,6 +701,22 @@ def test_a_day_that_drifts_is_a_warning_on_that_day(put: Put, verdicts: Verdicts
     assert not drifted.passed
     assert drifted.severity == dg.AssetCheckSeverity.WARN
     assert figures(drifted)["drifted_metrics"] == ["embedding"]
+
+
+def test_a_week_that_drifts_is_told_from_its_day(put: Put, verdict: Verdict):
+    put(
+        "drift_metrics",
+        metric(FIRST, "embedding", 0.05, False),
+        metric(FIRST, "embedding", 0.4, True, window_days=7),
+    )
+
+    evaluation = verdict(drift_is_within_bounds)
+
+    assert not evaluation.passed
+    shown = figures(evaluation)
+    assert shown["drifted_metrics"] == ["embedding_of_the_week"]
+    assert shown["embedding_distance"] == 0.05
+    assert shown["embedding_of_the_week_distance"] == 0.4
 
 
 def test_drift_that_is_over_passes_again(put: Put, verdicts: Verdicts):
@@ -719,3 +741,38 @@ def test_a_day_without_mail_has_no_drift(put: Put, verdict: Verdict):
 
     assert evaluation.passed
     assert evaluation.description == "Nothing was received."
+
+
+def test_automatic_tickets_labelled_after_the_training_are_held_against_the_target(
+    settings: Settings, put: Put, verdict: Verdict, trained: TrainedClassifier
+):
+    before = verdict(realised_precision_is_within_target)
+    assert before.passed
+    assert "no champion model" in str(before.description)
+    store = Desk(settings).models
+    store.promote(store.save(trained, datetime(2025, 6, 1)).version)
+    learnt = trained.training_tickets["ticket_id"][0]
+    tickets = {learnt: "auto", "unsure": "review"} | {f"new{n}": "auto" for n in range(40)}
+    put(
+        "ticket_predictions",
+        *(
+            {"ticket_id": name, "category": "printing", "decision": decision}
+            | {"category_confidence": 0.9}
+            for name, decision in tickets.items()
+        ),
+    )
+    put("ticket_labels", {"ticket_id": learnt, "category": "network"})
+    assert (
+        verdict(realised_precision_is_within_target).description
+        == "No automatic ticket was labelled."
+    )
+
+    put("ticket_labels", *({"ticket_id": f"new{n}", "category": "printing"} for n in range(20)))
+    right = verdict(realised_precision_is_within_target)
+    put("ticket_labels", *({"ticket_id": f"new{n}", "category": "access"} for n in range(20, 40)))
+    half = verdict(realised_precision_is_within_target)
+
+    assert right.passed
+    assert not half.passed
+    assert half.severity == dg.AssetCheckSeverity.WARN
+    assert (figures(half)["labelled"], figures(half)["realised"]) == (40, 0.5)

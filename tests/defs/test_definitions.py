@@ -39,6 +39,7 @@ WARNING_CHECKS = {
     "candidate_was_not_rolled_back",
     "auto_share_is_high",
     "drift_is_within_bounds",
+    "realised_precision_is_within_target",
 }
 AUDITS = {
     "ticket_ids_are_unique_on_all_days",

@@ -9,6 +9,7 @@ import pytest
 
 from ticket_assets.drift import daily
 from ticket_assets.drift.daily import daily_reports
+from ticket_assets.settings import DRIFT_DISTANCES
 from ticket_assets.storage.warehouse import Warehouse
 
 FIRST = date(2026, 3, 1)
@@ -64,11 +65,13 @@ def warehouse(tmp_path_factory):
         connection.execute("create schema tickets")
         connection.execute(
             "create table tickets.clean_tickets as"
-            " select ticket_id, received_at, language, character_count, tokens from mail"
+            " select ticket_id, received_at, language, character_count, tokens,"
+            " ticket_id as text_hash from mail"
         )
         connection.execute(
             "create table tickets.ticket_predictions as"
-            " select ticket_id, received_at, category, category_confidence from mail"
+            " select ticket_id, received_at, category, category_confidence,"
+            " 'auto' as decision from mail"
         )
         connection.execute(
             "create table tickets.ticket_embeddings as"
@@ -84,7 +87,7 @@ def reports(warehouse, champion, days=DAYS, **options):
             warehouse=warehouse,
             champion=champion,
             model_version="m1",
-            drift_distance=0.1,
+            floors=DRIFT_DISTANCES,
             min_tickets=20,
             seed=0,
             **options,
@@ -101,7 +104,9 @@ def test_every_day_is_compared_with_its_own_window(warehouse, champion):
         for report in compared
     ]
     # 4 tickets are all there are; the third day reaches back over the second for its 20.
-    assert windows == [[[4, 1]], [[30, 1]], [[32, 2]], [], [[25, 1]], [[40, 1]], []]
+    own = [[4, 1], [30, 1], [32, 2], None, [25, 1], [40, 1], None]
+    week = [None, [34, 7], [36, 7], None, [61, 7], [101, 7], None]
+    assert windows == [[w for w in pair if w] for pair in zip(own, week, strict=True)]
     assert [report.drifted_metrics for report in compared] == (
         [[]] * CHANGED + [["language"], ["language"], []]
     )

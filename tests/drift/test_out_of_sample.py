@@ -33,4 +33,7 @@ def test_a_ticket_that_was_learnt_from_shows_what_was_recorded_out_of_fold():
     assert compared["category"].to_list() == ["printing", "network"]
     assert compared["category_confidence"].to_list() == [0.7, 0.41]
     assert compared["oov_share"].to_list() == [0.5, 0.5]
+    assert compared["is_learnt"].to_list() == [False, True]
+    # The only training text with a word does not know it from the others.
+    assert compared["unknown_words"].to_list() == [("orbia",), ("bloquée",)]
     assert compared.index.to_list() == [7, 3]

@@ -17,6 +17,7 @@ METRICS = pd.DataFrame(
         "threshold": [0.2, 0.4],
         "drifted": [False, True],
         "current_rows": [40, 38],
+        "window_days": [1, 1],
     }
 )
 RED = np.array([0xD6, 0x27, 0x28]) / 255
@@ -60,6 +61,21 @@ def test_markdown_table_marks_what_drifted():
         "| --- | ---: | ---: | ---: | ---: |",
         "| language | 0.051 | 0.200 | no | 40 |",
         "| **oov_share** | 0.800 | 0.400 | yes | 38 |",
+    ]
+
+
+def test_metrics_of_the_week_are_told_from_those_of_the_day():
+    week = METRICS.assign(window_days=7, current_rows=200)
+
+    lines = drift_markdown(
+        DriftReport(date(2026, 3, 4), pd.concat([METRICS, week]), "{}", None, "A note.")
+    ).splitlines()
+
+    assert lines[4:] == [
+        "| language of the week | 0.051 | 0.200 | no | 200 |",
+        "| **oov_share of the week** | 0.800 | 0.400 | yes | 200 |",
+        "",
+        "A note.",
     ]
 
 

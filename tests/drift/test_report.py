@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ticket_assets.drift.estimated_precision import PrecisionEstimator
 from ticket_assets.drift.report import Comparison, DriftError
+from ticket_assets.settings import DRIFT_DISTANCES
 
 DAY = date(2026, 3, 4)
 LANGUAGES = ["fr", "en", "de", "es", "pt"]
@@ -31,15 +33,17 @@ def mail(rows, seed, languages=LANGUAGE_SHARES, categories=CATEGORY_SHARES, oov_
             "category_confidence": random.beta(6, 2, rows),
             "oov_share": random.beta(15 * oov_share, 15 * (1 - oov_share), rows),
             "vector": list(vectors.astype(np.float32)),
+            "text_hash": [f"{seed:x}-{row:x}" for row in range(rows)],
+            "unknown_words": [(f"word{seed}{row}",) for row in range(rows)],
         }
     )
 
 
-REFERENCE = mail(1000, seed=1)
+REFERENCE = mail(1000, seed=1).assign(folds=10)
 
 
-def comparison(reference=REFERENCE, drift_distance=0.1):
-    return Comparison(reference, model_version="m1", drift_distance=drift_distance, seed=7)
+def comparison(reference=REFERENCE, floors=DRIFT_DISTANCES):
+    return Comparison(reference, model_version="m1", floors=floors, seed=7, vocabulary_words=3000)
 
 
 def compare(current, reference=REFERENCE, **options):
@@ -58,7 +62,10 @@ def test_quiet_days_of_any_size_do_not_warn():
     ("shift", "drifted"),
     [
         ({"languages": [0.2, 0.68, 0.05, 0.04, 0.03]}, ["language"]),
-        ({"categories": [0.04, 0.08, 0.1, 0.1, 0.13, 0.15, 0.4]}, ["category", "embedding"]),
+        (
+            {"categories": [0.04, 0.08, 0.1, 0.1, 0.13, 0.15, 0.4]},
+            ["category", "category_share", "embedding"],
+        ),
         ({"oov_share": 0.2}, ["oov_share"]),
     ],
 )
@@ -91,24 +98,26 @@ def test_figures_of_a_day_are_complete_and_typed():
     assert metrics["metric"].tolist() == [
         "language",
         "category",
+        "category_share",
         "character_count",
         "category_confidence",
         "oov_share",
         "embedding",
+        "new_word",
     ]
     assert set(metrics["received_at"]) == {pd.Timestamp("2026-03-04")}
     assert set(metrics["reference_rows"]) == {1000}
     assert set(metrics["current_rows"]) == {50}
     assert set(metrics["window_days"]) == {2}
     assert set(metrics["model_version"]) == {"m1"}
-    assert (metrics["threshold"] >= 0.1).all()
+    assert (metrics["threshold"] >= metrics["metric"].map(DRIFT_DISTANCES)).all()
     assert metrics["drifted"].tolist() == (metrics["distance"] >= metrics["threshold"]).tolist()
 
 
 def test_smallest_distance_that_counts_can_be_raised():
     shifted = mail(80, seed=5, oov_share=0.2)
 
-    report = comparison(drift_distance=50.0).report(shifted, day=DAY)
+    report = comparison(floors=dict.fromkeys(DRIFT_DISTANCES, 50.0)).report(shifted, day=DAY)
 
     assert set(report.metrics["threshold"]) == {50.0}
     assert not report.drifted
@@ -122,7 +131,7 @@ def test_distances_and_verdicts_are_those_of_evidently():
 
     metrics = compare(current).metrics
 
-    columns = metrics[metrics["metric"] != "embedding"]
+    columns = metrics[metrics["method"].isin(["jensenshannon", "wasserstein"])]
     categorical = ["language", "category"]
     numerical = ["character_count", "category_confidence", "oov_share"]
     definition = DataDefinition(categorical_columns=categorical, numerical_columns=numerical)
@@ -159,16 +168,97 @@ def test_embedding_distance_is_in_spreads_of_the_reference_around_its_mean():
     assert metrics.loc["embedding", "distance"] == pytest.approx(expected, rel=1e-4)
 
 
+def with_new_word(current):
+    """The unknown words, of which every fifth ticket has the same."""
+    words = current["unknown_words"].tolist()
+    return [("orvanto",) if row % 5 == 0 else own for row, own in enumerate(words)]
+
+
+def test_a_category_that_grows_by_half_is_noticed_in_a_thousand_tickets():
+    grown = [0.45, *(0.55 / 0.7 * share for share in CATEGORY_SHARES[1:])]
+
+    report = compare(mail(1000, seed=5, categories=grown))
+
+    assert "category_share" in report.drifted_metrics
+
+
+def test_a_new_product_is_noticed_by_its_name():
+    current = mail(80, seed=5)
+    named = with_new_word(current)
+
+    report = compare(current.assign(unknown_words=named))
+
+    assert report.drifted_metrics == ["new_word"]
+    new_word = json.loads(report.json)["metrics"][-1]
+    assert (new_word["word"], new_word["distance"]) == ("orvanto", 0.2)
+
+
+def test_copies_of_one_mail_bring_no_new_word():
+    current = mail(80, seed=5)
+    copies = current["text_hash"].where(current.index % 5 > 0, "copied")
+    named = with_new_word(current)
+
+    assert not compare(current.assign(text_hash=copies, unknown_words=named)).drifted
+
+
+def test_a_shift_too_small_for_a_day_adds_up_over_the_week():
+    week = mail(700, seed=5, languages=[0.36, 0.46, 0.08, 0.06, 0.04])
+    day = week.iloc[-60:]
+
+    report = compare(day, week=week, html="never")
+
+    by_window = report.metrics.groupby("window_days")["drifted"].any().to_dict()
+    assert by_window == {1: False, 7: True}
+    assert report.drifted_metrics == ["language"]
+
+
+@pytest.mark.parametrize(("confidence", "drifts"), [(0.97, False), (0.8, True)])
+def test_automatic_tickets_that_are_likelier_wrong_than_the_target_allows_are_drift(
+    confidence, drifts
+):
+    learnt = np.random.default_rng(1).random(1000) < 0.97
+    estimator = PrecisionEstimator.fit(np.full(1000, 0.97), learnt, target=0.95)
+    watched = Comparison(
+        REFERENCE, model_version="m1", floors=DRIFT_DISTANCES, seed=7, estimator=estimator
+    )
+    current = mail(200, seed=5).assign(decision="auto", is_learnt=False)
+    # What it learnt from, and what a person sorts, says nothing of the precision.
+    current.loc[:49, "is_learnt"] = True
+    current.loc[50:99, "decision"] = "review"
+    current.loc[100:, "category_confidence"] = confidence
+
+    report = watched.report(current, day=DAY, html="never")
+
+    row = json.loads(report.json)["metrics"][-1]
+    assert (row["metric"], row["current_rows"]) == ("automatic_errors", 100)
+    assert row["distance"] == pytest.approx(1 - confidence, abs=0.02)
+    figures = report.estimated_precision
+    assert figures["estimated_precision"] == 1 - row["distance"]
+    assert figures["estimated_precision_low"] < 1 - row["distance"]
+    assert figures["estimated_precision_high"] > 1 - row["distance"]
+    assert ("automatic_errors" in report.drifted_metrics) == drifts
+
+
+def test_the_reference_of_an_earlier_release_is_compared_and_named():
+    report = compare(mail(50, seed=5), REFERENCE.drop(columns="folds"))
+
+    assert not report.drifted
+    assert "Train again" in report.note
+    assert json.loads(report.json)["note"] == report.note
+    assert compare(mail(50, seed=5)).note == ""
+
+
 def test_json_names_the_day_the_metrics_and_evidentlys_own_results():
     document = json.loads(compare(mail(50, seed=5)).json)
 
     assert document["day"] == "2026-03-04"
     assert document["model_version"] == "m1"
     assert [row["metric"] for row in document["metrics"]][:2] == ["language", "category"]
-    assert [metric["value"] for metric in document["evidently"]["metrics"]] == [
+    (evidently,) = document["evidently"]
+    assert [metric["value"] for metric in evidently["metrics"]] == [
         row["distance"] for row in document["metrics"]
     ]
-    assert {test["status"] for test in document["evidently"]["tests"]} == {"SUCCESS"}
+    assert {test["status"] for test in evidently["tests"]} == {"SUCCESS"}
 
 
 def test_html_is_self_contained_and_holds_no_ticket():
@@ -259,7 +349,8 @@ def test_side_without_any_vector_is_compared_by_the_rest():
 
     whole = compare(current).metrics
     for report in (without, from_nothing):
-        pd.testing.assert_frame_equal(report.metrics, whole[whole["metric"] != "embedding"])
+        others = whole[whole["metric"] != "embedding"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(report.metrics, others)
 
 
 def test_missing_language_counts_as_a_value_of_its_own_however_it_is_written():

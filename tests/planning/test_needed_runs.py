@@ -66,7 +66,7 @@ def test_days_whose_mail_has_changed_are_needed_alone(desk):
 
 
 @pytest.mark.parametrize(
-    "change", [{"languages": ("fr",)}, {"neighbours": 9}, {"drift_distance": 0.3}]
+    "change", [{"languages": ("fr",)}, {"neighbours": 9}, {"drift_distances": {"language": 0.3}}]
 )
 def test_a_setting_that_decides_rows_makes_everything_needed(desk, change):
     assert not needed_runs(desk).everything

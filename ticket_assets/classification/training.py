@@ -4,13 +4,14 @@
 2. Candidates are compared by cross-validation on the earlier part. Their out-of-fold scores give
    temperatures and thresholds.
 3. The winner is fitted on the earlier part and judged on the tickets put aside.
-4. It is fitted again on all of them, with thresholds from out-of-fold scores of all.
+4. It is fitted again on all of them, with thresholds from out-of-fold scores of all, in twice as
+   many folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,8 @@ from ticket_assets.classification.vocabulary import (
 )
 
 REFERENCE_ROWS = 2000
+MANY_TICKETS = 10_000
+"""From here on a model that lacks a fifth of the tickets is hardly less sure than one with all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class TrainedClassifier:
     evaluation: Evaluation
     reference: pd.DataFrame
     """Up to 2,000 training tickets for drift: ticket_id, language, character_count, category,
-    category_confidence (both out of fold), oov_share (leave one out), vector."""
+    category_confidence (both out of fold), oov_share (leave one out), vector, folds."""
     vocabulary: Vocabulary
     holdout: pd.DataFrame
     """Hold-out tickets as the model fitted on the earlier part predicts them: ticket_id, text_group
@@ -161,14 +164,23 @@ def _calibrate(
     """The winners with the temperatures and thresholds of the final model.
 
     They come from out-of-fold scores of all tickets: a quarter more evidence than the earlier part
-    alone, and the recent tickets are the ones most like tomorrow's.
+    alone, and the recent tickets are the ones most like tomorrow's. Twice as many folds bring their
+    models closer to the final one, which is surer, having learnt from more: with 5 folds the mean
+    confidence out of fold lay 0.01 below that of new mail, and up to 61 % of quiet windows of 2,000
+    tickets counted as drift; with 10 it lay 0.00 to 0.01 below.
     """
     experts = {target: CANDIDATES[winner.candidate] for target, winner in winners.items()}
+    options = replace(options, folds=final_folds(len(rows), options))
     out_of_fold = cross_validate(labelled, rows, experts, options, report)
     return {
         target: calibrate(labelled, target, winner.candidate, rows, out_of_fold, options)
         for target, winner in winners.items()
     }
+
+
+def final_folds(tickets: int, options: TrainingOptions) -> int:
+    """The folds of the scores that calibrate the final model and are the drift reference."""
+    return options.folds * (1 if tickets >= MANY_TICKETS else 2)
 
 
 def _fit(
@@ -334,4 +346,6 @@ def _reference(
     generator = np.random.default_rng(options.seed)
     rows = np.sort(generator.permutation(len(unlearnt))[:REFERENCE_ROWS])
     sample = unlearnt.drop(columns="text_group").iloc[rows].reset_index(drop=True)
-    return sample.assign(vector=pd.Series(list(labelled.vectors[rows])))
+    return sample.assign(
+        vector=pd.Series(list(labelled.vectors[rows])), folds=final_folds(len(unlearnt), options)
+    )

@@ -16,7 +16,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.settings import Settings
 from ticket_assets.text.same_text import template_hash
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raise it when the same tickets and options would give another model."""
 IMPORT_HINT = "Import the desk's past tickets with their labels, or correct more predictions."
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     name="drift_report",
     outs={
         "drift_metrics": dg.AssetOut(
-            description="One row per day and metric: distance to the training reference, the"
-            " distance from which it counts as drift, and the verdict. A day with little mail is"
-            " judged together with up to 30 days before it.",
+            description="One row per day, window and metric: distance to the training reference,"
+            " the distance from which it counts as drift, and the verdict. A day with little mail"
+            " is judged together with up to 30 days before it, and its week is judged as well.",
             kinds={"duckdb", "evidently"},
             code_version=CODE_VERSIONS["drift_metrics"],
         ),
@@ -74,7 +74,7 @@ def drift_report(
         warehouse=desk.warehouse,
         champion=models.load_trained(champion.version),
         model_version=champion.version,
-        drift_distance=desk.settings.drift_distance,
+        floors=desk.settings.drift_distances,
         min_tickets=desk.settings.drift_min_tickets,
         seed=desk.settings.seed,
         first_html_day=reports.first_html_day(desk.settings.drift_html_days, wanted[-1]),
@@ -110,6 +110,7 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
         "drifted": report.drifted,
         "drifted_metrics": report.drifted_metrics,
         "figures": dg.MetadataValue.md(drift_markdown(report)),
+        **report.estimated_precision,
         "json": dg.MetadataValue.path(str(desk.reports.figures_path(report.day).absolute())),
     }
     if report.html is not None:
@@ -145,15 +146,17 @@ def drift_is_within_bounds(
     _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
 ) -> Verdicts:
     rows = desk.warehouse.rows(
-        "select received_at::date as day, metric, distance, drifted from drift_metrics"
-        " where day between ? and ? order by day, metric",
+        "select received_at::date as day, metric, distance, drifted,"
+        " window_days > min(window_days) over (partition by received_at) as is_week"
+        " from drift_metrics where day between ? and ? order by day, metric, is_week",
         [days[0], days[-1]],
     )
     distances: dict[date, dict[str, float]] = {}
     drifted: dict[date, list[str]] = {day: [] for day, *_ in rows}
-    for day, metric, distance, has_drifted in rows:
-        distances.setdefault(day, {})[f"{metric}_distance"] = distance
-        drifted[day] += [metric] if has_drifted else []
+    for day, metric, distance, has_drifted, is_week in rows:
+        name = f"{metric}_of_the_week" if is_week else metric
+        distances.setdefault(day, {})[f"{name}_distance"] = distance
+        drifted[day] += [name] if has_drifted else []
     return {
         day: dg.AssetCheckResult(
             passed=not metrics,
@@ -162,3 +165,51 @@ def drift_is_within_bounds(
         )
         for day, metrics in drifted.items()
     }
+
+
+@dg.asset_check(
+    asset="ticket_labels",
+    pool=WAREHOUSE_POOL,
+    description="Automatic tickets that people labelled after the training keep the target"
+    " precision, as far as the interval tells. People rather label what went wrong, so the figure"
+    " is below the true one. Beside it the precision that was estimated without labels, which is"
+    " blind to a change of what the categories mean.",
+)
+def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
+    from ticket_assets.classification.model_store import ModelError
+    from ticket_assets.drift.estimated_precision import (
+        labelled_since,
+        labels_of,
+        precision_estimator,
+        realised_precision,
+    )
+    from ticket_assets.storage.warehouse import WarehouseError
+
+    try:
+        champion = desk.models.load_trained(desk.models.require_champion().version)
+        labelled = labelled_since(champion, desk.warehouse)
+    except (ModelError, WarehouseError) as error:
+        # Before the first training, and with a champion that only new labels replace.
+        return dg.AssetCheckResult(passed=True, description=f"Nothing to judge: {error}")
+    if labelled.empty:
+        return dg.AssetCheckResult(passed=True, description="No automatic ticket was labelled.")
+    target = champion.evaluation.target_precision
+    realised = realised_precision(labelled["correct"].to_numpy())
+    estimator = precision_estimator(champion, labels_of(champion, desk.warehouse))
+    figures = {
+        "target": target,
+        "labelled": realised.tickets,
+        "realised": realised.precision,
+        "realised_low": realised.low,
+        "realised_high": realised.high,
+    }
+    if estimator:
+        estimate = estimator.estimate(labelled["confidence"].to_numpy())
+        figures |= {
+            "estimated": estimate.precision,
+            "estimated_low": estimate.low,
+            "estimated_high": estimate.high,
+        }
+    return dg.AssetCheckResult(
+        passed=realised.high >= target, severity=dg.AssetCheckSeverity.WARN, metadata=figures
+    )

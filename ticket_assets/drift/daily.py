@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 
 import pandas as pd
 
 from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.drift.estimated_precision import labels_of, precision_estimator
 from ticket_assets.drift.out_of_sample import out_of_sample
 from ticket_assets.drift.report import Comparison, DriftReport
-from ticket_assets.drift.window import REACH_DAYS, Window, current_window
+from ticket_assets.drift.window import REACH_DAYS, Window, windows_of
 from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
-PAGE_TICKETS = 5_000
-"""Tickets read at a time, or one window: a query per day took longer than the comparison."""
+PAGE_TICKETS = 15_000
+"""Tickets read at a time, or one day's windows: a query per day took longer than the comparison."""
 
 
 def daily_reports(
@@ -24,7 +25,7 @@ def daily_reports(
     warehouse: Warehouse,
     champion: TrainedClassifier,
     model_version: str,
-    drift_distance: float,
+    floors: Mapping[str, float],
     min_tickets: int,
     seed: int,
     first_html_day: date = date.min,
@@ -47,47 +48,64 @@ def daily_reports(
     )
     latest = max(received.keys() & set(days), default=None)
     comparison = Comparison(
-        champion.reference, model_version=model_version, drift_distance=drift_distance, seed=seed
+        champion.reference,
+        model_version=model_version,
+        floors=floors,
+        seed=seed,
+        vocabulary_words=len(champion.vocabulary),
+        estimator=precision_estimator(champion, labels_of(champion, warehouse)),
     )
-    windows = [current_window(received, day, min_tickets) for day in days]
+    windows = [windows_of(received, day, min_tickets) for day in days]
     for page in _pages(windows, received):
         tickets = _tickets(warehouse, champion, page)
         received_on = tickets.pop("received_on")
-        for window in page:
-            day = window.last_day
-            yield comparison.report(
+        for of_day in page:
+            own, *week = of_day
+            day = own.last_day
+            parts = [
                 tickets[received_on.between(window.first_day, day)]
                 if window.tickets
-                else tickets[:0],
+                else tickets[:0]
+                for window in of_day
+            ]
+            yield comparison.report(
+                parts[0],
                 day=day,
-                window_days=window.days,
+                window_days=own.days,
+                week=parts[1] if week else None,
                 html="never" if day < first_html_day else "always" if day == latest else "drifted",
             )
 
 
-def _pages(windows: Iterable[Window], received: dict[date, int]) -> Iterator[list[Window]]:
-    """The windows in order, as many at a time as together hold at most `PAGE_TICKETS`."""
-    page: list[Window] = []
-    for window in windows:
-        first = min(part.first_day for part in (*page, window))
-        tickets = sum(n for day, n in received.items() if first <= day <= window.last_day)
+def _pages(
+    windows: Iterable[list[Window]], received: Mapping[date, int]
+) -> Iterator[list[list[Window]]]:
+    """The days' windows in order, as many at a time as together hold `PAGE_TICKETS` at most."""
+    page: list[list[Window]] = []
+    for of_day in windows:
+        first = _first_day([*page, of_day])
+        tickets = sum(n for day, n in received.items() if first <= day <= of_day[0].last_day)
         if page and tickets > PAGE_TICKETS:
             yield page
             page = []
-        page.append(window)
+        page.append(of_day)
     yield page
 
 
+def _first_day(page: list[list[Window]]) -> date:
+    return min(window.first_day for of_day in page for window in of_day)
+
+
 def _tickets(
-    warehouse: Warehouse, champion: TrainedClassifier, windows: Sequence[Window]
+    warehouse: Warehouse, champion: TrainedClassifier, page: list[list[Window]]
 ) -> pd.DataFrame:
     rows = warehouse.arrow(
         "select c.ticket_id, c.received_at::date as received_on, c.language, c.character_count,"
-        " c.tokens, p.category, p.category_confidence, e.vector"
+        " c.tokens, c.text_hash, p.category, p.category_confidence, p.decision, e.vector"
         " from clean_tickets c join ticket_predictions p using (ticket_id)"
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ?",
-        [min(window.first_day for window in windows), windows[-1].last_day],
+        [_first_day(page), page[-1][0].last_day],
     )
     tickets = rows.drop_columns(["vector"]).to_pandas()
     return out_of_sample(tickets.assign(vector=list(to_matrix(rows["vector"]))), champion)

@@ -20,11 +20,11 @@ def drift_png(metrics: pd.DataFrame) -> bytes:
     """Bars of distance / threshold per metric of one day; beyond the line at 1 is drift."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 2.5), layout="constrained")
+    figure = Figure(figsize=(6, 0.7 + 0.25 * len(metrics)), layout="constrained")
     axes = figure.subplots()
     ordered = metrics[::-1]
     colours = ordered["drifted"].map({True: DRIFTED, False: QUIET})
-    axes.barh(ordered["metric"], ordered["distance"] / ordered["threshold"], color=colours)
+    axes.barh(_names(ordered), ordered["distance"] / ordered["threshold"], color=colours)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlabel("distance / threshold")
     return _png(figure)
@@ -36,7 +36,8 @@ def drift_history_png(metrics: pd.DataFrame) -> bytes:
 
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     axes = figure.subplots()
-    for metric, days in metrics.sort_values("received_at").groupby("metric", sort=False):
+    metrics = metrics.assign(name=_names(metrics)).sort_values("received_at")
+    for metric, days in metrics.groupby("name", sort=False):
         ratio = days["distance"] / days["threshold"]
         (line,) = axes.plot(days["received_at"], ratio, linewidth=1, label=metric)
         drifted = days["drifted"]
@@ -55,16 +56,24 @@ def drift_markdown(report: DriftReport) -> str:
         return f"No tickets on {report.day}: nothing to compare."
     rows = (
         (
-            f"**{row['metric']}**" if row["drifted"] else row["metric"],
+            f"**{name}**" if row["drifted"] else name,
             f"{row['distance']:.3f}",
             f"{row['threshold']:.3f}",
             "yes" if row["drifted"] else "no",
             row["current_rows"],
         )
-        for row in report.metrics.to_dict("records")
+        for name, row in zip(_names(report.metrics), report.metrics.to_dict("records"), strict=True)
     )
     header = ("metric", "distance", "threshold", "drifted", "tickets")
-    return markdown_table(header, rows, figures=True)
+    table = markdown_table(header, rows, figures=True)
+    return f"{table}\n\n{report.note}" if report.note else table
+
+
+def _names(metrics: pd.DataFrame) -> pd.Series:
+    """The metric of each row; of those of the week beside a day's own it is said."""
+    own = metrics.groupby("received_at")["window_days"].transform("min")
+    names = metrics["metric"].astype(str)
+    return names.where(metrics["window_days"] == own, names + " of the week")
 
 
 def _png(figure: Figure) -> bytes:

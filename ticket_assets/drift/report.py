@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +15,15 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from ticket_assets.drift.thresholds import Array, Chance, Method
+from ticket_assets.drift.estimated_precision import PrecisionEstimator
+from ticket_assets.drift.thresholds import (
+    Array,
+    Chance,
+    Method,
+    largest_shift,
+    new_word_share,
+)
+from ticket_assets.drift.window import WEEK_DAYS, looks_at
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.tables import TABLES
 
@@ -24,6 +34,7 @@ EMBEDDING = "embedding"
 METHODS: dict[str, Method] = {
     "language": "jensenshannon",
     "category": "jensenshannon",
+    "category_share": "largest_shift",
     "character_count": "wasserstein",
     "category_confidence": "wasserstein",
     "oov_share": "wasserstein",
@@ -31,9 +42,17 @@ METHODS: dict[str, Method] = {
 }
 CATEGORICAL = [name for name, method in METHODS.items() if method == "jensenshannon"]
 NUMERICAL = [name for name, method in METHODS.items() if method == "wasserstein"]
+CATEGORY_SHARE = "category_share"
+NEW_WORD = "new_word"
+AUTOMATIC_ERRORS = "automatic_errors"
+PRECISION = ("estimated_precision", "estimated_precision_low", "estimated_precision_high")
 VECTOR = "vector"
 INPUT_COLUMNS = ["ticket_id", *CATEGORICAL, *NUMERICAL, VECTOR]
 UNKNOWN = "unknown"
+OLD_REFERENCE = (
+    "The champion was trained by an earlier release: its reference holds confidences that lie below"
+    " those of new mail, so category_confidence may warn without a drift. Train again: tickets run."
+)
 SHIFT = "vector_shift"
 
 
@@ -45,18 +64,22 @@ class DriftError(TicketAssetsError):
 class DriftReport:
     """The result of one day's comparison.
 
-    `metrics` has one row per metric, as the table drift_metrics declares. `json` holds the same
-    figures and Evidently's own output.
+    `metrics` has one row per window and metric, as the table drift_metrics declares. `json` holds
+    the same figures and Evidently's own output. `note` says what is wrong with the reference.
     """
 
     day: date
     metrics: pd.DataFrame
     json: str
     html: str | None
+    note: str = ""
+    estimated_precision: Mapping[str, float] = field(default_factory=dict)
+    """Precision of the automatic tickets with its interval; empty where it cannot be estimated."""
 
     @property
     def drifted_metrics(self) -> list[str]:
-        return list(self.metrics.loc[self.metrics["drifted"], "metric"])
+        """The metrics that drifted, of the day or of its week, each once."""
+        return list(self.metrics.loc[self.metrics["drifted"], "metric"].unique())
 
     @property
     def drifted(self) -> bool:
@@ -67,28 +90,45 @@ class DriftReport:
 class Comparison:
     """Compares the tickets of days with the training reference, which is prepared once.
 
-    Distances: Jensen-Shannon (natural logarithm) for categories, Wasserstein in standard
-    deviations of the reference for numbers, and for vectors the distance of the means in units of
-    the reference's root-mean-square distance to its own mean. A metric has drifted at a distance
-    of `drift_distance`, or of what same-sized samples of the reference show by chance where that
-    is larger. A missing category counts as "unknown"; missing numbers and vectors are left out,
-    and a metric without any value on one side has no row.
+    Distances: Jensen-Shannon (natural logarithm) for categories, and the largest change of one
+    predicted category's share in standard deviations of one ticket; Wasserstein in standard
+    deviations of the reference for numbers; for vectors the distance of the means in units of the
+    reference's root-mean-square distance to its own mean; for new words the share of the different
+    texts that have the commonest word which the training does not know. A metric has drifted at a
+    distance of its `floors`, or of what same-sized samples of the reference show by chance where
+    that is larger. A missing category counts as "unknown"; missing numbers and vectors are left
+    out, and a metric without any value on one side has no row.
 
     Args:
-        reference: the columns of `INPUT_COLUMNS`, like the tickets to compare.
+        reference: the columns of `INPUT_COLUMNS`, like the tickets to compare, and `folds`.
+        floors: per metric the smallest distance that matters.
+        vocabulary_words: the number of words that the training knows; 0: new words are not looked
+            for, else the tickets to compare have `unknown_words` and `text_hash`.
+        estimator: of the precision of automatic tickets, from `decision` and `is_learnt`; it has
+            drifted where all of its interval lies below the target.
 
     Raises:
         DriftError: the reference is empty or lacks a column.
     """
 
     def __init__(
-        self, reference: pd.DataFrame, *, model_version: str, drift_distance: float, seed: int
+        self,
+        reference: pd.DataFrame,
+        *,
+        model_version: str,
+        floors: Mapping[str, float],
+        seed: int,
+        vocabulary_words: int = 0,
+        estimator: PrecisionEstimator | None = None,
     ) -> None:
         _require(reference, "training reference")
         if reference.empty:
             raise DriftError("The training reference is empty: train the classifier again.")
         self._model_version = model_version
-        self._drift_distance = drift_distance
+        self._floors = floors
+        self._vocabulary_words = vocabulary_words
+        self._estimator = estimator
+        self._note = "" if "folds" in reference else OLD_REFERENCE
         # One thread: the matrices are small, and on a busy machine several threads, which wait for
         # each other, took seven times as long.
         self._threads = ThreadpoolController()
@@ -114,37 +154,108 @@ class Comparison:
         *,
         day: date,
         window_days: int = 1,
+        week: pd.DataFrame | None = None,
         html: Literal["always", "drifted", "never"] = "drifted",
     ) -> DriftReport:
         """The report of `day`, whose window holds the tickets `current`.
 
-        HTML (4 MB) is rendered always, if the day has drifted, or never.
+        HTML (4 MB) is rendered always, if the day has drifted, or never: of the day's own window,
+        or of the week where that alone has drifted.
+
+        Args:
+            week: the tickets of the seven days up to `day`, which are then judged as well.
 
         Raises:
             DriftError: a column is missing, or the vectors have another length than those of the
                 reference.
         """
-        _require(current, "current window")
-        evidently: dict[str, Any] = {"metrics": [], "tests": []}
+        windows = (
+            {window_days: current} if week is None else {window_days: current, WEEK_DAYS: week}
+        )
         page = None
         with self._threads.limit(limits=1):
-            side = self._current_side(current)
-            rows = self._sizes_and_thresholds(side)
-            if rows:
-                sides = _along_the_shift(self._reference, side)
-                evidently = json.loads(_run_evidently(*sides, rows).json())
-                # The verdict is Evidently's own: the table cannot contradict its report.
-                results = zip(rows, evidently["metrics"], evidently["tests"], strict=True)
-                for row, result, test in results:
-                    row |= {"distance": result["value"], "drifted": test["status"] == "FAIL"}
-                drifted = any(row["drifted"] for row in rows)
-                if html == "always" or (html == "drifted" and drifted):
-                    page = _run_evidently(*sides, rows, drawn=True).get_html_str(as_iframe=False)
-        shared = {"window_days": window_days, "model_version": self._model_version}
-        columns = {"received_at": pd.Timestamp(day)} | shared
+            judged = [self._judged(tickets, days) for days, tickets in windows.items()]
+            rows = [row for window in judged for row in window.rows]
+            drifted = [window for window in judged if any(row["drifted"] for row in window.rows)]
+            if rows and (html == "always" or (html == "drifted" and drifted)):
+                drawn = (drifted or judged)[0]
+                snapshot = _run_evidently(*drawn.sides, drawn.rows, drawn=True)
+                page = snapshot.get_html_str(as_iframe=False)
+        columns = {"received_at": pd.Timestamp(day), "model_version": self._model_version}
         metrics = TABLES["drift_metrics"].frame([row | columns for row in rows])
-        document = {"day": day.isoformat()} | shared | {"metrics": rows, "evidently": evidently}
-        return DriftReport(day, metrics, json.dumps(document), page)
+        document = {
+            "day": day.isoformat(),
+            "model_version": self._model_version,
+            "note": self._note,
+            "metrics": rows,
+            "evidently": [window.evidently for window in judged],
+        }
+        precision = {name: rows[-1][name] for name in PRECISION if rows and name in rows[-1]}
+        return DriftReport(day, metrics, json.dumps(document), page, self._note, precision)
+
+    def _judged(self, tickets: pd.DataFrame, window_days: int) -> _Judged:
+        """The rows of a window's metrics, one for each that has values on both sides."""
+        _require(tickets, "current window")
+        side = self._current_side(tickets)
+        rows = [
+            row | {"window_days": window_days}
+            for row in self._sizes_and_thresholds(side, looks_at(window_days))
+        ]
+        if self._vocabulary_words and len(tickets):
+            rows.append(self._new_word(tickets) | {"window_days": window_days})
+        if row := self._automatic_errors(tickets):
+            rows.append(row | {"window_days": window_days})
+        if not rows:
+            return _Judged(rows, (side.table, side.table), {"metrics": [], "tests": []})
+        sides = _along_the_shift(self._reference, side)
+        evidently = self._measured(*sides, rows)
+        # The verdict is Evidently's own: the table cannot contradict its report.
+        for row, result, test in zip(rows, evidently["metrics"], evidently["tests"], strict=True):
+            row |= {"distance": result["value"], "drifted": test["status"] == "FAIL"}
+        return _Judged(rows, sides, evidently)
+
+    def _measured(
+        self, reference: pd.DataFrame, current: pd.DataFrame, rows: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Evidently's distances and verdicts, in the order of the rows."""
+        return dict(json.loads(_run_evidently(reference, current, rows).json()))
+
+    def _new_word(self, tickets: pd.DataFrame) -> dict[str, Any]:
+        """The row of the commonest word that the training does not know, with the word."""
+        # A wave of copies says one thing, however many they are.
+        texts = tickets["unknown_words"].groupby(tickets["text_hash"]).first()
+        counts = Counter(word for words in texts for word in words)
+        word, count = min(counts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+        rows = len(self._reference.table)
+        chance = new_word_share(self._vocabulary_words, rows, len(texts))
+        return {
+            "metric": NEW_WORD,
+            "method": "document_share",
+            "threshold": max(self._floors[NEW_WORD], chance),
+            "reference_rows": rows,
+            "current_rows": len(texts),
+            "given": count / len(texts),
+            "word": word,
+        }
+
+    def _automatic_errors(self, tickets: pd.DataFrame) -> dict[str, Any] | None:
+        """The row of the automatic tickets that are estimated to be wrong; None without any."""
+        if self._estimator is None:
+            return None
+        # A classifier is surer of what it learnt than it may be.
+        automatic = tickets[(tickets["decision"] == "auto") & ~tickets["is_learnt"]]
+        if automatic.empty:
+            return None
+        estimate = self._estimator.estimate(automatic["category_confidence"].to_numpy())
+        return {
+            "metric": AUTOMATIC_ERRORS,
+            "method": "cbpe",
+            "threshold": 1 - self._estimator.target + estimate.high - estimate.precision,
+            "reference_rows": self._estimator.tickets,
+            "current_rows": estimate.tickets,
+            "given": 1 - estimate.precision,
+            **dict(zip(PRECISION, (estimate.precision, estimate.low, estimate.high), strict=True)),
+        }
 
     def _current_side(self, current: pd.DataFrame) -> _Side:
         current = current.sort_values("ticket_id")
@@ -157,20 +268,33 @@ class Comparison:
         # Column by column in memory, which makes the sums over a dimension more precise.
         return _Side(tickets, np.asfortranarray((vectors - self._centre) / self._spread))
 
-    def _sizes_and_thresholds(self, current: _Side) -> list[dict[str, Any]]:
+    def _sizes_and_thresholds(self, current: _Side, looks: int) -> list[dict[str, Any]]:
         """One row per metric that has values on both sides."""
         sizes = {metric: len(current.values(metric)) for metric in self._chance}
-        return [
+        rows: list[dict[str, Any]] = [
             {
                 "metric": metric,
                 "method": METHODS[metric],
-                "threshold": max(self._drift_distance, chance.threshold(sizes[metric])),
+                "threshold": max(self._floors[metric], chance.threshold(sizes[metric], looks)),
                 "reference_rows": chance.rows,
                 "current_rows": sizes[metric],
             }
             for metric, chance in self._chance.items()
             if sizes[metric]
         ]
+        for row in rows:
+            if row["metric"] == CATEGORY_SHARE:
+                row["given"] = _largest_shift(self._reference, current)
+        return rows
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A window's metrics, the two tables that were compared, and what Evidently says of them."""
+
+    rows: list[dict[str, Any]]
+    sides: tuple[pd.DataFrame, pd.DataFrame]
+    evidently: dict[str, Any]
 
 
 class _Side:
@@ -194,7 +318,8 @@ class _Side:
         """The values of a metric that are not missing."""
         if metric == EMBEDDING:
             return self.vectors[_is_present(self.vectors)]
-        return np.asarray(self.table[metric].dropna())
+        column = "category" if metric == CATEGORY_SHARE else metric
+        return np.asarray(self.table[column].dropna())
 
 
 def _require(tickets: pd.DataFrame, side: str) -> None:
@@ -229,6 +354,15 @@ def _is_present(vectors: Array) -> Array:
     return np.asarray((vectors.shape[1] > 0) & ~np.isnan(vectors).any(axis=1))
 
 
+def _largest_shift(reference: _Side, current: _Side) -> float:
+    shares = pd.concat(
+        [side.table["category"].value_counts(normalize=True) for side in (reference, current)],
+        axis=1,
+    ).fillna(0.0)
+    before, now = shares.to_numpy().T
+    return float(largest_shift(before, now[np.newaxis])[0])
+
+
 def _along_the_shift(reference: _Side, current: _Side) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables with the vectors projected on the line through the two means.
 
@@ -255,7 +389,7 @@ def _run_evidently(
     from evidently.metrics import ValueDrift
     from evidently.tests import lt
 
-    from ticket_assets.drift.evidently_metrics import CentroidDrift, ColumnDrift
+    from ticket_assets.drift.evidently_metrics import CentroidDrift, ColumnDrift, GivenDistance
 
     # Every kind of column is named: Evidently guesses those that are not.
     definition = DataDefinition(
@@ -276,6 +410,8 @@ def _run_evidently(
             metrics.append(
                 CentroidDrift(embedding=metric, drawn_column=drawn_column, tests=verdict)
             )
+        elif "given" in row:
+            metrics.append(GivenDistance(name=metric, distance=row["given"], tests=verdict))
         elif drawn:
             metrics.append(ValueDrift(column=metric, method=method, threshold=threshold))
         else:
