@@ -35,7 +35,7 @@ QUICK = Sizes(
     new=100,
     growth=(500, 2000),
     memory=3000,
-    drift=1_200,
+    drift=1_600,
 )
 """Some minutes in all: shows that everything works, and not what it costs."""
 
