@@ -22,6 +22,7 @@ ARGUMENTS = {
     "evaluate": ("past.csv",),
     "erase": ("--ticket", "0" * 20, "--yes"),
     "purge": (),
+    "prune": (),
     "model list": (),
     "model show": (),
     "model rollback": (),

@@ -358,6 +358,20 @@ class Settings(BaseSettings):
     smtp_password_file: Path | None = Field(
         default=None, description="File with the password of that account."
     )
+    keep_runs_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days for which ended runs are kept, with their logs; those that hold the"
+        " latest state of an asset's day stay.",
+    )
+    keep_models: int = Field(
+        default=10,
+        ge=1,
+        le=10_000,
+        description="Newest models that are kept beside the champion, the former champions and the"
+        " candidate.",
+    )
 
     @field_validator("languages", "phone_regions", "imap_folders", "alert_mail_to", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,12 @@ from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary_from_frame
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.whole_file import replace_file
-from ticket_assets.storage.whole_folder import only_writer, replacing_folder
+from ticket_assets.storage.whole_folder import (
+    clear_remains,
+    only_writer,
+    remove_folder,
+    replacing_folder,
+)
 
 FORMAT = 2
 """Raise it when a saved classifier can no longer be read by the code before."""
@@ -159,6 +164,15 @@ class ModelStore:
         if not self.root.is_dir():
             return []
         return sorted(path.name for path in self.root.iterdir() if _is_version(path.name))
+
+    def remove(self, versions: Iterable[str]) -> None:
+        """Remove saved versions whole, and what is left of those that a killed process removed."""
+        for version in versions:
+            folder = self.root / version
+            with only_writer(folder):
+                if folder.exists():
+                    remove_folder(folder)
+        clear_remains(self.root)
 
     def champion_name(self) -> str | None:
         """The name of the version in use; None before the first promotion. Reads no model file.

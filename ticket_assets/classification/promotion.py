@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ticket_assets.classification.comparison import Comparison
 from ticket_assets.classification.evaluation import Evaluation
-from ticket_assets.classification.model_store import ModelStore, ModelVersion
+from ticket_assets.classification.model_store import ModelError, ModelStore, ModelVersion
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.whole_file import replace_file
 
@@ -134,3 +135,27 @@ def promote(store: ModelStore, macro_f1_floor: float) -> ModelVersion:
             " stays. Add or correct labels and materialise candidate_classifier again."
         )
     return store.promote(candidate.version)
+
+
+def superfluous_models(store: ModelStore, keep: int) -> list[str]:
+    """The saved versions that neither are nor can become the champion, but for the newest `keep`.
+
+    The champion stays, those that `rollback` goes back to, and the candidate that waits.
+
+    Raises:
+        ModelError: the champion's name cannot be read.
+    """
+    needed = {store.champion_name(), *store.former_champions()}
+    with suppress(PromotionRefusedError):  # there is none
+        needed.add(read_candidate(store.root).version)
+    others = [name for name in store.names() if name not in needed]
+    others.sort(key=lambda name: _created_at(store, name))
+    return others[: max(len(others) - keep, 0)]
+
+
+def _created_at(store: ModelStore, name: str) -> str:
+    """When it was saved; what cannot be read goes first."""
+    try:
+        return store.version(name).created_at
+    except ModelError:
+        return ""

@@ -1,4 +1,4 @@
-"""The commands that remove data: erase, purge."""
+"""The commands that remove data: erase, purge, prune."""
 
 from __future__ import annotations
 
@@ -114,6 +114,39 @@ def purge() -> None:
         print_warning(
             f"{purged.never_processed:,} of the messages had come too late to be processed."
         )
+
+
+@app.command(epilog="Example: `TICKETS_KEEP_RUNS_DAYS=7 tickets prune --dry-run`")
+def prune(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+) -> None:
+    """Remove runs older than TICKETS_KEEP_RUNS_DAYS, and models beyond TICKETS_KEEP_MODELS.
+
+    The job housekeeping does the same every night. The latest state of every asset stays, and every
+    model that is in use or that `tickets model rollback` goes back to.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from ticket_assets.orchestration.instance import desk_instance
+    from ticket_assets.orchestration.pruning import prune_runs
+
+    desk = command_desk()
+    before = datetime.now(UTC) - timedelta(days=desk.settings.keep_runs_days)
+    with desk_instance(desk.folder) as instance:
+        runs = prune_runs(instance, before, dry_run=dry_run)
+    models: list[str] = []
+    if desk.has_models:
+        from ticket_assets.classification.promotion import superfluous_models
+
+        models = superfluous_models(desk.models, desk.settings.keep_models)
+        if not dry_run:
+            desk.models.remove(models)
+    if dry_run:
+        output.print("Nothing is removed yet. It would be:", soft_wrap=True)
+    output.print(f"{runs}.", soft_wrap=True)
+    output.print(f"{counted(len(models), 'model')} removed.", soft_wrap=True)
 
 
 def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> None:

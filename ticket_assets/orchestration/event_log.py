@@ -86,5 +86,14 @@ class OpenSqliteStorage(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
+def remove_shard(log: SqliteEventLogStorage, run_id: str) -> None:
+    """Remove the file of a run's events with what SQLite keeps beside it."""
+    path = Path(log.path_for_shard(run_id))
+    # The file itself last: by it the run is found if the others could not all be removed.
+    for name in (f"{path.name}-wal", f"{path.name}-shm", path.name):
+        path.with_name(name).unlink(missing_ok=True)
+    log._initialized_dbs.discard(run_id)
+
+
 def _relax(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
