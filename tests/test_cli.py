@@ -321,6 +321,16 @@ def test_a_run_before_anything_has_landed_says_so(tickets, data):
     assert not data.exists()
 
 
+def test_there_is_nothing_to_prune_at_first(tickets):
+    pruned = tickets("prune", "--dry-run")
+
+    assert pruned.returncode == 0
+    first, runs, models = pruned.stdout.splitlines()
+    assert first == "Nothing is removed yet. It would be:"
+    assert runs.startswith("0 old runs with 0.0 MB of files")
+    assert models == "0 models removed."
+
+
 def purge_until(tickets, data, day):
     """Import the two tickets of the export, today, and purge the days until `day`."""
     tickets("import", tickets.write("export.csv", EXPORT))

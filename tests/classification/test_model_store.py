@@ -1,14 +1,21 @@
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ticket_assets.classification.model_store import ModelError, ModelStore, ModelVersion
+from ticket_assets.classification.promotion import (
+    Candidate,
+    read_candidate,
+    superfluous_models,
+    write_candidate,
+)
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 
@@ -204,6 +211,54 @@ def test_what_was_rolled_back_is_remembered_until_it_is_promoted_again(
 
     store.promote(second.version)
     assert (store.former_champions(), store.rolled_back()) == ((saved.version,), ())
+
+
+def test_what_is_neither_in_use_nor_new_is_superfluous_and_rollback_works_without_it(
+    store: ModelStore, saved: ModelVersion
+):
+    versions = [copy_of(saved, number) for number in range(9)]
+    store.promote(saved.version)
+    for version in versions[:3]:
+        store.promote(version)
+    store.rollback()
+    write_candidate(store.root, Candidate(versions[3], None))
+    (store.root / versions[4] / "manifest.json").write_text("damaged")
+
+    superfluous = superfluous_models(store, keep=2)
+    assert superfluous == [versions[4], versions[2], versions[5], versions[6]]
+    store.remove(superfluous)
+
+    assert store.names() == sorted([saved.version, *versions[:2], versions[3], *versions[7:]])
+    assert superfluous_models(store, keep=2) == []
+    assert read_candidate(store.root).version == versions[3]
+    assert store.rollback().version == versions[0]
+    assert store.rollback() == saved
+
+
+def copy_of(saved: ModelVersion, number: int) -> str:
+    """The same model, saved so many days later under another name."""
+    version = f"{number:012x}"
+    shutil.copytree(saved.path, saved.path.with_name(version))
+    path = saved.path.with_name(version) / "manifest.json"
+    later = (NOON + timedelta(days=number)).isoformat()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "created_at": later}))
+    return version
+
+
+def test_a_removal_that_was_killed_leaves_no_half_model_and_is_completed(
+    store: ModelStore, saved: ModelVersion, monkeypatch: pytest.MonkeyPatch
+):
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda path, **_: path.exists() and die())
+        with pytest.raises(SystemExit):
+            store.remove([saved.version])
+    assert store.names() == []
+
+    store.remove([])
+    assert list(store.root.iterdir()) == []
 
 
 def test_a_version_of_an_older_release_says_so(store: ModelStore, saved: ModelVersion):

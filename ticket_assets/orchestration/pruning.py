@@ -137,8 +137,8 @@ def _runs_with_latest_state(log: SqlEventLogStorage, before: datetime) -> set[st
         checks.execution_status == "PLANNED",
     )
     queries = (
-        sql.select(events.run_id.distinct()).where(events.id.in_(_latest_events(before))),
-        sql.select(checks.run_id.distinct()).where(checks.id.in_(latest_verdicts)),
+        sql.select(events.run_id).distinct().where(events.id.in_(_latest_events(before))),
+        sql.select(checks.run_id).distinct().where(checks.id.in_(latest_verdicts)),
         sql.select(AssetKeyTable.c.last_run_id),
     )
     with log.index_connection() as connection:
@@ -153,7 +153,7 @@ def _referred(instance: dg.DagsterInstance, run_ids: list[str]) -> set[str]:
     """
     if not run_ids:
         return set()
-    states = instance.all_instigator_state()
+    states = instance.all_instigator_state() if instance.schedule_storage else []
     cursors = [
         state.instigator_data.cursor or ""
         for state in states
