@@ -305,26 +305,34 @@ def tick(instance: dg.DagsterInstance) -> Callable[..., None]:
         LoadableTargetOrigin(executable_path=sys.executable, module_name=__name__)
     )
 
-    def record(status: TickStatus, sensor: str = "new_mail") -> None:
-        origin = RemoteInstigatorOrigin(
-            repository_origin=RemoteRepositoryOrigin(location, "__repository__"),
-            instigator_name=sensor,
-        )
+    def record(
+        status: TickStatus, sensor: str = "new_mail", *, by_automation: bool = False
+    ) -> None:
+        now = time.time()
+        ended = status != TickStatus.STARTED
+        well = ended and status != FAILURE and not by_automation
         state = InstigatorState(
-            origin,
+            RemoteInstigatorOrigin(
+                repository_origin=RemoteRepositoryOrigin(location, "__repository__"),
+                instigator_name=sensor,
+            ),
             InstigatorType.SENSOR,
             InstigatorStatus.RUNNING,
-            SensorInstigatorData(min_interval=30),
+            SensorInstigatorData(
+                last_tick_timestamp=now, last_tick_success_timestamp=now if well else None
+            ),
         )
         if not instance.get_instigator_state(state.instigator_origin_id, state.selector_id):
             instance.add_instigator_state(state)
+        elif ended:
+            instance.update_instigator_state(state)
         instance.create_tick(
             TickData(
                 state.instigator_origin_id,
                 sensor,
                 InstigatorType.SENSOR,
                 status,
-                timestamp=time.time(),
+                timestamp=now,
                 run_ids=[],
                 error=SerializableErrorInfo("no", [], None) if status == FAILURE else None,
                 skip_reason="no" if status == TickStatus.SKIPPED else None,
@@ -342,15 +350,16 @@ FAILS = (
 WORKS = "A sensor or schedule works again: new_mail."
 
 
-def test_a_sensor_that_fails_and_works_again(look: Callable, tick: Callable):
-    tick(TickStatus.SUCCESS)
+@pytest.mark.parametrize("by_automation", [False, True])
+def test_a_sensor_that_fails_and_works_again(look: Callable, tick: Callable, by_automation: bool):
+    tick(TickStatus.SUCCESS, by_automation=by_automation)
     assert look() == []
     tick(FAILURE)
     tick(TickStatus.STARTED)
     assert look() == [FAILS]
     tick(FAILURE)
     assert look() == []
-    tick(TickStatus.SKIPPED)
+    tick(TickStatus.SKIPPED, by_automation=by_automation)
     assert look() == [WORKS]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ticket_assets.alerts.edges import Problem
@@ -48,7 +48,7 @@ class Memory:
             channel: [(problem.kind, problem.name, problem.day) for problem in sorted(problems)]
             for channel, problems in self.told.items()
         }
-        return json.dumps({**asdict(self), "told": told})
+        return json.dumps({**vars(self), "told": told})
 
     def write(self, cursors_dir: Path) -> None:
         cursors_dir.mkdir(parents=True, exist_ok=True)

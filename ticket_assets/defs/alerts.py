@@ -13,7 +13,12 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.event_api import EventRecordsFilter
-from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickStatus,
+)
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
@@ -30,7 +35,7 @@ from ticket_assets.plural import counted
 from ticket_assets.settings import Settings, SettingsError
 
 FIRST_LOOK = timedelta(days=14)
-FIRST_EVENTS = 5000
+FIRST_EVENTS = 2000
 """How far the first look at a desk reaches back, and to how many events of a type."""
 PATIENCE = timedelta(minutes=15)
 """For late assets: automation makes them anew by itself, which most often is all."""
@@ -144,12 +149,15 @@ def _read_runs(
         # A run that crashed is tried again by Dagster: that one counts.
         if run is None or (run.is_failure and run.tags.get(WILL_RETRY_TAG) == "true"):
             continue
+        days = _days(run)
+        if run.is_success and not memory.runs.keys() & (days or [""]):
+            continue  # nothing to be made good
         made = _assets(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION) | {run.job_name}
         missing = []
         if run.is_failure:
             planned = _assets(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
             missing = [name for name in order if name in planned - made] or [run.job_name]
-        memory.run_ended(run.run_id, _days(run), made, missing)
+        memory.run_ended(run.run_id, days, made, missing)
 
 
 def _assets(
@@ -186,16 +194,26 @@ def _failing_ticks(
         name = state.instigator_name
         if state.status == InstigatorStatus.STOPPED or name not in present - {alerts.name}:
             continue
-        ticks = instance.get_ticks(
-            state.instigator_origin_id,
-            state.selector_id,
-            limit=1,
-            statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
-        )
-        failed = any(tick.status == TickStatus.FAILURE for tick in ticks)
         # Until the next try of a source, ticks leave it alone and succeed.
-        if failed or (name == new_mail.name and _a_source_fails(desk)):
+        if _last_tick_failed(instance, state) or (name == new_mail.name and _a_source_fails(desk)):
             yield Problem("tick", name, page="/automation")
+
+
+def _last_tick_failed(instance: dg.DagsterInstance, state: InstigatorState) -> bool:
+    """Whether the latest tick that has ended failed."""
+    data, ended = state.instigator_data, None
+    if isinstance(data, SensorInstigatorData):
+        ended = data.last_tick_timestamp
+        if data.last_tick_success_timestamp:  # Dagster clears it when a tick fails
+            return False
+    ticks = instance.get_ticks(
+        state.instigator_origin_id,
+        state.selector_id,
+        after=ended - 1 if ended else None,  # it would sort all there are: 60,000 a week
+        limit=1,
+        statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
+    )
+    return any(tick.status == TickStatus.FAILURE for tick in ticks)
 
 
 def _a_source_fails(desk: Desk) -> bool:
