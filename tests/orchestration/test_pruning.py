@@ -268,6 +268,20 @@ def test_what_deleting_a_run_in_the_ui_leaves_goes_as_well(
     assert files_of(tmp_path, deleted) == []
 
 
+def test_no_number_of_an_event_is_given_twice(desk: dg.DagsterInstance):
+    """A cursor that has passed the number would not see the event."""
+    run(desk, model)
+    last = desk.create_run_for_job(JOB, status=dg.DagsterRunStatus.STARTED)
+    desk.report_run_failed(last)
+    (failure,) = desk.fetch_run_status_changes(DagsterEventType.RUN_FAILURE, limit=1).records
+
+    prune_runs(desk, now())
+    run(desk, model)
+
+    made = desk.fetch_materializations(model.key, limit=1).records[0]
+    assert made.storage_id > failure.storage_id + 1
+
+
 def test_one_call_removes_so_many_and_says_how_many_wait(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):

@@ -109,22 +109,23 @@ def prune_runs(
     )
 
 
-def _latest_events(before: datetime) -> sql.Select[tuple[int]]:
-    """Ids of the latest event of each kind for each partition of each asset, now and `before`.
+def _latest_events(before: datetime) -> sql.CompoundSelect[tuple[int]]:
+    """Ids of the latest event of each kind for each partition of each asset, now and `before`, and
+    of the latest event at all.
 
     A condition that next looks for changes compares what has come since with what was there then.
+    SQLite would give the number of a latest event that is gone to the next one, which no cursor
+    that has passed the number would ever see.
     """
     events = SqlEventLogStorageTable.c
-    return (
-        sql.select(sql.func.max(events.id))
-        .where(events.asset_key.is_not(None))
-        .group_by(
-            events.asset_key,
-            events.partition,
-            events.dagster_event_type,
-            events.timestamp < _naive(before),
-        )
+    latest = sql.select(sql.func.max(events.id))
+    of_assets = latest.where(events.asset_key.is_not(None)).group_by(
+        events.asset_key,
+        events.partition,
+        events.dagster_event_type,
+        events.timestamp < _naive(before),
     )
+    return sql.union_all(of_assets, latest)
 
 
 def _runs_with_latest_state(log: SqlEventLogStorage, before: datetime) -> set[str]:
