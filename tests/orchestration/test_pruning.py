@@ -219,17 +219,19 @@ def test_runs_at_work_stay(instance: dg.DagsterInstance):
 
 def test_a_day_made_anew_from_the_same_is_seen_as_the_same(instance: dg.DagsterInstance):
     """The next look compares it with what was there at the last one, before it was old."""
-    for _ in range(2):
-        run(instance, mail, tickets, day=KEYS[0])
-    for key in KEYS[1:]:
-        run(instance, mail, tickets, day=key)
+    for day in KEYS:
+        run(instance, tickets, day=day)
+    for day in (KEYS[0], *KEYS):
+        run(instance, mail, day=day)
     run(instance, model)
     view = View(instance)
     long_ago = now()
     run(instance, mail, day=KEYS[0])
 
-    assert prune_runs(instance, long_ago).runs == 1
+    pruned = prune_runs(instance, long_ago)
+
     assert view.state()["requests"] == {str(tickets.key): set(), str(model.key): set()}
+    assert pruned.runs == 1
 
 
 def test_the_next_call_completes_one_that_was_killed(
