@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A worker per core; the tests of a file share what they set up.
 PARALLEL := --numprocesses auto --dist loadfile
+# The table of `make checks`.
+SUMMARY := checks.md
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check crash bench lint clean
+.PHONY: help install demo dev test check checks crash validate bench lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +47,12 @@ test: $(VENV)/.tests  ## The whole test suite
 
 check: $(VENV)/.tests  ## The quick part of the test suite
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+
+validate: $(VENV)/.product  ## Load the graph as Dagster does
+	$(BIN)/dagster definitions validate --workspace workspace.yaml
+
+checks: $(VENV)/.product  ## Every asset check on a sample mailbox; the table in checks.md
+	$(BIN)/tickets checks --summary $(SUMMARY)
 
 crash: $(VENV)/.tests  ## 200 kills and interruptions of runs on the demo's mailbox (hours)
 	CRASH_CHAINS=34 CRASH_MESSAGES=3000 CRASH_DAYS=60 CRASH_TIMEOUT=0 $(BIN)/python -m pytest tests/orchestration/test_signalled_runs.py

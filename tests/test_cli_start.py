@@ -20,6 +20,7 @@ ARGUMENTS = {
     "status": (),
     "dev": (),
     "evaluate": ("past.csv",),
+    "checks": (),
     "erase": ("--ticket", "0" * 20, "--yes"),
     "purge": (),
     "prune": (),

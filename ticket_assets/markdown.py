@@ -24,16 +24,21 @@ def preview(frame: pd.DataFrame, columns: Sequence[str]) -> Markdown:
 
 
 def markdown_table(
-    header: Sequence[str], rows: Iterable[Iterable[object]], *, figures: bool = False
+    header: Sequence[str],
+    rows: Iterable[Iterable[object]],
+    *,
+    figures: bool = False,
+    characters: int = PREVIEW_CHARACTERS,
 ) -> Markdown:
     """Rows as a markdown table; cells are cut and cannot break out of it.
 
     Args:
         figures: align all columns but the first to the right.
+        characters: the most that a cell may have.
     """
     rules = [" --- |", *[" ---: |" if figures else " --- |"] * (len(header) - 1)]
     lines = [f"| {' | '.join(map(_cell, header))} |", "|" + "".join(rules)]
-    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    lines += [f"| {' | '.join(_cell(value, characters) for value in row)} |" for row in rows]
     return Markdown("\n".join(lines))
 
 
@@ -47,6 +52,6 @@ def picture(title: str, png: bytes) -> Markdown:
     return Markdown(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, characters: int = PREVIEW_CHARACTERS) -> str:
     text = " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
+    return text if len(text) <= characters else text[: characters - 1] + "…"

@@ -525,9 +525,12 @@ def _columns(pairs: str) -> dict[str, str]:
     return mapping
 
 
+_changes: dict[str, Any] = {}
+
+
 @functools.cache
 def load_settings() -> Settings:
-    """The settings of this process.
+    """The settings of this process, with the changes of `use_settings`.
 
     Raises:
         SettingsError: a value is not allowed, and the message names the variable, the value and
@@ -536,13 +539,23 @@ def load_settings() -> Settings:
     """
     try:
         _refuse_unknown_variables()
-        return Settings()
+        return Settings().model_copy(update=_changes)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"Cannot read .env: it is not UTF-8 ({error}). Save it so.") from None
     except OSError as error:
         raise SettingsError(f"Cannot read .env: {error.strerror}.") from None
+
+
+def use_settings(**changes: Any) -> Settings:
+    """The settings with these changes, which `load_settings` has from now on in this process.
+
+    What has read them before does not change: the graph does so when it is imported.
+    """
+    _changes.update(changes)
+    load_settings.cache_clear()
+    return load_settings()
 
 
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,18 @@ from io import TextIOWrapper
 
 import typer
 
-from ticket_assets.cli import alerts, classify, dev, evaluate, mail, models, removal, run, status
+from ticket_assets.cli import (
+    alerts,
+    checks,
+    classify,
+    dev,
+    evaluate,
+    mail,
+    models,
+    removal,
+    run,
+    status,
+)
 from ticket_assets.cli.console import print_error
 from ticket_assets.errors import TicketAssetsError
 
@@ -24,7 +35,7 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-for group in (mail, run, classify, status, dev, evaluate, removal, models, alerts):
+for group in (mail, run, classify, status, dev, evaluate, checks, removal, models, alerts):
     app.add_typer(group.app)
 
 INTERRUPTED, TERMINATED = 130, 143
