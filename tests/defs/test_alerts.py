@@ -306,7 +306,11 @@ def tick(instance: dg.DagsterInstance) -> Callable[..., None]:
     )
 
     def record(
-        status: TickStatus, sensor: str = "new_mail", *, by_automation: bool = False
+        status: TickStatus,
+        sensor: str = "new_mail",
+        *,
+        by_automation: bool = False,
+        error: str = "no",
     ) -> None:
         now = time.time()
         ended = status != TickStatus.STARTED
@@ -334,7 +338,7 @@ def tick(instance: dg.DagsterInstance) -> Callable[..., None]:
                 status,
                 timestamp=now,
                 run_ids=[],
-                error=SerializableErrorInfo("no", [], None) if status == FAILURE else None,
+                error=SerializableErrorInfo(error, [], None) if status == FAILURE else None,
                 skip_reason="no" if status == TickStatus.SKIPPED else None,
                 selector_id=state.selector_id,
             )
@@ -386,7 +390,7 @@ def test_a_source_that_is_left_alone_until_its_next_try_is_not_well(
     assert look() == [WORKS]
 
 
-def test_a_refused_file(desk: Desk, look: Callable):
+def test_a_refused_file(desk: Desk, look: Callable, tick: Callable):
     folder = desk.settings.drop_folder
     assert folder is not None
     folder.mkdir(parents=True)
@@ -394,8 +398,14 @@ def test_a_refused_file(desk: Desk, look: Callable):
     file.write_text("?")
     seen = SeenFiles(desk.settings.cursors_dir, folder)
     seen.refuse(FileVersion(file.name, 1, 1), "Dupont.csv has no column for the text", None)
+    tick(FAILURE, error="ticket_assets.defs.new_mail.SourceFailedError: Dupont.csv has no column")
 
     assert look() == ["A file cannot be read. `tickets status` names such files and says why"]
+
+    tick(FAILURE, error="KeyError")
+    assert look() == [FAILS]
+    tick(TickStatus.SUCCESS)
+    assert look() == [WORKS]
 
     file.unlink()
     assert look() == ["A file that could not be read was mended or removed."]

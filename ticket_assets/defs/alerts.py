@@ -25,7 +25,7 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 from ticket_assets.alerts.delivery import Channel, Log, configured_channels, tell
 from ticket_assets.alerts.edges import Problem
 from ticket_assets.alerts.memory import Memory
-from ticket_assets.defs.new_mail import new_mail
+from ticket_assets.defs.new_mail import SourceFailedError, new_mail
 from ticket_assets.defs.partitions import run_window
 from ticket_assets.desk import Desk
 from ticket_assets.mail.back_off import read_back_off
@@ -194,18 +194,25 @@ def _failing_ticks(
         name = state.instigator_name
         if state.status == InstigatorStatus.STOPPED or name not in present - {alerts.name}:
             continue
-        # Until the next try of a source, ticks leave it alone and succeed.
-        if _last_tick_failed(instance, state) or (name == new_mail.name and _a_source_fails(desk)):
+        error = _last_error(instance, state)
+        failed = error is not None
+        if name == new_mail.name and SourceFailedError.__name__ in (
+            error or SourceFailedError.__name__
+        ):
+            # Ticks leave a source that failed alone until its next try, and succeed; a file that
+            # cannot be read fails one tick, and is told of by itself.
+            failed = _a_source_fails(desk) or (failed and not _refusals(desk))
+        if failed:
             yield Problem("tick", name, page="/automation")
 
 
-def _last_tick_failed(instance: dg.DagsterInstance, state: InstigatorState) -> bool:
-    """Whether the latest tick that has ended failed."""
+def _last_error(instance: dg.DagsterInstance, state: InstigatorState) -> str | None:
+    """Why the latest tick that has ended failed; None if it did not."""
     data, ended = state.instigator_data, None
     if isinstance(data, SensorInstigatorData):
         ended = data.last_tick_timestamp
         if data.last_tick_success_timestamp:  # Dagster clears it when a tick fails
-            return False
+            return None
     ticks = instance.get_ticks(
         state.instigator_origin_id,
         state.selector_id,
@@ -213,7 +220,8 @@ def _last_tick_failed(instance: dg.DagsterInstance, state: InstigatorState) -> b
         limit=1,
         statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
     )
-    return any(tick.status == TickStatus.FAILURE for tick in ticks)
+    errors = [tick.error.to_string() for tick in ticks if tick.error]
+    return errors[0] if errors else None
 
 
 def _a_source_fails(desk: Desk) -> bool:
@@ -221,11 +229,14 @@ def _a_source_fails(desk: Desk) -> bool:
     return any(read_back_off(cursors_dir, source.name).failures for source in desk.sources)
 
 
-def _files_and_days(desk: Desk) -> Iterator[Problem]:
+def _refusals(desk: Desk) -> list[str]:
     cursors_dir = desk.settings.cursors_dir
-    for source in desk.sources:
-        for refusal in source.refusals(cursors_dir):
-            yield Problem("refused", hashlib.sha256(refusal.encode()).hexdigest()[:16])
-    for failed in read_failed_days(cursors_dir):
+    return [refusal for source in desk.sources for refusal in source.refusals(cursors_dir)]
+
+
+def _files_and_days(desk: Desk) -> Iterator[Problem]:
+    for refusal in _refusals(desk):
+        yield Problem("refused", hashlib.sha256(refusal.encode()).hexdigest()[:16])
+    for failed in read_failed_days(desk.settings.cursors_dir):
         if failed.next_try is None:
             yield Problem("standing", "", failed.day)
