@@ -339,6 +339,26 @@ def test_reference_is_out_of_fold_and_leave_one_out(
     )
 
 
+@pytest.mark.parametrize(("tickets", "begins"), [(150, True), (20, False)])
+def test_reference_begins_with_a_change_of_the_mail_where_there_is_enough_since(
+    training_set: TrainingSet, options: TrainingOptions, tickets: int, begins: bool
+):
+    quick = replace(options, folds=2)
+    days = training_set.tickets["received_at"].dt.date
+    change = sorted(days)[-tickets]
+    since = set(training_set.tickets.loc[days >= change, "ticket_id"])
+
+    trained = train(training_set, quick, reference_from=change)
+    of_all = train(training_set, quick)
+
+    assert set(trained.reference["ticket_id"]) == (
+        since if begins else set(training_set.tickets["ticket_id"])
+    )
+    assert trained.reference_from == (change if begins else None)
+    assert of_all.reference_from is None
+    assert trained.evaluation == of_all.evaluation
+
+
 def test_reference_is_of_models_that_learnt_from_nearly_all(options: TrainingOptions):
     assert options.folds * 2 == final_folds(400, options)
     assert options.folds == final_folds(20_000, options)

@@ -50,6 +50,7 @@ def champion():
     reference["vector"] = [np.array(vector, np.float32) for vector in reference["vector"]]
     return SimpleNamespace(
         reference=reference,
+        reference_from=None,
         vocabulary={"imprimante": 2, "bloquée": 2},
         training_tickets=pd.DataFrame(
             columns=["ticket_id", "category", "category_confidence", "oov_share"]
@@ -110,6 +111,20 @@ def test_every_day_is_compared_with_its_own_window(warehouse, champion):
     assert [report.drifted_metrics for report in compared] == (
         [[]] * CHANGED + [["language"], ["language"], []]
     )
+
+
+def test_windows_do_not_reach_behind_the_change_that_the_reference_begins_with(warehouse, champion):
+    since = FIRST + timedelta(days=4)
+    reference = champion.reference.assign(language="de")
+    moved = SimpleNamespace(**{**vars(champion), "reference": reference, "reference_from": since})
+
+    compared = reports(warehouse, moved, **NO_HTML)
+
+    windows = [report.metrics[["current_rows", "window_days"]] for report in compared]
+    assert [rows.drop_duplicates().to_numpy().tolist() for rows in windows] == (
+        [[]] * 4 + [[[25, 1]], [[40, 1], [65, 7]], []]
+    )
+    assert not any(report.drifted for report in compared)
 
 
 def test_reports_are_the_same_whatever_fits_a_page(warehouse, champion, monkeypatch):

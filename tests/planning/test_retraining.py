@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ticket_assets.planning.retraining import Drift, LearningState, decide
+from ticket_assets.planning.retraining import LOST_PRECISION, Decision, Drift, LearningState, decide
 from ticket_assets.settings import Settings
 
 NOW = datetime(2025, 6, 20, 12, tzinfo=UTC)
@@ -98,3 +98,15 @@ def test_a_drift_that_goes_on_is_the_same_cause(settings: Settings):
     keys = {decide(state(300, drift), settings, None, NOW).key for drift in (DRIFT, longer)}
 
     assert len(keys) == 1
+
+
+def test_lost_precision_is_a_reason_as_drift_is(settings: Settings):
+    few = decide(state(12), settings, None, NOW, is_imprecise=True)
+    enough = decide(state(300), settings, None, NOW, is_imprecise=True)
+
+    assert few == Decision(
+        f"Not trained: {LOST_PRECISION}, but only 12 new labels since the last training: 200 are"
+        " needed.",
+        None,
+    )
+    assert enough.key == f"{LOST_PRECISION}, after c"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,8 @@ from ticket_assets.classification.vocabulary import (
 )
 
 REFERENCE_ROWS = 2000
+LEAST_REFERENCE_ROWS = 100
+"""With fewer, chance alone would explain nearly any distance."""
 MANY_TICKETS = 10_000
 """From here on a model that lacks a fifth of the tickets is hardly less sure than one with all."""
 
@@ -65,7 +68,7 @@ class TrainedClassifier:
     evaluation: Evaluation
     reference: pd.DataFrame
     """Up to 2,000 training tickets for drift: ticket_id, language, character_count, category,
-    category_confidence (both out of fold), oov_share (leave one out), vector, folds."""
+    category_confidence (both out of fold), oov_share (leave one out), vector, folds, since."""
     vocabulary: Vocabulary
     holdout: pd.DataFrame
     """Hold-out tickets as the model fitted on the earlier part predicts them: ticket_id, text_group
@@ -77,13 +80,26 @@ class TrainedClassifier:
     label_errors: pd.DataFrame
     """Labels in doubt, of all targets; columns as in `suspected_label_errors`."""
 
+    @property
+    def reference_from(self) -> date | None:
+        """The day from which on mail is compared with the reference; None for all days."""
+        since = str(self.reference["since"].iloc[0]) if "since" in self.reference else ""
+        return date.fromisoformat(since) if since else None
+
 
 def train(
     training_set: TrainingSet,
     options: TrainingOptions,
     on_progress: Callable[[str], None] | None = None,
+    *,
+    reference_from: date | None = None,
 ) -> TrainedClassifier:
     """The classifier that these labelled tickets give; deterministic on one machine.
+
+    Args:
+        reference_from: the day since which mail is other than before. The drift reference is then
+            of tickets received from that day on, where enough of them have a label: compared with
+            a mixture of former and present mail, the present would go on drifting.
 
     Raises:
         NotEnoughLabels: fewer than two categories have enough labelled tickets, or there is
@@ -93,11 +109,14 @@ def train(
     # One thread: the matrices are small, and BLAS threads that wait for each other on a busy
     # machine made this up to 50 times slower. It also keeps the order of additions the same.
     with threadpool_limits(limits=1):
-        return _train(training_set, options, report)
+        return _train(training_set, options, report, reference_from)
 
 
 def _train(
-    training_set: TrainingSet, options: TrainingOptions, report: Callable[[str], None]
+    training_set: TrainingSet,
+    options: TrainingOptions,
+    report: Callable[[str], None],
+    reference_from: date | None,
 ) -> TrainedClassifier:
     parts = split(prepare(training_set, options), options)
     labelled = parts.labelled
@@ -132,7 +151,7 @@ def _train(
     return TrainedClassifier(
         classifier=final,
         evaluation=evaluation,
-        reference=_reference(unlearnt, labelled, options),
+        reference=_reference(unlearnt, labelled, options, reference_from),
         vocabulary=vocabulary,
         holdout=predictions,
         training_tickets=unlearnt.drop(columns=["language", "character_count"]),
@@ -341,11 +360,17 @@ def _label_errors(labelled: LabelledRows, calibrations: Mapping[str, Calibration
 
 
 def _reference(
-    unlearnt: pd.DataFrame, labelled: LabelledRows, options: TrainingOptions
+    unlearnt: pd.DataFrame, labelled: LabelledRows, options: TrainingOptions, since: date | None
 ) -> pd.DataFrame:
+    rows = np.arange(len(unlearnt))
+    if since is not None:
+        recent = rows[(labelled.tickets["received_at"] >= pd.Timestamp(since)).to_numpy()]
+        rows, since = (recent, since) if len(recent) >= LEAST_REFERENCE_ROWS else (rows, None)
     generator = np.random.default_rng(options.seed)
-    rows = np.sort(generator.permutation(len(unlearnt))[:REFERENCE_ROWS])
+    rows = np.sort(generator.permutation(rows)[:REFERENCE_ROWS])
     sample = unlearnt.drop(columns="text_group").iloc[rows].reset_index(drop=True)
     return sample.assign(
-        vector=pd.Series(list(labelled.vectors[rows])), folds=final_folds(len(unlearnt), options)
+        vector=pd.Series(list(labelled.vectors[rows])),
+        folds=final_folds(len(unlearnt), options),
+        since=since.isoformat() if since else "",
     )

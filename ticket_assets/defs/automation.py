@@ -15,7 +15,7 @@ from ticket_assets.defs.partitions import DESK
 from ticket_assets.settings import SettingsError
 
 LATEST = Condition.in_latest_time_window()
-IDLE = ~Condition.in_progress() & ~Condition.any_deps_in_progress()
+IDLE = ~Condition.in_progress()
 HANDLED = Condition.newly_requested() | Condition.newly_updated()
 """Not `since_last_handled()`, which also forgets what has happened when definitions change: days
 would stay behind in silence (dagster#33656)."""
@@ -38,7 +38,7 @@ def _changed(*upstream: str) -> dg.AutomationCondition[Any]:
 
 
 def _guarded(reason: dg.AutomationCondition[Any], *upstream: str) -> dg.AutomationCondition[Any]:
-    """The reason, while no run is at work on it and all that it is made of is there and sound."""
+    """The reason, while no run is at work on it or on these, and they are there and sound."""
     named = dg.AssetSelection.assets(*upstream)
     missing = Condition.missing() & ~Condition.will_be_requested()
     # `all_deps_blocking_checks_passed()` would want the checks of a new day to have passed already:
@@ -49,6 +49,9 @@ def _guarded(reason: dg.AutomationCondition[Any], *upstream: str) -> dg.Automati
     return (
         reason
         & IDLE
+        # Not the labels: a run that reads them anew would keep back the collection, and the
+        # predictions would go ahead of it.
+        & ~Condition.any_deps_match(Condition.in_progress()).allow(named)
         & ~Condition.any_deps_match(missing).allow(named)
         & Condition.all_deps_match(sound).allow(named)
     )

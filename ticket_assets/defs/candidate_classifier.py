@@ -54,6 +54,7 @@ def candidate_classifier(
     from ticket_assets.classification.promotion import Candidate, write_candidate
     from ticket_assets.classification.training import train
     from ticket_assets.classification.training_set import fingerprint, training_options
+    from ticket_assets.planning.retraining import present_drift
 
     store = desk.models
     warehouse = desk.warehouse
@@ -63,7 +64,13 @@ def candidate_classifier(
     trained = store.find_trained(fingerprint(training_set, options))
     reused = trained is not None
     if trained is None:
-        trained = train(training_set, options, context.log.info)
+        drift = present_drift(desk)
+        trained = train(
+            training_set,
+            options,
+            context.log.info,
+            reference_from=drift.first_day if drift else None,
+        )
     fitting_seconds = time.perf_counter() - started
     version = store.save(trained, created_at=datetime.now(UTC))
     champion = store.champion()

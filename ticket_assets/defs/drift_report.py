@@ -23,6 +23,7 @@ from ticket_assets.planning.groups import DRIFT, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.day_origins import read_origins
+from ticket_assets.storage.tables import TABLES
 
 if TYPE_CHECKING:
     from ticket_assets.drift.report import DriftReport
@@ -60,24 +61,28 @@ def drift_report(
 
     models = desk.models
     champion = models.require_champion()
+    trained = models.load_trained(champion.version)
     reports = desk.reports
-    wanted = days_of_run(context)
+    days = days_of_run(context)
     origins = read_origins(desk.warehouse, "ticket_predictions")
-    record_origins(
-        context, "drift_metrics", {day: origins[day] for day in wanted if day in origins}
-    )
+    record_origins(context, "drift_metrics", {day: origins[day] for day in days if day in origins})
+    # Before a change that the reference begins with, what was measured in its time stands.
+    compared = [day for day in days if day >= (trained.reference_from or day)]
     progress = ProgressLog(context.log.info, "days compared")
-    figures = []
+    figures = [_figures_before(desk, days, trained.reference_from)]
     latest: DriftReport | None = None
-    for report in daily_reports(
-        wanted,
-        warehouse=desk.warehouse,
-        champion=models.load_trained(champion.version),
-        model_version=champion.version,
-        floors=desk.settings.drift_distances,
-        min_tickets=desk.settings.drift_min_tickets,
-        seed=desk.settings.seed,
-        first_html_day=reports.first_html_day(desk.settings.drift_html_days, wanted[-1]),
+    for number, report in enumerate(
+        daily_reports(
+            compared,
+            warehouse=desk.warehouse,
+            champion=trained,
+            model_version=champion.version,
+            floors=desk.settings.drift_distances,
+            min_tickets=desk.settings.drift_min_tickets,
+            seed=desk.settings.seed,
+            first_html_day=reports.first_html_day(desk.settings.drift_html_days, days[-1]),
+        ),
+        1,
     ):
         reports.write(report)
         latest = latest if report.metrics.empty else report
@@ -87,18 +92,30 @@ def drift_report(
             partition_key=report.day.isoformat(),
         )
         figures.append(report.metrics)
-        progress(len(figures), len(wanted))
+        progress(number, len(compared))
     reports.prune_html(desk.settings.drift_html_days)
     metrics = pd.concat(figures)
-    record_each_day(context, metrics, wanted, "drift_metrics")
+    record_each_day(context, metrics, days, "drift_metrics")
     # Once, where the asset's page shows it: with every day of a year it would fill the event log.
     context.add_asset_metadata(
         shown({"run_history": picture("Distance / threshold per day", drift_history_png(metrics))}),
         asset_key="drift_metrics",
-        partition_key=wanted[-1].isoformat(),
+        partition_key=days[-1].isoformat(),
     )
     yield dg.Output(metrics, "drift_metrics")
     yield dg.Output(None, "drift_report")
+
+
+def _figures_before(desk: Desk, days: Sequence[date], reference_from: date | None) -> pd.DataFrame:
+    """The rows that there are of these days, of those before the reference begins."""
+    table = TABLES["drift_metrics"]
+    if reference_from is None or table.name not in desk.warehouse.tables():
+        return table.frame([])
+    return desk.warehouse.frame(
+        f"select {', '.join(table.column_names)} from {table.name}"  # noqa: S608
+        " where received_at::date between ? and ? and received_at::date < ?",
+        [days[0], days[-1], reference_from],
+    )
 
 
 def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:

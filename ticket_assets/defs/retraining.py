@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from ticket_assets.defs.drift_report import realised_precision_is_within_target
 from ticket_assets.defs.jobs import retrain, whole_graph
 from ticket_assets.desk import Desk
 from ticket_assets.planning.retraining import decide, learning_state
@@ -36,7 +38,14 @@ def retrain_on_drift(
         state = learning_state(desk)
     except WarehouseError as error:
         return dg.SkipReason(f"{error} The next look decides.")
-    decision = decide(state, desk.settings, _last_training(context.instance), datetime.now(UTC))
+    last = _last_training(context.instance)
+    decision = decide(
+        state,
+        desk.settings,
+        last,
+        datetime.now(UTC),
+        is_imprecise=_is_imprecise(context.instance, last),
+    )
     if decision.key is None:
         return dg.SkipReason(decision.reason)
     return dg.RunRequest(run_key=decision.key, tags={REASON_TAG: decision.reason[:255]})
@@ -73,3 +82,15 @@ def _is_training(instance: dg.DagsterInstance) -> bool:
 def _last_training(instance: dg.DagsterInstance) -> datetime | None:
     records = instance.fetch_materializations(CANDIDATE, limit=1).records
     return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None
+
+
+def _is_imprecise(instance: dg.DagsterInstance, last_training: datetime | None) -> bool:
+    """Whether the check of labelled automatic tickets has failed since the last training."""
+    history = instance.event_log_storage.get_asset_check_execution_history(
+        realised_precision_is_within_target.check_key, limit=1
+    )
+    since = last_training.timestamp() if last_training else 0.0
+    return any(
+        record.status == AssetCheckExecutionRecordStatus.FAILED and record.create_timestamp > since
+        for record in history
+    )

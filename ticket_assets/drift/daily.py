@@ -32,13 +32,16 @@ def daily_reports(
 ) -> Iterator[DriftReport]:
     """The report of each day, in order.
 
-    From `first_html_day` on, days that drift and the latest day with mail have HTML.
+    From `first_html_day` on, days that drift and the latest day with mail have HTML. Where the
+    reference begins with a change of the mail, days before it are no part of any window.
 
     Raises:
         WarehouseError: the predictions have not been materialised yet.
         DriftError: the champion's reference cannot be compared with the tickets.
     """
     days = sorted(days)
+    if not days:
+        return
     received: dict[date, int] = dict(
         warehouse.rows(
             "select received_at::date as day, count(*) from ticket_predictions"
@@ -46,6 +49,8 @@ def daily_reports(
             [days[0] - timedelta(days=REACH_DAYS), days[-1]],
         )
     )
+    if since := champion.reference_from:
+        received = {day: tickets for day, tickets in received.items() if day >= since}
     latest = max(received.keys() & set(days), default=None)
     comparison = Comparison(
         champion.reference,
@@ -105,7 +110,7 @@ def _tickets(
         " from clean_tickets c join ticket_predictions p using (ticket_id)"
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ?",
-        [_first_day(page), page[-1][0].last_day],
+        [max(_first_day(page), champion.reference_from or date.min), page[-1][0].last_day],
     )
     tickets = rows.drop_columns(["vector"]).to_pandas()
     return out_of_sample(tickets.assign(vector=list(to_matrix(rows["vector"]))), champion)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ticket_assets.desk import Desk
     from ticket_assets.settings import Settings
 
+LOST_PRECISION = "automatic tickets that people labelled miss the target precision"
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -51,24 +53,32 @@ class Decision:
 
 
 def decide(
-    state: LearningState, settings: Settings, last_training: datetime | None, now: datetime
+    state: LearningState,
+    settings: Settings,
+    last_training: datetime | None,
+    now: datetime,
+    *,
+    is_imprecise: bool = False,
 ) -> Decision:
-    """Train when the mail has drifted and enough new labels say what the new mail is, or when there
-    are many new labels; not soon after a training.
+    """Train when the mail has drifted, or automatic labels are wrong too often, and enough new
+    labels say what is right, or when there are many new labels; not soon after a training.
 
     Args:
         last_training: its end, aware; None when there was none.
+        is_imprecise: whether labels given since then show that the target precision is not kept.
     """
     labels = f"{state.new_labels:,} new labels since the last training"
+    trouble = str(state.drift) if state.drift else LOST_PRECISION if is_imprecise else None
     if state.champion is None:
         return Decision("No champion yet: new_mail has the first one learnt.", None)
-    if state.drift and state.new_labels >= settings.retrain_min_labels:
-        cause, identity = f"{state.drift}, {labels}", f"drift since {state.drift.first_day}"
+    if trouble and state.new_labels >= settings.retrain_min_labels:
+        since = f"drift since {state.drift.first_day}" if state.drift else LOST_PRECISION
+        cause, identity = f"{trouble}, {labels}", since
     elif state.new_labels >= settings.retrain_labels:
         cause, identity = labels, "labels"
-    elif state.drift:
+    elif trouble:
         return Decision(
-            f"Not trained: {state.drift}, but only {labels}: {settings.retrain_min_labels:,} are"
+            f"Not trained: {trouble}, but only {labels}: {settings.retrain_min_labels:,} are"
             " needed.",
             None,
         )
@@ -104,7 +114,7 @@ def learning_state(desk: Desk) -> LearningState:
         candidate = read_candidate(desk.models.root).version
     except PromotionRefusedError:
         candidate = champion
-    return LearningState(champion, candidate, _new_labels(desk, candidate), _drift(desk, champion))
+    return LearningState(champion, candidate, _new_labels(desk, candidate), present_drift(desk))
 
 
 def _new_labels(desk: Desk, version: str) -> int:
@@ -122,11 +132,17 @@ def _new_labels(desk: Desk, version: str) -> int:
     return max(0, int(counted["tickets"].iloc[0]) - known)
 
 
-def _drift(desk: Desk, champion: str) -> Drift | None:
-    if "drift_metrics" not in desk.warehouse.tables():
+def present_drift(desk: Desk) -> Drift | None:
+    """The drift of the latest days from what the champion has learnt.
+
+    Raises:
+        WarehouseError: the warehouse is being written.
+    """
+    champion = desk.models.champion_name() if desk.has_models else None
+    if champion is None or "drift_metrics" not in desk.warehouse.tables():
         return None
     days: Sequence[tuple[date, list[str] | None]] = desk.warehouse.rows(
-        "select received_at::date as day, list(metric order by metric) filter (drifted)"
+        "select received_at::date as day, list(distinct metric) filter (drifted)"
         " from drift_metrics where model_version = ? group by day order by day desc",
         [champion],
     )
