@@ -232,7 +232,8 @@ def test_what_is_left_alone_is_made_anew_once_per_lapse(desk: Desk):
     """ticket_labels, which may not be older than a minute, with a reload in the middle."""
     others = ("ticket_predictions", "candidate_classifier", "suspected_label_errors")
     windows = ["default=52w", "ticket_labels=1m", *(f"{asset}=52w" for asset in others)]
-    with desk.left_alone(TICKETS_FRESHNESS=",".join(windows)):
+    quickly = {"FRESHNESS_DAEMON_INTERVAL_SECONDS": "5"}
+    with desk.left_alone(TICKETS_FRESHNESS=",".join(windows), **quickly):
         before = len(desk.lapses("ticket_labels"))
         desk.wait_until(lambda: len(desk.lapses("ticket_labels")) > before, "it has become late")
         desk.reload()

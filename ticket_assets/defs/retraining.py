@@ -8,7 +8,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from ticket_assets.defs.drift_report import realised_precision_is_within_target
 from ticket_assets.defs.jobs import retrain, whole_graph
 from ticket_assets.desk import Desk
-from ticket_assets.planning.retraining import decide, learning_state
+from ticket_assets.planning.retraining import LearningState, decide, learning_state
 from ticket_assets.storage.warehouse import WarehouseError
 
 REASON_TAG = "tickets/reason"
@@ -32,12 +32,9 @@ UNFINISHED = [
 def retrain_on_drift(
     context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]
 ) -> dg.RunRequest | dg.SkipReason:
-    if _is_training(context.instance):
-        return dg.SkipReason("A training is at work.")
-    try:
-        state = learning_state(desk)
-    except WarehouseError as error:
-        return dg.SkipReason(f"{error} The next look decides.")
+    state = _state(context.instance, desk)
+    if isinstance(state, dg.SkipReason):
+        return state
     last = _last_training(context.instance)
     decision = decide(
         state,
@@ -61,22 +58,23 @@ def retrain_on_drift(
 def weekly_retraining(
     context: dg.ScheduleEvaluationContext, desk: dg.ResourceParam[Desk]
 ) -> dg.RunRequest | dg.SkipReason:
-    if _is_training(context.instance):
-        return dg.SkipReason("A training is at work.")
-    try:
-        state = learning_state(desk)
-    except WarehouseError as error:
-        return dg.SkipReason(str(error))
+    state = _state(context.instance, desk)
+    if isinstance(state, dg.SkipReason):
+        return state
     if not state.new_labels:
         return dg.SkipReason("No new labels since the last training.")
     return dg.RunRequest(tags={REASON_TAG: f"{state.new_labels:,} new labels since last week"})
 
 
-def _is_training(instance: dg.DagsterInstance) -> bool:
-    return any(
-        instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
-        for job in (retrain, whole_graph)
-    )
+def _state(instance: dg.DagsterInstance, desk: Desk) -> LearningState | dg.SkipReason:
+    """What there is to learn from, or why that cannot be said now."""
+    for job in (retrain, whole_graph):
+        if instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1):
+            return dg.SkipReason("A training is at work.")
+    try:
+        return learning_state(desk)
+    except WarehouseError as error:
+        return dg.SkipReason(f"{error} The next look decides.")
 
 
 def _last_training(instance: dg.DagsterInstance) -> datetime | None:
