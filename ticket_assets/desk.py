@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ticket_assets.storage.collection import TicketCollection
     from ticket_assets.storage.warehouse import Warehouse
 
+TICK_PATIENCE_SECONDS = 5.0
+"""Dagster gives a tick 60 seconds, and it may open the warehouse several times."""
+
 
 class Desk:
     """The stores of one data folder.
@@ -38,9 +41,16 @@ class Desk:
     stores that it needs.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, patience: float | None = None) -> None:
+        """The desk of these settings; its warehouse waits `patience` seconds for a writer."""
         self.settings = settings
         self.folder = settings.data_dir
+        self._patience = patience
+
+    @cached_property
+    def for_ticks(self) -> Desk:
+        """The same desk for the tick of a sensor or schedule, which must not wait for a run."""
+        return Desk(self.settings, TICK_PATIENCE_SECONDS)
 
     def require_same_settings(self) -> None:
         """Refuse settings that differ from those the desk was made with.
@@ -97,9 +107,10 @@ class Desk:
     @cached_property
     def warehouse(self) -> Warehouse:
         """The tables."""
-        from ticket_assets.storage.warehouse import Warehouse
+        from ticket_assets.storage.warehouse import LOCK_PATIENCE_SECONDS, Warehouse
 
-        return Warehouse(self.settings.warehouse_path)
+        patience = LOCK_PATIENCE_SECONDS if self._patience is None else self._patience
+        return Warehouse(self.settings.warehouse_path, patience)
 
     @cached_property
     def models(self) -> ModelStore:

@@ -437,7 +437,7 @@ def test_days_that_other_links_or_settings_make_anew_are_requested_and_not_repor
 def test_a_warehouse_that_is_being_written_is_no_failed_tick(
     tick, land, end, settings, monkeypatch
 ):
-    monkeypatch.setattr("ticket_assets.defs.new_mail.PATIENCE", 0.1)
+    monkeypatch.setattr("ticket_assets.desk.TICK_PATIENCE_SECONDS", 0.1)
     land(3)
     tick()
     end()

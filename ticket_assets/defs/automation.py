@@ -28,8 +28,7 @@ UPDATED = (
 def _changed(*upstream: str) -> dg.AutomationCondition[Any]:
     """True since one of these was made anew, until this asset is requested or made as well.
 
-    Only those named count: the arrows from labels and model lead to every day, and raw_tickets
-    reaches back over a month of itself.
+    Only those named count: the arrows from labels and model lead to every day.
     """
     named = dg.AssetSelection.assets(*upstream)
     # `.ignore()` and `.allow()` do not reach into `any_deps_updated()` (dagster#30421).

@@ -8,6 +8,13 @@ from ticket_assets.defs.audit import AUDITS
 
 LEARN = ["ticket_labels", "candidate_classifier", "suspected_label_errors", "ticket_classifier"]
 SORT = ["ticket_predictions", "drift_metrics", "drift_report"]
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+"""States of a run that may still make something."""
 EVERYTHING = dg.AssetSelection.all() - dg.AssetSelection.checks(*AUDITS)
 
 whole_graph = dg.define_asset_job(

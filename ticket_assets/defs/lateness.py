@@ -61,7 +61,7 @@ def lateness(
 ) -> dg.SensorResult | dg.SkipReason:
     try:
         verdicts = [
-            (no_message_waits_too_long.check_key, _judge_messages(desk)),
+            (no_message_waits_too_long.check_key, _judge_messages(desk.for_ticks)),
             (no_day_is_left_half_way.check_key, _judge_days(context.instance, desk)),
         ]
     except WarehouseError as error:

@@ -16,7 +16,7 @@ from importlib.metadata import version
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-from ticket_assets.defs.jobs import classify_mail, collect_mail, whole_graph
+from ticket_assets.defs.jobs import UNFINISHED, classify_mail, collect_mail, whole_graph
 from ticket_assets.defs.landed_mail import unreported_labels, unreported_mail
 from ticket_assets.defs.partitions import DAILY, DESK, run_window
 from ticket_assets.desk import Desk
@@ -36,24 +36,16 @@ from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.planning.recipe import recipe
 from ticket_assets.planning.tries import Memory, RunState
 from ticket_assets.storage.day_origins import read_links, read_origins
-from ticket_assets.storage.warehouse import Warehouse, WarehouseError
+from ticket_assets.storage.warehouse import WarehouseError
 
 POLL_SECONDS = 25.0
 """Dagster gives a sensor's evaluation 60 seconds. What is begun in these ends well before."""
-PATIENCE = 5.0
-"""Seconds to wait for the warehouse while a run writes to it."""
 OBSERVATIONS_PER_TICK = 100
 """Dagster takes some 10 ms for each."""
 REPORTED = "reported"
 """Begins the key under which days are remembered that automation takes up."""
 TAKING_UP = timedelta(minutes=2)
 """Automation looks every ten seconds. What it has not taken up after so long it has passed over."""
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 class SourceFailedError(TicketAssetsError):
@@ -202,7 +194,7 @@ def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
         recipe_now,
         labels_fingerprint(desk.landing),
         None if has_champion else _labels_to_learn(desk),
-        path.stat().st_mtime_ns if (path := desk.settings.warehouse_path).exists() else 0,
+        desk.warehouse.written_at,
     )
 
 
@@ -257,7 +249,7 @@ def _contents(desk: Desk, goal: Goal) -> tuple[dict[date, str], dict[date, str],
     Raises:
         WarehouseError: the warehouse is being written.
     """
-    warehouse = Warehouse(desk.settings.warehouse_path, PATIENCE)
+    warehouse = desk.for_ticks.warehouse
     links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
     contents = {day: goal.content(mail, links.get(day, "")) for day, mail in goal.landed.items()}
     done = {day: goal.content(origin.landed, origin.links) for day, origin in origins.items()}

@@ -6,19 +6,13 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from ticket_assets.defs.drift_report import realised_precision_is_within_target
-from ticket_assets.defs.jobs import retrain, whole_graph
+from ticket_assets.defs.jobs import UNFINISHED, retrain, whole_graph
 from ticket_assets.desk import Desk
 from ticket_assets.planning.retraining import LearningState, decide, learning_state
 from ticket_assets.storage.warehouse import WarehouseError
 
 REASON_TAG = "tickets/reason"
 CANDIDATE = dg.AssetKey("candidate_classifier")
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
@@ -72,7 +66,7 @@ def _state(instance: dg.DagsterInstance, desk: Desk) -> LearningState | dg.SkipR
         if instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1):
             return dg.SkipReason("A training is at work.")
     try:
-        return learning_state(desk)
+        return learning_state(desk.for_ticks)
     except WarehouseError as error:
         return dg.SkipReason(f"{error} The next look decides.")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from ticket_assets.mail.landed_days import labels_fingerprint
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
@@ -119,17 +122,26 @@ def learning_state(desk: Desk) -> LearningState:
 
 def _new_labels(desk: Desk, version: str) -> int:
     """How many more labelled tickets there are than when this model was trained."""
-    if "clean_tickets" not in desk.warehouse.tables():
-        return 0
-    labelled = desk.landing.resolve_labels().labels[["ticket_id"]]
-    counted = desk.warehouse.frame(
-        "select count(*) as tickets from labelled join clean_tickets using (ticket_id)",
-        frames={"labelled": labelled},
-    )
+    landed_labels = labels_fingerprint(desk.landing)
+    labelled = _labelled_tickets(desk, landed_labels, desk.warehouse.written_at)
     evaluation = desk.models.load_evaluation(version)
     left_out = evaluation.older_rows + evaluation.unusable_rows
     known = desk.models.version(version).training_tickets + left_out
-    return max(0, int(counted["tickets"].iloc[0]) - known)
+    return max(0, labelled - known)
+
+
+# A sensor asks every minute, and all labels and the list of all mail have to be read for it.
+@lru_cache(maxsize=1)
+def _labelled_tickets(desk: Desk, landed_labels: str, written_at: int) -> int:
+    """The number of tickets with a label and a clean text; counted again once other labels have
+    landed or the warehouse was written to."""
+    if "clean_tickets" not in desk.warehouse.tables():
+        return 0
+    counted = desk.warehouse.frame(
+        "select count(*) as tickets from labelled join clean_tickets using (ticket_id)",
+        frames={"labelled": desk.landing.resolve_labels().labels[["ticket_id"]]},
+    )
+    return int(counted["tickets"].iloc[0])
 
 
 def present_drift(desk: Desk) -> Drift | None:

@@ -63,6 +63,11 @@ class Warehouse:
         self.path = path
         self._patience = patience
 
+    @property
+    def written_at(self) -> int:
+        """When it was last written to, in nanoseconds since 1970; 0 when there is none yet."""
+        return self.path.stat().st_mtime_ns if self.path.exists() else 0
+
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection, closed on leaving.
