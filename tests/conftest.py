@@ -1,6 +1,8 @@
-"""A real IMAP server on the loopback, and what stands between it and the product."""
+"""A real IMAP server on the loopback, and what stands between it and the product; Dagster instances
+that are made once and copied."""
 
 import base64
+import functools
 import gc
 import getpass
 import grp
@@ -92,6 +94,55 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once():
+    """Dagster has Alembic read its 90 migrations for each of an instance's three databases."""
+    from alembic.script import ScriptDirectory
+
+    configurations = {}
+    read = ScriptDirectory.from_config
+
+    @functools.cache
+    def read_once(folder):
+        return read(configurations[folder])
+
+    def from_config(configuration):
+        folder = configuration.get_main_option("script_location")
+        configurations[folder] = configuration
+        return read_once(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
+@pytest.fixture(scope="session")
+def new_dagster_folder(tmp_path_factory):
+    """The folder of a desk's instance on which nothing has run, to be copied."""
+    from ticket_assets.orchestration.instance import desk_instance
+
+    data = tmp_path_factory.mktemp("instance")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("DAGSTER_HOME", raising=False)
+        with desk_instance(data):
+            pass
+    return data / "dagster"
+
+
+@pytest.fixture
+def new_instance(new_dagster_folder, monkeypatch):
+    """Opens the instance of a new desk, given the data folder."""
+    from ticket_assets.orchestration.instance import desk_instance
+
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+    def open_copy(data):
+        shutil.copytree(new_dagster_folder, data / "dagster")
+        return desk_instance(data)
+
+    return open_copy
 
 
 class Dovecot:
@@ -203,8 +254,8 @@ def proxy(account):
         return started[-1]
 
     yield start
-    for each in started:
-        each.close()
+    for proxy in started:
+        proxy.close()
 
 
 class Proxy:
@@ -247,9 +298,9 @@ class Proxy:
         with suppress(OSError):
             while sent := client.recv(65536):
                 self._on_request(sent)
-                wanted = re.match(rb"(\S+) UID FETCH (\S+) \(BODY.PEEK", sent)
-                if wanted and self.refused.intersection(map(int, wanted[2].split(b","))):
-                    client.sendall(wanted[1] + b" NO [UNAVAILABLE] Not this one\r\n")
+                fetch = re.match(rb"(\S+) UID FETCH (\S+) \(BODY.PEEK", sent)
+                if fetch and self.refused.intersection(map(int, fetch[2].split(b","))):
+                    client.sendall(fetch[1] + b" NO [UNAVAILABLE] Not this one\r\n")
                     continue
                 server.sendall(sent)
             server.shutdown(socket.SHUT_WR)

@@ -1,8 +1,10 @@
 """alerts: one message per edge, from what really happens on an instance."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -33,7 +35,6 @@ from ticket_assets.desk import Desk
 from ticket_assets.mail.back_off import BackOff, write_back_off
 from ticket_assets.mail.landed_days import DayRange
 from ticket_assets.mail.seen_files import FileVersion, SeenFiles
-from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.planning.days_to_run import Failure
 from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.settings import Settings
@@ -91,18 +92,27 @@ def _rules() -> Iterator[None]:
 
 
 @pytest.fixture(params=["memory"])
-def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]],
+    new_dagster_folder: Path,
+) -> Iterator[dg.DagsterInstance]:
     """In memory; or the desk's own, or as the processes of Dagster have it."""
     if request.param == "desk":
-        with desk_instance(tmp_path / "data") as instance:
+        with new_instance(tmp_path / "data") as instance:
             yield instance
     elif request.param == "dagster":
+        shutil.copytree(new_dagster_folder, tmp_path, dirs_exist_ok=True)
+        (tmp_path / "dagster.yaml").unlink()
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             yield instance
     else:
         with dg.DagsterInstance.ephemeral() as instance:
             # It keeps no ticks without.
-            instance._schedule_storage = SqliteScheduleStorage.from_local(str(tmp_path))
+            shutil.copytree(new_dagster_folder, tmp_path / "dagster")
+            folder = tmp_path / "dagster/schedules"
+            instance._schedule_storage = SqliteScheduleStorage.from_local(str(folder))
             yield instance
 
 

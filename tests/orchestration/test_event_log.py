@@ -1,6 +1,7 @@
 """Dagster's event log in SQLite, with its files held open."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import dagster as dg
@@ -8,7 +9,6 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from ticket_assets.orchestration.event_log import OpenEventLog
-from ticket_assets.orchestration.instance import desk_instance
 
 
 @pytest.fixture
@@ -64,10 +64,9 @@ def test_an_event_log_that_was_wiped_is_written_again(event_log: SqliteEventLogS
 
 
 def test_the_event_log_of_a_desk_is_held_open_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 ):
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    with desk_instance(tmp_path) as instance:
+    with new_instance(tmp_path) as instance:
         assert isinstance(instance.event_log_storage, OpenEventLog)
 
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as other:

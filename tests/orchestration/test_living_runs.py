@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import dagster as dg
 import pytest
 
 from ticket_assets.orchestration.executor import PatientClaims
-from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.living_runs import (
     ALIVE_TAG,
     HOST_TAG,
@@ -43,9 +43,10 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    with desk_instance(tmp_path) as instance:
+def instance(
+    tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
+) -> Iterator[dg.DagsterInstance]:
+    with new_instance(tmp_path) as instance:
         yield instance
 
 

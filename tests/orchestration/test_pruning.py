@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +30,6 @@ from dagster._core.storage.runs import SqliteRunStorage
 
 from ticket_assets.orchestration import pruning
 from ticket_assets.orchestration.code_location import job_origin
-from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.pruning import prune_runs
 
 DAYS = dg.DailyPartitionsDefinition("2025-06-01", end_date="2025-06-05")
@@ -56,6 +56,7 @@ def model() -> None: ...
 CHECK = dg.AssetCheckKey(tickets.key, "is_sound")
 DEFINITIONS = dg.Definitions([mail, tickets, model])
 JOB = dg.GraphDefinition(name="any").to_job()
+OpenInstance = Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 
 
 @pytest.fixture
@@ -66,10 +67,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+def desk(tmp_path: Path, new_instance: OpenInstance) -> Iterator[dg.DagsterInstance]:
     """A file for each run's events."""
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    with desk_instance(tmp_path) as instance:
+    with new_instance(tmp_path) as instance:
         yield instance
 
 
