@@ -117,6 +117,30 @@ def test_a_run_of_three_days_leaves_a_verdict_on_each_of_them(
     assert executions() == dict.fromkeys(DAYS, "SUCCEEDED")
 
 
+def test_a_checks_page_shows_the_figures_of_the_latest_day_with_mail(
+    put: Put,
+    executions: Callable[[], dict[str | None, str]],
+    instance: dg.DagsterInstance,
+):
+    for _ in range(2):
+        put("raw_tickets", ticket_id="a", received_at=datetime(2025, 6, 2))
+    executions()
+
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [ticket_ids_are_unique.check_key]
+    )[ticket_ids_are_unique.check_key]
+
+    assert latest.partition == DAYS[-1]
+    assert latest.event is not None
+    evaluation = latest.event.dagster_event.asset_check_evaluation_data
+    assert evaluation.passed
+    assert evaluation.description == (
+        "Nothing was received. On 2025-06-02, the latest day with mail, this check failed."
+    )
+    assert evaluation.metadata["latest_day_with_mail"].value == "2025-06-02"
+    assert evaluation.metadata["repeated_ids"].value == 1
+
+
 def test_automation_conditions_see_the_verdicts_of_a_run_of_three_days(
     put: Put,
     executions: Callable[[], dict[str | None, str]],

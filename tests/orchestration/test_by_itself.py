@@ -5,26 +5,14 @@ trained and takes over, and a bad one does not.
 """
 
 import csv
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-import dagster as dg
-import duckdb
 import pytest
-from dagster._core.definitions.freshness import FreshnessState
-from dagster._core.events import DagsterEventType
-from dagster._core.storage.dagster_run import DagsterRun
 
+from tests.orchestration.living_desk import LivingDesk
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import DRIFT_DAYS, SampleMail, generate
 
@@ -33,149 +21,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)
 FIRST_DRIFTED = YESTERDAY - timedelta(days=DRIFT_DAYS - 1)
-PORT = "3457"
-
-
-class Desk:
-    """A data folder with a drop folder, and Dagster's processes on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data, self.drop = folder, folder / "data", folder / "drop"
-        self.drop.mkdir()
-        outer = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TICKETS_", "DAGSTER_"))
-        }
-        self._environment = {
-            **outer,
-            "TICKETS_DATA_DIR": str(self.data),
-            "TICKETS_DROP_FOLDER": str(self.drop),
-            "TICKETS_POLL_SECONDS": "10",
-            "TICKETS_ENCODER": "all-minilm-l6-v2",
-            "TICKETS_ENCODER_MAX_TOKENS": "64",
-            "TICKETS_MIN_CLASS_TICKETS": "5",
-            "TICKETS_RETRAIN_MIN_LABELS": "60",
-            "TICKETS_RETRAIN_PAUSE_HOURS": "0",
-        }
-        self._log = folder / "dev.log"
-
-    def command(self, *arguments: str | Path, succeeds: bool = True) -> None:
-        outcome = subprocess.run(
-            [sys.executable, "-m", "ticket_assets", *arguments],
-            cwd=self.folder, env=self._environment, check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert (outcome.returncode == 0) == succeeds, outcome.stdout + outcome.stderr
-
-    @contextmanager
-    def left_alone(self, **settings: str) -> Iterator[None]:
-        """Runs `tickets dev` until the block ends."""
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ticket_assets", "dev", "--port", PORT],
-                cwd=self.folder, env=self._environment | settings, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-        try:
-            self.wait_until(self._answers, "the UI answers")
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(180)
-
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 400) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(
-                    f"After {seconds:.0f} s it is not so that {what}.\n{self._end_of_log()}"
-                )
-            time.sleep(1)
-
-    def _end_of_log(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
-
-    def predictions(self, first: date, last: date) -> dict[str, int]:
-        """How many predictions of these days each model has made; none while a run writes."""
-        try:
-            with duckdb.connect(str(self.data / "warehouse.duckdb"), read_only=True) as connection:
-                rows = connection.execute(
-                    "select model_version, count(*) from tickets.ticket_predictions"
-                    " where received_at::date between ? and ? group by all",
-                    [first, last],
-                ).fetchall()
-        except (duckdb.IOException, duckdb.CatalogException):
-            return {}
-        return dict(rows)
-
-    def runs(self, sensor: str, job: str | None = None) -> list[DagsterRun]:
-        with desk_instance(self.data) as instance:
-            tags = {"dagster/sensor_name": sensor}
-            return list(instance.get_runs(dg.RunsFilter(tags=tags, job_name=job)))
-
-    def lapses(self, asset: str) -> list[float]:
-        """When the asset became late, in seconds since 1970."""
-        changes = dg.EventRecordsFilter(
-            DagsterEventType.FRESHNESS_STATE_CHANGE, asset_key=dg.AssetKey(asset)
-        )
-        with desk_instance(self.data) as instance:
-            records = instance.event_log_storage.get_event_records(changes, ascending=True)
-        return [
-            record.timestamp
-            for record in records
-            if (event := record.event_log_entry.dagster_event)
-            and event.event_specific_data.new_state == FreshnessState.FAIL
-        ]
-
-    def starts(self, asset: str) -> list[float]:
-        """When automation has requested a run for this asset alone."""
-        tags = {"dagster/sensor_name": "automation"}
-        with desk_instance(self.data) as instance:
-            records = instance.get_run_records(dg.RunsFilter(tags=tags))
-        return [
-            record.create_timestamp.timestamp()
-            for record in records
-            if record.dagster_run.asset_selection == {dg.AssetKey(asset)}
-        ]
-
-    def reload(self) -> None:
-        """Has the code location loaded anew, as the button in the UI does."""
-        assert self._asked("mutation { reloadWorkspace { __typename } }") == {
-            "data": {"reloadWorkspace": {"__typename": "Workspace"}}
-        }
-
-    def _answers(self) -> bool:
-        try:
-            return "data" in self._asked("{ version }")
-        except OSError:
-            return False
-
-    @staticmethod
-    def _asked(query: str) -> dict:
-        """The UI's answer to a GraphQL query."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}/graphql",
-            json.dumps({"query": query}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return json.load(answer)
-
-    def verdict_on_drift(self, day: date) -> str | None:
-        """The status of the drift check's last execution for a day."""
-        key = dg.AssetCheckKey(dg.AssetKey("drift_report"), "drift_is_within_bounds")
-        with desk_instance(self.data) as instance:
-            for record in instance.event_log_storage.get_asset_check_execution_history(key, 50):
-                if record.partition == day.isoformat():
-                    return record.status.value
-        return None
-
-    def champion(self) -> str:
-        with desk_instance(self.data) as instance:
-            event = instance.get_latest_materialization_event(dg.AssetKey("ticket_classifier"))
-        assert event is not None
-        assert event.asset_materialization is not None
-        return str(event.asset_materialization.metadata["version"].value)
 
 
 def mail_of(moment: datetime, name: str) -> bytes:
@@ -217,9 +62,11 @@ def write_labels(path: Path, mails: list[SampleMail], categories: list[str | Non
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, mails: dict[str, list[SampleMail]]) -> Desk:
+def desk(
+    tmp_path_factory: pytest.TempPathFactory, mails: dict[str, list[SampleMail]]
+) -> LivingDesk:
     """A desk with a champion of the quiet weeks."""
-    desk = Desk(tmp_path_factory.mktemp("desk"))
+    desk = LivingDesk(tmp_path_factory.mktemp("desk"))
     quiet = mails["quiet"]
     folder = write_mails(desk.folder / "quiet", quiet)
     labels = write_labels(desk.folder / "quiet.csv", quiet, [mail.category for mail in quiet])
@@ -228,7 +75,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, mails: dict[str, list[SampleM
     return desk
 
 
-def test_what_is_left_alone_is_made_anew_once_per_lapse(desk: Desk):
+def test_what_is_left_alone_is_made_anew_once_per_lapse(desk: LivingDesk):
     """ticket_labels, which may not be older than a minute, with a reload in the middle."""
     others = ("ticket_predictions", "candidate_classifier", "suspected_label_errors")
     windows = ["default=52w", "ticket_labels=1m", *(f"{asset}=52w" for asset in others)]
@@ -246,13 +93,13 @@ def test_what_is_left_alone_is_made_anew_once_per_lapse(desk: Desk):
 
 
 @pytest.fixture(scope="module")
-def alone(desk: Desk) -> Iterator[Desk]:
+def alone(desk: LivingDesk) -> Iterator[LivingDesk]:
     """The same, left alone from then on."""
     with desk.left_alone():
         yield desk
 
 
-def test_dropped_mail_is_predicted_without_a_command(alone: Desk):
+def test_dropped_mail_is_predicted_without_a_command(alone: LivingDesk):
     (alone.drop / "first.eml").write_bytes(mail_of(datetime.now(UTC), "first"))
 
     alone.wait_until(lambda: bool(alone.predictions(TODAY, TODAY)), "today's mail is predicted")
@@ -262,7 +109,9 @@ def test_dropped_mail_is_predicted_without_a_command(alone: Desk):
     assert alone.runs("new_mail") == []
 
 
-def test_a_drifted_week_warns_and_waits_for_labels(alone: Desk, mails: dict[str, list[SampleMail]]):
+def test_a_drifted_week_warns_and_waits_for_labels(
+    alone: LivingDesk, mails: dict[str, list[SampleMail]]
+):
     write_mails(alone.drop, mails["drifted"])
 
     alone.wait_until(
@@ -285,7 +134,7 @@ def test_a_drifted_week_warns_and_waits_for_labels(alone: Desk, mails: dict[str,
     )
 
 
-def skip_reasons(desk: Desk, sensor: str) -> list[str]:
+def skip_reasons(desk: LivingDesk, sensor: str) -> list[str]:
     with desk_instance(desk.data) as instance:
         return [
             tick.skip_reason or ""
@@ -296,7 +145,7 @@ def skip_reasons(desk: Desk, sensor: str) -> list[str]:
 
 
 def test_labels_train_one_model_that_takes_over_and_quietens_the_drift(
-    alone: Desk, mails: dict[str, list[SampleMail]]
+    alone: LivingDesk, mails: dict[str, list[SampleMail]]
 ):
     former = alone.champion()
     drifted = mails["drifted"]
@@ -321,7 +170,7 @@ def test_labels_train_one_model_that_takes_over_and_quietens_the_drift(
 
 
 def test_a_candidate_made_worse_on_purpose_is_not_promoted(
-    alone: Desk, mails: dict[str, list[SampleMail]]
+    alone: LivingDesk, mails: dict[str, list[SampleMail]]
 ):
     champion = alone.champion()
     trainings = len(alone.runs("retrain_on_drift"))

@@ -146,7 +146,8 @@ def daily_check(
     A run of many days is one step, whose single `AssetCheckResult` would belong to no day: neither
     the UI's partitions nor automation conditions would see it. The step therefore reports an
     evaluation for each day, and names the materialisation that it has judged, without which Dagster
-    takes an evaluation for one of an earlier state.
+    takes an evaluation for one of an earlier state. The check's page in the UI opens on the last
+    day, so that one says how it was on the latest day with mail when it has none itself.
     """
 
     def decorate(judge: Judge) -> dg.AssetChecksDefinition:
@@ -157,6 +158,8 @@ def daily_check(
         ) -> Iterator[dg.Output[None] | dg.AssetCheckEvaluation]:
             days = _days(context)
             verdicts = judge(context, desk, days)
+            if verdicts and days[-1] not in verdicts:
+                verdicts = {**verdicts, days[-1]: _after_last_mail(verdicts)}
             materialised = latest_materialisations(context.instance, asset, days)
             yield dg.Output(None)
             for day in days:
@@ -190,6 +193,18 @@ def daily_check(
         )(evaluate)  # type: ignore[arg-type]  # its type names the single result alone
 
     return decorate
+
+
+def _after_last_mail(verdicts: Verdicts) -> dg.AssetCheckResult:
+    """The verdict of a day without mail, with the figures of the latest day that has some."""
+    latest = max(verdicts)
+    verdict = verdicts[latest]
+    return dg.AssetCheckResult(
+        passed=True,
+        description=f"Nothing was received. On {latest}, the latest day with mail, this check"
+        f" {'passed' if verdict.passed else 'failed'}. {verdict.description or ''}".rstrip(),
+        metadata={"latest_day_with_mail": latest.isoformat(), **verdict.metadata},
+    )
 
 
 def audit_of(check: dg.AssetChecksDefinition, table: str, pool: str) -> dg.AssetChecksDefinition:

@@ -1,0 +1,142 @@
+"""What a person does in Dagster's UI, in a real browser; each page stays in build/screenshots."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.orchestration.living_desk import LivingDesk
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PATIENCE_MS = 120_000
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivingDesk]:
+    """A desk of a month's mail, sorted once, with its UI and daemon."""
+    desk = LivingDesk(tmp_path_factory.mktemp("desk"))
+    desk.command("sample", desk.folder / "sample", "--messages", "400",
+                 "--days", "30", "--until", TODAY.isoformat())  # fmt: skip
+    mailbox = desk.folder / "sample" / "mailbox.mbox"
+    desk.command("import", mailbox, "--labels", mailbox.with_name("labels.csv"))
+    desk.command("run")
+    with desk.left_alone():
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None and not os.environ.get("CI"):
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    assert path, "these tests need Chromium"
+    with sync_playwright() as playwright:
+        # A container's root has no user namespaces for Chromium's sandbox.
+        browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, desk: LivingDesk) -> Iterator[Page]:
+    """A page of the desk's UI; neither the UI nor a report may ask anything of another host."""
+    hosts: set[str | None] = set()
+    context = browser.new_context(base_url=desk.address, viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    expect.set_options(timeout=PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+    # An address of data within the page has no host.
+    assert hosts - {None} == {"127.0.0.1"}
+
+
+@pytest.fixture
+def keep(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Keeps a screenshot of a page under a name."""
+    folder = request.config.rootpath / "build" / "screenshots"
+
+    def screenshot(page: Page, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png")
+
+    return screenshot
+
+
+Keep = Callable[[Page, str], None]
+
+
+def test_the_lineage_opens_as_groups_and_shows_every_asset_in_them(page: Page, keep: Keep):
+    nodes = page.locator("svg foreignObject")
+    page.goto("/asset-groups")
+    expect(nodes).to_have_count(5)
+    names = sorted(node.text_content() or "" for node in nodes.all())
+    assert names == ["1_mail", "2_text", "3_learning", "4_sorting", "5_drift"]
+    keep(page, "lineage-groups")
+
+    for group in names:
+        nodes.filter(has_text=group).first.dblclick()
+        page.wait_for_url(re.compile(group))
+
+    for asset in ("landed_mail", "clean_tickets", "ticket_classifier", "ticket_predictions"):
+        expect(nodes.filter(has_text=asset)).to_be_visible()
+    keep(page, "lineage")
+
+
+def test_a_day_is_materialised_by_two_clicks(page: Page, keep: Keep):
+    page.goto("/assets/ticket_predictions")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_role("button", name="Latest", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text(TODAY.isoformat())
+    keep(page, "materialise")
+    page.get_by_role("button", name="Launch 1 run").click()
+    launched = page.get_by_role("link", name="View", exact=True)
+    page.goto(launched.get_attribute("href") or "")
+
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    keep(page, "run")
+
+
+def test_a_check_shows_its_promise_and_the_numbers_behind_its_verdict(page: Page, keep: Keep):
+    page.goto("/assets/ticket_predictions?view=checks&checkDetail=auto_share_is_high")
+
+    expect(page.get_by_text("The share of automatic decisions is at least")).to_be_visible()
+    expect(page.get_by_text("Passed").first).to_be_visible()
+    numbers = page.get_by_role("row").filter(has_text="floor")
+    expect(numbers.first).to_contain_text("0.2")
+    keep(page, "checks")
+
+
+def test_automation_says_what_each_sensor_does(page: Page, keep: Keep):
+    page.goto("/automation")
+    for name in ("alerts", "automation", "lateness", "new_mail", "retrain_on_drift"):
+        expect(page.get_by_text(name, exact=True).last).to_be_visible()
+    expect(page.get_by_text("Automation condition sensor")).to_be_visible()
+    keep(page, "automation")
+
+    page.get_by_text("retrain_on_drift", exact=True).click()
+
+    expect(page.get_by_text("Trains a new model when the mail has drifted")).to_be_visible()
+    page.get_by_text("0 runs requested").first.wait_for()
+    keep(page, "retraining")
+
+
+def test_the_drift_report_opens_by_its_link(page: Page, keep: Keep):
+    page.goto("/assets/drift_report")
+    page.get_by_text("latest_day_with_mail").wait_for()
+    keep(page, "drift")
+    with page.expect_popup() as popup:
+        page.locator("a[href$='/drift.html']").first.click()
+    report = popup.value
+    report.set_viewport_size({"width": 1400, "height": 900})
+
+    expect(report.get_by_text("Drift in column 'category'")).to_be_visible()
+    expect(report.locator(".js-plotly-plot").first).to_be_visible()
+    keep(report, "drift-report")
