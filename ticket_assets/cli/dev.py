@@ -22,13 +22,14 @@ def dev(
     are served beside it, at TICKETS_REPORTS_URL. Ctrl-C ends it.
     """
     from ticket_assets.drift.report_server import ReportServerError, serve_reports
-    from ticket_assets.orchestration.development import serve
+    from ticket_assets.orchestration.development import only_server, serve
 
     desk = command_desk()
     base = desk.settings.reports_url
-    try:
-        if serve_reports(desk.reports, base):
-            output.print(f"Drift reports: {base}")
-    except ReportServerError as error:
-        print_warning(str(error))
-    raise typer.Exit(serve(desk.folder, port))
+    with only_server(desk.folder, port) as lock:
+        try:
+            if serve_reports(desk.reports, base):
+                output.print(f"Drift reports: {base}")
+        except ReportServerError as error:
+            print_warning(str(error))
+        raise typer.Exit(serve(desk.folder, port, lock))
