@@ -776,3 +776,28 @@ def test_automatic_tickets_labelled_after_the_training_are_held_against_the_targ
     assert not half.passed
     assert half.severity == dg.AssetCheckSeverity.WARN
     assert (figures(half)["labelled"], figures(half)["realised"]) == (40, 0.5)
+
+
+def test_labels_of_one_category_do_not_speak_for_the_others(
+    settings: Settings, put: Put, verdict: Verdict, trained: TrainedClassifier
+):
+    """People labelled all automatic tickets of a category that goes wrong, and 1 in 10 others."""
+    store = Desk(settings).models
+    store.promote(store.save(trained, datetime(2025, 6, 1)).version)
+    categories = {f"new{n}": "printing" if n < 40 else "access" for n in range(440)}
+    put(
+        "ticket_predictions",
+        *(
+            {"ticket_id": name, "category": category, "decision": "auto"}
+            | {"category_confidence": 0.9}
+            for name, category in categories.items()
+        ),
+    )
+    put("ticket_labels", *({"ticket_id": f"new{n}", "category": "email"} for n in range(20)))
+    put("ticket_labels", *({"ticket_id": f"new{n}", "category": "printing"} for n in range(20, 40)))
+    put("ticket_labels", *({"ticket_id": f"new{n}", "category": "access"} for n in range(40, 80)))
+
+    shown = figures(verdict(realised_precision_is_within_target))
+
+    # 60 of the 80 labels are right, as 420 of the 440 tickets are taken to be.
+    assert shown["realised"] == pytest.approx(420 / 440)

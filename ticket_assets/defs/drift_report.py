@@ -188,9 +188,10 @@ def drift_is_within_bounds(
     asset="ticket_labels",
     pool=WAREHOUSE_POOL,
     description="Automatic tickets that people labelled after the training keep the target"
-    " precision, as far as the interval tells. People rather label what went wrong, so the figure"
-    " is below the true one. Beside it the precision that was estimated without labels, which is"
-    " blind to a change of what the categories mean.",
+    " precision, as far as the interval tells. They are weighted by the chance that such a ticket"
+    " is labelled; among tickets alike people rather label what went wrong, so the figure is below"
+    " the true one. Beside it the precision that was estimated without labels, which is blind to a"
+    " change of what the categories mean.",
 )
 def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     from ticket_assets.classification.model_store import ModelError
@@ -211,7 +212,9 @@ def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.Asse
     if labelled.empty:
         return dg.AssetCheckResult(passed=True, description="No automatic ticket was labelled.")
     target = champion.evaluation.target_precision
-    realised = realised_precision(labelled["correct"].to_numpy())
+    realised = realised_precision(
+        labelled["correct"].to_numpy(), labelled["chance_of_label"].to_numpy()
+    )
     estimator = precision_estimator(champion, labels_of(champion, desk.warehouse))
     figures = {
         "target": target,
