@@ -18,7 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ticket_assets.classification.training_set import TrainingSet
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 from ticket_assets.settings import PREFIX, Settings, load_settings
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.warehouse import ensure_table
@@ -124,3 +125,9 @@ def labelled_desk() -> TrainingSet:
     vectors = np.eye(8)[tickets.pop("topic")] + random.normal(scale=0.3, size=(len(rows), 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return TrainingSet(tickets, vectors.astype(np.float32), "an-encoder@1")
+
+
+@pytest.fixture(scope="session")
+def trained(labelled_desk: TrainingSet) -> TrainedClassifier:
+    """A small classifier, whose figures the tests replace."""
+    return train(labelled_desk, TrainingOptions(folds=2))

@@ -13,8 +13,7 @@ import pytest
 from ticket_assets.classification.comparison import Comparison
 from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
-from ticket_assets.classification.training import TrainedClassifier, train
-from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
+from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.defs import partitions
 from ticket_assets.defs.candidate_classifier import (
     candidate_beats_the_majority,
@@ -506,12 +505,6 @@ def test_a_label_that_the_routing_does_not_have_is_stopped(put: Put, verdict: Ve
 
 
 # candidate_classifier
-
-
-@pytest.fixture(scope="module")
-def trained(labelled_desk: TrainingSet) -> TrainedClassifier:
-    """A small classifier, whose figures the tests replace."""
-    return train(labelled_desk, TrainingOptions(folds=2))
 
 
 @pytest.fixture

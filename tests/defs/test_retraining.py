@@ -1,15 +1,17 @@
 """retrain_on_drift and weekly_retraining: one training for each cause, and none beside another."""
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.defs import retraining
 from ticket_assets.desk import Desk
-from ticket_assets.planning.retraining import Drift, LearningState
+from ticket_assets.mail.landing import Label
+from ticket_assets.planning.retraining import Drift, LearningState, learning_state
 from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import WarehouseError
 
@@ -83,3 +85,24 @@ def test_a_warehouse_that_is_being_written_is_looked_at_again(
     assert look(settings, instance).skip_message == (
         "The warehouse is in use. The next look decides."
     )
+
+
+def test_tickets_labelled_and_labelled_anew_since_the_training_are_new_labels(
+    settings: Settings, trained: TrainedClassifier, fill: Callable[..., None]
+):
+    desk = Desk(settings)
+    desk.models.promote(desk.models.save(trained, datetime(2025, 6, 1, tzinfo=UTC)).version)
+    learnt = list(trained.training_tickets["ticket_id"])
+    later = [f"later{number}" for number in range(5)]
+    fill(settings, "clean_tickets", [{"ticket_id": name} for name in [*learnt, *later]])
+
+    def label(tickets: list[str], moment: datetime) -> int:
+        desk.landing.land_labels(
+            Label("access", None, moment, "a person", ticket, None) for ticket in tickets
+        )
+        return learning_state(desk).new_labels
+
+    assert label(learnt, datetime(2025, 5, 1, tzinfo=UTC)) == 0
+    assert label(learnt[:3], datetime(2025, 6, 2, tzinfo=UTC)) == 3
+    # Imported after the training with the time at which a person gave them, before it.
+    assert label(later, datetime(2025, 5, 20, tzinfo=UTC)) == 5

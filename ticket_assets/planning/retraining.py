@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ticket_assets.mail.landed_days import labels_fingerprint
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ticket_assets.desk import Desk
     from ticket_assets.settings import Settings
 
@@ -41,7 +43,7 @@ class LearningState:
     candidate: str | None
     """Version of the model that was trained last, whether it was promoted or not."""
     new_labels: int
-    """Labelled tickets beyond those that there were then."""
+    """Tickets that were labelled, or labelled anew, since then."""
     drift: Drift | None
     """Of the mail from what the champion has learnt; None when the latest day is quiet."""
 
@@ -121,27 +123,33 @@ def learning_state(desk: Desk) -> LearningState:
 
 
 def _new_labels(desk: Desk, version: str) -> int:
-    """How many more labelled tickets there are than when this model was trained."""
-    landed_labels = labels_fingerprint(desk.landing)
-    labelled = _labelled_tickets(desk, landed_labels, desk.warehouse.written_at)
+    """How many tickets were labelled, or labelled anew, since this model was trained.
+
+    Labels that are imported later may bear an earlier time, so there can be more labelled tickets
+    than labels since then.
+    """
+    trained = desk.models.version(version)
+    labelled_at = _labelled_tickets(
+        desk, labels_fingerprint(desk.landing), desk.warehouse.written_at
+    )
     evaluation = desk.models.load_evaluation(version)
-    left_out = evaluation.older_rows + evaluation.unusable_rows
-    known = desk.models.version(version).training_tickets + left_out
-    return max(0, labelled - known)
+    known = trained.training_tickets + evaluation.older_rows + evaluation.unusable_rows
+    trained_at = datetime.fromisoformat(trained.created_at).replace(tzinfo=None)
+    return max(len(labelled_at) - known, int((labelled_at > trained_at).sum()), 0)
 
 
 # A sensor asks every minute, and all labels and the list of all mail have to be read for it.
 @lru_cache(maxsize=1)
-def _labelled_tickets(desk: Desk, landed_labels: str, written_at: int) -> int:
-    """The number of tickets with a label and a clean text; counted again once other labels have
-    landed or the warehouse was written to."""
+def _labelled_tickets(desk: Desk, landed_labels: str, written_at: int) -> pd.Series[Any]:
+    """When the tickets with a clean text got their latest label (UTC); read again once other labels
+    have landed or the warehouse was written to."""
+    labels = desk.landing.resolve_labels().labels
     if "clean_tickets" not in desk.warehouse.tables():
-        return 0
-    counted = desk.warehouse.frame(
-        "select count(*) as tickets from labelled join clean_tickets using (ticket_id)",
-        frames={"labelled": desk.landing.resolve_labels().labels[["ticket_id"]]},
-    )
-    return int(counted["tickets"].iloc[0])
+        return labels["labelled_at"][:0]
+    return desk.warehouse.frame(
+        "select labelled_at from labelled join clean_tickets using (ticket_id)",
+        frames={"labelled": labels[["ticket_id", "labelled_at"]]},
+    )["labelled_at"]
 
 
 def present_drift(desk: Desk) -> Drift | None:
