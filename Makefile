@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A worker per core; the tests of a file share what they set up.
-PARALLEL := --numprocesses auto --dist loadfile
+# Groups and their order: tests/conftest.py.
+PARALLEL := --dist loadgroup --no-loadscope-reorder --numprocesses
 # The table of `make checks`.
 SUMMARY := checks.md
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
@@ -42,11 +42,12 @@ demo: $(SAMPLE)/mailbox.mbox  ## Sample mailbox in; tickets, champion model and 
 dev: $(VENV)/.product  ## Dagster's UI and daemon on http://127.0.0.1:3000
 	$(BIN)/tickets dev
 
+# One worker more than there are cores: one mostly waits for Dagster's daemon.
 test: $(VENV)/.tests  ## The whole test suite
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 check: $(VENV)/.tests  ## The quick part of the test suite
-	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) auto -m 'not slow'
 
 validate: $(VENV)/.product  ## Load the graph as Dagster does
 	$(BIN)/dagster definitions validate --workspace workspace.yaml

@@ -96,6 +96,27 @@ def free_port():
         return probe.getsockname()[1]
 
 
+FIRST = ("orchestration/test_by_itself.py", "orchestration/", "embedding/", "drift/", "defs/")
+"""What takes longest begins first; the first of all mostly waits."""
+ONE_WORKER = ("embedding", "drift")
+"""Folders whose library takes seconds to load: a single worker loads it."""
+
+
+def pytest_collection_modifyitems(items):
+    """Workers of pytest-xdist take whole files, which share what they set up, in this order."""
+    paths = {item: item.path.relative_to(Path(__file__).parent) for item in items}
+    items.sort(
+        key=lambda item: next(
+            (place for place, path in enumerate(FIRST) if str(paths[item]).startswith(path)),
+            len(FIRST),
+        )
+    )
+    for item, path in paths.items():
+        folder = path.parts[0]
+        group = folder if folder in ONE_WORKER else path.with_suffix("").as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _migrations_read_once():
     """Dagster has Alembic read its 90 migrations for each of an instance's three databases."""

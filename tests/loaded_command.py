@@ -1,14 +1,19 @@
-"""Runs the `tickets` command again and again, without the half second that loading it takes.
+"""Runs the `tickets` command again and again, without the second that loading it takes.
 
-This process loads what every command loads, and forks for each call: a line of JSON. What a
-command needs beyond that it loads itself, and it ends as any process of Python does. The answer
-to a call is its exit code.
+This process loads what every command loads, and pandas, which most do, and forks for each call: a
+line of JSON. What a command needs beyond that it loads itself, and it ends as any process of Python
+does. The answer to a call is its exit code.
+
+With all libraries loaded here, runs died at their end: some keep threads, which a fork does not
+take along.
 """
 
 import json
 import os
 import resource
 import sys
+
+import pandas  # noqa: F401
 
 from ticket_assets.cli import main
 

@@ -377,12 +377,12 @@ def test_classifying_before_any_training_says_how_to_train(tickets):
 
 def test_the_status_of_an_empty_folder_is_shown(tickets, data):
     shown = tickets("status")
-    found = json.loads(tickets("status", "--json").stdout)
+    status = json.loads(tickets("status", "--json").stdout)
 
     assert shown.returncode == 0
     assert "Nothing has landed yet: tickets import PATH" in shown.stdout
-    assert found["landing"] == {"messages": 0, "days": 0, "first": None, "last": None}
-    assert (found["data_dir"], found["champion"]) == (str(data), None)
+    assert status["landing"] == {"messages": 0, "days": 0, "first": None, "last": None}
+    assert (status["data_dir"], status["champion"]) == (str(data), None)
 
 
 @pytest.mark.slow
@@ -428,12 +428,12 @@ def test_from_a_sample_to_a_trained_champion(trained):
     assert run.returncode == 0
     assert run.stdout.splitlines()[-1].startswith("Drift ")
     assert "dagster" not in run.stderr
-    found = json.loads(tickets("status", "--json").stdout)
-    assert (found["landing"]["messages"], found["landing"]["days"]) == (300, 20)
-    assert found["tables"]["ticket_predictions"]["rows"] == sum(found["decisions"].values())
-    learnt = sum(found["decisions_learnt"].values())
-    assert 0 < learnt <= found["tables"]["ticket_labels"]["rows"]
-    others = sum(found["decisions"].values()) - learnt
+    status = json.loads(tickets("status", "--json").stdout)
+    assert (status["landing"]["messages"], status["landing"]["days"]) == (300, 20)
+    assert status["tables"]["ticket_predictions"]["rows"] == sum(status["decisions"].values())
+    learnt = sum(status["decisions_learnt"].values())
+    assert 0 < learnt <= status["tables"]["ticket_labels"]["rows"]
+    others = sum(status["decisions"].values()) - learnt
     shown = tickets("status").stdout
     assert f" of {others:,} tickets that the champion has not learnt from" in shown
     assert f" of {learnt:,} tickets that the champion has learnt from" in shown
@@ -618,8 +618,11 @@ checks = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_che
 job = dg.Definitions.merge(defs, dg.Definitions(jobs=[checks])).resolve_job_def("checks")
 with desk_instance(DESK.folder) as instance:
     result = job.execute_in_process(instance=instance, raise_on_error=False)
-found = result.get_asset_check_evaluations()
-print(len(found), [check.check_name for check in found if check.blocking and not check.passed])
+verdicts = result.get_asset_check_evaluations()
+print(
+    len(verdicts),
+    [verdict.check_name for verdict in verdicts if verdict.blocking and not verdict.passed],
+)
 """
 
 
@@ -709,8 +712,10 @@ def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_
     assert purged.stdout.endswith(f"purged until {until}.\n")
     left = json.loads(own_desk("status", "--json").stdout)["landing"]
     assert landing["first"] <= str(until) < left["first"]
-    told = f"received_at::date <= date '{until}' and (subject is not null or sender is not null)"
-    assert rows(own_desk, f"from tickets.raw_tickets where {told}") == []
+    personal = (
+        f"received_at::date <= date '{until}' and (subject is not null or sender is not null)"
+    )
+    assert rows(own_desk, f"from tickets.raw_tickets where {personal}") == []
     assert own_desk("purge", TICKETS_RAW_MAIL_DAYS=10).stdout.startswith("0 original messages")
     again = own_desk("import", trained[0].folder / "data/sample/mailbox.mbox")
     assert again.stdout.startswith("0 messages landed, 300 already there")
@@ -720,8 +725,9 @@ def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_
 
     assert own_desk("run").returncode == 0
     assert rows(own_desk, "from tickets.clean_tickets order by all") == clean
-    found = rows(own_desk, "select ticket_id, category from tickets.ticket_labels order by all")
-    assert found == labels
+    assert labels == rows(
+        own_desk, "select ticket_id, category from tickets.ticket_labels order by all"
+    )
     assert all_checks(own_desk).endswith(" []")
 
 
@@ -729,7 +735,7 @@ def collections(tickets):
     import chromadb
 
     with closing(chromadb.PersistentClient(str(tickets.folder / "data/collection"))) as client:
-        return [each.metadata["model"] for each in client.list_collections()]
+        return [collection.metadata["model"] for collection in client.list_collections()]
 
 
 @pytest.mark.slow
@@ -740,8 +746,8 @@ def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (run["success"], run["failed_steps"]) == (True, {})
-    found = json.loads(own_desk("status", "--json", TICKETS_ENCODER_DIMENSION=64).stdout)
-    assert found["champion"]["encoder"].endswith("/64")
+    status = json.loads(own_desk("status", "--json", TICKETS_ENCODER_DIMENSION=64).stdout)
+    assert status["champion"]["encoder"].endswith("/64")
     encoded = run["figures"]["ticket_embeddings"]["run_texts_encoded"]
     assert rows(own_desk, "select count(distinct text_hash) from tickets.clean_tickets") == [
         (encoded,)
@@ -749,9 +755,9 @@ def test_another_encoder_takes_over_vectors_model_and_collection(own_desk):
     assert rows(
         own_desk, "select distinct array_length(vector) from tickets.ticket_embeddings"
     ) == [(64,)]
-    assert collections(own_desk) == [found["champion"]["encoder"]]
+    assert collections(own_desk) == [status["champion"]["encoder"]]
     versions = rows(own_desk, "select distinct model_version from tickets.ticket_predictions")
-    assert versions == [(found["champion"]["version"],)]
+    assert versions == [(status["champion"]["version"],)]
 
 
 @pytest.mark.slow

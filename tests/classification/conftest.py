@@ -79,7 +79,10 @@ def make_training_set() -> Callable[..., TrainingSet]:
 
 @pytest.fixture(scope="session")
 def options() -> TrainingOptions:
-    return TrainingOptions(target_precision=0.9, priorities=("low", "normal", "high", "urgent"))
+    # Three folds, not five: training takes most of the time of the tests that need a model.
+    return TrainingOptions(
+        target_precision=0.9, priorities=("low", "normal", "high", "urgent"), folds=3
+    )
 
 
 @pytest.fixture(scope="session")
