@@ -145,8 +145,8 @@ class Desk:
         )
 
     def prepare_encoder(self) -> None:
-        """What is done once in the life of an installation: the encoder's files are unpacked, and
-        its vectors compared with those of transformers."""
+        """What is done once in the life of an installation: the encoder's files are unpacked and
+        converted, and its vectors compared with those of transformers."""
         # Not in this process, whose peak memory would count as that of the processes it starts.
         _run([sys.executable, "-c", PREPARE_ENCODER], self._environment)
 

@@ -159,11 +159,12 @@ def memory(setup: Setup) -> Iterator[Line]:
 def drift(setup: Setup) -> Iterator[Line]:
     """Quiet weeks that warn, shifts that are noticed, and precision estimated without labels."""
     from benchmarks.drift import QUICK_TRIES, Tries, drift_lines, sample_mail
-    from ticket_assets.embedding.encoder import Encoder
+    from ticket_assets.embedding.configured import accepted, load_encoder
+    from ticket_assets.embedding.hardware import candidates
     from ticket_assets.embedding.presets import resolve_model
 
     model = resolve_model(setup.encoder, encoders_dir=setup.encoders_dir, allow_download=False)
-    encode = Encoder.load(model, precision="auto", max_tokens=256).encode
+    encode = load_encoder(model, accepted(model, candidates("auto"))).encode
     tries = QUICK_TRIES if setup.sizes == QUICK else Tries()
     yield from drift_lines(sample_mail(setup.sizes.drift, encode), encode, tries, "sample")
 

@@ -771,3 +771,40 @@ def test_an_encoder_whose_candidate_fails_leaves_the_predictions_as_they_are(own
     assert done.returncode == 1
     assert "Set TICKETS_ENCODER back" in done.stderr
     assert rows(own_desk, "from tickets.ticket_predictions order by all") == before
+
+
+WARM_RUN = """
+import sys
+from ticket_assets.cli import main
+
+sys.argv = ["tickets", "run"]
+try:
+    main()
+finally:
+    print(*sorted({"torch", "transformers", "nncf"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.slow
+def test_vectors_that_were_computed_otherwise_are_made_anew_and_the_run_says_so(own_desk):
+    with duckdb.connect(str(own_desk.folder / "data/warehouse.duckdb")) as warehouse:
+        warehouse.execute("update tickets.ticket_embeddings set model = 'all-minilm@1/fp32/256'")
+        warehouse.execute("update tickets.day_origins set recipe = 'of a former version'")
+    tickets = rows(own_desk, "select count(*) from tickets.clean_tickets")[0][0]
+
+    # An encoder that is converted already is loaded with OpenVINO and tokenizers alone.
+    done = subprocess.run(
+        [sys.executable, "-c", WARM_RUN],
+        cwd=own_desk.folder,
+        env=own_desk.environment,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == ""
+    says = f"Encodes {tickets} tickets anew: their vectors are of all-minilm@1/fp32/256, and"
+    assert says in done.stderr
+    (model,) = rows(own_desk, "select distinct model from tickets.ticket_embeddings")
+    assert "-openvino/" in model[0]

@@ -199,7 +199,7 @@ def test_a_desk_of_before_is_taken_for_what_its_tables_say(former):
     desk.record_settings()
 
     assert read_record(desk.folder).encoder_precision == "fp32"
-    assert desk.encoder.model_id == "all-minilm-l6-v2@edd9d7c36fae/fp32/256"
+    assert desk.encoder.model_id == "all-minilm-l6-v2@edd9d7c36fae-openvino/fp32/256"
 
 
 @pytest.mark.parametrize(

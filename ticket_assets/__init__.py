@@ -1,6 +1,7 @@
 """Turns IT-support mail into tickets with a category, a priority and a queue to trust."""
 
 import os
+import sys
 
 # Nothing leaves the machine unless the user allows it. Set before any library is imported: each
 # reads its switch at import.
@@ -18,6 +19,6 @@ for _switch, _value in {
 # spinning, which on cores shared with other work halves the encoder's speed.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# oneDNN keeps the code it generates for each shape of a matrix, and texts without padding have ever
-# new shapes. With its own limit of 1,024 each thousand texts took 66 MB more and were no faster.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+# OpenVINO's converter and NNCF report what they do through this package, and have no switch.
+# Without it they report nothing.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -56,6 +56,24 @@ def map_chunks(
     return _map_in_processes(work, chunks, processes)
 
 
+def run_alone(work: Callable[..., Result], *arguments: object) -> Result:
+    """The result of `work`, a function of a module, in a process of its own: what it imports and
+    holds in memory ends with it.
+
+    Raises:
+        ProcessError: the process died. What `work` raises passes through.
+    """
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=_end_with_the_caller
+    ) as pool:
+        try:
+            return pool.submit(work, *arguments).result()
+        except BrokenProcessPool:
+            raise ProcessError(
+                "A process was ended, as the system does when memory runs out. Allow it more."
+            ) from None
+
+
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     while chunk := list(islice(items, CHUNK_ITEMS)):
         yield chunk

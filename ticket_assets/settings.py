@@ -175,8 +175,8 @@ class Settings(BaseSettings):
     )
     encoders_dir: Path | None = Field(
         default=None,
-        description="Folder of unpacked encoders, which all desks of a machine share. Unset: in the"
-        " user's cache folder.",
+        description="Folder of unpacked and converted encoders, which all desks of a machine share."
+        " Unset: in the user's cache folder.",
     )
     encoder_precision: Literal["auto", "int8", "bf16", "fp32"] = Field(
         default="auto",

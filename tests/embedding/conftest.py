@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ticket_assets.embedding.configured import load_encoder
 from ticket_assets.embedding.encoder import Encoder
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
 
@@ -13,14 +14,31 @@ SENTENCE = "printer broken vpn password screen mail phone new please help the my
 
 
 @pytest.fixture(scope="session")
-def minilm(tmp_path_factory: pytest.TempPathFactory) -> EncoderModel:
-    folder = tmp_path_factory.mktemp("encoders")
-    return resolve_model("all-minilm-l6-v2", encoders_dir=folder, allow_download=False)
+def encoders_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where encoders are converted: equal ones once for all tests."""
+    return tmp_path_factory.mktemp("encoders")
+
+
+@pytest.fixture(scope="session")
+def minilm(encoders_dir: Path) -> EncoderModel:
+    return resolve_model("all-minilm-l6-v2", encoders_dir=encoders_dir, allow_download=False)
+
+
+@pytest.fixture
+def resolve_tiny(encoders_dir: Path) -> Callable[..., EncoderModel]:
+    """Resolves a folder of `make_folder`."""
+
+    def resolve(folder: Path, dimension: int | None = None) -> EncoderModel:
+        return resolve_model(
+            str(folder), encoders_dir=encoders_dir, allow_download=False, dimension=dimension
+        )
+
+    return resolve
 
 
 @pytest.fixture(scope="session")
 def encoder(minilm: EncoderModel) -> Encoder:
-    return Encoder.load(minilm, precision="fp32")
+    return load_encoder(minilm, "fp32")
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import hashlib
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.encoding import sample_texts
 from ticket_assets.embedding import e5_wheel
-from ticket_assets.embedding.encoder import Encoder
+from ticket_assets.embedding.configured import accepted, load_encoder
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import native_int8
 from ticket_assets.embedding.presets import resolve_model
@@ -162,46 +162,11 @@ def test_processes_that_unpack_at_once_leave_one_good_folder(encoders_dir: Path)
 
 
 @pytest.mark.slow
-def test_what_is_read_without_transformers_gives_the_same_bits(
+def test_a_french_ticket_is_nearer_to_its_english_twin_than_to_others(
     encoders_dir: Path, tmp_path: Path
 ) -> None:
     model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
-    texts = ["L’imprimante n'imprime plus 🖨️", "", "Straße, ＶＰＮ, 打印机 " * 80]
-
-    compared = Encoder.load(model).encode(texts)
-    read = Encoder.load(model, checked=tmp_path)
-
-    # Where it is remembered that the two agree, and the weights in integers.
-    kept = [".json", ".safetensors"] if read.precision == "int8" else [".json"]
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == kept
-    assert read.encode(texts).tobytes() == compared.tobytes()
-
-
-@pytest.mark.slow
-def test_in_integers_tickets_keep_their_vectors(encoders_dir: Path) -> None:
-    if not native_int8():
-        pytest.skip("this CPU has no AVX512-VNNI")
-    model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
-    tickets = [
-        *sample_texts(60),
-        "ok",
-        "?",
-        "",
-        "URGENT!!! PLUS RIEN NE MARCHE!!!",
-        'Traceback (most recent call last):\n  File "/usr/lib/x.py", line 12\nKeyError: 5',
-        "パスワードを忘れました。",
-    ]
-
-    exact = Encoder.load(model, precision="fp32").encode(tickets)
-    vectors = Encoder.load(model, precision="int8").encode(tickets)
-
-    assert float(np.einsum("nd,nd->n", vectors, exact).min()) > 0.9993
-
-
-@pytest.mark.slow
-def test_a_french_ticket_is_nearer_to_its_english_twin_than_to_others(encoders_dir: Path) -> None:
-    model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
-    encoder = Encoder.load(model)
+    encoder = load_encoder(replace(model, converted=tmp_path), "fp32")
 
     french, english, other_french, other_english = encoder.encode(
         [
@@ -212,8 +177,18 @@ def test_a_french_ticket_is_nearer_to_its_english_twin_than_to_others(encoders_d
         ]
     )
 
+    assert encoder.path == "OpenVINO"
     assert french @ english > 0.9
     assert french @ english > max(french @ other_french, french @ other_english) + 0.05
+
+
+@pytest.mark.slow
+def test_the_packaged_encoder_keeps_its_vectors_in_int8(encoders_dir: Path, tmp_path: Path) -> None:
+    if not native_int8():
+        pytest.skip("this CPU has no VNNI, without which products of bytes overflow")
+    model = resolve_model("multilingual-e5-small", encoders_dir=encoders_dir, allow_download=False)
+
+    assert accepted(replace(model, converted=tmp_path), ("int8", "fp32")) == "int8"
 
 
 @pytest.mark.slow

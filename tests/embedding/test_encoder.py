@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ticket_assets.embedding.backends.transformers import TransformersBackend
+from ticket_assets.embedding.configured import load_encoder
 from ticket_assets.embedding.encoder import Encoder, model_id
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import native_bf16
-from ticket_assets.embedding.presets import EncoderModel, resolve_model
+from ticket_assets.embedding.presets import EncoderModel
 
 TICKETS = [
     "VPN drops every ten minutes\nSince the update this morning my VPN connection is lost.",
@@ -29,14 +30,12 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", left, right)
 
 
-def load_tiny(folder: Path, dimension: int | None = None, **options: int) -> Encoder:
-    return Encoder.load(resolve_tiny(folder, dimension), precision="fp32", **options)
+@pytest.fixture
+def load_tiny(resolve_tiny: Callable[..., EncoderModel]) -> Callable[..., Encoder]:
+    def load(folder: Path, dimension: int | None = None, **options: int) -> Encoder:
+        return load_encoder(resolve_tiny(folder, dimension), "fp32", **options)
 
-
-def resolve_tiny(folder: Path, dimension: int | None = None) -> EncoderModel:
-    return resolve_model(
-        str(folder), encoders_dir=folder, allow_download=False, dimension=dimension
-    )
+    return load
 
 
 def test_texts_become_finite_rows_of_unit_length(encoder: Encoder) -> None:
@@ -65,7 +64,7 @@ def test_a_text_has_the_same_vector_alone_and_among_others(
 ) -> None:
     if precision == "bf16" and not native_bf16():
         pytest.skip("this CPU has no bf16 instructions")
-    encoder = Encoder.load(minilm, precision=precision)  # type: ignore[arg-type]
+    encoder = load_encoder(minilm, precision)  # type: ignore[arg-type]
 
     together = encoder.encode(TICKETS)
     alone = np.concatenate([encoder.encode([text]) for text in TICKETS])
@@ -76,7 +75,7 @@ def test_a_text_has_the_same_vector_alone_and_among_others(
 def test_bf16_is_close_to_fp32(encoder: Encoder, minilm: EncoderModel) -> None:
     if not native_bf16():
         pytest.skip("this CPU has no bf16 instructions")
-    half = Encoder.load(minilm, precision="bf16")
+    half = load_encoder(minilm, "bf16")
 
     assert half.precision == "bf16"
     assert cosines(half.encode(TICKETS), encoder.encode(TICKETS)).min() >= 0.999
@@ -84,6 +83,7 @@ def test_bf16_is_close_to_fp32(encoder: Encoder, minilm: EncoderModel) -> None:
 
 def test_a_vector_is_the_normalised_mean_over_the_texts_own_tokens(
     make_folder: Callable[..., Path],
+    load_tiny: Callable[..., Encoder],
 ) -> None:
     import torch
     from transformers import AutoModel
@@ -96,10 +96,12 @@ def test_a_vector_is_the_normalised_mean_over_the_texts_own_tokens(
 
     vectors = load_tiny(folder).encode(["printer is broken", "please help the new printer"])
 
-    np.testing.assert_allclose(vectors[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(vectors[0], mean / np.linalg.norm(mean), atol=1e-3)
 
 
-def test_cls_pooling_takes_the_first_token(make_folder: Callable[..., Path]) -> None:
+def test_cls_pooling_takes_the_first_token(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     import torch
     from transformers import AutoModel
 
@@ -110,18 +112,21 @@ def test_cls_pooling_takes_the_first_token(make_folder: Callable[..., Path]) -> 
 
     vectors = load_tiny(folder).encode(["printer is broken", "please help the new printer"])
 
-    np.testing.assert_allclose(vectors[0], first / np.linalg.norm(first), atol=1e-6)
+    np.testing.assert_allclose(vectors[0], first / np.linalg.norm(first), atol=1e-3)
 
 
 def test_an_empty_text_has_a_vector_even_without_special_tokens(
     make_folder: Callable[..., Path],
+    load_tiny: Callable[..., Encoder],
 ) -> None:
     vectors = load_tiny(make_folder()).encode(["", "printer"])
 
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_texts_are_cut_at_max_tokens(make_folder: Callable[..., Path]) -> None:
+def test_texts_are_cut_at_max_tokens(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     encoder = load_tiny(make_folder(), max_tokens=3)
 
     long, short = encoder.encode(["printer is broken please help", "printer is broken"])
@@ -129,7 +134,9 @@ def test_texts_are_cut_at_max_tokens(make_folder: Callable[..., Path]) -> None:
     np.testing.assert_allclose(long, short, atol=1e-6)
 
 
-def test_texts_longer_than_the_model_takes_are_cut_there(make_folder: Callable[..., Path]) -> None:
+def test_texts_longer_than_the_model_takes_are_cut_there(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     encoder = load_tiny(make_folder(), max_tokens=512)
 
     at_limit, over_limit = encoder.encode(["vpn " * 24, "vpn " * 500])
@@ -139,6 +146,7 @@ def test_texts_longer_than_the_model_takes_are_cut_there(make_folder: Callable[.
 
 def test_vectors_cut_to_a_dimension_are_of_unit_length_again(
     make_folder: Callable[..., Path],
+    load_tiny: Callable[..., Encoder],
 ) -> None:
     folder = make_folder()
     texts = ["printer is broken", "vpn"]
@@ -151,7 +159,9 @@ def test_vectors_cut_to_a_dimension_are_of_unit_length_again(
     assert cut.model_id == f"{whole.model_id}/4"
 
 
-def test_progress_counts_texts_up_to_all_of_them(make_folder: Callable[..., Path]) -> None:
+def test_progress_counts_texts_up_to_all_of_them(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     seen: list[tuple[int, int]] = []
     encoder = load_tiny(make_folder(), batch_tokens=8)
 
@@ -164,7 +174,9 @@ def test_progress_counts_texts_up_to_all_of_them(make_folder: Callable[..., Path
     assert seen == [(2, 4), (4, 4)]
 
 
-def test_the_number_of_threads_changes_no_bit_of_a_vector(make_folder: Callable[..., Path]) -> None:
+def test_the_number_of_threads_changes_no_bit_of_a_vector(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     folder = make_folder()
     texts = [" ".join(["printer vpn mail"] * (1 + row % 8)) for row in range(600)]
 
@@ -176,6 +188,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_vector(make_folder: Callable[
 
 def test_an_error_in_a_batch_is_raised_and_the_encoder_works_on(
     make_folder: Callable[..., Path],
+    load_tiny: Callable[..., Encoder],
 ) -> None:
     encoder = load_tiny(make_folder(), batch_tokens=8)
 
@@ -188,7 +201,9 @@ def test_an_error_in_a_batch_is_raised_and_the_encoder_works_on(
 
 
 def test_loading_and_encoding_print_nothing(
-    make_folder: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+    make_folder: Callable[..., Path],
+    load_tiny: Callable[..., Encoder],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = make_folder()
     capfd.readouterr()  # what transformers says while the folder is made
@@ -198,54 +213,26 @@ def test_loading_and_encoding_print_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_known_architecture_takes_the_fused_forward_pass(
-    encoder: Encoder, minilm: EncoderModel
-) -> None:
-    plain = Encoder.load(minilm, precision="fp32", fused=False)
+def test_openvino_gives_the_vectors_of_transformers(encoder: Encoder, minilm: EncoderModel) -> None:
+    backend = TransformersBackend(minilm, "fp32", 256)
+    plain = Encoder(minilm, backend, precision="fp32", max_tokens=256)
 
-    assert (encoder.path, plain.path) == ("fused", "transformers")
+    assert (encoder.path, plain.path) == ("OpenVINO", "transformers")
     assert cosines(encoder.encode(TICKETS), plain.encode(TICKETS)).min() > 0.99999
-
-
-def test_another_architecture_is_encoded_by_transformers_and_says_why(
-    make_folder: Callable[..., Path],
-) -> None:
-    folder = make_folder()
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
-
-    encoder = load_tiny(folder)
-
-    assert encoder.path == "transformers (its activation is relu, not gelu)"
-    assert encoder.encode(["printer"]).shape == (1, 16)
-
-
-def test_a_fused_forward_pass_that_disagrees_is_not_used(
-    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = make_folder()
-    expected = Encoder.load(resolve_tiny(folder), precision="fp32", fused=False)
-    monkeypatch.setattr(  # attention whose weights do not add up to one
-        "ticket_assets.embedding.fused_bert._row_sums",
-        lambda weights, _: weights[..., :1] * 0 + 1,
-    )
-
-    encoder = load_tiny(folder)
-
-    assert encoder.path.startswith("transformers (the fused vectors differ: cosine 0.")
-    np.testing.assert_array_equal(encoder.encode(["printer"]), expected.encode(["printer"]))
 
 
 def test_the_model_id_tells_what_decides_the_vectors(
     minilm: EncoderModel, encoder: Encoder
 ) -> None:
-    assert encoder.model_id == f"all-minilm-l6-v2@{minilm.revision}/fp32/256"
-    assert model_id(minilm, "bf16", 128) == f"all-minilm-l6-v2@{minilm.revision}/bf16/128"
+    assert encoder.model_id == f"all-minilm-l6-v2@{minilm.revision}-openvino/fp32/256"
+    assert model_id(minilm, "bf16", 128) == f"all-minilm-l6-v2@{minilm.revision}-openvino/bf16/128"
     # The model itself takes no more than 256 tokens, so a higher setting changes nothing.
     assert model_id(minilm, "fp32", 512) == encoder.model_id
 
 
-def test_a_broken_folder_is_refused_in_one_line(make_folder: Callable[..., Path]) -> None:
+def test_a_broken_folder_is_refused_in_one_line(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     folder = make_folder()
     (folder / "model.safetensors").write_bytes(b"not weights")
 
@@ -255,7 +242,9 @@ def test_a_broken_folder_is_refused_in_one_line(make_folder: Callable[..., Path]
     assert "\n" not in str(raised.value)
 
 
-def test_weights_that_lack_a_tensor_are_refused(make_folder: Callable[..., Path]) -> None:
+def test_weights_that_lack_a_tensor_are_refused(
+    make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
+) -> None:
     from safetensors.numpy import load_file, save_file
 
     file = make_folder() / "model.safetensors"

@@ -4,83 +4,61 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ticket_assets.embedding import hardware
 from ticket_assets.embedding.errors import EncoderError
-from ticket_assets.embedding.hardware import (
-    choose_precision,
-    floats,
-    native_bf16,
-    native_int8,
-)
+from ticket_assets.embedding.hardware import candidates
 
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Lets PyTorch see a CPU with just these instruction sets."""
-
-    import torch
-
-    def forget() -> None:
-        native_bf16.cache_clear()
-        native_int8.cache_clear()
+    """A machine without a GPU whose CPU has just these instruction sets."""
 
     def become(*instructions: str) -> None:
-        monkeypatch.setattr(
-            torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True)
-        )
-        forget()
+        monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(instructions))
 
-    yield become
-    monkeypatch.undo()
-    forget()
+    monkeypatch.setattr(hardware, "has_gpu", lambda: False)
+    return become
 
 
-AVX2 = ("avx2", "fma3")
-VNNI = (*AVX2, "avx512_f", "avx512_vnni")
+AVX2 = ("avx2", "fma")
+VNNI = (*AVX2, "avx512f", "avx512_vnni")
 BF16 = (*VNNI, "avx512_bf16")
 AMX = (*BF16, "amx_bf16", "amx_int8")
 
 
 @pytest.mark.parametrize(
-    ("instructions", "chosen", "for_an_encoder_that_keeps_its_vectors_in_int8"),
+    ("instructions", "tried"),
     [
-        (AVX2, "fp32", "fp32"),
-        (VNNI, "fp32", "int8"),
-        (BF16, "bf16", "int8"),
-        (AMX, "bf16", "bf16"),
-        (("neon", "bf16"), "bf16", "bf16"),
+        (AVX2, ("fp32",)),
+        ((*AVX2, "avx_vnni"), ("int8", "fp32")),
+        (VNNI, ("int8", "fp32")),
+        (BF16, ("int8", "bf16")),
+        (AMX, ("bf16",)),
+        (("asimd", "bf16"), ("fp32",)),
+        ((), ("fp32",)),
     ],
 )
-def test_automatic_precision_is_the_fastest_that_the_cpu_has_natively(
-    instructions: tuple[str, ...],
-    chosen: str,
-    for_an_encoder_that_keeps_its_vectors_in_int8: str,
-    cpu: Callable[..., None],
+def test_automatic_precision_tries_what_the_cpu_has_natively_the_fastest_first(
+    instructions: tuple[str, ...], tried: tuple[str, ...], cpu: Callable[..., None]
 ) -> None:
     cpu(*instructions)
 
-    assert choose_precision("auto") == chosen
-    assert choose_precision("auto", int8=True) == for_an_encoder_that_keeps_its_vectors_in_int8
-    assert choose_precision("fp32", int8=True) == "fp32"
-
-
-def test_int8_is_refused_where_the_cpu_would_not_be_fast_or_exact(cpu: Callable[..., None]) -> None:
-    cpu(*AVX2)
-    with pytest.raises(EncoderError, match="needs a CPU with AVX512-VNNI"):
-        choose_precision("int8")
-
-    cpu(*AMX)
-    assert choose_precision("int8") == "int8"
+    assert candidates("auto") == tried
+    assert candidates("auto", "fp32") == ("fp32",), "a desk keeps to the format of its vectors"
+    assert candidates("fp32") == ("fp32",)
 
 
 @pytest.mark.parametrize(
-    ("instructions", "beside_integers"), [(VNNI, "float32"), (BF16, "bfloat16")]
+    ("precision", "needed"), [("int8", "a CPU with VNNI"), ("bf16", "a CPU with bf16")]
 )
-def test_what_is_not_computed_in_integers_is_in_the_fastest_floats(
-    instructions: tuple[str, ...], beside_integers: str, cpu: Callable[..., None]
+def test_a_precision_that_the_cpu_does_not_compute_is_one_clear_line(
+    precision: str, needed: str, cpu: Callable[..., None]
 ) -> None:
-    import torch
+    cpu(*AVX2)
+    with pytest.raises(EncoderError, match=f"{precision} needs {needed}.* at auto"):
+        candidates(precision)  # type: ignore[arg-type]
+    with pytest.raises(EncoderError, match=f"vectors of this desk are in {precision}: .*=fp32"):
+        candidates("auto", precision)  # type: ignore[arg-type]
 
-    cpu(*instructions)
-
-    assert floats("int8") == getattr(torch, beside_integers)
-    assert (floats("bf16"), floats("fp32")) == (torch.bfloat16, torch.float32)
+    cpu(*AMX)
+    assert candidates(precision) == (precision,)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ def tiny(make_folder: Callable[..., Path]) -> ConfiguredEncoder:
 
 def configured(folder: Path) -> ConfiguredEncoder:
     model = resolve_model(str(folder), encoders_dir=folder, allow_download=False)
-    return ConfiguredEncoder(model, "fp32", 24, None, 1)
+    return ConfiguredEncoder(model, ("fp32",), 24, None, 1)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_stored_vectors_of_another_dimension_are_refused(
     store(warehouse, "vpn", [0.25] * 3, tiny.model_id)
 
     with pytest.raises(
-        EncoderError, match=r"of tiny-bert@\w+/fp32/24 have 3 numbers, but it gives 16"
+        EncoderError, match=r"of tiny-bert@\S+/fp32/24 have 3 numbers, but it gives 16"
     ):
         embed_tickets(warehouse, DAY, DAY, tiny)
 

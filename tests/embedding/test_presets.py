@@ -91,7 +91,7 @@ def test_vectors_can_be_cut_to_a_dimension_the_encoder_has(
 ) -> None:
     def cut(dimension: int) -> EncoderModel:
         return resolve_model(
-            str(folder), encoders_dir=folder, allow_download=False, dimension=dimension
+            str(folder), encoders_dir=Path("unused"), allow_download=False, dimension=dimension
         )
 
     folder = make_folder()

@@ -32,6 +32,8 @@ app = typer.Typer()
 
 MADE_FROM_MAIL = {"raw_tickets", "rejected_messages", "clean_tickets"}
 """Assets that need the original mail of their days."""
+SHOWN_EVENTS = ("Waits for ", "Converts ", "Encodes ")
+"""Beginnings of what a run reports to whoever waits for it."""
 
 
 @app.command(
@@ -200,7 +202,7 @@ class StepProgress:
 
     def __call__(self, event: RunEvent) -> None:
         name, step = event.event_type_value, event.step_key
-        if name == "ENGINE_EVENT" and (event.message or "").startswith("Waits for "):
+        if name == "ENGINE_EVENT" and (event.message or "").startswith(SHOWN_EVENTS):
             messages.print(event.message, soft_wrap=True)
         if step is None:
             return

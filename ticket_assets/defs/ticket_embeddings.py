@@ -33,25 +33,33 @@ UNIT_LENGTH_TOLERANCE = 1e-3
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
     group_name=TEXT,
-    kinds={"duckdb", "pytorch", "huggingface"},
+    kinds={"duckdb", "openvino", "huggingface"},
     code_version=CODE_VERSIONS["ticket_embeddings"],
     pool=WAREHOUSE_POOL,
 )
 def ticket_embeddings(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> pa.RecordBatchReader:
-    from ticket_assets.embedding.lookup import embed_tickets
+    from ticket_assets.embedding.lookup import embed_tickets, former_vectors
 
     days = days_of_run(context)
     origins = read_origins(desk.warehouse, "clean_tickets")
     inherit_origins(context, "ticket_embeddings", origins, recipe(desk))
     warehouse = desk.warehouse
-    desk.record_precision()
     configured = desk.encoder
-    if configured.needs_comparison:
-        context.log.info(
-            f"{configured.model_id} is not known to agree with transformers on this CPU: loading it"
-            " takes up to half a minute, for a comparison"
+    if configured.needs_conversion:
+        # `tickets run` shows it.
+        context.instance.report_engine_event(
+            f"Converts {configured.model.name} for OpenVINO and compares its vectors on this kind"
+            " of CPU: once, for a minute or two",
+            context.run,
+        )
+    desk.record_precision()
+    for former, tickets in former_vectors(warehouse, days, configured.model_id):
+        context.instance.report_engine_event(
+            f"Encodes {tickets:,} tickets anew: their vectors are of {former}, and those of"
+            f" {configured.model_id} are computed otherwise",
+            context.run,
         )
     made = embed_tickets(
         warehouse,

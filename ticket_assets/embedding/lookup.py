@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import IO
@@ -93,6 +93,17 @@ def embed_tickets(
             latest = {hashes[-1]: vector_of[hashes[-1]]}
     rows.seek(0)
     return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds, made)
+
+
+def former_vectors(warehouse: Warehouse, days: Sequence[date], model: str) -> list[tuple[str, int]]:
+    """Keys of other vectors than those of `model`, with the number of tickets that have them."""
+    if "ticket_embeddings" not in warehouse.tables():
+        return []
+    return warehouse.rows(
+        "select model, count(*) from ticket_embeddings where model <> ?"
+        " and received_at::date between ? and ? group by all order by all",
+        [model, days[0], days[-1]],
+    )
 
 
 def _read(

@@ -33,8 +33,6 @@ class Preset:
     pooling: Pooling
     max_tokens: int
     """The longest text the encoder was made for."""
-    int8: bool = False
-    """Whether its vectors in int8 were measured to keep a cosine of 0.999 to those in fp32."""
 
 
 PRESETS = {
@@ -45,8 +43,6 @@ PRESETS = {
             prefix="query: ",
             pooling="mean",
             max_tokens=512,
-            # At least 0.9997 on tickets; all-minilm-l6-v2 has 0.998.
-            int8=True,
         ),
         Preset(
             name="all-minilm-l6-v2",
@@ -76,8 +72,8 @@ class EncoderModel:
     """Length of the vectors it computes."""
     dimension: int
     """Length of the vectors it gives: `hidden_size`, or fewer where the rest is cut off."""
-    int8: bool = False
-    """Whether the precision `auto` may choose int8."""
+    converted: Path
+    """Folder of its files for OpenVINO, which are made when they are needed."""
 
 
 def resolve_model(
@@ -113,12 +109,14 @@ def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderM
         return _preset_model(preset, encoders_dir)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _folder_model(folder.resolve().name, name, folder, folder_revision(folder))
+        resolved = folder.resolve()
+        revision = folder_revision(folder)
+        return _folder_model(resolved.name, name, folder, revision, encoders_dir)
     if not _HUB_ID.fullmatch(name):
         raise EncoderError(f"There is no encoder folder {folder}. {_what_to_do()}")
     folder = _hub_folder(name, allow_download)
     # The cache keeps each commit in a folder that is named after it.
-    return _folder_model(name, name, folder, folder.name[:12])
+    return _folder_model(name, name, folder, folder.name[:12], encoders_dir)
 
 
 def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
@@ -137,7 +135,7 @@ def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
         max_tokens=preset.max_tokens,
         hidden_size=hidden_size,
         dimension=hidden_size,
-        int8=preset.int8,
+        converted=_converted(encoders_dir, preset.name, revision),
     )
 
 
@@ -153,7 +151,13 @@ def _minilm_folder() -> Path:
     )
 
 
-def _folder_model(name: str, setting: str, folder: Path, revision: str) -> EncoderModel:
+def _converted(encoders_dir: Path, name: str, revision: str) -> Path:
+    return encoders_dir / "openvino" / f"{name.replace('/', '--')}@{revision}"
+
+
+def _folder_model(
+    name: str, setting: str, folder: Path, revision: str, encoders_dir: Path
+) -> EncoderModel:
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise EncoderError(
             f"{folder} is not an encoder: it needs config.json, a tokenizer and weights as"
@@ -171,6 +175,7 @@ def _folder_model(name: str, setting: str, folder: Path, revision: str) -> Encod
         max_tokens=min(_token_limits(folder), default=512),
         hidden_size=hidden_size,
         dimension=hidden_size,
+        converted=_converted(encoders_dir, name, revision),
     )
 
 

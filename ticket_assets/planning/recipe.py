@@ -13,7 +13,7 @@ CODE_VERSIONS = {
     "raw_tickets": "2",
     "rejected_messages": "1",
     "clean_tickets": "2",
-    "ticket_embeddings": "1",
+    "ticket_embeddings": "2",
     "ticket_collection": "1",
     "ticket_predictions": "2",
     "drift_metrics": "2",

@@ -140,6 +140,16 @@ def _mails(
             yield replace(again, labelled=False, group="duplicate")
 
 
+def request_texts(count: int, seed: int) -> list[str]:
+    """Subject and text of that many first mails of average days, without what mail clients add."""
+    rng, mix = Random(seed), shares().quiet  # noqa: S311
+    arrivals = arrival_days(count, min(count, 60), date(2026, 3, 1), rng)
+    correspondence = _Correspondence(rng)
+    pens = _pens(arrivals, [mix] * count, rng)
+    letters = [correspondence.first_mail(pen, mix).letter for pen in pens]
+    return ["\n\n".join((letter.subject, *letter.paragraphs)) for letter in letters]
+
+
 class _Correspondence:
     """Who writes what to the desk, remembering the recent threads and the texts in use."""
 
@@ -155,7 +165,7 @@ class _Correspondence:
         if rng.random() < _REPLIES and (threads := self._open_threads(pen)):
             request, references = _reply(pen, *rng.choice(threads))
         else:
-            request = self._first_mail(pen, mix)
+            request = self.first_mail(pen, mix)
         message_id = identifier(request.letter.author.client.message_id, rng)
         if not references:
             self._recent[code].append((message_id, request))
@@ -191,7 +201,8 @@ class _Correspondence:
             if timedelta(hours=1) < pen.moment - request.letter.moment < timedelta(days=4)
         ]
 
-    def _first_mail(self, pen: Pen, mix: Mix) -> Request:
+    def first_mail(self, pen: Pen, mix: Mix) -> Request:
+        """A request that begins a thread."""
         rng = pen.rng
         category = draw(mix.categories, rng)
         situation = _situation(pen, category, mix)
