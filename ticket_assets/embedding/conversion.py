@@ -245,7 +245,7 @@ def _save_network(network: Any, folder: Path) -> None:
 
     example = torch.ones(2, 8, dtype=torch.long)
     converted = openvino.convert_model(HiddenStates(), example_input=(example, example))
-    # Weights of 16 bits: half the memory for the table of words, and cosines of 0.9999999.
+    # Weights of 16 bits: half the memory for the table of words, and cosines of 0.999999.
     openvino.save_model(converted, folder / NETWORK, compress_to_fp16=True)
 
 
