@@ -93,8 +93,9 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     configured = desk.encoder
     if configured.model_id != champion.encoder:
         raise TriageError(
-            f"The champion was trained with the encoder {champion.encoder}, the settings say"
-            f" {configured.model_id}. Set TICKETS_ENCODER back, or train again: tickets run."
+            f"The champion was trained on vectors of {champion.encoder}, and the desk's are now of"
+            f" {configured.model_id}. Train again: tickets run. If TICKETS_ENCODER was changed by"
+            " mistake, set it back."
         )
     vectors = configured.encoder.encode([clean.text])
     predicted = classifier.predict(pd.DataFrame({"text": [clean.text]}), vectors)
