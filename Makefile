@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Groups and their order: tests/conftest.py.
-PARALLEL := --dist loadgroup --no-loadscope-reorder --numprocesses
+# The tests of a file share what they set up. Their order: tests/conftest.py.
+PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
 # The table of `make checks`.
 SUMMARY := checks.md
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample

@@ -98,8 +98,6 @@ def free_port():
 
 FIRST = ("orchestration/test_by_itself.py", "orchestration/", "embedding/", "drift/", "defs/")
 """What takes longest begins first; the first of all mostly waits."""
-ONE_WORKER = ("embedding", "drift")
-"""Folders whose library takes seconds to load: a single worker loads it."""
 
 
 def pytest_collection_modifyitems(items):
@@ -111,10 +109,6 @@ def pytest_collection_modifyitems(items):
             len(FIRST),
         )
     )
-    for item, path in paths.items():
-        folder = path.parts[0]
-        group = folder if folder in ONE_WORKER else path.with_suffix("").as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -211,6 +212,34 @@ def test_columns_in_another_order_land_where_they_belong(write: Write, warehouse
     assert warehouse.rows("select content_hash, reason, path from rejected_messages") == [
         ("hash of 2025-06-01", "why", "somewhere")
     ]
+
+
+@pytest.mark.parametrize("table", ["rejected_messages", "ticket_embeddings"])
+def test_rows_land_under_their_names_in_a_table_of_an_earlier_release(
+    write: Write, warehouse: Warehouse, path: Path, table: str
+):
+    """Its columns stand in another order: one that was added since is the last one."""
+    first, *others = TABLES[table].columns
+    path.parent.mkdir()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"create schema {SCHEMA}")
+        columns = ", ".join(
+            f"{column.name} {'FLOAT[3]' if column.name == 'vector' else column.type}"
+            for column in (*others, first)
+        )
+        connection.execute(f"create table {SCHEMA}.{table} ({columns})")
+
+    day = "2025-06-01"
+    rows: Any = rejected(day)
+    if table == "ticket_embeddings":
+        rows = embeddings(day, np.eye(3, dtype=np.float32)[:1])
+    write(table, rows, day)
+
+    ((stored, received_at),) = warehouse.rows(
+        f"select {first.name}, received_at from {table}"  # noqa: S608
+    )
+    assert stored == {"rejected_messages": f"hash of {day}", "ticket_embeddings": f"{day} 0"}[table]
+    assert received_at == datetime(2025, 6, 1, 12)
 
 
 def test_vectors_come_back_bit_by_bit_to_the_next_asset(

@@ -88,7 +88,10 @@ class DeclaredPandasHandler(DuckDBPandasTypeHandler):
         if obj.empty:
             context.add_output_metadata({"dagster/row_count": 0})
             return
-        super().handle_output(context, table_slice, obj[list(table.column_names)], connection)
+        # In the order of the stored columns, by which it inserts: in a table of an earlier release
+        # a column that was added since is the last one.
+        stored = connection.table(f"{table_slice.schema}.{table_slice.table}").columns
+        super().handle_output(context, table_slice, obj[stored], connection)
 
     def load_input(
         self,
@@ -136,7 +139,7 @@ class ArrowVectorHandler(DbTypeHandler[pa.Table]):
         )
         columns = ", ".join(table.column_names)
         inserted = connection.execute(
-            f"insert into {name} select {columns} from rows"  # noqa: S608 - declared names
+            f"insert into {name} by name select {columns} from rows"  # noqa: S608 - declared names
         ).fetchone()
         connection.unregister("rows")
         context.add_output_metadata({"dagster/row_count": inserted[0] if inserted else 0})
