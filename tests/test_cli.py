@@ -769,7 +769,7 @@ def test_an_encoder_whose_candidate_fails_leaves_the_predictions_as_they_are(own
     )
 
     assert done.returncode == 1
-    assert "Train again: tickets run" in done.stderr
+    assert "Set TICKETS_ENCODER back" in done.stderr
     assert rows(own_desk, "from tickets.ticket_predictions order by all") == before
 
 
