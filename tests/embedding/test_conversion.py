@@ -90,6 +90,22 @@ def test_processes_that_convert_at_once_leave_whole_files_which_load_without_tor
     assert moments(converted / "float") == before
 
 
+@pytest.mark.slow
+def test_a_script_without_main_guard_fails_and_does_not_wait_for_itself(
+    tiny: EncoderModel, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(PROCESS.replace('__name__ == "__main__"', "True"))
+
+    done = subprocess.run(
+        [sys.executable, script, tiny.folder, tmp_path, tmp_path / "output", *TEXTS],
+        capture_output=True, check=False, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "ProcessError: A process was ended" in done.stderr
+
+
 def test_a_converted_encoder_is_recorded_with_its_agreement(tiny: EncoderModel) -> None:
     configured = ConfiguredEncoder(tiny, ("fp32",), 24, None, 1)
     assert configured.needs_conversion

@@ -91,8 +91,9 @@ def reason_against(model: EncoderModel, precision: Precision) -> str | None:
             if importlib.util.find_spec("nncf") is None:
                 return "the Python package nncf, which makes it, is not installed"
         try:
-            with only_writer(folder):
-                record = _record(model, folder) or _made(model, folder)
+            # PyTorch would stay in the memory of this process.
+            alone = "torch" not in sys.modules
+            record = run_alone(_made, model, folder) if alone else _made(model, folder)
         except OSError as error:
             raise EncoderError(
                 f"Cannot write the converted encoder to {folder}: {error.strerror or error}. It"
@@ -129,10 +130,15 @@ def _made_from(model: EncoderModel) -> dict[str, str]:
 
 
 def _made(model: EncoderModel, folder: Path) -> Record:
-    work: Callable[[EncoderModel, Path], Record]
-    work = _make_int8 if folder.name == "int8" else _make_floats
-    # PyTorch would stay in the memory of this process.
-    return work(model, folder) if "torch" in sys.modules else run_alone(work, model, folder)
+    """The record of the files, converted unless another process has just done so.
+
+    The process that converts holds the lock: a script without main guard runs in that process too,
+    and there would wait for ever for a lock that its caller holds.
+    """
+    with only_writer(folder):
+        if record := _record(model, folder):
+            return record
+        return _make_int8(model, folder) if folder.name == "int8" else _make_floats(model, folder)
 
 
 def _make_floats(model: EncoderModel, folder: Path) -> Record:
