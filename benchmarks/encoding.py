@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.table import Line
 from ticket_assets.cores import available_cores
+from ticket_assets.embedding.backends.openvino import NETWORK
 from ticket_assets.embedding.backends.transformers import TransformersBackend
 from ticket_assets.embedding.configured import accepted, load_encoder
 from ticket_assets.embedding.conversion import folder_of
@@ -179,13 +180,13 @@ def _sentence_transformers(model: EncoderModel, max_tokens: int) -> Encode:
 
 
 def _openvino(model: EncoderModel, max_tokens: int) -> Encode:
-    """What a user of OpenVINO writes who knows its hints: 32 texts a batch, in their order."""
+    """What a user writes who follows OpenVINO's documentation: 32 texts a batch, in their order."""
     import openvino
 
     backend = TransformersBackend(model, "fp32", max_tokens)
     tokenizer: Any = backend.tokenizer
     compiled = openvino.Core().compile_model(
-        folder_of(model, "fp32") / "encoder.xml",
+        folder_of(model, "fp32") / NETWORK,
         "CPU",
         {"INFERENCE_PRECISION_HINT": "bf16" if native_bf16() else "f32"},
     )

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from imapclient import IMAPClient
 
+from tests.loopback import free_port
 from ticket_assets.mail.imap import ImapAccount
 
 # As the command does: searching the many objects of the libraries is a quarter of their loading.
@@ -88,12 +89,6 @@ introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={folder}/keys/
 username_attribute = sub
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 FIRST = ("orchestration/test_by_itself.py", "orchestration/", "embedding/", "drift/", "defs/")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,13 +19,8 @@ from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.events import DagsterEventType
 from dagster._core.storage.dagster_run import DagsterRun
 
+from tests.loopback import free_port
 from ticket_assets.orchestration.instance import desk_instance
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class LivingDesk:

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.loopback import free_port
 from ticket_assets.orchestration.development import HOST, ServedError, only_server
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def refusal(data_dir: Path, port: int) -> str:

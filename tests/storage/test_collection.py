@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -9,7 +8,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.loopback import free_port
 from ticket_assets.storage import collection as collection_module
 from ticket_assets.storage.collection import (
     CollectionError,
@@ -415,12 +414,6 @@ def test_a_folder_with_a_broken_database_is_named(tmp_path: Path) -> None:
 
     assert message.startswith(f"Cannot open the Chroma folder {tmp_path}: ")
     assert "file is not a database. Move the folder away" in message
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
