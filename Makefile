@@ -22,7 +22,7 @@ $(VENV)/.product: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.product
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench,shared]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.product
