@@ -214,6 +214,25 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/:]+(:\d+)?/?$",
         description="Chroma server, like http://chroma:8000. Unset: embedded, in the data folder.",
     )
+    s3_endpoint: str | None = Field(
+        default=None,
+        pattern=_URL,
+        description="Object storage that speaks S3, like http://minio:9000. Unset: Amazon's.",
+    )
+    s3_region: str | None = Field(
+        default=None, description="Region of the buckets. Unset: what the AWS variables say."
+    )
+    s3_key_id: str | None = Field(
+        default=None,
+        description="Access key of the object storage. Unset: what the AWS variables, profile or"
+        " role give.",
+    )
+    s3_secret: SecretStr | None = Field(
+        default=None, description="Secret of that access key. A file is safer."
+    )
+    s3_secret_file: Path | None = Field(
+        default=None, description="File with the secret of that access key."
+    )
     target_precision: float = Field(
         default=0.95, gt=0.5, lt=1.0, description="Precision that automatic labels must keep."
     )
@@ -444,6 +463,7 @@ class Settings(BaseSettings):
         "imap_token_file",
         "smtp_ca_file",
         "smtp_password_file",
+        "s3_secret_file",
     )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:

@@ -1,0 +1,66 @@
+"""An S3 server (moto), whose buckets are in memory."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.loopback import free_port
+from tests.services import skip_without, wait_until
+
+KEY_ID = "AKIDESK"
+SECRET = "s3cret/with+signs="  # noqa: S105
+
+
+class S3Server:
+    """A server on the loopback; `requests()` are the lines of its log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, "the S3 server")
+
+    def bucket(self) -> str:
+        """The URL of a new, empty bucket."""
+        name = f"b{uuid4().hex[:12]}"
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("PUT", f"/{name}")
+        assert connection.getresponse().status == 200
+        connection.close()
+        return f"s3://{name}"
+
+    def requests(self) -> list[str]:
+        """The requests so far, as in `GET /bucket/name?query HTTP/1.1`."""
+        return [line.split('"')[1] for line in self._log.read_text().splitlines() if '"' in line]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """The server; `bucket()` makes a new one on it."""
+    skip_without(importlib.util.find_spec("moto") is not None, "moto[server]")
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.stop()

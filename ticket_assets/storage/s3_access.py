@@ -1,0 +1,45 @@
+"""Access to an S3 server: what DuckDB and the object store are both given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ticket_assets.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """Where the server is and who asks; what is None comes from the cloud's own chain (variables
+    AWS_*, profiles, roles)."""
+
+    endpoint: str | None = None
+    """Like http://minio:9000; None is Amazon's."""
+    region: str | None = None
+    key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+def s3_access(settings: Settings) -> S3Access:
+    """The access that the settings describe.
+
+    Raises:
+        SettingsError: it is set in part, or the file of the secret cannot be read.
+    """
+    key_id, secret, file = settings.s3_key_id, settings.s3_secret, settings.s3_secret_file
+    if secret and file:
+        raise SettingsError("Set one of TICKETS_S3_SECRET and TICKETS_S3_SECRET_FILE, not both.")
+    if (key_id is None) != (secret is None and file is None):
+        raise SettingsError(
+            "TICKETS_S3_KEY_ID needs a secret and the other way round: TICKETS_S3_SECRET_FILE or"
+            " TICKETS_S3_SECRET. Without all three, the cloud's own chain is used."
+        )
+    text = secret.get_secret_value() if secret else None
+    if file:
+        try:
+            text = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"Cannot read TICKETS_S3_SECRET_FILE={file}: {error}. Name a file with the secret"
+                " of TICKETS_S3_KEY_ID alone."
+            ) from None
+    return S3Access(settings.s3_endpoint, settings.s3_region, key_id, text)
