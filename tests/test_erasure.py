@@ -293,7 +293,7 @@ def test_an_erased_ticket_can_be_named_again(desk):
 
 def test_two_erasures_at_once_are_refused(desk):
     with (
-        removing(desk.landing),
+        removing(desk.landing, desk.leases),
         pytest.raises(LandingError, match="under way"),
     ):
         erase(desk, HERS)

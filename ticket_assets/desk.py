@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ticket_assets.mail.sources import Source
     from ticket_assets.settings import Settings
     from ticket_assets.storage.collection import TicketCollection
+    from ticket_assets.storage.leases import Leases
     from ticket_assets.storage.warehouse import Warehouse
 
 TICK_PATIENCE_SECONDS = 5.0
@@ -96,6 +97,13 @@ class Desk:
         if recorded is None and self.settings.warehouse_path.exists():
             return adopted_record(self.warehouse, present)
         return recorded
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The locks that keep two processes from the same work."""
+        from ticket_assets.storage.leases import FileLeases
+
+        return FileLeases(self.folder)
 
     @cached_property
     def landing(self) -> LandingZone:

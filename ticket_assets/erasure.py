@@ -126,7 +126,7 @@ def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> 
     """
     if dry_run:
         return _remove(desk, set(ticket_ids), dry_run=True)
-    with removing(desk.landing):
+    with removing(desk.landing, desk.leases):
         bury(desk.landing, ticket_ids)
         return _remove(desk, set(ticket_ids), dry_run=False)
 

@@ -64,7 +64,7 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
     last = today - timedelta(days=desk.settings.raw_mail_days + 1)
     if not landing.root.is_dir():
         return Purge(0, 0, None, None, 0)
-    with removing(landing):
+    with removing(landing, desk.leases):
         first = landing.first_unpurged_day(desk.first_day)
         never_processed = 0
         if first is not None:

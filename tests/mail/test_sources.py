@@ -13,10 +13,19 @@ import numpy as np
 import pytest
 from imapclient import IMAPClient
 
-from ticket_assets.mail.back_off import BackOff, PollBusyError, only_poll
+from ticket_assets.mail.back_off import BackOff
 from ticket_assets.mail.folders import poll_drop_folder, poll_maildir
 from ticket_assets.mail.landing import LandingZone
-from ticket_assets.mail.sources import DropFolder, ImapSource, Maildir, Poll, poll_sources
+from ticket_assets.mail.sources import (
+    POLLING,
+    DropFolder,
+    ImapSource,
+    Maildir,
+    Poll,
+    PollBusyError,
+    poll_sources,
+)
+from ticket_assets.storage.leases import FileLeases
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +40,9 @@ def poll(landing, tmp_path):
     """Polls sources over the test's own landing zone."""
 
     def run(*sources, at_once=(), **options):
-        return poll_sources(sources, Poll(landing, tmp_path / "cursors", **options), at_once)
+        return poll_sources(
+            sources, Poll(landing, tmp_path / "cursors", FileLeases(tmp_path), **options), at_once
+        )
 
     return run
 
@@ -202,7 +213,7 @@ def test_delays_double_up_to_a_limit_and_a_success_ends_them():
 
 
 def test_two_polls_do_not_work_at_once(poll, landing, dropped, tmp_path):
-    with only_poll(tmp_path / "cursors"), pytest.raises(PollBusyError) as error:
+    with FileLeases(tmp_path).hold(POLLING), pytest.raises(PollBusyError) as error:
         poll(DropFolder(dropped))
 
     assert str(error.value) == (

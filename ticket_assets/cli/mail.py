@@ -193,6 +193,7 @@ def fetch(
         poll = Poll(
             landing,
             desk.settings.cursors_dir,
+            desk.leases,
             max_messages=desk.settings.imap_batch,
             first_day=desk.settings.first_day,
             on_message=lambda _: progress.advance(task),

@@ -21,7 +21,6 @@ from ticket_assets.defs.landed_mail import unreported_labels, unreported_mail
 from ticket_assets.defs.partitions import DAILY, DESK, run_window
 from ticket_assets.desk import Desk
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.mail.back_off import PollBusyError
 from ticket_assets.mail.landed_days import (
     DayRange,
     consecutive,
@@ -29,7 +28,7 @@ from ticket_assets.mail.landed_days import (
     labels_fingerprint,
     overall_fingerprint,
 )
-from ticket_assets.mail.sources import Poll, SourceReport, poll_sources
+from ticket_assets.mail.sources import Poll, PollBusyError, SourceReport, poll_sources
 from ticket_assets.orchestration.living_runs import end_dead_runs
 from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
 from ticket_assets.planning.failed_days import write_failed_days
@@ -101,6 +100,7 @@ def _poll(desk: Desk) -> list[str]:
     poll = Poll(
         desk.landing,
         desk.settings.cursors_dir,
+        desk.leases,
         max_messages=desk.settings.imap_batch,
         seconds=POLL_SECONDS,
         first_day=desk.settings.first_day,

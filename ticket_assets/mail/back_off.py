@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.whole_file import replace_file
 
 Failure = Literal["outage", "login"]
@@ -22,10 +18,6 @@ DELAYS: dict[Failure, tuple[timedelta, timedelta]] = {
     "login": (timedelta(hours=1), timedelta(days=1)),
 }
 """First and longest delay; they double in between. Servers lock accounts after few wrong logins."""
-
-
-class PollBusyError(TicketAssetsError):
-    """Another process is fetching from the same sources."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +73,6 @@ def read_back_off(folder: Path, source: str) -> BackOff:
 def write_back_off(folder: Path, source: str, back_off: BackOff) -> None:
     content = json.dumps(asdict(back_off), default=datetime.isoformat, ensure_ascii=False)
     replace_file(_path(folder, source), content)
-
-
-@contextmanager
-def only_poll(folder: Path) -> Iterator[None]:
-    """A lock for one process at a time; the system frees it when the process dies.
-
-    Raises:
-        PollBusyError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "poll.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PollBusyError(
-                "Another fetch is at work on the same sources. Wait until it has ended."
-            ) from None
-        yield
 
 
 def _path(folder: Path, source: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -32,6 +31,7 @@ from ticket_assets.mail.landing import (
     sync_folder,
     ticket_id_of,
 )
+from ticket_assets.storage.leases import LeaseHeldError, Leases
 from ticket_assets.storage.whole_file import replace_file
 
 HEAD_BYTES = 16 * 1024
@@ -51,22 +51,19 @@ class RemovedMail:
 
 
 @contextmanager
-def removing(landing: LandingZone) -> Iterator[None]:
+def removing(landing: LandingZone, leases: Leases) -> Iterator[None]:
     """The lock of the removing process: two that rewrite one manifest would bring lines back.
 
     Raises:
         LandingError: another process is removing.
     """
-    landing.root.mkdir(parents=True, exist_ok=True)
-    with (landing.root / ".removing").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LandingError(
-                f"Another erasure or purge of {landing.root} is under way. Try again when it has"
-                " ended."
-            ) from None
-        yield
+    try:
+        with leases.hold("landing/.removing"):
+            yield
+    except LeaseHeldError:
+        raise LandingError(
+            f"Another erasure or purge of {landing.root} is under way. Try again when it has ended."
+        ) from None
 
 
 def landed_tickets(landing: LandingZone, ticket_ids: Collection[str]) -> set[str]:

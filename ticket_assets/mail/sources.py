@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.mail.back_off import Failure, only_poll, read_back_off, write_back_off
+from ticket_assets.mail.back_off import Failure, read_back_off, write_back_off
 from ticket_assets.mail.folders import (
     SETTLED_SECONDS,
     FolderReport,
@@ -30,6 +30,13 @@ from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZon
 from ticket_assets.mail.seen_files import SeenFiles
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.storage.leases import LeaseHeldError, Leases
+
+POLLING = "cursors/poll.lock"
+
+
+class PollBusyError(TicketAssetsError):
+    """Another process is fetching from the same sources."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Poll:
 
     landing: LandingZone
     cursors_dir: Path
+    leases: Leases
     max_messages: int = 10_000
     seconds: float = math.inf
     """After so many, a source begins nothing more and leaves the rest to the next poll."""
@@ -279,14 +287,25 @@ def poll_sources(
         PollBusyError: another process is polling.
         LandingError: the landing zone cannot be written.
     """
+    try:
+        with poll.leases.hold(POLLING):
+            return _poll_each(sources, poll, at_once)
+    except LeaseHeldError:
+        raise PollBusyError(
+            "Another fetch is at work on the same sources. Wait until it has ended."
+        ) from None
+
+
+def _poll_each(
+    sources: Sequence[Source], poll: Poll, at_once: Collection[Failure]
+) -> list[SourceReport]:
     deadline = time.monotonic() + poll.seconds
     reports = []
-    with only_poll(poll.cursors_dir):
-        for number, source in enumerate(sources):
-            share = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
-            report = _poll_patiently(source, replace(poll, seconds=share), at_once)
-            standing = report.refusals + source.refusals(poll.cursors_dir)
-            reports.append(replace(report, refusals=standing))
+    for number, source in enumerate(sources):
+        share = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
+        report = _poll_patiently(source, replace(poll, seconds=share), at_once)
+        standing = report.refusals + source.refusals(poll.cursors_dir)
+        reports.append(replace(report, refusals=standing))
     return reports
 
 

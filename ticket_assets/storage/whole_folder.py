@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from ticket_assets.storage.leases import FileLeases
 
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+
+def only_writer(folder: Path) -> AbstractContextManager[None]:
     """Lets one process at a time replace `folder`; the others wait, and then see the result."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name}.lock")
-    while True:
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(path, lock.fileno()):
-                # The former holder has removed the file that this process waited for.
-                continue
-            try:
-                yield
-            finally:
-                path.unlink()
-            return
+    return FileLeases(folder.parent).hold(f".{folder.name}.lock", wait=True)
 
 
 @contextmanager
@@ -70,13 +57,6 @@ def clear_remains(parent: Path) -> None:
     """Remove what is left of removed and replaced folders."""
     for former in parent.glob(".*.former"):
         shutil.rmtree(former, ignore_errors=True)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _names(folder: Path) -> tuple[Path, Path, Path]:
