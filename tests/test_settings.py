@@ -44,6 +44,8 @@ def test_without_variables_every_setting_has_its_default() -> None:
     ("name", "value", "allowed"),
     [
         ("DATA_DIR", "~nobody-of-that-name/data", "there is no such user's home folder"),
+        ("FILES", "/srv/mail", "like s3://bucket/prefix"),
+        ("FILES", "s3://Bucket", "like s3://bucket/prefix"),
         ("FIRST_DAY", "20.11.2026", "YYYY-MM-DD"),
         ("FIRST_DAY", "2026-11-31", "day value is outside expected range"),
         ("ROUTING", "~nobody-of-that-name/routing.yaml", "there is no such user's home folder"),

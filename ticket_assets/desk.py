@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ticket_assets.mail.landing import LandingZone
     from ticket_assets.mail.sources import Source
     from ticket_assets.settings import Settings
+    from ticket_assets.storage.blobs import Blobs
     from ticket_assets.storage.collection import TicketCollection
     from ticket_assets.storage.leases import Leases
     from ticket_assets.storage.warehouse import Warehouse
@@ -104,6 +105,18 @@ class Desk:
         from ticket_assets.storage.leases import FileLeases
 
         return FileLeases(self.folder)
+
+    @cached_property
+    def files(self) -> Blobs:
+        """Original mail, models, reports and cursors, in the folder or in a bucket.
+
+        Raises:
+            SettingsError: the access to the bucket is set in part.
+        """
+        from ticket_assets.storage.blobs import blobs_at
+        from ticket_assets.storage.s3_access import s3_access
+
+        return blobs_at(self.settings.files or self.folder, s3_access(self.settings))
 
     @cached_property
     def landing(self) -> LandingZone:

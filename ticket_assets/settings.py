@@ -214,6 +214,12 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/:]+(:\d+)?/?$",
         description="Chroma server, like http://chroma:8000. Unset: embedded, in the data folder.",
     )
+    files: str | None = Field(
+        default=None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/[^/\s]+)*/?$",
+        description="Bucket for original mail, models, reports and cursors, like"
+        " s3://bucket/prefix. Unset: the data folder.",
+    )
     s3_endpoint: str | None = Field(
         default=None,
         pattern=_URL,
