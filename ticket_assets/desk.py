@@ -15,6 +15,7 @@ from ticket_assets.desk_record import (
     refuse_differences,
     write_record,
 )
+from ticket_assets.half_restored import refuse_half_restored
 from ticket_assets.routing import Routing, load_routing
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class Desk:
         Raises:
             DeskRecordError: a setting differs; the message names it and says what to do.
             RoutingError: the routing file is missing or cannot be used.
+            BackupError: a restore of the desk was interrupted.
         """
+        refuse_half_restored(self.files)
         present = self._present
         if recorded := self._recorded(present):
             refuse_differences(recorded, present)
@@ -74,7 +77,9 @@ class Desk:
         Raises:
             DeskRecordError: a setting differs, and the change was not accepted.
             RoutingError: the routing file is missing or cannot be used.
+            BackupError: a restore of the desk was interrupted.
         """
+        refuse_half_restored(self.files)
         present, written = self._present, read_record(self.folder)
         recorded = written if accept else self._recorded(present)
         if recorded and not accept:

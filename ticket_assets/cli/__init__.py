@@ -12,6 +12,7 @@ import typer
 
 from ticket_assets.cli import (
     alerts,
+    backup,
     checks,
     classify,
     dev,
@@ -35,7 +36,7 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-for group in (mail, run, classify, status, dev, evaluate, checks, removal, models, alerts):
+for group in (mail, run, classify, status, dev, evaluate, checks, removal, models, backup, alerts):
     app.add_typer(group.app)
 
 INTERRUPTED, TERMINATED = 130, 143

@@ -13,6 +13,7 @@ from ticket_assets.cli.start import CommandError, command_desk
 from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
+    from ticket_assets.desk import Desk
     from ticket_assets.erasure import Erasure
 
 app = typer.Typer()
@@ -79,6 +80,7 @@ def erase(
         # A run that began during the erasure may have written rows that it had read before.
         erasure += erase_tickets(desk, tickets)
     _show_erasure(erasure, as_json)
+    _tell_backups(desk, tickets)
     if at_work:
         raise CommandError(
             f"{at_work[0].capitalize()} began during the erasure and is still at work: give the"
@@ -147,6 +149,19 @@ def prune(
         output.print("Nothing is removed yet. It would be:", soft_wrap=True)
     output.print(f"{runs}.", soft_wrap=True)
     output.print(f"{counted(len(models), 'model')} removed.", soft_wrap=True)
+
+
+def _tell_backups(desk: Desk, tickets: set[str]) -> None:
+    from ticket_assets.backup import tell_backups
+
+    for location, failure in tell_backups(desk, tickets).items():
+        print_warning(
+            f"The backup at {location} could not be told: {failure} The next `tickets backup"
+            f" {location}` does; until then a restore would bring the tickets back."
+            if failure
+            else f"Snapshots at {location} still hold the tickets' texts, and a restore erases them"
+            f" again. To have them gone there too: tickets backup {location} --keep 1"
+        )
 
 
 def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> None:

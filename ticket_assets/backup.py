@@ -1,0 +1,453 @@
+"""Copies of a desk in another folder or bucket, and the way back from there.
+
+A target holds the original messages once, each under its name in the landing zone, and beside them
+snapshots of everything else. So a backup that is made every night copies the new mail only, and all
+snapshots share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ticket_assets.half_restored import RESTORING, BackupError, refuse_half_restored
+from ticket_assets.mail.landing import MANIFESTS, MESSAGE_FILE, PURGED_MANIFEST, ticket_id_of
+from ticket_assets.mail.removal import removing
+from ticket_assets.storage.blobs import (
+    BlobNotFoundError,
+    Blobs,
+    BlobStoreError,
+    FolderBlobs,
+    blobs_at,
+)
+from ticket_assets.storage.s3_access import s3_access
+
+if TYPE_CHECKING:
+    from ticket_assets.desk import Desk
+
+Progress = Callable[[str, int], None]
+"""Called with what is copied and how many of it have been."""
+
+FORMAT = 1
+"""Raise it when a snapshot can no longer be restored by the code before."""
+OWNER = "desk.json"
+"""At the target: which desk it belongs to."""
+TARGETS = "backups.json"
+"""At the desk: its name at the targets, and where they are."""
+SNAPSHOT = "snapshot.json"
+"""Written last: a folder without it is no snapshot."""
+FILES = ("cursors", "models", "reports")
+"""Folders of the desk that are copied. Cursors go first: they must not be ahead of the mail."""
+RECORD = "desk.json"
+DAGSTER = "dagster"
+PARQUET_BYTES = 64_000_000
+BATCH_FILES = 500
+BATCH_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of a desk's state; the original messages are beside it."""
+
+    name: str
+    """Its time (UTC), like 20261127T031500000000Z."""
+    created_at: str
+    messages: int
+    """Original messages at the target when it was made."""
+    rows: Mapping[str, int]
+    """By table."""
+    vector_length: int | None
+    files: Mapping[str, str]
+    """SHA-256 of each file, by its name in the snapshot."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has brought back."""
+
+    snapshot: Snapshot
+    messages: int
+    erased: int
+    """Tickets that were erased after the snapshot was made, and now again."""
+
+
+def back_up(desk: Desk, target: str, *, keep: int, on_progress: Progress | None = None) -> Snapshot:
+    """Copy the desk to a folder or `s3://bucket/prefix`; older snapshots than the last `keep` go.
+
+    Runs may be at work, and mail may land: the tables are read in one transaction, and mail that
+    no table of the snapshot knows is sorted after a restore. Erasures and purges wait.
+
+    Raises:
+        BackupError: there is nothing to copy, or the target belongs to another desk.
+        LandingError: an erasure or purge is under way.
+        BlobStoreError, WarehouseError: a store cannot be read, or the target cannot be written.
+    """
+    blobs = _target(desk, target)
+    on_progress = on_progress or (lambda *_: None)
+    with removing(desk.landing, desk.leases):
+        tables = desk.warehouse.tables()
+        if not tables and not desk.landing.days():
+            raise BackupError(f"There is nothing to back up in {desk.files.location}.")
+        _own(desk, blobs)
+        created_at = datetime.now(UTC)
+        name = f"{created_at:%Y%m%dT%H%M%S%fZ}"
+        folder = blobs.under(f"snapshots/{name}")
+        files = {}
+        for copied, content in _state(desk):
+            files[copied] = hashlib.sha256(content).hexdigest()
+            folder.replace(copied, content)
+            on_progress("files", len(files))
+        rows, vector_length = _copy_tables(desk, folder, files, on_progress)
+        messages = _copy_messages(desk.files.under("landing"), blobs, on_progress)
+        _remove_erased(desk, blobs)
+        snapshot = Snapshot(name, created_at.isoformat(), messages, rows, vector_length, files)
+        folder.replace(SNAPSHOT, _json(asdict(snapshot)))
+        _remember(desk, blobs.location)
+    for older in _names(blobs)[:-keep]:
+        _remove(blobs, older)
+    return snapshot
+
+
+def snapshots(desk: Desk, target: str) -> list[Snapshot]:
+    """The snapshots at a target, oldest first.
+
+    Raises:
+        BackupError: there is none, or one was made by a newer version.
+        BlobStoreError: the target cannot be read.
+    """
+    blobs = _target(desk, target)
+    found = [_snapshot(blobs, name) for name in _names(blobs)]
+    if not found:
+        raise BackupError(
+            f"There is no backup at {blobs.location}. `tickets backup TARGET` makes one."
+        )
+    return found
+
+
+def restore(
+    desk: Desk, target: str, name: str | None = None, *, on_progress: Progress | None = None
+) -> Restored:
+    """Bring a snapshot (the latest, or the one of this `name`) back to a desk that is empty.
+
+    What was erased after it was made is erased again. A restore that was interrupted is completed
+    by the same call; until then the desk refuses to work. The collection is not in a backup:
+    rebuild it from the tables afterwards.
+
+    Raises:
+        BackupError: the desk holds something, there is no such snapshot, or a file of it is not
+            the one that was written.
+        BlobStoreError, WarehouseError: the target cannot be read, or a store not be written.
+    """
+    on_progress = on_progress or (lambda *_: None)
+    blobs = _target(desk, target)
+    found = snapshots(desk, target)
+    snapshot = next((one for one in reversed(found) if name in {None, one.name}), None)
+    if snapshot is None:
+        raise BackupError(
+            f"There is no snapshot {name} at {blobs.location}; the latest is {found[-1].name}."
+        )
+    _begin(desk, blobs.location, snapshot.name)
+    folder = blobs.under(f"snapshots/{snapshot.name}")
+    landing = desk.files.under("landing")
+    messages = _bring_messages(blobs, landing, on_progress)
+    _bring_files(desk, folder, snapshot, on_progress)
+    _bring_tables(desk, folder, snapshot, on_progress)
+    erased = _erased_since(desk, blobs)
+    if erased:
+        from ticket_assets.erasure import erase
+
+        erase(desk, erased)
+    _remember(desk, blobs.location)
+    desk.files.delete([RESTORING])
+    return Restored(snapshot, messages, len(erased))
+
+
+def tell_backups(desk: Desk, erased: Collection[str]) -> dict[str, str | None]:
+    """Tell each target of an erasure, so that a restore repeats it, and remove the messages there.
+
+    Returns, by target, None or why it cannot be told. Snapshots made before still hold the texts of
+    the tables until they are removed.
+    """
+    told: dict[str, str | None] = {}
+    for location in _registered(desk)["targets"]:
+        try:
+            _tell(_target(desk, location), set(erased))
+            told[location] = None
+        except BlobStoreError as error:
+            told[location] = str(error)
+    return told
+
+
+def _target(desk: Desk, target: str) -> Blobs:
+    location = target if target.startswith("s3://") else Path(target).absolute()
+    return blobs_at(location, s3_access(desk.settings))
+
+
+def _own(desk: Desk, blobs: Blobs) -> None:
+    """Give an empty target to the desk."""
+    name = _registered(desk)["desk"]
+    if not blobs.create(OWNER, _json({"desk": name, "format": FORMAT})):
+        owner = json.loads(blobs.read(OWNER))["desk"]
+        if owner != name:
+            raise BackupError(
+                f"{blobs.location} holds the backups of another desk. Choose another target, or"
+                " remove them."
+            )
+
+
+def _registered(desk: Desk) -> dict[str, Any]:
+    try:
+        registered: dict[str, Any] = json.loads(desk.files.read(TARGETS))
+    except BlobNotFoundError:
+        desk.files.create(TARGETS, _json({"desk": uuid4().hex, "targets": []}))
+        registered = json.loads(desk.files.read(TARGETS))
+    return registered
+
+
+def _remember(desk: Desk, location: str) -> None:
+    registered = _registered(desk)
+    if location not in registered["targets"]:
+        registered["targets"].append(location)
+        desk.files.replace(TARGETS, _json(registered))
+
+
+def _state(desk: Desk) -> Iterator[tuple[str, bytes]]:
+    """Everything but messages and tables, with its name in the snapshot."""
+    for folder in FILES:
+        blobs = desk.files.under(folder)
+        # What names others goes first: they exist longer than it names them.
+        names = sorted((blob.name for blob in blobs.list()), key=lambda name: ("/" in name, name))
+        for name, content in blobs.read_many(names):
+            yield f"files/{folder}/{name}", content
+    for name, content in desk.files.read_many([RECORD, TARGETS]):
+        yield f"files/{name}", content
+    for path in sorted((desk.folder / DAGSTER).rglob("*.db")):
+        yield f"{DAGSTER}/{path.relative_to(desk.folder / DAGSTER).as_posix()}", _database(path)
+    landing = desk.files.under("landing")
+    others = [blob.name for blob in landing.list() if not _is_message(blob.name)]
+    for name, content in landing.read_many(others):
+        yield f"files/landing/{name}", content
+
+
+def _database(path: Path) -> bytes:
+    """The content of a SQLite file that may be written to meanwhile."""
+    with (
+        tempfile.NamedTemporaryFile(suffix=".db") as copy,
+        closing(sqlite3.connect(path)) as source,
+        closing(sqlite3.connect(copy.name)) as target,
+    ):
+        source.backup(target)
+        return Path(copy.name).read_bytes()
+
+
+def _copy_tables(
+    desk: Desk, folder: Blobs, files: dict[str, str], on_progress: Progress
+) -> tuple[dict[str, int], int | None]:
+    """Write each table as Parquet; returns the rows of each, and the length of the vectors."""
+    rows: dict[str, int] = {}
+    vector_length = None
+    from ticket_assets.storage.table_files import export_tables
+
+    with tempfile.TemporaryDirectory() as scratch:
+        for table, count, length in export_tables(desk.warehouse, Path(scratch), PARQUET_BYTES):
+            rows[table] = count
+            vector_length = length or vector_length
+            for path in sorted(Path(scratch, table).glob("*.parquet")):
+                content = path.read_bytes()
+                name = f"tables/{table}/{path.name}"
+                files[name] = hashlib.sha256(content).hexdigest()
+                folder.replace(name, content)
+                path.unlink()
+            on_progress("tables", len(rows))
+    return rows, vector_length
+
+
+def _copy_messages(landing: Blobs, blobs: Blobs, on_progress: Progress) -> int:
+    """Copy the messages that the target lacks; returns how many it holds."""
+    mirror = blobs.under("landing")
+    there = {blob.name for blob in mirror.list()}
+    new = [blob for blob in landing.list() if _is_message(blob.name) and blob.name not in there]
+    copied = 0
+    for batch in _batches(new):
+        mirror.write(landing.read_many(batch))
+        copied += len(batch)
+        on_progress("messages", copied)
+    return len(there) + copied
+
+
+def _batches(messages: Iterable[Any]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for blob in messages:
+        if batch and (len(batch) == BATCH_FILES or size + blob.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(blob.name)
+        size += blob.size
+    if batch:
+        yield batch
+
+
+def _remove_erased(desk: Desk, blobs: Blobs) -> None:
+    """Remove the messages that the desk has erased or purged; one that merely lacks there stays."""
+    _tell(blobs, desk.landing.erased())
+    landing, mirror = desk.files.under("landing"), blobs.under("landing")
+    for day in landing.folders():
+        try:
+            lines = landing.read(f"{day}/{MANIFESTS}/{PURGED_MANIFEST}").splitlines()
+        except BlobNotFoundError:
+            continue
+        purged = {json.loads(line)["sha256"] for line in lines}
+        present = {blob.name for blob in landing.list(day)}
+        mirror.delete(
+            blob.name
+            for blob in mirror.list(day)
+            if blob.name not in present and _content_hash(blob.name) in purged
+        )
+
+
+def _tell(blobs: Blobs, erased: set[str]) -> None:
+    """Have the target know of erased tickets, and remove their messages there."""
+    if new := sorted(erased - _told(blobs)):
+        lines = b"".join(_json({"ticket_id": ticket_id}) + b"\n" for ticket_id in new)
+        blobs.create(f"erased/{uuid4().hex}.jsonl", lines)
+        mirror = blobs.under("landing")
+        mirror.delete(
+            [
+                blob.name
+                for blob in mirror.list()
+                if ticket_id_of(_content_hash(blob.name)) in erased
+            ]
+        )
+
+
+def _begin(desk: Desk, target: str, snapshot: str) -> None:
+    """Note that this snapshot is being restored, to a desk that holds nothing else."""
+    source = {"target": target, "snapshot": snapshot}
+    try:
+        if json.loads(desk.files.read(RESTORING)) != source:
+            refuse_half_restored(desk.files)
+    except BlobNotFoundError:
+        if desk.landing.days() or desk.warehouse.tables():
+            raise BackupError(
+                f"{desk.files.location} holds a desk already. Restore to an empty one: set"
+                " TICKETS_DATA_DIR, or move the old one away."
+            ) from None
+        desk.files.replace(RESTORING, _json(source))
+
+
+def _bring_messages(blobs: Blobs, landing: Blobs, on_progress: Progress) -> int:
+    mirror = blobs.under("landing")
+    messages = list(mirror.list())
+    there = {blob.name for blob in landing.list()}
+    brought = len(messages) - sum(blob.name not in there for blob in messages)
+    for batch in _batches(blob for blob in messages if blob.name not in there):
+        landing.write(_verified(mirror, {name: _content_hash(name) for name in batch}))
+        brought += len(batch)
+        on_progress("messages", brought)
+    return brought
+
+
+def _bring_files(desk: Desk, folder: Blobs, snapshot: Snapshot, on_progress: Progress) -> None:
+    ours = {name: digest for name, digest in snapshot.files.items() if name.startswith("files/")}
+    desk.files.write(
+        (name.removeprefix("files/"), content) for name, content in _verified(folder, ours)
+    )
+    databases = {
+        name: digest for name, digest in snapshot.files.items() if name.startswith(f"{DAGSTER}/")
+    }
+    FolderBlobs(desk.folder).write(_verified(folder, databases))
+    on_progress("files", len(ours) + len(databases))
+
+
+def _bring_tables(desk: Desk, folder: Blobs, snapshot: Snapshot, on_progress: Progress) -> None:
+    if desk.warehouse.tables():
+        return  # they come in one transaction: an interrupted restore has brought all of them
+    from ticket_assets.storage.table_files import import_tables
+
+    tables = {name: d for name, d in snapshot.files.items() if name.startswith("tables/")}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, content in _verified(folder, tables):
+            path = Path(scratch, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        import_tables(
+            desk.warehouse,
+            {table: Path(scratch, "tables", table) for table in snapshot.rows},
+            snapshot.vector_length,
+        )
+    on_progress("tables", len(snapshot.rows))
+
+
+def _verified(blobs: Blobs, digests: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Each file with its content, which has this SHA-256."""
+    missing = set(digests)
+    for name, content in blobs.read_many(digests):
+        if hashlib.sha256(content).hexdigest() != digests[name]:
+            raise BackupError(
+                f"{name} in {blobs.location} is not what was written there: it is damaged. Restore"
+                " another snapshot, or put back the file from another copy."
+            )
+        missing.discard(name)
+        yield name, content
+    if missing:
+        raise BackupError(
+            f"{blobs.location} lacks {len(missing)} files of the backup, {min(missing)} among them."
+            " Restore another snapshot."
+        )
+
+
+def _erased_since(desk: Desk, blobs: Blobs) -> set[str]:
+    """The tickets that were erased after the snapshot, as far as the target was told."""
+    return _told(blobs) - desk.landing.erased()
+
+
+def _told(blobs: Blobs) -> set[str]:
+    told: set[str] = set()
+    for _, content in blobs.read_many([f"erased/{name}" for name in blobs.names("erased")]):
+        told |= {json.loads(line)["ticket_id"] for line in content.splitlines()}
+    return told
+
+
+def _names(blobs: Blobs) -> list[str]:
+    """The names of the snapshots, oldest first; those that were not completed are none."""
+    snapshots = blobs.under("snapshots")
+    return [name for name in snapshots.folders() if snapshots.exists(f"{name}/{SNAPSHOT}")]
+
+
+def _snapshot(blobs: Blobs, name: str) -> Snapshot:
+    described = json.loads(blobs.read(f"snapshots/{name}/{SNAPSHOT}"))
+    if described["format"] > FORMAT:
+        raise BackupError(
+            f"The snapshot {name} at {blobs.location} was made by a newer version of ticket-assets."
+            " Upgrade, then restore it."
+        )
+    return Snapshot(**described)
+
+
+def _remove(blobs: Blobs, name: str) -> None:
+    folder = blobs.under(f"snapshots/{name}")
+    folder.delete([SNAPSHOT])  # first: what is left is no snapshot
+    folder.delete([blob.name for blob in folder.list()])
+
+
+def _is_message(name: str) -> bool:
+    return MESSAGE_FILE.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def _content_hash(name: str) -> str:
+    return name.rpartition("/")[2].partition(".")[0]
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode()

@@ -1,0 +1,31 @@
+"""The mark of a desk whose restore is under way: nothing else may work on it."""
+
+from __future__ import annotations
+
+import json
+
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
+
+RESTORING = "restoring.json"
+"""Names the target and the snapshot; removed at the end of the restore."""
+
+
+class BackupError(TicketAssetsError):
+    """A backup cannot be made, found or restored."""
+
+
+def refuse_half_restored(files: Blobs) -> None:
+    """Pass unless a restore of this desk was interrupted, or is under way.
+
+    Raises:
+        BackupError: it is; only the same restore goes on.
+    """
+    try:
+        source = json.loads(files.read(RESTORING))
+    except BlobNotFoundError:
+        return
+    raise BackupError(
+        f"The restore of {files.location} has not ended. Complete it: `tickets restore"
+        f" {source['target']} --snapshot {source['snapshot']}`."
+    )

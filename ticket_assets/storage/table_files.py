@@ -1,0 +1,66 @@
+"""The warehouse's tables as Parquet files, of one moment, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.warehouse import Warehouse, ensure_table
+
+
+def export_tables(
+    warehouse: Warehouse, folder: Path, file_bytes: int
+) -> Iterator[tuple[str, int, int | None]]:
+    """Write each table to a folder of its name, in files of about that size.
+
+    Yields name, rows and the length of the vectors (None of a table without), when its files are
+    there; they may be removed then. All tables are of one moment, whatever is written meanwhile.
+
+    Raises:
+        WarehouseError: the warehouse cannot be read.
+    """
+    tables = sorted(warehouse.tables())
+    if not tables:
+        return
+    with warehouse.connect() as connection:
+        connection.begin()
+        for table in tables:
+            (rows,) = connection.execute(
+                f"select count(*) from {SCHEMA}.{table}"  # noqa: S608 - the names of our tables
+            ).fetchall()[0]
+            length = None
+            if "vector" in connection.table(f"{SCHEMA}.{table}").columns and rows:
+                (length,) = connection.execute(
+                    f"select len(vector) from {SCHEMA}.{table} limit 1"  # noqa: S608
+                ).fetchall()[0]
+            (folder / table).mkdir()
+            connection.execute(
+                f"copy {SCHEMA}.{table} to '{_quoted(folder / table)}'"
+                f" (format parquet, compression zstd, file_size_bytes {file_bytes},"
+                " overwrite_or_ignore)"
+            )
+            yield table, rows, length
+
+
+def import_tables(
+    warehouse: Warehouse, folders: Mapping[str, Path], vector_length: int | None
+) -> None:
+    """Fill a warehouse without tables from the files of `export_tables`: all of it or nothing.
+
+    Raises:
+        WarehouseError: the warehouse cannot be written.
+    """
+    with warehouse.transaction() as connection:
+        connection.execute(f"create schema if not exists {SCHEMA}")
+        for table, folder in folders.items():
+            rows = f"select * from read_parquet('{_quoted(folder)}/*.parquet')"  # noqa: S608
+            if table in TABLES:
+                ensure_table(connection, TABLES[table], vector_length)
+                connection.execute(f"insert into {SCHEMA}.{table} by name {rows}")
+            else:
+                connection.execute(f"create table {SCHEMA}.{table} as {rows}")
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
