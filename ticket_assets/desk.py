@@ -143,12 +143,16 @@ class Desk:
         """The trained models, the champion among them."""
         from ticket_assets.classification.model_store import ModelStore
 
-        return ModelStore(self.settings.models_dir)
+        return ModelStore(self.files.under("models"))
 
     @property
     def has_models(self) -> bool:
-        """Whether a model was ever saved; asking `models` costs the import of scikit-learn."""
-        return self.settings.models_dir.exists()
+        """Whether there is a model; asking `models` costs the import of scikit-learn."""
+        return any(True for _ in self.files.list("models"))
+
+    def changing_models(self) -> AbstractContextManager[None]:
+        """One process at a time saves, promotes, rewrites and removes models; others wait."""
+        return self.leases.hold("models/.lock", wait=True)
 
     @cached_property
     def reports(self) -> ReportStore:

@@ -175,12 +175,13 @@ def _models(desk: Desk, erased: set[str], *, dry_run: bool) -> tuple[dict[str, i
     from ticket_assets.classification.model_erasure import erase_from_models, learnt_from
 
     store = desk.models
-    learnt = learnt_from(store, erased)
-    if learnt and not dry_run:
-        tokens: dict[str, str] = {}
-        if "clean_tickets" in desk.warehouse.tables():
-            tokens = dict(desk.warehouse.rows("select ticket_id, tokens from clean_tickets"))
-        erase_from_models(store, erased, tokens)
+    with desk.changing_models():
+        learnt = learnt_from(store, erased)
+        if learnt and not dry_run:
+            tokens: dict[str, str] = {}
+            if "clean_tickets" in desk.warehouse.tables():
+                tokens = dict(desk.warehouse.rows("select ticket_id, tokens from clean_tickets"))
+            erase_from_models(store, erased, tokens)
     return learnt, store.champion_name()
 
 

@@ -509,10 +509,6 @@ class Settings(BaseSettings):
         return self.data_dir / "collection"
 
     @property
-    def models_dir(self) -> Path:
-        return self.data_dir / "models"
-
-    @property
     def unpacked_encoders_dir(self) -> Path:
         return self.encoders_dir or platformdirs.user_cache_path("ticket-assets") / "encoders"
 

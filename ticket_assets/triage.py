@@ -85,7 +85,7 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     champion = store.champion()
     if champion is None:
         raise TriageError(
-            f"There is no trained model in {desk.settings.models_dir.absolute()} yet. Import"
+            f"There is no trained model in {desk.models.blobs.location} yet. Import"
             " labelled mail with `tickets import PATH --labels FILE`, then train with"
             " `tickets run`."
         )

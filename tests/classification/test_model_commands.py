@@ -8,25 +8,30 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.services.s3 import settings_of
 from ticket_assets.classification.model_store import ModelError, ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 from ticket_assets.cli import app
 from ticket_assets.settings import load_settings
+from ticket_assets.storage.blobs import Blobs
 
 Tickets = Callable[..., Result]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path / "data" / "models")
+def store(file_store: Blobs) -> ModelStore:
+    return ModelStore(file_store.under("models"))
 
 
 @pytest.fixture
-def tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tickets]:
+def tickets(
+    tmp_path: Path, file_store: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Tickets]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TICKETS_DATA_DIR", str(tmp_path / "data"))
+    for name, value in settings_of(file_store).items():
+        monkeypatch.setenv(name, value)
     load_settings.cache_clear()
 
     def run(*arguments: str) -> Result:
@@ -50,7 +55,7 @@ def versions(
     second = store.save(other, datetime(2025, 5, 1, 12, tzinfo=UTC)).version
     store.promote(first)
     store.promote(second)
-    write_candidate(store.root, Candidate(second, None))
+    write_candidate(store, Candidate(second, None))
     return first, second
 
 
@@ -76,7 +81,7 @@ def test_the_list_says_which_model_is_in_use(tickets: Tickets, versions: tuple[s
 def test_a_damaged_model_is_listed_as_such(
     tickets: Tickets, store: ModelStore, versions: tuple[str, str]
 ):
-    (store.root / versions[0] / "model.skops").write_bytes(b"")
+    store.blobs.replace(f"{versions[0]}/model.skops", b"")
 
     assert standings(tickets) == {versions[1]: "champion", versions[0]: "damaged"}
 

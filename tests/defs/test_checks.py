@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from ticket_assets.classification.comparison import Comparison
-from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.defs import partitions
@@ -517,10 +516,10 @@ def wait_with(settings: Settings, trained: TrainedClassifier) -> Callable[..., N
         evaluation = dataclasses.replace(
             evaluation, targets={**evaluation.targets, "category": changed}
         )
-        version = ModelStore(settings.models_dir).save(
+        version = Desk(settings).models.save(
             dataclasses.replace(trained, evaluation=evaluation), datetime.now(UTC)
         )
-        write_candidate(settings.models_dir, Candidate(version.version, comparison))
+        write_candidate(Desk(settings).models, Candidate(version.version, comparison))
 
     return save
 

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.defs.audit import AUDITS
 from ticket_assets.desk import Desk
@@ -152,7 +151,7 @@ def run(desk: Settings, first: date, last: date) -> Run:
             evaluation = record.event_log_entry.dagster_event.asset_check_evaluation_data
             judged = checks.get(evaluation.check_name, frozenset())
             checks[evaluation.check_name] = judged | {evaluation.partition}
-    champion = ModelStore(desk.models_dir).require_champion()
+    champion = Desk(desk).models.require_champion()
     with TicketCollection.open(
         champion.encoder, folder=desk.collection_dir, url=None
     ) as collection:
@@ -307,7 +306,7 @@ def test_the_first_candidate_becomes_the_champion(desk: Settings, first_run: Run
     assert champion["version"] == candidate["version"] == first_run.champion
     assert candidate["already_trained"] is False
     assert champion["former_version"] == ""
-    assert read_candidate(desk.models_dir).version == first_run.champion
+    assert read_candidate(Desk(desk).models).version == first_run.champion
 
 
 def test_who_reviews_a_ticket_sees_the_words_behind_its_category(first_run: Run):

@@ -11,7 +11,7 @@ def test_every_night_old_runs_and_models_go(product: dg.Definitions, settings: S
     assert (schedule.job_name, schedule.cron_schedule) == ("housekeeping", "0 4 * * *")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     for number in range(12):
-        (settings.models_dir / f"{number:012x}").mkdir(parents=True)
+        Desk(settings).files.replace(f"models/{number:012x}/manifest.json", b"{}")
 
     with dg.DagsterInstance.ephemeral() as instance:
         done = product.resolve_job_def("housekeeping").execute_in_process(

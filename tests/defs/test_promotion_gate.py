@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ticket_assets.classification.model_store import ModelStore
 from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.classification.training_set import TrainingSet
 from ticket_assets.defs import candidate_classifier, ticket_classifier, ticket_labels
@@ -106,7 +105,7 @@ def demanding(desk: Settings) -> Settings:
 
 
 def champion(settings: Settings) -> str:
-    return ModelStore(settings.models_dir).require_champion().version
+    return Desk(settings).models.require_champion().version
 
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
@@ -132,7 +131,7 @@ def test_a_candidate_below_the_floor_is_not_promoted_in_the_run_that_made_it(
     assert not result.success
     assert failed_checks(result) == {"candidate_reaches_the_floor"}
     assert materialised(result) == set(LEARN) - {"ticket_classifier"}
-    assert read_candidate(demanding.models_dir).version != former
+    assert read_candidate(Desk(demanding).models).version != former
     assert champion(demanding) == former
 
 
@@ -161,13 +160,13 @@ def test_it_is_not_promoted_by_a_later_run_of_the_champion_alone_either(
     assert "below TICKETS_MACRO_F1_FLOOR" in failure(result)
     assert materialised(result) == set()
     assert champion(demanding) == former
-    assert ModelStore(demanding.models_dir).load(former)
+    assert Desk(demanding).models.load(former)
 
 
 def test_the_champion_of_before_stays_the_one_that_predicts(
     demanding: Settings, retrain: Retrain, labelled_desk: TrainingSet
 ):
-    store = ModelStore(demanding.models_dir)
+    store = Desk(demanding).models
     tickets, vectors = labelled_desk.tickets, labelled_desk.vectors
     before = store.load(champion(demanding)).predict(tickets, vectors)
 
@@ -182,7 +181,7 @@ def test_once_the_floor_is_lowered_the_waiting_candidate_is_promoted(
     demanding: Settings, retrain: Retrain
 ):
     retrain(demanding)
-    waiting = read_candidate(demanding.models_dir).version
+    waiting = read_candidate(Desk(demanding).models).version
     lowered = demanding.model_copy(update={"macro_f1_floor": 0.5})
 
     result = retrain(lowered, "ticket_classifier")
@@ -219,7 +218,7 @@ def test_a_candidate_as_good_as_the_champion_takes_over(desk: Settings, retrain:
 
     assert result.success
     assert materialised(result) == set(LEARN)
-    assert champion(other) == read_candidate(other.models_dir).version != former
+    assert champion(other) == read_candidate(Desk(other).models).version != former
 
 
 def test_a_rolled_back_champion_does_not_return_by_itself(desk: Settings, retrain: Retrain):
@@ -228,7 +227,7 @@ def test_a_rolled_back_champion_does_not_return_by_itself(desk: Settings, retrai
     retrain(other)
     taken_back = champion(other)
 
-    restored = ModelStore(other.models_dir).rollback()
+    restored = Desk(other).models.rollback()
     again = retrain(other)
 
     assert (restored.version, champion(other)) == (former, former)
@@ -249,7 +248,7 @@ def test_new_labels_make_another_candidate_that_may_follow_the_one_rolled_back(
     other = desk.model_copy(update={"seed": 8})
     retrain(other)
     taken_back = champion(other)
-    ModelStore(other.models_dir).rollback()
+    Desk(other).models.rollback()
     ticket = labelled_desk.tickets.iloc[1]
     corrected = "network" if ticket["category"] != "network" else "access"
     label(other, {ticket["ticket_id"]: corrected}, datetime(2025, 7, 2, tzinfo=UTC))
@@ -273,7 +272,7 @@ def test_doubted_labels_are_listed_even_when_the_candidate_is_refused(
     given = labelled_desk.tickets.set_index("ticket_id")["category"]
     assert suspects["rank"].tolist() == list(range(1, len(suspects) + 1))
     assert suspects["confidence"].is_monotonic_decreasing
-    assert set(suspects["model_version"]) == {read_candidate(demanding.models_dir).version}
+    assert set(suspects["model_version"]) == {read_candidate(Desk(demanding).models).version}
     assert set(suspects["labelled_by"]) == {"test"}
     assert (suspects["given"] == suspects["ticket_id"].map(given)).all()
     assert (suspects["given"] != suspects["predicted"]).all()

@@ -91,8 +91,7 @@ def test_new_labels_make_everything_needed(desk):
     ],
 )
 def test_collected_days_that_the_champion_has_not_sorted_to_the_end_are_sorted(desk, model, needed):
-    desk.settings.models_dir.mkdir()
-    (desk.settings.models_dir / CHAMPION).write_text(f'{{"history": ["{PRESENT}"]}}')
+    desk.files.replace(f"models/{CHAMPION}", f'{{"history": ["{PRESENT}"]}}'.encode())
     with desk.warehouse.transaction() as connection:
         for name in ("clean_tickets", "ticket_labels", "ticket_embeddings"):
             ensure_table(connection, TABLES[name], 8 if name == "ticket_embeddings" else None)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.loopback import free_port
 from tests.services import skip_without, wait_until
+from ticket_assets.storage.blobs import BucketBlobs, FolderBlobs
+from ticket_assets.storage.s3_access import S3Access
 
 KEY_ID = "AKIDESK"
 SECRET = "s3cret/with+signs="  # noqa: S105
@@ -46,6 +48,10 @@ class S3Server:
         """The requests so far, as in `GET /bucket/name?query HTTP/1.1`."""
         return [line.split('"')[1] for line in self._log.read_text().splitlines() if '"' in line]
 
+    @property
+    def access(self) -> S3Access:
+        return S3Access(self.endpoint, "eu-west-1", KEY_ID, SECRET)
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(30)
@@ -55,6 +61,29 @@ class S3Server:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
             return True
         return False
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def file_store(request, tmp_path):
+    """Blobs in a folder, and the same in a bucket."""
+    if request.param == "folder":
+        return FolderBlobs(tmp_path / "files")
+    server = request.getfixturevalue("s3")
+    return BucketBlobs(f"{server.bucket()}/desk", server.access)
+
+
+def settings_of(blobs):
+    """The settings, by variable, of a desk whose files are these."""
+    if isinstance(blobs, FolderBlobs):
+        return {"TICKETS_DATA_DIR": blobs.location}
+    access = blobs._access
+    return {
+        "TICKETS_FILES": blobs.location,
+        "TICKETS_S3_ENDPOINT": access.endpoint,
+        "TICKETS_S3_REGION": access.region,
+        "TICKETS_S3_KEY_ID": access.key_id,
+        "TICKETS_S3_SECRET": access.secret,
+    }
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ def test_what_was_written_is_read_listed_and_removed(blobs):
     blobs.delete(["a/b/2.eml", "a/absent", "top"])
     assert not blobs.exists("a/b/2.eml")
     assert [blob.name for blob in blobs.list()] == ["a/1.eml"]
+    assert blobs.folders("a") == []
 
 
 def test_an_empty_store_holds_nothing(blobs):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from ticket_assets.classification.model_store import EVALUATION, MANIFEST, ModelError, ModelStore
+from ticket_assets.classification.model_store import (
+    EVALUATION,
+    LEARNT,
+    ModelError,
+    ModelStore,
+    json_bytes,
+    read_table,
+    sha256,
+    table_bytes,
+)
 from ticket_assets.classification.vocabulary import (
     build_vocabulary,
     vocabulary_frame,
     vocabulary_from_frame,
 )
-from ticket_assets.storage.whole_folder import finish_replacing, only_writer, replacing_folder
 
 VOCABULARY = "vocabulary.parquet"
-LEARNT = "training_tickets.parquet"
 
 
 def learnt_from(store: ModelStore, ticket_ids: Collection[str]) -> dict[str, int]:
@@ -29,19 +34,18 @@ def learnt_from(store: ModelStore, ticket_ids: Collection[str]) -> dict[str, int
     Raises:
         ModelError: a version cannot be searched.
     """
-    for folder in store.root.glob(".*.complete"):
-        finish_replacing(store.root / folder.name.removeprefix(".").removesuffix(".complete"))
+    store.finish_replacements()
+    erased = set(ticket_ids)
     counts = {}
     for version in store.names():
-        folder = store.root / version
         try:
-            learnt = pd.read_parquet(folder / LEARNT, columns=["ticket_id"])["ticket_id"]
-        except (OSError, ValueError):
+            learnt = read_table(store.files(version, LEARNT)[LEARNT], ["ticket_id"])["ticket_id"]
+        except (KeyError, OSError, ValueError):
             raise ModelError(
-                f"The classifier {version} in {store.root} is damaged and cannot be searched for"
-                " the tickets. Delete its folder, then give the command again."
+                f"The classifier {version} in {store.blobs.location} is damaged and cannot be"
+                " searched for the tickets. Delete its folder, then give the command again."
             ) from None
-        if count := int(learnt.isin(set(ticket_ids)).sum()):
+        if count := int(learnt.isin(erased).sum()):
             counts[version] = count
     return counts
 
@@ -60,37 +64,43 @@ def erase_from_models(
     erased = set(ticket_ids)
     learnt = learnt_from(store, erased)
     for version in learnt:
-        folder = store.root / version
-        with only_writer(folder), replacing_folder(folder) as draft:
-            shutil.copytree(folder, draft, dirs_exist_ok=True)
-            manifest = json.loads((draft / MANIFEST).read_text("utf-8"))
-            digests = manifest["files"]
-            # A damaged file keeps its old SHA-256: a new one would hide the damage.
-            sound = [name for name in digests if _sha256(draft / name) == digests[name]]
-            _erase_from_folder(draft, erased, tokens)
-            digests |= {name: _sha256(draft / name) for name in sound}
-            text = json.dumps(manifest, indent=2, ensure_ascii=False)
-            (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        former, manifest = store.files(version), store.manifest(version)
+        files = _without_tickets(former, erased, tokens)
+        # A damaged file keeps its old SHA-256: a new one would hide the damage.
+        manifest["files"] |= {
+            name: sha256(content)
+            for name, content in files.items()
+            if sha256(former[name]) == manifest["files"][name]
+        }
+        store.replace(version, files, json_bytes(manifest, indent=2))
     return learnt
 
 
-def _erase_from_folder(folder: Path, erased: set[str], tokens: Mapping[str, str]) -> None:
-    learnt = pd.read_parquet(folder / LEARNT)["ticket_id"]
-    vocabulary = vocabulary_from_frame(pd.read_parquet(folder / VOCABULARY))
-    _write(folder / VOCABULARY, vocabulary_frame(_without(vocabulary, learnt, erased, tokens)))
-    for path in sorted(folder.glob("*.parquet")):
-        table = pd.read_parquet(path)
-        if "ticket_id" in table:
-            _write(path, table[~table["ticket_id"].isin(erased)].reset_index(drop=True))
-    evaluation = json.loads((folder / EVALUATION).read_text("utf-8"))
+def _without_tickets(
+    files: Mapping[str, bytes], erased: set[str], tokens: Mapping[str, str]
+) -> dict[str, bytes]:
+    """The new contents of the files that may name the tickets."""
+    tables = {
+        name: read_table(content) for name, content in files.items() if name.endswith(".parquet")
+    }
+    learnt = tables[LEARNT]["ticket_id"]
+    vocabulary = vocabulary_from_frame(tables.pop(VOCABULARY))
+    evaluation: dict[str, Any] = json.loads(files[EVALUATION])
     for target in evaluation["targets"].values():
         target["confident_mistakes"] = [
             mistake
             for mistake in target["confident_mistakes"]
             if mistake["ticket_id"] not in erased
         ]
-    text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / EVALUATION).write_text(text + "\n", encoding="utf-8")
+    return {
+        VOCABULARY: table_bytes(vocabulary_frame(_without(vocabulary, learnt, erased, tokens))),
+        EVALUATION: json_bytes(evaluation, indent=1),
+        **{
+            name: table_bytes(table[~table["ticket_id"].isin(erased)].reset_index(drop=True))
+            for name, table in tables.items()
+            if "ticket_id" in table
+        },
+    }
 
 
 def _without(
@@ -100,11 +110,3 @@ def _without(
     texts = {tokens[ticket] for ticket in learnt if ticket in erased and ticket in tokens}
     texts -= {tokens[ticket] for ticket in learnt if ticket not in erased and ticket in tokens}
     return dict(Counter(vocabulary) - Counter(build_vocabulary(list(texts))))
-
-
-def _write(path: Path, table: pd.DataFrame) -> None:
-    table.to_parquet(path, index=False, compression="zstd")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -35,13 +35,14 @@ def list_models(store: ModelStore) -> list[ListedModel]:
     if champion is not None:
         standings[champion] = "champion"
     with suppress(PromotionRefusedError):  # there is none
-        standings.setdefault(read_candidate(store.root).version, "candidate")
+        standings.setdefault(read_candidate(store).version, "candidate")
     listed = [_listed(store, name, standings.get(name, "not promoted")) for name in store.names()]
     return sorted(listed, key=lambda model: (not model.created_at, model.created_at, model.version))
 
 
 def _listed(store: ModelStore, name: str, standing: str) -> ListedModel:
     try:
+        store.require_sound(name)
         saved, evaluation = store.version(name), store.load_evaluation(name)
     except ModelError:
         return ListedModel(name, "damaged")

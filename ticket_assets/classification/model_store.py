@@ -1,4 +1,4 @@
-"""Classifiers on disk: saved whole or not at all, checked before use, one of them the champion."""
+"""Saved classifiers: written whole or not at all, checked before use, one of them the champion."""
 
 from __future__ import annotations
 
@@ -25,13 +25,7 @@ from ticket_assets.classification.prediction import Classifier, TargetModel
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.classification.vocabulary import vocabulary_frame, vocabulary_from_frame
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.storage.whole_file import replace_file
-from ticket_assets.storage.whole_folder import (
-    clear_remains,
-    only_writer,
-    remove_folder,
-    replacing_folder,
-)
+from ticket_assets.storage.blobs import BlobChangedError, BlobNotFoundError, Blobs
 
 FORMAT = 2
 """Raise it when a saved classifier can no longer be read by the code before."""
@@ -42,7 +36,10 @@ MODEL, EVALUATION, CARD, MANIFEST = (
     "manifest.json",
 )
 TABLES = ("reference", "vocabulary", "holdout", "training_tickets", "label_errors")
+LEARNT = "training_tickets.parquet"
 CHAMPION = "champion.json"
+REPLACEMENT = "replacement"
+"""Below a version, files that take the place of its own."""
 ALLOWED_TYPES: frozenset[str] = frozenset()
 """Types a model file may hold beyond those skops trusts by itself (plain Python, NumPy, SciPy and
 scikit-learn). None are needed; one that a library update makes necessary is added here by hand."""
@@ -55,10 +52,9 @@ class ModelError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A saved classifier: its name, its folder, and its manifest's entries."""
+    """A saved classifier: its name, and its manifest's entries."""
 
     version: str
-    path: Path
     fingerprint: str
     encoder: str
     labels: Mapping[str, tuple[str, ...]]
@@ -72,13 +68,19 @@ class _Record:
 
     history: list[str]
     rolled_back: list[str]
+    blob_version: str | None = None
+    """Of the blob that was read; None where there is none yet."""
 
 
 class ModelStore:
-    """The folder `root` with one folder per saved classifier, and the champion's name."""
+    """`<version>/<file>` for each saved classifier, and the champion's name.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    A version counts once its manifest is there, which is written last and removed first. Who saves,
+    replaces or removes versions holds the desk's lease of its models.
+    """
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.blobs = blobs
 
     def save(self, trained: TrainedClassifier, created_at: datetime) -> ModelVersion:
         """The version this classifier is saved as: the first 12 digits of its fingerprint.
@@ -87,13 +89,14 @@ class ModelStore:
         from the first time); a sound version that exists already is left as it is.
         """
         version = trained.evaluation.fingerprint[:12]
-        folder = self.root / version
-        with only_writer(folder):
-            try:
-                return self._verified(version)
-            except ModelError:
-                with replacing_folder(folder) as draft:
-                    _write(draft, trained, version, created_at)
+        try:
+            self.require_sound(version)
+        except ModelError:
+            files = _contents(trained, version)
+            manifest = _manifest(trained, version, created_at, files)
+            self._discard_replacement(version)
+            self.blobs.write((f"{version}/{name}", content) for name, content in files.items())
+            self.blobs.replace(f"{version}/{MANIFEST}", manifest)
         return self.version(version)
 
     def load(self, version: str) -> Classifier:
@@ -103,16 +106,15 @@ class ModelStore:
             ModelError: the version or one of its files is missing, a file is not the one that was
                 saved, or the model holds a type that may not be loaded.
         """
-        self._verified(version)
-        return _classifier((self.root / version / MODEL).read_bytes(), version)
+        return _classifier(self._files(version)[MODEL], version)
 
     def load_trained(self, version: str) -> TrainedClassifier:
         """Everything that was saved for this version; raises like `load`."""
-        folder = self._verified(version).path
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+        files = self._files(version)
+        tables = {name: read_table(files[f"{name}.parquet"]) for name in TABLES}
         return TrainedClassifier(
-            classifier=_classifier((folder / MODEL).read_bytes(), version),
-            evaluation=self.load_evaluation(version),
+            classifier=_classifier(files[MODEL], version),
+            evaluation=_evaluation(files[EVALUATION]),
             vocabulary=vocabulary_from_frame(tables.pop("vocabulary")),
             **tables,
         )
@@ -126,18 +128,20 @@ class ModelStore:
         return trained if trained.evaluation.fingerprint == fingerprint else None
 
     def load_evaluation(self, version: str) -> Evaluation:
-        """The evaluation of this version; raises like `load`."""
-        content = (self._verified(version).path / EVALUATION).read_text("utf-8")
-        return Evaluation.from_dict(json.loads(content))
+        """The evaluation of this version; raises like `load`, and reads no other file."""
+        return _evaluation(self._files(version, EVALUATION)[EVALUATION])
 
     def learnt_tickets(self, version: str) -> pd.Series:
-        """Ids of the tickets that this version was fitted on; raises like `load`."""
-        path = self._verified(version).path / "training_tickets.parquet"
-        return pd.read_parquet(path, columns=["ticket_id"])["ticket_id"]
+        """Ids of the tickets that this version was fitted on; raises like `load_evaluation`."""
+        return read_table(self._files(version, LEARNT)[LEARNT], ["ticket_id"])["ticket_id"]
 
     def card(self, version: str) -> str:
-        """The model card of this version, as markdown; raises like `load`."""
-        return (self._verified(version).path / CARD).read_text("utf-8")
+        """The model card of this version, as markdown; raises like `load_evaluation`."""
+        return self._files(version, CARD)[CARD].decode()
+
+    def require_sound(self, version: str) -> None:
+        """Raises like `load` where it would, except for the types in the model."""
+        self._files(version)
 
     def version(self, version: str) -> ModelVersion:
         """A saved version, from its manifest; its other files are not read.
@@ -145,11 +149,10 @@ class ModelStore:
         Raises:
             ModelError: there is no such version, or its manifest cannot be read.
         """
-        manifest = self._manifest(version)
+        manifest = self.manifest(version)
         try:
             return ModelVersion(
                 version=version,
-                path=self.root / version,
                 labels={name: tuple(labels) for name, labels in manifest["labels"].items()},
                 **{
                     name: manifest[name]
@@ -161,18 +164,37 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """The names of all saved versions, readable or not."""
-        if not self.root.is_dir():
-            return []
-        return sorted(path.name for path in self.root.iterdir() if _is_version(path.name))
+        return [name for name in self.blobs.folders() if _is_version(name)]
 
     def remove(self, versions: Iterable[str]) -> None:
-        """Remove saved versions whole, and what is left of those that a killed process removed."""
+        """Remove saved versions whole; after a crash, what is left is removed by the next."""
         for version in versions:
-            folder = self.root / version
-            with only_writer(folder):
-                if folder.exists():
-                    remove_folder(folder)
-        clear_remains(self.root)
+            self.blobs.delete([f"{version}/{MANIFEST}"])
+            self.blobs.delete([blob.name for blob in self.blobs.list(version)])
+
+    def files(self, version: str, *names: str) -> dict[str, bytes]:
+        """The unchecked contents of these files of the version, or of all; no missing ones."""
+        return self._read(version, names or _file_names())
+
+    def replace(self, version: str, files: Mapping[str, bytes], manifest: bytes) -> None:
+        """Replace some files of a version and its manifest, all or none.
+
+        They are written beside the version first, then its new manifest; from then on readers see
+        them, and `finish_replacements` does the rest after a crash.
+        """
+        self._discard_replacement(version)
+        self.blobs.write((f"{version}/{REPLACEMENT}/{name}", files[name]) for name in files)
+        self.blobs.replace(f"{version}/{REPLACEMENT}/{MANIFEST}", manifest)
+        self._finish_replacement(version)
+
+    def finish_replacements(self) -> None:
+        """Complete the replacements that a dead process left, or undo those that had not begun."""
+        for version in {
+            blob.name.partition("/")[0]
+            for blob in self.blobs.list()
+            if blob.name.split("/")[1:2] == [REPLACEMENT]
+        }:
+            self._finish_replacement(version)
 
     def champion_name(self) -> str | None:
         """The name of the version in use; None before the first promotion. Reads no model file.
@@ -187,7 +209,7 @@ class ModelStore:
         """The version in use, or None before the first promotion.
 
         Raises:
-            ModelError: the champion's name cannot be read, or its folder is gone.
+            ModelError: the champion's name cannot be read, or its files are gone.
         """
         name = self.champion_name()
         return self.version(name) if name else None
@@ -201,23 +223,24 @@ class ModelStore:
         champion = self.champion()
         if champion is None:
             raise ModelError(
-                f"There is no champion model in {self.root.absolute()} yet. Materialise"
+                f"There is no champion model in {self.blobs.location} yet. Materialise"
                 " ticket_classifier: tickets run."
             )
         return champion
 
     def promote(self, version: str) -> ModelVersion:
         """Checks this version's files and makes it the champion; remembers the former one."""
-        promoted = self._verified(version)
+        self.require_sound(version)
         record = self._record()
         if not record.history or record.history[-1] != version:
             self._write(
                 _Record(
                     [*record.history, version],
                     [name for name in record.rolled_back if name != version],
+                    record.blob_version,
                 )
             )
-        return promoted
+        return self.version(version)
 
     def former_champions(self) -> tuple[str, ...]:
         """Versions that `rollback` would go back to, the latest last."""
@@ -237,77 +260,153 @@ class ModelStore:
         history = record.history
         if len(history) < 2:
             raise ModelError(
-                f"There is no former champion in {self.root} to go back to: "
+                f"There is no former champion in {self.blobs.location} to go back to: "
                 f"{'only ' + history[0] if history else 'none'} was ever promoted."
             )
-        former = self._verified(history[-2])
-        self._write(_Record(history[:-1], [*record.rolled_back, history[-1]]))
-        return former
+        self.require_sound(history[-2])
+        self._write(_Record(history[:-1], [*record.rolled_back, history[-1]], record.blob_version))
+        return self.version(history[-2])
 
     def _record(self) -> _Record:
-        path = self.root / CHAMPION
         try:
-            content = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+            content, blob_version = self.blobs.read_version(CHAMPION)
+            record = json.loads(content)
+        except BlobNotFoundError:
             return _Record([], [])
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise ModelError(
-                f"{path} cannot be read ({type(error).__name__}). Delete it and materialise"
-                " ticket_classifier: tickets run."
+                f"{CHAMPION} in {self.blobs.location} cannot be read ({type(error).__name__})."
+                " Delete it and materialise ticket_classifier: tickets run."
             ) from None
-        record = content if isinstance(content, dict) else {}
+        record = record if isinstance(record, dict) else {}
         # `rolled_back` came later: without it, nothing was rolled back.
         lists = [record.get("history"), record.get("rolled_back", [])]
         if not all(isinstance(names, list) and all(map(_is_version, names)) for names in lists):
-            raise ModelError(f"{path} does not list versions. Delete it and promote one again.")
-        return _Record(*lists)
+            raise ModelError(
+                f"{CHAMPION} in {self.blobs.location} does not list versions. Delete it and promote"
+                " one again."
+            )
+        return _Record(lists[0], lists[1], blob_version)
 
     def _write(self, record: _Record) -> None:
-        content = json.dumps({"champion": record.history[-1], **asdict(record)}, indent=2)
-        replace_file(self.root / CHAMPION, content + "\n")
+        """Write the champions unless another process has changed them since they were read."""
+        entries = asdict(record)
+        former = entries.pop("blob_version")
+        text = json.dumps({"champion": record.history[-1], **entries}, indent=2) + "\n"
+        try:
+            if former is not None:
+                self.blobs.replace(CHAMPION, text.encode(), former)
+                return
+            is_written = self.blobs.create(CHAMPION, text.encode())
+        except BlobChangedError:
+            is_written = False
+        if not is_written:
+            raise ModelError(
+                f"Another process has changed the champion in {self.blobs.location} meanwhile, and"
+                " nothing was changed here. Look at `tickets model list`, then do the same again."
+            )
 
-    def _manifest(self, version: str) -> dict[str, Any]:
+    def manifest(self, version: str) -> dict[str, Any]:
+        """The manifest of a version.
+
+        Raises:
+            ModelError: there is no such version, its manifest cannot be read, or another release
+                wrote it.
+        """
         if not _VERSION.fullmatch(version):
             raise ModelError(f"{version!r} is not a model version: 12 hexadecimal digits expected.")
-        path = self.root / version / MANIFEST
+        where = self.blobs.location
         try:
-            manifest = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+            manifest = json.loads(self.blobs.read(f"{version}/{MANIFEST}"))
+        except BlobNotFoundError:
             raise ModelError(
-                f"There is no classifier {version} in {self.root}. Materialise "
-                "candidate_classifier to train one."
+                f"There is no classifier {version} in {where}. Materialise candidate_classifier to"
+                " train one."
             ) from None
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise self._damaged(version, f"{MANIFEST} cannot be read ({error})") from None
         if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
             raise self._damaged(version, f"{MANIFEST} does not say its format")
         if manifest["format"] != FORMAT:
             raise ModelError(
-                f"The classifier {version} in {self.root} was saved in format"
-                f" {manifest['format']}, and this release reads format {FORMAT}. Delete the folder"
-                f" {self.root} and train again: tickets run."
+                f"The classifier {version} in {where} was saved in format {manifest['format']}, and"
+                f" this release reads format {FORMAT}. Delete what is in {where} and train again:"
+                " tickets run."
             )
         return manifest
 
-    def _verified(self, version: str) -> ModelVersion:
-        files = self._manifest(version).get("files")
-        if not isinstance(files, dict):
+    def _files(self, version: str, *names: str) -> dict[str, bytes]:
+        """The contents of these files of the version, or of all, each compared with its SHA-256."""
+        digests = self.manifest(version).get("files")
+        if not isinstance(digests, dict):
             raise self._damaged(version, f"{MANIFEST} lacks the files' SHA-256")
-        for name in _file_names():
-            path = self.root / version / name
-            try:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError as error:
-                raise self._damaged(version, f"{name}: {error.strerror}") from None
-            if digest != files.get(name):
+        names = names or _file_names()
+        files = self._read(version, names)
+        try:
+            self._require_intact(version, names, files, digests)
+        except ModelError:
+            # A replacement may be under way, or have died when its files were all there.
+            replacement = self._read(f"{version}/{REPLACEMENT}", (MANIFEST, *names))
+            if MANIFEST not in replacement:
+                raise
+            files |= replacement
+            digests = json.loads(files.pop(MANIFEST))["files"]
+            self._require_intact(version, names, files, digests)
+        return files
+
+    def _require_intact(
+        self,
+        version: str,
+        names: Iterable[str],
+        files: Mapping[str, bytes],
+        digests: Mapping[str, str],
+    ) -> None:
+        for name in names:
+            if name not in files:
+                raise self._damaged(version, f"{name} is missing")
+            if sha256(files[name]) != digests.get(name):
                 raise self._damaged(version, f"the SHA-256 of {name} is not the one recorded")
-        return self.version(version)
+
+    def _read(self, folder: str, names: Iterable[str]) -> dict[str, bytes]:
+        start = f"{folder}/"
+        blobs = self.blobs.read_many(start + name for name in names)
+        return {name.removeprefix(start): content for name, content in blobs}
+
+    def _finish_replacement(self, version: str) -> None:
+        files = self._read(f"{version}/{REPLACEMENT}", (MANIFEST, *_file_names()))
+        if manifest := files.pop(MANIFEST, None):
+            self.blobs.write((f"{version}/{name}", content) for name, content in files.items())
+            self.blobs.replace(f"{version}/{MANIFEST}", manifest)
+        self._discard_replacement(version)
+
+    def _discard_replacement(self, version: str) -> None:
+        start = f"{version}/{REPLACEMENT}"
+        # Without its manifest nobody takes what is left for a whole replacement.
+        self.blobs.delete([f"{start}/{MANIFEST}"])
+        self.blobs.delete([blob.name for blob in self.blobs.list(start)])
 
     def _damaged(self, version: str, reason: str) -> ModelError:
         return ModelError(
-            f"The classifier {version} in {self.root} is damaged: {reason}. Roll back to the "
-            "former champion, or delete its folder and materialise candidate_classifier."
+            f"The classifier {version} in {self.blobs.location} is damaged: {reason}. Roll back to"
+            " the former champion, or delete its folder and materialise candidate_classifier."
         )
+
+
+def read_table(content: bytes, columns: list[str] | None = None) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(content), columns=columns)
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    return table.to_parquet(index=False, compression="zstd")
+
+
+def json_bytes(content: Any, indent: int) -> bytes:
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _is_version(name: object) -> bool:
@@ -318,17 +417,25 @@ def _file_names() -> tuple[str, ...]:
     return (MODEL, EVALUATION, CARD, *(f"{name}.parquet" for name in TABLES))
 
 
-def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: datetime) -> None:
-    (folder / MODEL).write_bytes(_model_bytes(trained.classifier))
-    evaluation = json.dumps(
-        trained.evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False
-    )
-    (folder / EVALUATION).write_text(evaluation + "\n", encoding="utf-8")
-    (folder / CARD).write_text(model_card(trained, version), encoding="utf-8")
-    for name in TABLES:
-        is_vocabulary = name == "vocabulary"
-        table = vocabulary_frame(trained.vocabulary) if is_vocabulary else getattr(trained, name)
-        table.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
+def _evaluation(content: bytes) -> Evaluation:
+    return Evaluation.from_dict(json.loads(content))
+
+
+def _contents(trained: TrainedClassifier, version: str) -> dict[str, bytes]:
+    """The content of each file but the manifest."""
+    tables = {name: getattr(trained, name) for name in TABLES}
+    tables["vocabulary"] = vocabulary_frame(trained.vocabulary)
+    return {
+        MODEL: _model_bytes(trained.classifier),
+        EVALUATION: json_bytes(trained.evaluation.to_dict(), indent=1),
+        CARD: model_card(trained, version).encode(),
+        **{f"{name}.parquet": table_bytes(table) for name, table in tables.items()},
+    }
+
+
+def _manifest(
+    trained: TrainedClassifier, version: str, created_at: datetime, files: Mapping[str, bytes]
+) -> bytes:
     manifest = {
         "format": FORMAT,
         "version": version,
@@ -340,12 +447,9 @@ def _write(folder: Path, trained: TrainedClassifier, version: str, created_at: d
         "training_from": trained.evaluation.training_from,
         "training_to": trained.evaluation.training_to,
         "created_at": created_at.isoformat(),
-        "files": {
-            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _file_names()
-        },
+        "files": {name: sha256(content) for name, content in files.items()},
     }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return json_bytes(manifest, indent=2)
 
 
 def _skops() -> ModuleType:

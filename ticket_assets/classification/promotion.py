@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ticket_assets.classification.comparison import Comparison
 from ticket_assets.classification.evaluation import Evaluation
 from ticket_assets.classification.model_store import ModelError, ModelStore, ModelVersion
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.blobs import BlobNotFoundError
 
 CANDIDATE = "candidate.json"
 
@@ -38,28 +37,30 @@ class Gate:
     figures: dict[str, float | str]
 
 
-def write_candidate(root: Path, candidate: Candidate) -> None:
+def write_candidate(store: ModelStore, candidate: Candidate) -> None:
     """Make `candidate` the one that waits for its gates, in place of an earlier one."""
-    replace_file(root / CANDIDATE, json.dumps(asdict(candidate), indent=2) + "\n")
+    store.blobs.replace(CANDIDATE, f"{json.dumps(asdict(candidate), indent=2)}\n".encode())
 
 
-def read_candidate(root: Path) -> Candidate:
+def read_candidate(store: ModelStore) -> Candidate:
     """The candidate that waits.
 
     Raises:
         PromotionRefusedError: there is none, or its file cannot be read.
     """
     try:
-        content = json.loads((root / CANDIDATE).read_text("utf-8"))
+        content = json.loads(store.blobs.read(CANDIDATE))
         comparison = content["comparison"]
         return Candidate(content["version"], Comparison(**comparison) if comparison else None)
-    except FileNotFoundError:
+    except BlobNotFoundError:
         raise PromotionRefusedError(
-            f"There is no candidate in {root}. Materialise candidate_classifier first."
+            f"There is no candidate in {store.blobs.location}. Materialise candidate_classifier"
+            " first."
         ) from None
     except (ValueError, TypeError, KeyError):
         raise PromotionRefusedError(
-            f"{root / CANDIDATE} cannot be read. Materialise candidate_classifier again."
+            f"{CANDIDATE} in {store.blobs.location} cannot be read. Materialise"
+            " candidate_classifier again."
         ) from None
 
 
@@ -117,7 +118,7 @@ def promote(store: ModelStore, macro_f1_floor: float) -> ModelVersion:
         PromotionRefusedError: the candidate fails a gate.
         ModelError: its files are missing or damaged.
     """
-    candidate = read_candidate(store.root)
+    candidate = read_candidate(store)
     if not was_not_rolled_back(store, candidate).passed:
         return store.require_champion()
     evaluation = store.load_evaluation(candidate.version)
@@ -147,7 +148,7 @@ def superfluous_models(store: ModelStore, keep: int) -> list[str]:
     """
     needed = {store.champion_name(), *store.former_champions()}
     with suppress(PromotionRefusedError):  # there is none
-        needed.add(read_candidate(store.root).version)
+        needed.add(read_candidate(store).version)
     others = [name for name in store.names() if name not in needed]
     others.sort(key=lambda name: _created_at(store, name))
     return others[: max(len(others) - keep, 0)]

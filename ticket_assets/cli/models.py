@@ -53,9 +53,10 @@ def roll_back_model() -> None:
     The one taken back is not promoted again as it is: only another model, trained on other labels
     or with other settings, can follow.
     """
-    store = command_desk().models
-    former = store.champion_name()
-    champion = store.rollback()
+    desk = command_desk()
+    with desk.changing_models():
+        former = desk.models.champion_name()
+        champion = desk.models.rollback()
     output.print(
         f"{champion.version} is the champion again, and {former} is taken back. Mail that comes in"
         " is sorted with it; what is sorted already is not.",

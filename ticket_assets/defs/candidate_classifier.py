@@ -72,14 +72,16 @@ def candidate_classifier(
             reference_from=drift.first_day if drift else None,
         )
     fitting_seconds = time.perf_counter() - started
-    version = store.save(trained, created_at=datetime.now(UTC))
-    champion = store.champion()
-    comparison = former = None
-    if champion is not None and champion.version != version.version:
-        in_use = store.load_trained(champion.version)
-        former = in_use.evaluation
-        comparison = compare_with_champion(trained, in_use, training_set, desk.settings.seed)
-    write_candidate(store.root, Candidate(version.version, comparison))
+    # A candidate that is not yet named as the one that waits must not be removed as superfluous.
+    with desk.changing_models():
+        version = store.save(trained, created_at=datetime.now(UTC))
+        champion = store.champion()
+        comparison = former = None
+        if champion is not None and champion.version != version.version:
+            in_use = store.load_trained(champion.version)
+            former = in_use.evaluation
+            comparison = compare_with_champion(trained, in_use, training_set, desk.settings.seed)
+        write_candidate(store, Candidate(version.version, comparison))
     yield dg.MaterializeResult(
         asset_key="candidate_classifier",
         metadata={
@@ -169,5 +171,5 @@ def _waiting(desk: Desk) -> "tuple[Candidate, Evaluation]":
     """The candidate that waits and its evaluation."""
     from ticket_assets.classification.promotion import read_candidate
 
-    candidate = read_candidate(desk.settings.models_dir)
+    candidate = read_candidate(desk.models)
     return candidate, desk.models.load_evaluation(candidate.version)

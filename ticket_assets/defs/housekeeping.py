@@ -6,7 +6,6 @@ import dagster as dg
 
 from ticket_assets.desk import Desk
 from ticket_assets.orchestration.pruning import prune_runs
-from ticket_assets.planning.groups import WAREHOUSE_POOL
 from ticket_assets.plural import counted
 
 
@@ -22,8 +21,6 @@ def prune_old_runs(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk])
 @dg.op(
     description="Removes models that were never promoted or were rolled back, but for the newest"
     " TICKETS_KEEP_MODELS.",
-    # Claimed by training as well: a candidate is saved before it is named as the one that waits.
-    pool=WAREHOUSE_POOL,
 )
 def prune_old_models(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk]) -> None:
     if not desk.has_models:
@@ -31,8 +28,9 @@ def prune_old_models(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk
         return
     from ticket_assets.classification.promotion import superfluous_models
 
-    superfluous = superfluous_models(desk.models, desk.settings.keep_models)
-    desk.models.remove(superfluous)
+    with desk.changing_models():
+        superfluous = superfluous_models(desk.models, desk.settings.keep_models)
+        desk.models.remove(superfluous)
     context.log.info(
         f"{counted(len(superfluous), 'model')} removed; {len(desk.models.names()):,} stay."
     )

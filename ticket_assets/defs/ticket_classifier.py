@@ -21,8 +21,9 @@ def ticket_classifier(
     from ticket_assets.classification.promotion import promote
 
     store = desk.models
-    former = store.champion()
-    champion = promote(store, desk.settings.macro_f1_floor)
+    with desk.changing_models():
+        former = store.champion()
+        champion = promote(store, desk.settings.macro_f1_floor)
     promoted = former is None or former.version != champion.version
     if former is not None and promoted:
         context.log.info(f"{champion.version} takes over from {former.version}")
@@ -35,6 +36,6 @@ def ticket_classifier(
             "encoder": champion.encoder,
             "trained_on": champion.training_tickets,
             "model_card": dg.MetadataValue.md(store.card(champion.version)),
-            "folder": dg.MetadataValue.path(str(champion.path.absolute())),
+            "folder": dg.MetadataValue.path(f"{store.blobs.location}/{champion.version}"),
         },
     )

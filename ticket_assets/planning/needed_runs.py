@@ -110,7 +110,7 @@ def _training_has_changed(desk: Desk) -> bool:
     try:
         training_set = labelled_tickets(desk.warehouse)
         options = training_options(desk.settings, desk.routing.priorities)
-        candidate = desk.models.version(read_candidate(desk.models.root).version)
+        candidate = desk.models.version(read_candidate(desk.models).version)
     except NotEnoughLabels:
         return False
     except PromotionRefusedError:

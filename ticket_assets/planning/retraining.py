@@ -116,7 +116,7 @@ def learning_state(desk: Desk) -> LearningState:
     if champion is None:
         return LearningState(None, None, 0, None)
     try:
-        candidate = read_candidate(desk.models.root).version
+        candidate = read_candidate(desk.models).version
     except PromotionRefusedError:
         candidate = champion
     return LearningState(champion, candidate, _new_labels(desk, candidate), present_drift(desk))

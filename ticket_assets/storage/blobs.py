@@ -117,7 +117,7 @@ class Blobs(Protocol):
         an error some of them are written, each whole."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove blobs; absent ones are fine."""
+        """Remove blobs, and the folders they were the last of; absent ones are fine."""
 
     def under(self, prefix: str) -> Blobs:
         """The same store, seen from one of its folders."""
@@ -233,10 +233,18 @@ class FolderBlobs:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
                     folders.add(path.parent)
-            _sync(folders)
+            _sync({self._left(folder) for folder in folders})
 
     def under(self, prefix: str) -> FolderBlobs:
         return FolderBlobs(self._path(prefix))
+
+    def _left(self, folder: Path) -> Path:
+        """The folder, or the one above it if it was empty: then it is removed."""
+        with suppress(OSError):
+            if folder != self.folder:
+                folder.rmdir()
+                return folder.parent
+        return folder
 
     def _path(self, name: str) -> Path:
         if name.startswith("/") or ".." in name.split("/"):
