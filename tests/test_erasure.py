@@ -123,7 +123,7 @@ def desk(tmp_path):
         clean[["ticket_id", "received_at", "text_hash"]].assign(model=MODEL, vector=list(vectors)),
         vector_length=8,
     )
-    with TicketCollection.open(MODEL, folder=settings.collection_dir, url=None) as collection:
+    with TicketCollection.open(MODEL, folder=settings.collection_dir) as collection:
         rows = clean.assign(category=None, priority=None)
         collection.sync(rows, vectors, *DAYS)
     return Desk(settings)
@@ -251,7 +251,7 @@ def test_the_vectors_of_the_others_still_find_themselves(desk):
     )
     erase(desk, HERS)
 
-    with TicketCollection.open(MODEL, folder=desk.settings.collection_dir, url=None) as collection:
+    with TicketCollection.open(MODEL, folder=desk.settings.collection_dir) as collection:
         for row in vectors[vectors["ticket_id"].isin(OTHERS)].itertuples():
             ((nearest,),) = collection.nearest(np.array([row.vector], np.float32), 1)
             assert (nearest.ticket_id, round(nearest.similarity, 4)) == (row.ticket_id, 1.0)

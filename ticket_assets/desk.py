@@ -202,10 +202,13 @@ class Desk:
         """The Chroma collection of the vectors of `encoder` (its model id), created when absent.
 
         Raises:
-            CollectionError: the server does not answer, or the folder is not a Chroma folder.
+            CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
+            SettingsError: the settings of the server do not fit together.
         """
-        from ticket_assets.storage.collection import TicketCollection
+        from ticket_assets.storage.collection import TicketCollection, chroma_server
 
         return TicketCollection.open(
-            encoder, folder=self.settings.collection_dir, url=self.settings.chroma_url
+            encoder,
+            folder=self.settings.collection_dir,
+            server=chroma_server(self.settings),
         )

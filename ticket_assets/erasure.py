@@ -132,14 +132,17 @@ def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> 
 
 
 def _remove(desk: Desk, erased: set[str], *, dry_run: bool) -> Erasure:
-    from ticket_assets.storage.collection import erase_tickets
+    from ticket_assets.storage.collection import chroma_server, erase_tickets
 
     labels = remove_labels(desk.landing, erased, dry_run=dry_run)
     # Before the tables: they hold the words to remove beside the models.
     models, champion = _models(desk, erased, dry_run=dry_run)
     reports = desk.reports.remove_naming(erased, dry_run=dry_run)
     vectors = erase_tickets(
-        erased, folder=desk.settings.collection_dir, url=desk.settings.chroma_url, dry_run=dry_run
+        erased,
+        folder=desk.settings.collection_dir,
+        server=chroma_server(desk.settings),
+        dry_run=dry_run,
     )
     rows, references = _tables(desk.warehouse, erased, dry_run=dry_run)
     mail = remove_messages(desk.landing, erased, dry_run=dry_run)

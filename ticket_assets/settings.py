@@ -44,6 +44,8 @@ DRIFT_DISTANCES = {
 lengths move by themselves, and confidences of new mail lie a little above those out of fold. The
 other metrics notice a shift before the categories and words as a whole do (docs/drift.md)."""
 
+SHARED_STORES = ("files", "chroma_url", "chroma_token", "chroma_token_file", "chroma_ca_file")
+"""The settings of what stands outside the data folder; without them everything is in it."""
 _LANGUAGES = Path(__file__).parent / "text" / "languages"
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
@@ -213,6 +215,17 @@ class Settings(BaseSettings):
         default=None,
         pattern=r"^https?://[^/:]+(:\d+)?/?$",
         description="Chroma server, like http://chroma:8000. Unset: embedded, in the data folder.",
+    )
+    chroma_token: SecretStr | None = Field(
+        default=None,
+        description="Token that is sent to the Chroma server (Authorization: Bearer), for what"
+        " checks it in front. A file is safer.",
+    )
+    chroma_token_file: Path | None = Field(default=None, description="File with that token.")
+    chroma_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of the Chroma server's certificate. Unset: those"
+        " that the system trusts.",
     )
     files: str | None = Field(
         default=None,
@@ -464,6 +477,8 @@ class Settings(BaseSettings):
         "routing",
         "drop_folder",
         "maildir",
+        "chroma_ca_file",
+        "chroma_token_file",
         "imap_ca_file",
         "imap_password_file",
         "imap_token_file",
@@ -478,6 +493,26 @@ class Settings(BaseSettings):
             return value.expanduser() if value else value
         except RuntimeError:
             raise ValueError("there is no such user's home folder") from None
+
+    def secret(self, name: str) -> str | None:
+        """The secret setting `name`, or what its file holds; None where neither is set.
+
+        Raises:
+            SettingsError: both are set, or the file cannot be read.
+        """
+        value, file = getattr(self, name), getattr(self, f"{name}_file")
+        variable = f"{PREFIX}{name}".upper()
+        if value and file:
+            raise SettingsError(f"Set one of {variable} and {variable}_FILE, not both.")
+        if not file:
+            return value.get_secret_value() if value else None
+        try:
+            return str(file.read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"Cannot read {variable}_FILE={file}: {error}. Name a file that holds the secret"
+                " alone."
+            ) from None
 
     @property
     def column_mapping(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from ticket_assets.errors import TicketAssetsError
 if TYPE_CHECKING:
     from ticket_assets.classification.prediction import TargetModel
     from ticket_assets.desk import Desk
-    from ticket_assets.storage.collection import Neighbour
+    from ticket_assets.storage.neighbours import Neighbour
     from ticket_assets.storage.warehouse import Warehouse
     from ticket_assets.text.cleaning import CleanText
 

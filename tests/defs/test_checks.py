@@ -407,7 +407,7 @@ def collect(settings: Settings, vectors: dict[str, list[float]]) -> None:
         received_at=FIRST, language="en", text_hash="text " + rows["ticket_id"],
         category=None, priority=None,
     )  # fmt: skip
-    with TicketCollection.open(MODEL, folder=settings.collection_dir, url=None) as collection:
+    with TicketCollection.open(MODEL, folder=settings.collection_dir) as collection:
         collection.sync(
             rows, np.array(list(vectors.values()), dtype=np.float32), FIRST.date(), FIRST.date()
         )

@@ -152,9 +152,7 @@ def run(desk: Settings, first: date, last: date) -> Run:
             judged = checks.get(evaluation.check_name, frozenset())
             checks[evaluation.check_name] = judged | {evaluation.partition}
     champion = Desk(desk).models.require_champion()
-    with TicketCollection.open(
-        champion.encoder, folder=desk.collection_dir, url=None
-    ) as collection:
+    with TicketCollection.open(champion.encoder, folder=desk.collection_dir) as collection:
         collected = frozenset(collection.ids())
     warehouse = Warehouse(desk.warehouse_path)
     with warehouse.connect() as connection:

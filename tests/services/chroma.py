@@ -10,6 +10,7 @@ import pytest
 
 from tests.loopback import free_port
 from tests.services import skip_without, wait_until
+from tests.services.tls_proxy import TlsProxy
 
 COMMAND = Path(sysconfig.get_path("scripts"), "chroma")
 
@@ -56,3 +57,11 @@ def chroma(tmp_path):
     server = ChromaServer(tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def tls_proxy(chroma, tmp_path):
+    """A proxy in front of the server, which speaks TLS and checks a token."""
+    proxy = TlsProxy(tmp_path, chroma.url)
+    yield proxy
+    proxy.stop()

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import sysconfig
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,14 +14,17 @@ import pandas as pd
 import pytest
 
 from tests.loopback import free_port
+from tests.services.tls_proxy import TOKEN, TlsProxy
+from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage import collection as collection_module
 from ticket_assets.storage.collection import (
+    ChromaServer,
     CollectionError,
     SyncCounts,
     TicketCollection,
+    chroma_server,
     collection_name,
     expected_metadata,
-    neighbours_json,
 )
 from ticket_assets.storage.vectors import Matrix
 
@@ -41,7 +40,7 @@ from ticket_assets.storage.collection import TicketCollection
 row = {"ticket_id": "elsewhere", "received_at": datetime(2026, 11, 17), "language": "fr",
        "text_hash": "h", "category": None, "priority": None}
 day = date(2026, 11, 17)
-with TicketCollection.open(sys.argv[1], folder=Path(sys.argv[2]), url=None) as collection:
+with TicketCollection.open(sys.argv[1], folder=Path(sys.argv[2])) as collection:
     collection.sync(pd.DataFrame([row]), np.ones((1, 3), dtype=np.float32), day, day)
 """
 
@@ -90,7 +89,7 @@ def stored(collection: TicketCollection) -> dict[str, dict[str, object]]:
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Iterator[TicketCollection]:
-    with TicketCollection.open(MODEL, folder=tmp_path / "collection", url=None) as opened:
+    with TicketCollection.open(MODEL, folder=tmp_path / "collection") as opened:
         yield opened
 
 
@@ -221,25 +220,9 @@ def test_neighbours_come_nearest_first_with_their_labels(collection: TicketColle
             "day": "2026-11-16",
         },
     ]
-    assert neighbours_json(found[:1]) == (
-        '[{"ticket_id": "near", "similarity": 0.9848, "category": "mail", "priority": "high",'
-        ' "day": "2026-11-16"}]'
-    )
 
 
-@pytest.mark.parametrize(
-    ("labelled_only", "before", "expected"),
-    [
-        (False, None, ["tue", "wed", "mon"]),
-        (True, None, ["wed", "mon"]),
-        (False, WEDNESDAY, ["tue", "mon"]),
-        (True, WEDNESDAY, ["mon"]),
-        (True, MONDAY, []),
-    ],
-)
-def test_neighbours_can_be_labelled_ones_and_earlier_ones_alone(
-    collection: TicketCollection, labelled_only: bool, before: date | None, expected: list[str]
-) -> None:
+def test_neighbours_can_be_labelled_ones_alone(collection: TicketCollection) -> None:
     sync(
         collection,
         ticket("tue", TUESDAY),
@@ -249,50 +232,11 @@ def test_neighbours_can_be_labelled_ones_and_earlier_ones_alone(
         days=(MONDAY, WEDNESDAY),
     )
 
-    (found,) = collection.nearest(directions(0), 3, labelled_only=labelled_only, before=before)
+    (every,) = collection.nearest(directions(0), 3)
+    (labelled,) = collection.nearest(directions(0), 3, labelled_only=True)
 
-    assert [one.ticket_id for one in found] == expected
-
-
-@pytest.mark.parametrize("days_asked", [2, 5], ids=["index", "comparison"])
-def test_neighbours_of_earlier_days_are_the_nearest_labelled_ones(
-    collection: TicketCollection,
-    monkeypatch: pytest.MonkeyPatch,
-    days_asked: int,
-) -> None:
-    generator = np.random.default_rng(0)
-    vectors = generator.standard_normal((90, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    days = [date(2026, 11, 1 + row % 5) for row in range(90)]
-    labelled = [row % 3 > 0 for row in range(90)]
-    tickets = [
-        ticket(f"t{row:02}", days[row], category="mail" if labelled[row] else None)
-        for row in range(90)
-    ]
-    sync(collection, *tickets, vectors=vectors, days=(days[0], days[4]))
-    monkeypatch.setattr(collection, "_batch", 7)
-    asked = [row for row in range(90) if days[row].day <= days_asked]
-
-    nearest = collection.nearest_of_earlier_days(vectors[asked], [days[row] for row in asked], 4)
-
-    for row, neighbours in zip(asked, nearest, strict=True):
-        earlier = [other for other in range(90) if labelled[other] and days[other] < days[row]]
-        expected = sorted(earlier, key=lambda other: -vectors[row] @ vectors[other])[:4]
-        assert [neighbour.ticket_id for neighbour in neighbours] == [
-            f"t{other:02}" for other in expected
-        ]
-        for neighbour in neighbours:
-            similarity = vectors[row] @ vectors[int(neighbour.ticket_id[1:])]
-            assert neighbour.similarity == pytest.approx(similarity, abs=1e-5)
-
-
-@pytest.mark.parametrize("days", [[MONDAY], [MONDAY, TUESDAY, WEDNESDAY]])
-def test_an_empty_collection_has_no_earlier_neighbours(
-    collection: TicketCollection, days: list[date]
-) -> None:
-    assert collection.nearest_of_earlier_days(directions(*range(len(days))), days, 3) == [
-        [] for _ in days
-    ]
+    assert [one.ticket_id for one in every] == ["tue", "wed", "mon"]
+    assert [one.ticket_id for one in labelled] == ["wed", "mon"]
 
 
 def test_an_empty_collection_has_no_neighbours(collection: TicketCollection) -> None:
@@ -323,11 +267,11 @@ def test_more_tickets_than_one_batch_holds(
 
 @pytest.mark.slow
 def test_a_second_opening_sees_what_another_process_wrote(tmp_path: Path) -> None:
-    with TicketCollection.open(MODEL, folder=tmp_path, url=None) as opened:
+    with TicketCollection.open(MODEL, folder=tmp_path) as opened:
         sync(opened, ticket("here"), vectors=np.eye(1, 3, dtype=np.float32))
     subprocess.run([sys.executable, "-c", SYNC_ELSEWHERE, MODEL, str(tmp_path)], check=True)
 
-    with TicketCollection.open(MODEL, folder=tmp_path, url=None) as opened:
+    with TicketCollection.open(MODEL, folder=tmp_path) as opened:
         neighbours = opened.nearest(np.ones((1, 3), dtype=np.float32), 1)
         ids = opened.ids()
 
@@ -336,19 +280,19 @@ def test_a_second_opening_sees_what_another_process_wrote(tmp_path: Path) -> Non
 
 
 def test_models_have_collections_of_their_own(tmp_path: Path) -> None:
-    with TicketCollection.open("one", folder=tmp_path, url=None) as opened:
+    with TicketCollection.open("one", folder=tmp_path) as opened:
         sync(opened, ticket("a"))
 
-    with TicketCollection.open("other", folder=tmp_path, url=None) as opened:
+    with TicketCollection.open("other", folder=tmp_path) as opened:
         assert opened.count() == 0
 
 
 def test_former_collections_go_and_those_of_other_products_stay(tmp_path: Path) -> None:
     folder = tmp_path / "collection"
-    with TicketCollection.open("former", folder=folder, url=None) as former:
+    with TicketCollection.open("former", folder=folder) as former:
         sync(former, ticket("a"))
         former._client.create_collection("another-products", metadata={"model": "former"})
-    with TicketCollection.open(MODEL, folder=folder, url=None) as collection:
+    with TicketCollection.open(MODEL, folder=folder) as collection:
         sync(collection, ticket("a"))
 
         removed = collection.remove_former()
@@ -365,7 +309,7 @@ def test_former_collections_go_and_those_of_other_products_stay(tmp_path: Path) 
     "model", [MODEL, "///", "é", "org/model.v2@main", "/srv/" + "deep/" * 300, "..a..", "a" * 92]
 )
 def test_chroma_takes_the_collection_name_of_any_model(tmp_path: Path, model: str) -> None:
-    with TicketCollection.open(model, folder=tmp_path, url=None) as opened:
+    with TicketCollection.open(model, folder=tmp_path) as opened:
         assert opened.count() == 0
 
     assert collection_name(model).startswith("tickets-")
@@ -386,10 +330,10 @@ def test_a_missing_label_from_pandas_is_no_label() -> None:
     assert ["category" in metadata for metadata in expected_metadata(rows)] == [True, False]
 
 
-def message_of_opening(folder: Path, url: str | None = None) -> str:
+def message_of_opening(folder: Path, server: ChromaServer | None = None) -> str:
     with (
         pytest.raises(CollectionError) as error,
-        TicketCollection.open(MODEL, folder=folder, url=url),
+        TicketCollection.open(MODEL, folder=folder, server=server),
     ):
         raise AssertionError("opened")
     message = str(error.value)
@@ -403,8 +347,8 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 
     message = message_of_opening(folder)
 
-    assert message.startswith(f"Cannot open the Chroma folder {folder}: ")
-    assert message.endswith(". Move the folder away and run `tickets run` to build it again.")
+    assert message.startswith(f"Cannot use the Chroma folder {folder}: ")
+    assert message.endswith(". Make it anew: tickets collection rebuild.")
 
 
 def test_a_folder_with_a_broken_database_is_named(tmp_path: Path) -> None:
@@ -412,16 +356,16 @@ def test_a_folder_with_a_broken_database_is_named(tmp_path: Path) -> None:
 
     message = message_of_opening(tmp_path)
 
-    assert message.startswith(f"Cannot open the Chroma folder {tmp_path}: ")
-    assert "file is not a database. Move the folder away" in message
+    assert message.startswith(f"Cannot use the Chroma folder {tmp_path}: ")
+    assert "file is not a database. Make it anew: tickets" in message
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
-    message = message_of_opening(tmp_path, url)
+    message = message_of_opening(tmp_path, ChromaServer(url))
 
-    assert message.startswith(f"Cannot open the Chroma server at {url}: Could not connect")
+    assert message.startswith(f"Cannot use the Chroma server at {url}: [Errno 111]")
     assert message.endswith(". Check TICKETS_CHROMA_URL and that the server runs.")
 
 
@@ -438,67 +382,34 @@ def test_a_server_that_is_not_chroma_is_named(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        message = message_of_opening(tmp_path, url)
+        message = message_of_opening(tmp_path, ChromaServer(url))
         server.shutdown()
 
-    assert message.startswith(f"Cannot open the Chroma server at {url}: ")
+    assert message.startswith(f"Cannot use the Chroma server at {url}: ")
     assert message.endswith(". Check TICKETS_CHROMA_URL and that the server runs.")
 
 
-@pytest.fixture
-def server_url(tmp_path: Path) -> Iterator[str]:
-    """A Chroma server of its own process, with an empty folder."""
-    command = Path(sysconfig.get_path("scripts"), "chroma")
-    if not command.exists() and not os.environ.get("CI"):
-        pytest.skip(f"Chroma's server is not installed: there is no {command}")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                command,
-                "run",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-                "--path",
-                tmp_path / "srv",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            wait_for(f"{url}/api/v2/heartbeat", server)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        assert server.poll() is None, "the Chroma server ended"
-        try:
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    raise AssertionError("the Chroma server did not start")
+def count_after_the_end_of(proxy: TlsProxy, server: ChromaServer, folder: Path) -> None:
+    with TicketCollection.open(MODEL, folder=folder, server=server) as opened:
+        proxy.stop()
+        opened.count()
 
 
 @pytest.mark.slow
-def test_a_server_serves_like_a_folder(server_url: str, tmp_path: Path) -> None:
+def test_a_server_behind_tls_and_a_token_serves_like_a_folder(
+    tls_proxy: TlsProxy, tmp_path: Path
+) -> None:
     folder = tmp_path / "not used"
-    with TicketCollection.open(MODEL, folder=folder, url=server_url) as opened:
+    known = ChromaServer(tls_proxy.url, TOKEN, tls_proxy.ca_file)
+    with TicketCollection.open(MODEL, folder=folder, server=known) as opened:
         first = sync(opened, ticket("a", category="mail"), ticket("b"), vectors=directions(0, 90))
         second = sync(opened, ticket("a", text="rewritten"), vectors=directions(180))
 
-    with TicketCollection.open(MODEL, folder=folder, url=f"{server_url}/") as opened:
+    slashed = replace(known, url=f"{known.url}/")
+    with TicketCollection.open(MODEL, folder=folder, server=slashed) as opened:
         third = sync(opened, ticket("a", text="rewritten"), vectors=directions(180))
         ((found,),) = opened.nearest(directions(180), 2)
-        labelled = opened.nearest(directions(180), 2, labelled_only=True, before=TUESDAY)
+        labelled = opened.nearest(directions(180), 2, labelled_only=True)
         metadata = stored(opened)["a"]
 
     assert first == SyncCounts(upserted=2, relabelled=0, deleted=0, unchanged=0)
@@ -509,3 +420,58 @@ def test_a_server_serves_like_a_folder(server_url: str, tmp_path: Path) -> None:
     assert labelled == [[]]
     assert "category" not in metadata
     assert not folder.exists()
+
+    start = f"Cannot use the Chroma server at {known.url}: "
+    assert message_of_opening(folder, replace(known, token=TOKEN[1:])) == (
+        f"{start}it refuses the token. Set the right one with TICKETS_CHROMA_TOKEN_FILE."
+    )
+    assert message_of_opening(folder, replace(known, token=None)) == (
+        f"{start}it wants a token. Set the right one with TICKETS_CHROMA_TOKEN_FILE."
+    )
+    assert message_of_opening(folder, replace(known, ca_file=None)) == (
+        f"{start}its certificate is not trusted. Name the file of its authority with"
+        " TICKETS_CHROMA_CA_FILE."
+    )
+    with pytest.raises(CollectionError) as lost:
+        count_after_the_end_of(tls_proxy, known, folder)
+    assert str(lost.value).startswith(start)
+    assert str(lost.value).endswith(" Check TICKETS_CHROMA_URL and that the server runs.")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"chroma_token": TOKEN}, "TICKETS_CHROMA_TOKEN and TICKETS_CHROMA_CA_FILE are for the"),
+        (
+            {"chroma_url": "http://chroma:8000", "chroma_token": TOKEN, "chroma_token_file": "f"},
+            "Set one of TICKETS_CHROMA_TOKEN and TICKETS_CHROMA_TOKEN_FILE, not both.",
+        ),
+        (
+            {"chroma_url": "http://chroma:8000", "chroma_token_file": "absent"},
+            "Cannot read TICKETS_CHROMA_TOKEN_FILE=absent: ",
+        ),
+        (
+            {"chroma_url": "https://chroma:8000", "chroma_ca_file": __file__},
+            f"Cannot read TICKETS_CHROMA_CA_FILE={__file__}: ",
+        ),
+    ],
+)
+def test_settings_of_a_server_that_do_not_fit_are_named(
+    settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        chroma_server(Settings(**settings))
+
+    assert str(refusal.value).startswith(message)
+    assert TOKEN not in str(refusal.value)
+
+
+def test_a_token_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+
+    server = chroma_server(
+        Settings(chroma_url="https://chroma", chroma_token_file=tmp_path / "token")
+    )
+
+    assert server == ChromaServer("https://chroma", TOKEN)
+    assert TOKEN not in repr(server)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ticket_assets.routing import Routing
-from ticket_assets.storage.collection import TicketCollection, neighbours_json
+from ticket_assets.storage.neighbours import LabelledTickets, neighbours_json
 from ticket_assets.storage.vectors import Matrix
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def sort_tickets(
     tickets: pd.DataFrame,
     vectors: Matrix,
     classifier: Classifier,
-    collection: TicketCollection,
+    labelled: LabelledTickets,
     routing: Routing,
     *,
     model_version: str,
@@ -30,6 +30,7 @@ def sort_tickets(
     Args:
         tickets: ticket_id, received_at and text.
         vectors: float32 of shape (len(tickets), dimension), aligned with `tickets`.
+        labelled: tickets among which the nearest are looked for.
     """
     predicted = classifier.predict(tickets, vectors, with_terms=True)
     return pd.DataFrame(
@@ -39,7 +40,7 @@ def sort_tickets(
             **predicted.drop(columns="terms").to_dict("series"),
             "queue": queues(predicted, routing),
             "terms": predicted["terms"].map(_terms_json, na_action="ignore"),
-            "nearest": _nearest(tickets["received_at"], vectors, collection, neighbours),
+            "nearest": _nearest(tickets["received_at"], vectors, labelled, neighbours),
             "model_version": model_version,
         }
     )
@@ -57,8 +58,8 @@ def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
 
 
 def _nearest(
-    received_at: pd.Series, vectors: Matrix, collection: TicketCollection, count: int
+    received_at: pd.Series, vectors: Matrix, labelled: LabelledTickets, count: int
 ) -> pd.Series:
     """Nearest labelled tickets of earlier days, as JSON."""
-    nearest = collection.nearest_of_earlier_days(vectors, received_at.dt.date.tolist(), count)
+    nearest = labelled.nearest(vectors, received_at.dt.date.tolist(), count)
     return pd.Series(map(neighbours_json, nearest), received_at.index, dtype=object)

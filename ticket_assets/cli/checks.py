@@ -13,7 +13,7 @@ from ticket_assets.cli.console import print_markdown, progress_bar
 from ticket_assets.cli.run import StepProgress
 from ticket_assets.cli.start import command_desk
 from ticket_assets.desk import Desk
-from ticket_assets.settings import use_settings
+from ticket_assets.settings import SHARED_STORES, use_settings
 
 if TYPE_CHECKING:
     from ticket_assets.checks_table import Severity
@@ -69,9 +69,7 @@ def checks(
                 if "encoder" in settings.model_fields_set
                 else "all-minilm-l6-v2",
                 # Nothing of the desk's own, and every day of the mailbox.
-                chroma_url=None,
-                first_day=None,
-                raw_mail_days=None,
+                **dict.fromkeys((*SHARED_STORES, "first_day", "raw_mail_days")),
             )
         )
         with progress_bar() as progress:

@@ -19,7 +19,7 @@ from ticket_assets.defs.partitions import (
 )
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import counts, preview
-from ticket_assets.planning.groups import COLLECTION_POOL, SORTING, WAREHOUSE_POOL
+from ticket_assets.planning.groups import SORTING, WAREHOUSE_POOL
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.vectors import to_matrix
@@ -35,13 +35,14 @@ from ticket_assets.storage.vectors import to_matrix
     group_name=SORTING,
     kinds={"duckdb", "scikitlearn"},
     code_version=CODE_VERSIONS["ticket_predictions"],
-    pool=COLLECTION_POOL,
+    pool=WAREHOUSE_POOL,
 )
 def ticket_predictions(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> pd.DataFrame:
     from ticket_assets.classification.prediction import require_vectors
     from ticket_assets.classification.sorting import sort_tickets
+    from ticket_assets.storage.neighbours import LabelledTickets
 
     store = desk.models
     champion = store.require_champion()
@@ -61,16 +62,15 @@ def ticket_predictions(
         [days[0], days[-1]],
     )
     require_vectors(tickets, len(rows), champion.encoder, champion.version)
-    with desk.collection(champion.encoder) as collection:
-        predictions = sort_tickets(
-            rows.drop_columns(["vector"]).to_pandas(),
-            to_matrix(rows["vector"]),
-            store.load(champion.version),
-            collection,
-            desk.routing,
-            model_version=champion.version,
-            neighbours=desk.settings.neighbours,
-        )
+    predictions = sort_tickets(
+        rows.drop_columns(["vector"]).to_pandas(),
+        to_matrix(rows["vector"]),
+        store.load(champion.version),
+        LabelledTickets.before(days[-1], warehouse, champion.encoder),
+        desk.routing,
+        model_version=champion.version,
+        neighbours=desk.settings.neighbours,
+    )
     shown = ["received_at", "category", "category_confidence", "priority", "decision", "queue"]
     record_each_day(
         context,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import socket
+import ssl
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,62 @@ import numpy as np
 import pandas as pd
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.storage.neighbours import Neighbour
 from ticket_assets.storage.vectors import Matrix
 from ticket_assets.storage.whole_folder import finish_replacing, replacing_folder
 
 Metadata = dict[str, str | int | bool]
 
+CONNECT_SECONDS = 10.0
+REASON_CHARACTERS = 300
+"""Of an answer that is no answer of Chroma's, such as the page of a proxy."""
 QUERY_BATCH = 256
 """Vectors per query: enough to amortise the call, few enough to keep the answer small."""
-QUERIED_DAYS = 2
-"""With more days, vectors are compared with all labelled ones instead of asking the index.
-
-Chroma evaluates the condition of a query on every ticket: for 20,000 tickets of 60 days that took
-60 times as long as the comparison with all 14,000 labelled ones, which is also exact.
-"""
 LABELS = ("category", "priority")
 
 
 class CollectionError(TicketAssetsError):
     """The vector collection cannot be reached or opened."""
+
+
+@dataclass(frozen=True)
+class ChromaServer:
+    """A Chroma server, and how it is reached."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    """Sent with each request as `Authorization: Bearer`. Chroma's own server looks at none: what
+    checks it, and speaks TLS, stands in front."""
+    ca_file: Path | None = None
+    """PEM file with the authority of its certificate; None is those that the system trusts."""
+
+
+def chroma_server(settings: Settings) -> ChromaServer | None:
+    """The server that the settings name; None where Chroma is embedded.
+
+    Raises:
+        SettingsError: a file of the settings cannot be read, or they do not fit together.
+    """
+    url, token, ca_file = (
+        settings.chroma_url,
+        settings.secret("chroma_token"),
+        settings.chroma_ca_file,
+    )
+    if url is None and (token or ca_file):
+        raise SettingsError(
+            "TICKETS_CHROMA_TOKEN and TICKETS_CHROMA_CA_FILE are for the server that"
+            " TICKETS_CHROMA_URL names: set it as well."
+        )
+    if ca_file:
+        try:
+            ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            raise SettingsError(
+                f"Cannot read TICKETS_CHROMA_CA_FILE={ca_file}: {error}. Name a PEM file with the"
+                " authority of the Chroma server's certificate."
+            ) from None
+    return ChromaServer(url, token, ca_file) if url else None
 
 
 @dataclass(frozen=True)
@@ -45,28 +84,6 @@ class SyncCounts:
     relabelled: int
     deleted: int
     unchanged: int
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A ticket near another one."""
-
-    ticket_id: str
-    similarity: float
-    """Cosine similarity, 1 for the same direction."""
-    category: str | None
-    priority: str | None
-    day: date
-    text_hash: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "ticket_id": self.ticket_id,
-            "similarity": round(self.similarity, 4),
-            "category": self.category,
-            "priority": self.priority,
-            "day": self.day.isoformat(),
-        }
 
 
 def day_number(day: date) -> int:
@@ -114,15 +131,17 @@ class TicketCollection:
 
     @classmethod
     @contextmanager
-    def open(cls, model: str, *, folder: Path, url: str | None) -> Iterator[TicketCollection]:
-        """The collection of `model`, created when absent; in `folder`, or on the server at `url`.
+    def open(
+        cls, model: str, *, folder: Path, server: ChromaServer | None = None
+    ) -> Iterator[TicketCollection]:
+        """The collection of `model`, created when absent; in `folder`, or on the server.
 
         Raises:
-            CollectionError: the server does not answer, or the folder is not a Chroma folder.
+            CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
         """
         with ExitStack() as stack:
-            with _explaining(folder, url):
-                client = _client(folder, url)
+            with _explaining(folder, server):
+                client = _client(folder, server)
                 # Chroma keeps one system per folder alive; without the close, a later open in this
                 # process would see files that another process has changed since.
                 stack.callback(client.close)
@@ -133,7 +152,8 @@ class TicketCollection:
                     metadata={"model": model},
                 )
                 opened = cls(client, collection)
-            yield opened
+            with _explaining(folder, server, opened=True):
+                yield opened
 
     def count(self) -> int:
         return int(self._collection.count())
@@ -222,67 +242,27 @@ class TicketCollection:
         count: int,
         *,
         labelled_only: bool = False,
-        before: date | None = None,
     ) -> list[list[Neighbour]]:
         """For each vector the `count` nearest tickets, nearest first.
 
         Args:
             vectors: float32 of shape (n, dimension).
             labelled_only: only tickets to which a person gave a category.
-            before: only tickets received on an earlier day than this one.
         """
         if not len(vectors) or not self.count():
             return [[] for _ in range(len(vectors))]
-        conditions: list[dict[str, Any]] = []
-        if labelled_only:
-            conditions.append({"labelled": True})
-        if before is not None:
-            conditions.append({"day": {"$lt": day_number(before)}})
-        where = {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
         neighbours: list[list[Neighbour]] = []
         for start in range(0, len(vectors), QUERY_BATCH):
             answer = self._collection.query(
                 query_embeddings=np.ascontiguousarray(vectors[start : start + QUERY_BATCH]),
                 n_results=count,
-                where=where,
+                where={"labelled": True} if labelled_only else None,
                 include=["distances", "metadatas"],
             )
             columns = answer["ids"], answer["distances"], answer["metadatas"]
             for of_vector in zip(*columns, strict=True):
                 neighbours.append([_neighbour(*row) for row in zip(*of_vector, strict=True)])
         return neighbours
-
-    def nearest_of_earlier_days(
-        self, vectors: Matrix, days: Sequence[date], count: int
-    ) -> list[list[Neighbour]]:
-        """For each vector the `count` nearest labelled tickets of days before its own.
-
-        Args:
-            vectors: float32 of unit length, shape (n, dimension).
-            days: the day of each vector's ticket.
-        """
-        neighbours: list[list[Neighbour]] = [[] for _ in days]
-        labelled = self._labelled() if len(set(days)) > QUERIED_DAYS else None
-        for day in sorted(set(days)):
-            rows = [row for row, day_of_row in enumerate(days) if day_of_row == day]
-            nearest = (
-                labelled.nearest(vectors[rows], count, before=day)
-                if labelled
-                else self.nearest(vectors[rows], count, labelled_only=True, before=day)
-            )
-            for row, of_row in zip(rows, nearest, strict=True):
-                neighbours[row] = of_row
-        return neighbours
-
-    def _labelled(self) -> _LabelledTickets:
-        ids: list[str] = []
-        metadatas: list[Metadata] = []
-        vectors = []
-        for page in self._pages({"labelled": True}, ["metadatas", "embeddings"]):
-            ids += page["ids"]
-            metadatas += page["metadatas"]
-            vectors += list(page["embeddings"])
-        return _LabelledTickets(ids, metadatas, np.array(vectors, dtype=np.float32))
 
     def _metadata(self, where: dict[str, Any]) -> dict[str, Metadata]:
         return {
@@ -303,38 +283,12 @@ class TicketCollection:
             offset += self._batch
 
 
-class _LabelledTickets:
-    """The labelled tickets with their vectors, in the order of their days."""
-
-    def __init__(self, ids: list[str], metadatas: list[Metadata], vectors: Matrix) -> None:
-        days = np.array([metadata["day"] for metadata in metadatas], dtype=np.int64)
-        order = np.argsort(days, kind="stable")
-        self._ids = [ids[place] for place in order]
-        self._metadatas = [metadatas[place] for place in order]
-        self._days, self._vectors = days[order], vectors[order]
-
-    def nearest(self, vectors: Matrix, count: int, *, before: date) -> list[list[Neighbour]]:
-        """As `TicketCollection.nearest` of the labelled tickets, by comparison with each."""
-        from sklearn.neighbors import NearestNeighbors
-
-        earlier = int(np.searchsorted(self._days, day_number(before)))
-        if not earlier:
-            return [[] for _ in vectors]
-        search = NearestNeighbors(
-            n_neighbors=min(count, earlier), algorithm="brute", metric="sqeuclidean"
-        ).fit(self._vectors[:earlier])
-        # Of unit vectors, half the squared distance is the cosine distance.
-        return [
-            [
-                _neighbour(self._ids[place], square / 2, self._metadatas[place])
-                for square, place in zip(squares, places, strict=True)
-            ]
-            for squares, places in zip(*search.kneighbors(vectors), strict=True)
-        ]
-
-
 def erase_tickets(
-    ticket_ids: Collection[str], *, folder: Path, url: str | None, dry_run: bool = False
+    ticket_ids: Collection[str],
+    *,
+    folder: Path,
+    server: ChromaServer | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Remove the tickets from every collection; returns how many of them were there.
 
@@ -343,13 +297,13 @@ def erase_tickets(
     its files stay its own matter.
 
     Raises:
-        CollectionError: the server does not answer, or the folder is not a Chroma folder.
+        CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
     """
-    if url is None:
+    if server is None:
         finish_replacing(folder)
         if not folder.exists():
             return 0
-    with _explaining(folder, url), closing(_client(folder, url)) as client:
+    with _explaining(folder, server), closing(_client(folder, server)) as client:
         batch = client.get_max_batch_size()
         stored = {
             collection.name: [
@@ -360,7 +314,7 @@ def erase_tickets(
             for collection in client.list_collections()
         }
         erased: set[str] = set().union(*stored.values())
-        if erased and url is None and not dry_run:
+        if erased and server is None and not dry_run:
             with replacing_folder(folder) as draft, closing(_client(draft, None)) as target:
                 for collection in client.list_collections():
                     _copy_without(collection, target, erased, batch)
@@ -387,11 +341,6 @@ def _copy_without(source: Any, target: Any, ticket_ids: set[str], batch: int) ->
                 embeddings=page["embeddings"][rows],
                 metadatas=[page["metadatas"][row] for row in rows],
             )
-
-
-def neighbours_json(neighbours: Iterable[Neighbour]) -> str:
-    """Neighbours as the JSON list that the predictions table keeps."""
-    return json.dumps([neighbour.as_dict() for neighbour in neighbours], ensure_ascii=False)
 
 
 def _update(stored: Metadata | None, expected: Metadata) -> dict[str, str | int | bool | None]:
@@ -429,37 +378,81 @@ def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour
     )
 
 
-def _client(folder: Path, url: str | None) -> Any:
+def _client(folder: Path, server: ChromaServer | None) -> Any:
     import chromadb
-    from chromadb.config import Settings
+    from chromadb.config import Settings as ChromaSettings
 
-    quiet = Settings(anonymized_telemetry=False)
-    if url is None:
+    if server is None:
         folder.mkdir(parents=True, exist_ok=True)
+        quiet = ChromaSettings(anonymized_telemetry=False)
         return chromadb.PersistentClient(str(folder), settings=quiet)
-    parts = urlsplit(url)
-    ssl = parts.scheme == "https"
+    parts = urlsplit(server.url)
+    is_tls = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if is_tls else 8000)
+    # Chroma's client would wait for ever where nothing answers.
+    socket.create_connection((host, port), CONNECT_SECONDS).close()
     return chromadb.HttpClient(
-        host=parts.hostname or "",
-        port=parts.port or (443 if ssl else 8000),
-        ssl=ssl,
-        settings=quiet,
+        host=host,
+        port=port,
+        ssl=is_tls,
+        headers={"Authorization": f"Bearer {server.token}"} if server.token else None,
+        settings=ChromaSettings(
+            anonymized_telemetry=False,
+            chroma_server_ssl_verify=str(server.ca_file) if server.ca_file else None,
+        ),
     )
 
 
 @contextmanager
-def _explaining(folder: Path, url: str | None) -> Iterator[None]:
+def _explaining(
+    folder: Path, server: ChromaServer | None, *, opened: bool = False
+) -> Iterator[None]:
+    """Makes one line of any error, of a collection that is `opened` of Chroma's errors alone."""
     try:
         yield
     except Exception as error:
-        place = f"the Chroma server at {url}" if url else f"the Chroma folder {folder}"
-        advice = (
-            "Check TICKETS_CHROMA_URL and that the server runs."
-            if url
-            else "Move the folder away and run `tickets run` to build it again."
+        if opened and not _is_chroma_error(error):
+            raise
+        causes = list(_causes(error))
+        place = f"the Chroma server at {server.url}" if server else f"the Chroma folder {folder}"
+        reason = (
+            " ".join(str(error).split())[:REASON_CHARACTERS].rstrip(".!") or type(error).__name__
         )
-        reason = " ".join(str(error).split()).rstrip(".!")
-        raise CollectionError(f"Cannot open {place}: {reason}. {advice}") from error
+        advice = "Make it anew: tickets collection rebuild."
+        if server:
+            advice = "Check TICKETS_CHROMA_URL and that the server runs."
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            reason = "its certificate is not trusted"
+            advice = "Name the file of its authority with TICKETS_CHROMA_CA_FILE."
+        elif any(map(_is_refusal, causes)):
+            reason = "it refuses the token" if server and server.token else "it wants a token"
+            advice = "Set the right one with TICKETS_CHROMA_TOKEN_FILE."
+        raise CollectionError(
+            f"Cannot use {place}: {reason or type(error).__name__}. {advice}"
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_chroma_error(error: Exception) -> bool:
+    import httpx
+    from chromadb.errors import ChromaError
+
+    # What the client cannot read from the server's answer it raises as a bare exception.
+    return isinstance(error, (ChromaError, httpx.HTTPError)) or type(error) is Exception
+
+
+def _is_refusal(error: BaseException) -> bool:
+    import httpx
+    from chromadb.errors import ChromaAuthError
+
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in {401, 403}
+    return isinstance(error, ChromaAuthError)
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -25,21 +25,10 @@ def s3_access(settings: Settings) -> S3Access:
     Raises:
         SettingsError: it is set in part, or the file of the secret cannot be read.
     """
-    key_id, secret, file = settings.s3_key_id, settings.s3_secret, settings.s3_secret_file
-    if secret and file:
-        raise SettingsError("Set one of TICKETS_S3_SECRET and TICKETS_S3_SECRET_FILE, not both.")
-    if (key_id is None) != (secret is None and file is None):
+    key_id, secret = settings.s3_key_id, settings.secret("s3_secret")
+    if (key_id is None) != (secret is None):
         raise SettingsError(
             "TICKETS_S3_KEY_ID needs a secret and the other way round: TICKETS_S3_SECRET_FILE or"
             " TICKETS_S3_SECRET. Without all three, the cloud's own chain is used."
         )
-    text = secret.get_secret_value() if secret else None
-    if file:
-        try:
-            text = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"Cannot read TICKETS_S3_SECRET_FILE={file}: {error}. Name a file with the secret"
-                " of TICKETS_S3_KEY_ID alone."
-            ) from None
-    return S3Access(settings.s3_endpoint, settings.s3_region, key_id, text)
+    return S3Access(settings.s3_endpoint, settings.s3_region, key_id, secret)
