@@ -119,7 +119,7 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     assert shown.returncode == 0
     for command in (
         *("sample", "import", "fetch", "run", "classify", "status", "evaluate", "erase", "purge"),
-        *("prune", "model"),
+        *("prune", "model", "collection"),
     ):
         assert f" {command} " in shown.stdout
     heavy = (
@@ -565,6 +565,28 @@ def test_a_day_without_mail_is_sorted_too(trained):
     (run,) = json.loads(done.stdout)["runs"]
     assert (run["success"], run["failed_steps"]) == (True, {})
     assert run["figures"]["ticket_predictions"]["dagster/partition_row_count"] == 0
+
+
+@pytest.mark.slow
+def test_a_collection_that_was_lost_is_made_anew(trained):
+    tickets, *_ = trained
+    folder = tickets.folder / "data" / "collection"
+    rows = json.loads(tickets("status", "--json").stdout)["tables"]["ticket_embeddings"]["rows"]
+    before = tickets("classify", "Mon imprimante n'imprime plus", "--json").stdout
+    shutil.rmtree(folder)
+
+    run = tickets("run")
+    assert run.stderr.startswith(f"Note: The collection has lost {rows} tickets: it is filled")
+    assert "1 asset materialised, 3 checks passed, 0 did not" in run.stdout
+    assert tickets("run").stdout.startswith("Nothing new: ")
+    assert tickets("classify", "Mon imprimante n'imprime plus", "--json").stdout == before
+
+    for file in folder.rglob("*.sqlite3"):
+        file.write_text("no database " * 500)
+    assert refused(tickets("run")).endswith(" Make it anew: tickets collection rebuild.")
+    rebuilt = tickets("collection", "rebuild")
+    assert rebuilt.stdout == f"The collection is made anew, of {rows} tickets.\n"
+    assert tickets("classify", "Mon imprimante n'imprime plus", "--json").stdout == before
 
 
 @pytest.mark.slow

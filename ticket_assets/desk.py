@@ -212,3 +212,19 @@ class Desk:
             folder=self.settings.collection_dir,
             server=chroma_server(self.settings),
         )
+
+    def lost_tickets(self) -> int:
+        """How many tickets the collection has held and holds no longer.
+
+        Raises:
+            CollectionError: as for `collection`.
+            WarehouseError: the warehouse stays locked, or is not readable.
+        """
+        from ticket_assets.storage.collected_tickets import lost_tickets
+        from ticket_assets.storage.collection import chroma_server
+
+        return lost_tickets(
+            self.warehouse,
+            folder=self.settings.collection_dir,
+            server=chroma_server(self.settings),
+        )

@@ -500,7 +500,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: both are set, or the file cannot be read.
         """
-        value, file = getattr(self, name), getattr(self, f"{name}_file")
+        value, file = getattr(self, name, None), getattr(self, f"{name}_file")
         variable = f"{PREFIX}{name}".upper()
         if value and file:
             raise SettingsError(f"Set one of {variable} and {variable}_FILE, not both.")

@@ -582,6 +582,15 @@ def test_a_run_that_fails_half_way_is_repeated_once_its_cause_is_gone(
     assert run(again) == [True]
     assert windows(tick()) == []
 
+    shutil.rmtree(settings.collection_dir)
+    lost = tick()
+    (filling,) = lost.run_requests
+    assert windows(lost) == [("collect_mail", day(6), day(6))]
+    assert filling.asset_selection == [dg.AssetKey("ticket_collection")]
+    assert run(lost) == [True]
+    assert windows(tick()) == []
+    assert Desk(settings).lost_tickets() == 0
+
 
 @pytest.mark.slow
 def test_the_origin_of_the_rows_is_true_when_two_runs_of_a_day_interleave(

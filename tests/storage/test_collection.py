@@ -345,10 +345,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "collection"
     folder.write_text("a letter, perhaps")
 
-    message = message_of_opening(folder)
-
-    assert message.startswith(f"Cannot use the Chroma folder {folder}: ")
-    assert message.endswith(". Make it anew: tickets collection rebuild.")
+    assert message_of_opening(folder) == f"The Chroma folder {folder} is a file. Move it away."
 
 
 def test_a_folder_with_a_broken_database_is_named(tmp_path: Path) -> None:

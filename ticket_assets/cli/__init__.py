@@ -15,6 +15,7 @@ from ticket_assets.cli import (
     backup,
     checks,
     classify,
+    collection,
     dev,
     evaluate,
     mail,
@@ -36,7 +37,10 @@ app = typer.Typer(
 
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
-for group in (mail, run, classify, status, dev, evaluate, checks, removal, models, backup, alerts):
+for group in (
+    *(mail, run, classify, status, dev, evaluate, checks, removal, models, collection, backup),
+    alerts,
+):
     app.add_typer(group.app)
 
 INTERRUPTED, TERMINATED = 130, 143

@@ -96,6 +96,11 @@ def run(
             _end_dead_runs(desk)
             _show_nothing_new(desk, as_json=as_json)
             return
+    if needed and needed.lost_tickets:
+        print_warning(
+            f"The collection has lost {counted(needed.lost_tickets, 'ticket')}: it is filled from"
+            " the warehouse."
+        )
     # Before Dagster: skops, which reads the model, searches all modules in the order of their
     # import for each of SciPy's functions, and saves a second when SciPy comes first.
     import scipy.special  # noqa: F401

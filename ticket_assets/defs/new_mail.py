@@ -34,6 +34,7 @@ from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
 from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.planning.recipe import recipe
 from ticket_assets.planning.tries import Memory, RunState
+from ticket_assets.storage.collection import CollectionError
 from ticket_assets.storage.day_origins import read_links, read_origins
 from ticket_assets.storage.warehouse import WarehouseError
 
@@ -67,15 +68,19 @@ def new_mail(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) 
     notes = _poll(desk)
     landed = _processed_days(desk, day_fingerprints(desk.landing, desk.settings.cursors_dir), notes)
     goal = _goal(desk, landed)
-    if memory.settled == goal.state:
-        return dg.SensorResult(skip_reason=" ".join(["No new mail.", *notes]))
     requests: list[dg.RunRequest] = []
     reported: list[date] = []
+    if memory.settled == goal.state:
+        requests = _request_filling(desk, notes)
+        reason = None if requests else " ".join(["No new mail.", *notes])
+        return dg.SensorResult(run_requests=requests, skip_reason=reason)
     try:
         requests, reported = _request_days(context.instance, desk, goal, memory, notes)
     except WarehouseError as error:
         memory.settled = ""
         notes.append(f"{error} The next look requests what is new.")
+    if not requests and not reported:
+        requests = _request_filling(desk, notes)
     new = f"Automation takes up {_listed(sorted(reported))}." if reported else "No new mail."
     return dg.SensorResult(
         run_requests=requests,
@@ -283,6 +288,30 @@ def _request_range(
     request = _request(job, days, content)
     memory.remember(tries, str(request.run_key), days)
     return request
+
+
+def _request_filling(desk: Desk, notes: list[str]) -> list[dg.RunRequest]:
+    """A run for a collection that has lost tickets: one that collects any day fills all of it."""
+    warehouse = desk.for_ticks.warehouse
+    try:
+        if not desk.for_ticks.lost_tickets():
+            return []
+        last = max(read_origins(warehouse, "ticket_collection")).isoformat()
+    except WarehouseError:  # it is being written
+        return []
+    except CollectionError as error:
+        notes.append(str(error))
+        return []
+    # A run that did not help is not repeated at once, and another loss has a run of its own.
+    run_key = f"fill the collection {datetime.now(UTC):%Y-%m-%d %H}"
+    return [
+        dg.RunRequest(
+            run_key,
+            job_name=collect_mail.name,
+            partition_key=last,
+            asset_selection=[dg.AssetKey("ticket_collection")],
+        )
+    ]
 
 
 def _learning(instance: dg.DagsterInstance, goal: Goal, memory: Memory) -> str | None:

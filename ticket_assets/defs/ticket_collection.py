@@ -21,6 +21,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.planning.groups import COLLECTION_POOL, SORTING
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.progress import ProgressLog
+from ticket_assets.storage.collected_tickets import collected_tickets, fill
 from ticket_assets.storage.collection import TicketCollection
 from ticket_assets.storage.day_origins import read_origins, replace_origins
 from ticket_assets.storage.vectors import to_matrix
@@ -50,26 +51,17 @@ def ticket_collection(
     origins = read_origins(desk.warehouse, "ticket_embeddings")
     origins = inherit_origins(context, "ticket_collection", origins, recipe(desk))
     warehouse = desk.warehouse
-    rows = warehouse.arrow(
-        "select e.ticket_id, e.received_at, c.language, e.text_hash, l.category, l.priority,"
-        " e.vector from ticket_embeddings e"
-        " join clean_tickets c using (ticket_id) left join ticket_labels l using (ticket_id)"
-        " where e.received_at::date between ? and ? order by e.received_at, e.ticket_id",
-        [days[0], days[-1]],
-    )
-    tickets = rows.drop_columns(["vector"]).to_pandas()
     with _collection(desk, days) as collection:
         if collection is None:
             replace_origins(warehouse, "ticket_collection", days, origins)
             return dg.MaterializeResult(metadata={"tickets_in_collection": 0})
         started = time.monotonic()
-        counts = collection.sync(
-            tickets,
-            to_matrix(rows["vector"]),
-            days[0],
-            days[-1],
-            ProgressLog(context.log.info, "vectors sent"),
-        )
+        progress = ProgressLog(context.log.info, "vectors sent")
+        lost = max(0, collected_tickets(warehouse).get(collection.model, 0) - collection.count())
+        if lost:
+            context.log.warning(f"The collection has lost {lost:,} tickets: all days are filled.")
+            fill(collection, warehouse, on_progress=progress)
+        counts = fill(collection, warehouse, days[0], days[-1], progress)
         seconds = time.monotonic() - started
         total = collection.count()
         # While days are still to be encoded anew, the champion's neighbours are in the former one.
@@ -77,6 +69,10 @@ def ticket_collection(
             "select case when count(distinct model) = 1 then count(*) end from ticket_embeddings"
         )
         former = collection.remove_former() if total == embedded else []
+    tickets = warehouse.frame(
+        "select received_at from ticket_embeddings where received_at::date between ? and ?",
+        [days[0], days[-1]],
+    )
     record_each_day(context, tickets, days, "ticket_collection")
     replace_origins(warehouse, "ticket_collection", days, origins)
     return dg.MaterializeResult(
@@ -85,6 +81,7 @@ def ticket_collection(
             "run_relabelled": counts.relabelled,
             "run_deleted": counts.deleted,
             "run_unchanged": counts.unchanged,
+            "run_lost": lost,
             "run_indexing_seconds": round(seconds, 3),
             "tickets_in_collection": total,
             "former_encoders_removed": former,

@@ -27,6 +27,7 @@ from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.living_runs import STARTED_BY_TAG, presence
 from ticket_assets.planning.needed_runs import NeededRuns, needed_runs
 from ticket_assets.run_summary import RunSummary
+from ticket_assets.storage.day_origins import read_origins
 
 OWN_ERROR = re.compile(r"^ticket_assets\.[\w.]+: ")
 """Class name before the message of one of our own errors; the message is for users."""
@@ -146,6 +147,9 @@ def _materialise_days_or_model(
     on_start: Callable[[int], None] | None,
 ) -> list[RunSummary]:
     summaries: list[RunSummary] = []
+    if needed.lost_tickets and not (needed.everything or needed.days):
+        day = max(read_origins(DESK.warehouse, "ticket_collection"))
+        summaries.append(materialise(day, day, ["ticket_collection"], listener, on_start))
     if needed.everything:
         summaries += materialise_all(None, None, listener, on_start)
     elif needed.days:

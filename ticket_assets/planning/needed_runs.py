@@ -35,14 +35,22 @@ class NeededRuns:
     """The labelled tickets differ from those that the last candidate has learnt from."""
     sorting: list[DayRange] = field(default_factory=list)
     """Days that were not sorted to the end, or were sorted by another model than the champion."""
+    lost_tickets: int = 0
+    """Tickets that the collection has lost: the next run that collects a day fills all of it."""
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.everything or self.days or self.learning or self.sorting)
+        return not (
+            self.everything or self.days or self.learning or self.sorting or self.lost_tickets
+        )
 
 
 def needed_runs(desk: Desk) -> NeededRuns:
-    """The runs that the desk needs now. Reads the data folder alone, without Dagster."""
+    """The runs that the desk needs now. Reads its stores alone, without Dagster.
+
+    Raises:
+        CollectionError: the server of the collection does not answer or refuses.
+    """
     landed = day_fingerprints(desk.landing, desk.settings.cursors_dir)
     first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
     days = [day for day in landed if (first is None or first <= day) and day <= last]
@@ -68,6 +76,7 @@ def needed_runs(desk: Desk) -> NeededRuns:
         days=spans(changed, days),
         learning=champion is None or not labels_are_current or _training_has_changed(desk),
         sorting=spans(unsorted, days) if champion else [],
+        lost_tickets=desk.lost_tickets(),
     )
 
 

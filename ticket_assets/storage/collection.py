@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import sqlite3
 import ssl
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -85,6 +86,14 @@ class SyncCounts:
     deleted: int
     unchanged: int
 
+    def __add__(self, more: SyncCounts) -> SyncCounts:
+        return SyncCounts(
+            self.upserted + more.upserted,
+            self.relabelled + more.relabelled,
+            self.deleted + more.deleted,
+            self.unchanged + more.unchanged,
+        )
+
 
 def day_number(day: date) -> int:
     """A day as a number that Chroma can compare: 2026-11-20 becomes 20261120."""
@@ -124,7 +133,8 @@ def expected_metadata(rows: pd.DataFrame) -> list[Metadata]:
 class TicketCollection:
     """A Chroma collection of ticket vectors; its ids are the ticket ids."""
 
-    def __init__(self, client: Any, collection: Any) -> None:
+    def __init__(self, model: str, client: Any, collection: Any) -> None:
+        self.model = model
         self._client = client
         self._collection = collection
         self._batch = client.get_max_batch_size()
@@ -151,7 +161,7 @@ class TicketCollection:
                     embedding_function=None,
                     metadata={"model": model},
                 )
-                opened = cls(client, collection)
+                opened = cls(model, client, collection)
             with _explaining(folder, server, opened=True):
                 yield opened
 
@@ -283,6 +293,56 @@ class TicketCollection:
             offset += self._batch
 
 
+def missing_tickets(model: str, count: int, *, folder: Path, server: ChromaServer | None) -> int:
+    """How many of `count` tickets the collection of `model` lacks at least.
+
+    Raises:
+        CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
+    """
+    name = collection_name(model)
+    if server is None:
+        if not folder.exists():
+            return count
+        if _rows_in_folder(folder, name) >= count:
+            return 0
+    with _explaining(folder, server), closing(_client(folder, server)) as client:
+        collections = {collection.name: collection for collection in client.list_collections()}
+        return max(0, count - (collections[name].count() if name in collections else 0))
+
+
+def _rows_in_folder(folder: Path, name: str) -> int:
+    """The tickets of a collection as Chroma's database has them, which may lag behind.
+
+    A command that has nothing to do looks at it, and Chroma's client takes more than a second to
+    load. Of a database that looks otherwise, the client says more.
+    """
+    with (
+        suppress(sqlite3.Error),
+        closing(
+            sqlite3.connect(f"{(folder / 'chroma.sqlite3').absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection,
+    ):
+        (rows,) = connection.execute(
+            "select count(*) from embeddings join segments on segments.id = embeddings.segment_id"
+            " join collections on collections.id = segments.collection where collections.name = ?",
+            [name],
+        ).fetchone()
+        return int(rows)
+    return 0
+
+
+def remove_collection(model: str, server: ChromaServer) -> None:
+    """Remove the collection of `model` from the server, if it is there.
+
+    Raises:
+        CollectionError: the server does not answer or refuses.
+    """
+    name = collection_name(model)
+    with _explaining(Path(), server), closing(_client(Path(), server)) as client:
+        if name in {collection.name for collection in client.list_collections()}:
+            client.delete_collection(name)
+
+
 def erase_tickets(
     ticket_ids: Collection[str],
     *,
@@ -383,6 +443,7 @@ def _client(folder: Path, server: ChromaServer | None) -> Any:
     from chromadb.config import Settings as ChromaSettings
 
     if server is None:
+        refuse_file(folder)
         folder.mkdir(parents=True, exist_ok=True)
         quiet = ChromaSettings(anonymized_telemetry=False)
         return chromadb.PersistentClient(str(folder), settings=quiet)
@@ -403,6 +464,12 @@ def _client(folder: Path, server: ChromaServer | None) -> Any:
     )
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuse a file in the place of the embedded collection: a person has put it there."""
+    if folder.is_file():
+        raise CollectionError(f"The Chroma folder {folder} is a file. Move it away.")
+
+
 @contextmanager
 def _explaining(
     folder: Path, server: ChromaServer | None, *, opened: bool = False
@@ -410,6 +477,8 @@ def _explaining(
     """Makes one line of any error, of a collection that is `opened` of Chroma's errors alone."""
     try:
         yield
+    except CollectionError:
+        raise
     except Exception as error:
         if opened and not _is_chroma_error(error):
             raise

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ticket_assets.storage.vectors import Matrix, to_matrix
 from ticket_assets.storage.warehouse import Warehouse
@@ -86,10 +87,18 @@ class LabelledTickets:
             search = NearestNeighbors(
                 n_neighbors=min(count, earlier), algorithm="brute", metric="sqeuclidean"
             ).fit(self._vectors[:earlier])
-            # Of unit vectors, half the squared distance is the cosine distance.
-            for place, squares, rows in zip(asked, *search.kneighbors(vectors[asked]), strict=True):
-                neighbours[place] = [
-                    Neighbour(similarity=1 - float(square) / 2, **self._rows[row])
-                    for square, row in zip(squares, rows, strict=True)
-                ]
+            nearest = search.kneighbors(vectors[asked], return_distance=False)
+            for place, rows in zip(asked, nearest, strict=True):
+                neighbours[place] = self._neighbours(vectors[place], np.sort(rows))
         return neighbours
+
+    def _neighbours(self, vector: Matrix, rows: NDArray[np.int64]) -> list[Neighbour]:
+        """Those in `rows`, the nearest first, and of the same text the earliest first.
+
+        The comparison with all rounds in float32, otherwise for other numbers of tickets.
+        """
+        similarities = (self._vectors[rows].astype(np.float64) @ vector).round(9)
+        return [
+            Neighbour(similarity=float(similarities[place]), **self._rows[rows[place]])
+            for place in np.argsort(-similarities, kind="stable")
+        ]
