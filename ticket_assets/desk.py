@@ -159,7 +159,7 @@ class Desk:
         """The drift reports."""
         from ticket_assets.drift.store import ReportStore
 
-        return ReportStore(self.settings.reports_dir)
+        return ReportStore(self.files.under("reports"))
 
     @cached_property
     def encoder(self) -> ConfiguredEncoder:

@@ -154,7 +154,7 @@ def _remove(desk: Desk, erased: set[str], *, dry_run: bool) -> Erasure:
         rows=rows,
         references=references,
         vectors=vectors,
-        reports=[path.relative_to(desk.settings.reports_dir).as_posix() for path in reports],
+        reports=reports,
         models=models,
         champion=champion,
     )

@@ -547,10 +547,6 @@ class Settings(BaseSettings):
     def unpacked_encoders_dir(self) -> Path:
         return self.encoders_dir or platformdirs.user_cache_path("ticket-assets") / "encoders"
 
-    @property
-    def reports_dir(self) -> Path:
-        return self.data_dir / "reports"
-
 
 def _windows(pairs: str) -> dict[str, timedelta]:
     """The duration of each name in `default=1d,ticket_predictions=6h`."""

@@ -22,7 +22,7 @@ import pytest
 from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.defs.audit import AUDITS
 from ticket_assets.desk import Desk
-from ticket_assets.drift.store import ReportStore
+from ticket_assets.drift.store import HTML
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.landed_days import day_fingerprint
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
@@ -363,8 +363,8 @@ def test_every_day_with_mail_has_drift_figures_and_every_day_a_report(
     # Of the day alone, and of its week once that has more mail.
     assert set(per_metric.values()) == {8, 16, 0}
     assert [day for day, rows in per_metric.items() if not rows] == [LAST.isoformat()]
-    assert ReportStore(desk.reports_dir).days() == DAYS
-    assert ReportStore(desk.reports_dir).html_path(DAYS[-2]).stat().st_size > 100_000
+    assert Desk(desk).reports.days() == DAYS
+    assert len(Desk(desk).reports.read(f"{DAYS[-2]}/{HTML}")) > 100_000
     assert set(figures["model_version"].to_pylist()) == {first_run.champion}
 
 

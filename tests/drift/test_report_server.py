@@ -6,6 +6,7 @@ from urllib.request import urlopen
 import pytest
 from starlette.testclient import TestClient
 
+from tests.services.s3 import KEY_ID, SECRET
 from ticket_assets.drift.report_server import (
     ReportServerError,
     report_address,
@@ -13,22 +14,22 @@ from ticket_assets.drift.report_server import (
     serve_reports,
 )
 from ticket_assets.drift.store import ReportStore
+from ticket_assets.storage.blobs import BucketBlobs
+from ticket_assets.storage.s3_access import S3Access
 
 BASE = "http://127.0.0.1:3001"
 
 
 @pytest.fixture
-def reports(tmp_path):
+def reports(file_store):
     for day, files in {
         "2026-03-01": ["drift.json"],
         "2026-03-02": ["drift.json", "drift.html"],
     }.items():
-        (tmp_path / "reports" / day).mkdir(parents=True)
         for name in files:
-            (tmp_path / "reports" / day / name).write_text(f"{day} {name}")
-    (tmp_path / "warehouse.duckdb").write_text("secret")
-    (tmp_path / "reports" / "link").symlink_to(tmp_path / "warehouse.duckdb")
-    return ReportStore(tmp_path / "reports")
+            file_store.replace(f"reports/{day}/{name}", f"{day} {name}".encode())
+    file_store.replace("warehouse.duckdb", b"secret")
+    return ReportStore(file_store.under("reports"))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_start_lists_the_days_the_latest_first(browser):
     assert page.index("2026-03-02/drift.html") < page.index("2026-03-01/drift.json")
 
 
-@pytest.mark.parametrize("path", ["/..%2fwarehouse.duckdb", "/../warehouse.duckdb", "/link"])
+@pytest.mark.parametrize("path", ["/..%2fwarehouse.duckdb", "/../warehouse.duckdb", "/2026-03-02"])
 def test_nothing_outside_the_reports_is_served(browser, path):
     assert browser.get(path).status_code == 404
 
@@ -57,7 +58,7 @@ def test_nothing_outside_the_reports_is_served(browser, path):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nothing_can_be_changed(browser, reports, method):
     assert browser.request(method, "/2026-03-02/drift.html").status_code == 405
-    assert reports.html_path(date(2026, 3, 2)) is not None
+    assert reports.html_days() == [date(2026, 3, 2)]
 
 
 def test_a_page_elsewhere_cannot_read_the_reports_by_another_name(browser):
@@ -79,8 +80,19 @@ def test_an_address_of_another_machine_is_served_by_others(reports):
     assert not serve_reports(reports, "https://reports.example.org/desk")
 
 
-def test_a_desk_without_reports_says_so(tmp_path):
-    browser = TestClient(report_application(ReportStore(tmp_path / "none"), BASE), base_url=BASE)
+def test_a_store_that_does_not_answer_is_named(closed_port):
+    access = S3Access(f"http://127.0.0.1:{closed_port}", "eu-west-1", KEY_ID, SECRET)
+    blobs = BucketBlobs("s3://bucket", access)
+    browser = TestClient(report_application(ReportStore(blobs), BASE), base_url=BASE)
+
+    page = browser.get("/2026-03-02/drift.html")
+
+    assert (page.status_code, page.text.splitlines()) == (503, [page.text])
+    assert f"http://127.0.0.1:{closed_port} does not answer for s3://bucket." in page.text
+
+
+def test_a_desk_without_reports_says_so(file_store):
+    browser = TestClient(report_application(ReportStore(file_store), BASE), base_url=BASE)
 
     assert "No report yet" in browser.get("/").text
     assert browser.get("/2026-03-02/drift.html").status_code == 404

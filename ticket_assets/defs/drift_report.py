@@ -121,6 +121,7 @@ def _figures_before(desk: Desk, days: Sequence[date], reference_from: date | Non
 def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
     from ticket_assets.drift.plots import drift_markdown, drift_png
     from ticket_assets.drift.report_server import report_address
+    from ticket_assets.drift.store import FIGURES
 
     metadata: dict[str, Any] = {
         "latest_day_with_mail": report.day.isoformat(),
@@ -128,7 +129,7 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
         "drifted_metrics": report.drifted_metrics,
         "figures": dg.MetadataValue.md(drift_markdown(report)),
         **report.estimated_precision,
-        "json": dg.MetadataValue.path(str(desk.reports.figures_path(report.day).absolute())),
+        "json": dg.MetadataValue.path(f"{desk.reports.blobs.location}/{report.day}/{FIGURES}"),
     }
     if report.html is not None:
         metadata["report"] = dg.MetadataValue.url(
@@ -142,8 +143,7 @@ def _earlier_report(day: date, desk: Desk) -> dict[str, Any]:
     """Where the drift before a day without mail stands, when no day of the run tells."""
     from ticket_assets.drift.report_server import report_address
 
-    days = [earlier for earlier in desk.reports.days() if earlier < day]
-    with_html = [earlier for earlier in days if desk.reports.html_path(earlier)]
+    with_html = [earlier for earlier in desk.reports.html_days() if earlier < day]
     if not with_html:
         return {}
     address = report_address(desk.settings.reports_url, with_html[-1])

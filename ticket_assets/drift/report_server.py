@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 from ticket_assets.drift.store import FIGURES, HTML, ReportStore
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.blobs import BlobStoreError
 
 if TYPE_CHECKING:
     from datetime import date
 
     from starlette.applications import Starlette
     from starlette.requests import Request
-    from starlette.responses import HTMLResponse
+    from starlette.responses import HTMLResponse, Response
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,7 +33,7 @@ def report_address(base: str, day: date) -> str:
 
 
 def report_application(reports: ReportStore, base: str) -> Starlette:
-    """The reports as files below their day, and a list of the days, the latest first.
+    """The reports below their day, and a list of the days, the latest first.
 
     It answers only requests to this machine's own names and to the host of `base`: a web page of
     another host must not read the reports through a name that resolves to this machine.
@@ -40,20 +41,30 @@ def report_application(reports: ReportStore, base: str) -> Starlette:
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse
-    from starlette.routing import Mount, Route
-    from starlette.staticfiles import StaticFiles
+    from starlette.responses import HTMLResponse, PlainTextResponse, Response
+    from starlette.routing import Route
 
-    async def days(_: Request) -> HTMLResponse:
+    # Plain functions: Starlette runs them in threads, since a store may take its time.
+    def days(_: Request) -> HTMLResponse:
         return HTMLResponse(_days_page(reports))
 
-    reports.root.mkdir(parents=True, exist_ok=True)
+    def report(request: Request) -> Response:
+        content = reports.read(request.path_params["name"])
+        if content is None:
+            return PlainTextResponse("There is no such report.", 404)
+        is_html = request.path_params["name"].endswith(".html")
+        return Response(content, media_type="text/html" if is_html else "application/json")
+
+    def unavailable(_: Request, error: Exception) -> Response:
+        return PlainTextResponse(str(error), 503)
+
     hosts = {LOOPBACK, "localhost", urlsplit(base).hostname or LOOPBACK}
     return Starlette(
         routes=[
             Route("/", days),
-            Mount("/", StaticFiles(directory=reports.root)),
+            Route("/{name:path}", report),
         ],
+        exception_handlers={BlobStoreError: unavailable},
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))],
     )
 
@@ -85,12 +96,13 @@ def serve_reports(reports: ReportStore, base: str) -> bool:
 
 def _days_page(reports: ReportStore) -> str:
     rows = []
+    html_days = set(reports.html_days())
     for day in reversed(reports.days()):
-        name = HTML if reports.html_path(day) else FIGURES
+        name = HTML if day in html_days else FIGURES
         kind = "report" if name == HTML else "figures"
         rows.append(f'<li>{day}: <a href="{day}/{name}">{kind}</a></li>')
     listed = f"<ul>{''.join(rows)}</ul>" if rows else "<p>No report yet: tickets run</p>"
-    title = html.escape(f"Drift reports of {reports.root.parent.absolute()}")
+    title = html.escape(f"Drift reports in {reports.blobs.location}")
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
         f"<body style='font-family: sans-serif; margin: 2em'><h1>{title}</h1>{listed}</body></html>"
