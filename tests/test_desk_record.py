@@ -7,6 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.services.s3 import settings_of
 from ticket_assets.cli import app
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import DeskRecordError, read_record
@@ -153,17 +154,17 @@ def test_auto_keeps_the_precision_that_the_desk_was_made_with(tmp_path):
     later.record_settings()
 
     assert later.encoder.precision == "fp32"
-    assert read_record(settings.data_dir).encoder_precision == "fp32"
+    assert read_record(Desk(settings).files)[0].encoder_precision == "fp32"
 
 
 def test_the_precision_that_auto_chose_is_recorded_with_the_first_vectors(tmp_path):
     desk = Desk(Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2"))
     desk.record_settings()
-    assert read_record(desk.folder).encoder_precision is None
+    assert read_record(desk.files)[0].encoder_precision is None
 
     desk.record_precision()
 
-    assert read_record(desk.folder).encoder_precision == desk.encoder.precision
+    assert read_record(desk.files)[0].encoder_precision == desk.encoder.precision
 
 
 def test_another_encoder_chooses_its_precision_anew(tmp_path):
@@ -176,7 +177,7 @@ def test_another_encoder_chooses_its_precision_anew(tmp_path):
         accept=True
     )
 
-    assert read_record(desk.folder).encoder_precision is None
+    assert read_record(desk.files)[0].encoder_precision is None
 
 
 def test_looking_at_an_empty_desk_makes_nothing(tickets, tmp_path):
@@ -198,7 +199,7 @@ def test_a_desk_of_before_is_taken_for_what_its_tables_say(former):
 
     desk.record_settings()
 
-    assert read_record(desk.folder).encoder_precision == "fp32"
+    assert read_record(desk.files)[0].encoder_precision == "fp32"
     assert desk.encoder.model_id == "all-minilm-l6-v2@edd9d7c36fae-openvino/fp32/256"
 
 
@@ -213,7 +214,7 @@ def test_a_desk_of_before_is_not_started_with_another_encoder(former, setting, w
     with pytest.raises(DeskRecordError, match=words):
         Desk(former.model_copy(update=setting)).record_settings()
 
-    assert read_record(former.data_dir) is None
+    assert read_record(Desk(former).files) == (None, None)
 
 
 def test_a_desk_of_before_is_not_started_with_other_labels(former, routing):
@@ -221,8 +222,38 @@ def test_a_desk_of_before_is_not_started_with_other_labels(former, routing):
         Desk(former.model_copy(update={"routing": routing})).record_settings()
 
 
-def test_a_record_that_cannot_be_read_says_what_to_do(tmp_path):
-    (tmp_path / "desk.json").write_text("{")
+def test_a_record_that_cannot_be_read_says_what_to_do(file_store):
+    file_store.replace("desk.json", b"{")
 
     with pytest.raises(DeskRecordError, match=r"desk\.json .* Restore it, or remove it"):
-        read_record(tmp_path)
+        read_record(file_store)
+
+
+def test_two_first_starts_at_once_agree_or_the_second_is_refused(tmp_path, file_store, monkeypatch):
+    """Both have seen that nothing is recorded yet, and one writes first."""
+    for name, value in settings_of(file_store).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TICKETS_DATA_DIR", str(tmp_path / "data"))
+    first, alike, other = (
+        Desk(Settings(_env_file=None, encoder_max_tokens=tokens)) for tokens in (256, 256, 128)
+    )
+    for late in (alike, other):
+        late._recorded = overtaken(late, first)
+
+    alike.record_settings()
+    with pytest.raises(DeskRecordError, match="TICKETS_ENCODER_MAX_TOKENS: 128, was 256"):
+        other.record_settings()
+
+    assert read_record(first.files)[0].encoder_max_tokens == 256
+
+
+def overtaken(desk, first):
+    """What the desk has recorded, until `first` records its settings right afterwards."""
+
+    def recorded(present):
+        del desk._recorded
+        known = desk._recorded(present)
+        first.record_settings()
+        return known
+
+    return recorded

@@ -17,6 +17,7 @@ from ticket_assets.desk_record import (
 )
 from ticket_assets.half_restored import refuse_half_restored
 from ticket_assets.routing import Routing, load_routing
+from ticket_assets.storage.blobs import BlobChangedError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -80,26 +81,34 @@ class Desk:
             BackupError: a restore of the desk was interrupted.
         """
         refuse_half_restored(self.files)
-        present, written = self._present, read_record(self.folder)
+        present, (written, version) = self._present, read_record(self.files)
         recorded = written if accept else self._recorded(present)
         if recorded and not accept:
             refuse_differences(recorded, present)
         record = merged(recorded, present)
         if record != written:
-            write_record(self.folder, record)
+            try:
+                write_record(self.files, record, version)
+            except BlobChangedError:
+                self.record_settings(accept=accept)  # which now compares with the other's
 
     def record_precision(self) -> None:
         """Record the number format of the encoder, before its first vectors are written."""
-        recorded = read_record(self.folder) or self._present
+        recorded, version = read_record(self.files)
+        recorded = recorded or self._present
         if recorded.encoder_precision != self.encoder.precision:
-            write_record(self.folder, replace(recorded, encoder_precision=self.encoder.precision))
+            changed = replace(recorded, encoder_precision=self.encoder.precision)
+            try:
+                write_record(self.files, changed, version)
+            except BlobChangedError:
+                self.record_precision()
 
     @property
     def _present(self) -> DeskRecord:
         return present_record(self.settings, self.routing)
 
     def _recorded(self, present: DeskRecord) -> DeskRecord | None:
-        recorded = read_record(self.folder)
+        recorded, _ = read_record(self.files)
         if recorded is None and self.settings.warehouse_path.exists():
             return adopted_record(self.warehouse, present)
         return recorded
@@ -122,6 +131,11 @@ class Desk:
         from ticket_assets.storage.s3_access import s3_access
 
         return blobs_at(self.settings.files or self.folder, s3_access(self.settings))
+
+    @cached_property
+    def cursors(self) -> Blobs:
+        """What sensors and sources remember of their last look."""
+        return self.files.under("cursors")
 
     @cached_property
     def landing(self) -> LandingZone:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.blobs import BlobChangedError, BlobNotFoundError, Blobs
 
 if TYPE_CHECKING:
     from ticket_assets.routing import Routing
@@ -57,29 +57,40 @@ def present_record(settings: Settings, routing: Routing) -> DeskRecord:
     )
 
 
-def read_record(folder: Path) -> DeskRecord | None:
-    """The record in the data folder, or None where nothing was recorded yet.
+def read_record(files: Blobs) -> tuple[DeskRecord | None, str | None]:
+    """The record and the version of its blob; None where nothing was recorded yet.
 
     Raises:
         DeskRecordError: it cannot be read, or another version of the product wrote it.
     """
-    path = folder / FILE
     try:
-        content = json.loads(path.read_text("utf-8"))
-        record = DeskRecord(**content)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
+        content, version = files.read_version(FILE)
+        record = DeskRecord(**json.loads(content))
+    except BlobNotFoundError:
+        return None, None
+    except (ValueError, TypeError) as error:
         raise DeskRecordError(
-            f"{path} says what this desk was made with and cannot be read: {error}. Restore it, or"
-            f" remove it to take the present settings: the next start records them."
+            f"{FILE} in {files.location} says what this desk was made with and cannot be read:"
+            f" {error}. Restore it, or remove it to take the present settings: the next start"
+            " records them."
         ) from None
-    return replace(record, priorities=tuple(record.priorities))
+    return replace(record, priorities=tuple(record.priorities)), version
 
 
-def write_record(folder: Path, record: DeskRecord) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / FILE, json.dumps(asdict(record), ensure_ascii=False, indent=2) + "\n")
+def write_record(files: Blobs, record: DeskRecord, version: str | None) -> None:
+    """Write the record in place of that version of it, or of none.
+
+    Raises:
+        BlobChangedError: another process has recorded its settings meanwhile.
+    """
+    content = f"{json.dumps(asdict(record), ensure_ascii=False, indent=2)}\n".encode()
+    if version is not None:
+        files.replace(FILE, content, version)
+    elif not files.create(FILE, content):
+        raise BlobChangedError(
+            f"Another process has recorded the settings of {files.location} meanwhile. Do the same"
+            " again."
+        )
 
 
 def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:

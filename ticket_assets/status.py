@@ -24,9 +24,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         "data_dir": str(desk.settings.data_dir.absolute()),
         "landing": _landing(desk),
         "refused_files": [
-            refusal
-            for source in desk.sources
-            for refusal in source.refusals(desk.settings.cursors_dir)
+            refusal for source in desk.sources for refusal in source.refusals(desk.cursors)
         ],
         "failed_days": _failed_days(desk),
         "tables": _tables(warehouse, existing),
@@ -49,7 +47,7 @@ def _landing(desk: Desk) -> dict[str, Any]:
 
 def _failed_days(desk: Desk) -> list[dict[str, Any]]:
     """The days that failed in the sensor's runs, unless they were sorted or changed since."""
-    failed_days = read_failed_days(desk.settings.cursors_dir)
+    failed_days = read_failed_days(desk.cursors)
     if not failed_days:
         return []
     origins = read_origins(desk.warehouse, last_table(desk))

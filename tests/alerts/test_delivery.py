@@ -26,6 +26,7 @@ from ticket_assets.alerts.delivery import (
 from ticket_assets.alerts.edges import Problem
 from ticket_assets.alerts.memory import Memory
 from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.storage.blobs import Blobs, FolderBlobs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 SENTENCES = ["A run failed: été. Its page says why: http://ui/runs/1", "An asset is late: é."]
@@ -141,7 +142,7 @@ def mail(tmp_path: Path, closed_port: int, certificate: Path) -> Iterator[Callab
             port=closed_port,
             recipients=("desk@example.org", "boss@example.org"),
             sender="alerts@example.org",
-            cursors_dir=tmp_path,
+            cursors=FolderBlobs(tmp_path),
             security=security,
             ca_file=certificate,
             user="desk",
@@ -202,10 +203,20 @@ def test_a_refused_login_is_not_repeated_before_the_password_changes(
 
 
 def test_a_mail_server_that_is_not_there(tmp_path: Path, closed_port: int) -> None:
-    way = Mail("127.0.0.1", ("a@example.org",), "a@example.org", tmp_path, "plain", closed_port)
+    way = Mail(
+        "127.0.0.1",
+        ("a@example.org",),
+        "a@example.org",
+        FolderBlobs(tmp_path),
+        "plain",
+        closed_port,
+    )
 
     with pytest.raises(DeliveryError, match="refused"):
         way.send(SENTENCES)
+
+
+CURSORS = FolderBlobs(Path("cursors"))
 
 
 def settings(**changes: Any) -> Settings:
@@ -213,7 +224,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def test_nothing_but_the_log_unless_it_is_set() -> None:
-    assert configured_channels(settings()) == (Log(),)
+    assert configured_channels(settings(), CURSORS) == (Log(),)
 
 
 def test_what_is_set_is_used() -> None:
@@ -222,7 +233,8 @@ def test_what_is_set_is_used() -> None:
             alert_webhook="https://hooks.example.org/a",
             alert_mail_to="a@example.org, b@example.org",
             smtp_host="smtp.example.org",
-        )
+        ),
+        CURSORS,
     )
 
     _, webhook, mail = channels
@@ -241,7 +253,7 @@ def test_what_is_set_is_used() -> None:
 )
 def test_mail_that_is_set_in_part_is_refused(part: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="TICKETS_SMTP_"):
-        configured_channels(settings(**part))
+        configured_channels(settings(**part), CURSORS)
 
 
 class Receiver:
@@ -284,7 +296,7 @@ def test_what_came_and_went_while_a_way_was_out_is_not_told_there() -> None:
 
 
 def test_a_process_killed_after_a_delivery_repeats_that_message_and_no_other(
-    tmp_path: Path,
+    file_store: Blobs,
 ) -> None:
     class KilledError(Exception):
         pass
@@ -294,7 +306,7 @@ def test_a_process_killed_after_a_delivery_repeats_that_message_and_no_other(
     problems = [Problem("late", "raw_tickets")]
 
     def look(killed_at: int | None = None) -> None:
-        memory = Memory.read(tmp_path)
+        memory = Memory.read(file_store)
         saves = 0
 
         def save() -> None:
@@ -302,7 +314,7 @@ def test_a_process_killed_after_a_delivery_repeats_that_message_and_no_other(
             saves += 1
             if saves == killed_at:
                 raise KilledError
-            memory.write(tmp_path)
+            memory.write(file_store)
 
         tell(memory, problems, [first, second], "http://ui", save)
 

@@ -1,11 +1,10 @@
 """What stands as failed, from one look to the next."""
 
-from pathlib import Path
-
 import pytest
 
 from ticket_assets.alerts.edges import Problem
 from ticket_assets.alerts.memory import FILE, Memory
+from ticket_assets.storage.blobs import Blobs
 
 CHAIN = ["raw_tickets", "clean_tickets", "drift_report"]
 
@@ -77,19 +76,19 @@ def test_the_latest_verdict_of_a_check_on_a_day_counts() -> None:
     assert memory == Memory()
 
 
-def test_the_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_the_memory_is_read_as_it_was_written(file_store: Blobs) -> None:
     memory = Memory(seen={"RUN_FAILURE": 12})
     memory.run_ended("1", ["2025-06-01"], [], CHAIN)
     memory.judged("a:b", "", "check")
     memory.told["log"] = sorted(memory.problems())
 
-    memory.write(tmp_path / "cursors")
+    memory.write(file_store)
 
-    assert Memory.read(tmp_path / "cursors") == memory
+    assert Memory.read(file_store) == memory
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"told": 3}', '{"told": {}, "other": 1}', "{}"])
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
+def test_a_damaged_blob_is_as_good_as_none(file_store: Blobs, content: str) -> None:
+    file_store.replace(FILE, content.encode())
 
-    assert Memory.read(tmp_path) == Memory()
+    assert Memory.read(file_store) == Memory()

@@ -386,17 +386,16 @@ def test_a_sensor_that_is_in_the_code_no_more(look: Callable, tick: Callable):
 def test_a_source_that_is_left_alone_until_its_next_try_is_not_well(
     desk: Desk, look: Callable, tick: Callable
 ):
-    cursors_dir, (source,) = desk.settings.cursors_dir, desk.sources
-    cursors_dir.mkdir(parents=True)
+    cursors, (source,) = desk.cursors, desk.sources
     failed = BackOff().failed(datetime.now(UTC), "outage", "no answer", b"")
-    write_back_off(cursors_dir, source.name, failed)
+    write_back_off(cursors, source.name, failed)
     tick(FAILURE)
     assert look() == [FAILS]
 
     tick(TickStatus.SKIPPED)
     assert look() == []
 
-    write_back_off(cursors_dir, source.name, failed.succeeded(datetime.now(UTC)))
+    write_back_off(cursors, source.name, failed.succeeded(datetime.now(UTC)))
     assert look() == [WORKS]
 
 
@@ -406,8 +405,8 @@ def test_a_refused_file(desk: Desk, look: Callable, tick: Callable):
     folder.mkdir(parents=True)
     file = folder / "Dupont.csv"
     file.write_text("?")
-    seen = SeenFiles(desk.settings.cursors_dir, folder)
-    seen.refuse(FileVersion(file.name, 1, 1), "Dupont.csv has no column for the text", None)
+    with SeenFiles(desk.cursors, folder) as seen:
+        seen.refuse(FileVersion(file.name, 1, 1), "Dupont.csv has no column for the text", None)
     tick(FAILURE, error="ticket_assets.defs.new_mail.SourceFailedError: Dupont.csv has no column")
 
     assert look() == ["A file cannot be read. `tickets status` names such files and says why"]
@@ -422,11 +421,11 @@ def test_a_refused_file(desk: Desk, look: Callable, tick: Callable):
 
 
 def test_a_day_that_is_given_up(desk: Desk, look: Callable):
-    cursors_dir, day = desk.settings.cursors_dir, date(2025, 6, 2)
+    cursors, day = desk.cursors, date(2025, 6, 2)
 
     def fail(tries: int) -> None:
         failure = Failure("a", tries, datetime.now(UTC), DayRange(day, day))
-        write_failed_days(cursors_dir, {day: "a"}, {day: failure})
+        write_failed_days(cursors, {day: "a"}, {day: failure})
 
     fail(2)
     assert look() == []
@@ -435,7 +434,7 @@ def test_a_day_that_is_given_up(desk: Desk, look: Callable):
         "The mail of a day could not be sorted and is not tried again: 2025-06-02."
         " `tickets run --day DAY` tries it now"
     ]
-    write_failed_days(cursors_dir, {}, {})
+    write_failed_days(cursors, {}, {})
     assert look() == ["The mail of a day that had failed is sorted or changed: 2025-06-02."]
 
 
@@ -464,8 +463,8 @@ def test_events_are_read_once(
     RULES.update(check=False)
     make(instance)
     assert len(look()) == 1
-    memory = (desk.settings.cursors_dir / FILE).read_bytes()
-    changed = (desk.settings.cursors_dir / FILE).stat().st_mtime_ns
+    memory = desk.cursors.read(FILE)
+    _, version = desk.cursors.read_version(FILE)
     read = []
     storage = type(instance.event_log_storage)
     fetch = storage._get_event_records
@@ -479,8 +478,8 @@ def test_events_are_read_once(
     look()
 
     assert read == []
-    assert (desk.settings.cursors_dir / FILE).read_bytes() == memory
-    assert (desk.settings.cursors_dir / FILE).stat().st_mtime_ns == changed
+    assert desk.cursors.read(FILE) == memory
+    assert desk.cursors.read_version(FILE)[1] == version
 
 
 def test_the_product_has_the_sensor_and_it_runs_by_itself(product: dg.Definitions):

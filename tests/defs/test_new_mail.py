@@ -300,7 +300,7 @@ def test_a_day_that_fails_again_and_again_stands_as_failed_until_something_chang
         " 2025-06-03. `tickets run` tries at once."
     )
     assert [str(tick().skip_reason.skip_message) for _ in range(2)] == [explanation] * 2
-    (failed,) = read_failed_days(settings.cursors_dir)
+    (failed,) = read_failed_days(Desk(settings).cursors)
     assert (failed.day, failed.tries, failed.next_try) == ("2025-06-03", 5, None)
     land(3, name="late")
     assert windows(tick()) == [("collect_mail", day(3), day(3))], "its mail has changed"
@@ -315,7 +315,7 @@ def test_a_day_that_fails_again_and_again_stands_as_failed_until_something_chang
     assert windows(tick(languages=("fr",))) == [("collect_mail", day(3), day(3))], "the code has"
     end()
     tick(languages=("fr",))
-    assert read_failed_days(settings.cursors_dir) == []
+    assert read_failed_days(Desk(settings).cursors) == []
 
 
 def test_days_that_failed_together_are_tried_in_halves(tick, land, end, no_delays):

@@ -18,6 +18,7 @@ from ticket_assets.mail import imap
 from ticket_assets.mail.imap import BATCH_BYTES, ImapError, fetch_new
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.storage.blobs import FolderBlobs
 
 PASSWORD = "sécret"  # noqa: S105
 """That of every user of the server (tests/conftest.py)."""
@@ -34,7 +35,7 @@ def fetch(landing, tmp_path, account):
         return fetch_new(
             landing,
             chosen or account(),
-            tmp_path / "cursors",
+            FolderBlobs(tmp_path / "cursors"),
             max_messages=max_messages,
             retry_seconds=0.01,
             **options,
@@ -376,9 +377,11 @@ def test_a_killed_fetch_is_completed_by_the_next(fetch, landing, mailbox, accoun
         "import sys; from pathlib import Path\n"
         "from ticket_assets.mail.imap import ImapAccount, fetch_new\n"
         "from ticket_assets.mail.landing import LandingZone\n"
+        "from ticket_assets.storage.blobs import FolderBlobs\n"
         "folder, user, port, password = sys.argv[1:]\n"
         "account = ImapAccount('127.0.0.1', user, password, security='plain', port=int(port))\n"
-        "zone, cursors = LandingZone(Path(folder, 'landing')), Path(folder, 'cursors')\n"
+        "zone = LandingZone(Path(folder, 'landing'))\n"
+        "cursors = FolderBlobs(Path(folder, 'cursors'))\n"
         "while fetch_new(zone, account, cursors, max_messages=250).remaining: pass\n"
     )
     arguments = [str(tmp_path), account().user, str(account().port), PASSWORD]

@@ -25,6 +25,7 @@ from ticket_assets.mail.sources import (
     PollBusyError,
     poll_sources,
 )
+from ticket_assets.storage.blobs import FolderBlobs
 from ticket_assets.storage.leases import FileLeases
 
 pytestmark = pytest.mark.slow
@@ -36,12 +37,17 @@ def landing(tmp_path):
 
 
 @pytest.fixture
-def poll(landing, tmp_path):
+def cursors(tmp_path):
+    return FolderBlobs(tmp_path / "cursors")
+
+
+@pytest.fixture
+def poll(landing, cursors, tmp_path):
     """Polls sources over the test's own landing zone."""
 
     def run(*sources, at_once=(), **options):
         return poll_sources(
-            sources, Poll(landing, tmp_path / "cursors", FileLeases(tmp_path), **options), at_once
+            sources, Poll(landing, cursors, FileLeases(tmp_path), **options), at_once
         )
 
     return run
@@ -55,7 +61,7 @@ def dropped(tmp_path):
 
 
 @pytest.fixture
-def look(landing, dropped, tmp_path):
+def look(landing, dropped, cursors):
     """Looks into the drop folder, whose files count as finished at once."""
 
     def run(**options):
@@ -63,7 +69,7 @@ def look(landing, dropped, tmp_path):
         return poll_drop_folder(
             landing,
             dropped,
-            tmp_path / "cursors",
+            cursors,
             categories=["network", "printing"],
             priorities=["low", "high"],
             **settings,
@@ -319,7 +325,9 @@ priorities: [low, high]
 """
 
 
-def test_refused_files_stay_listed_until_they_are_usable_or_gone(poll, landing, dropped, tmp_path):
+def test_refused_files_stay_listed_until_they_are_usable_or_gone(
+    poll, landing, dropped, cursors, tmp_path
+):
     routing = write(
         tmp_path / "routing.yaml", ROUTING.format(categories="network: n, vpn: n").encode()
     )
@@ -330,12 +338,12 @@ def test_refused_files_stay_listed_until_they_are_usable_or_gone(poll, landing, 
     def standing():
         """The refused files after a poll, as a command that does not poll lists them as well."""
         (report,) = poll(source)
-        assert report.refusals == source.refusals(tmp_path / "cursors")
+        assert report.refusals == source.refusals(cursors)
         return [reason.partition(".")[0].rpartition("/")[2] for reason in report.refusals]
 
     assert [standing(), standing()] == [["b", "c"], ["b", "c"]]
     gone.unlink()
-    assert source.refusals(tmp_path / "cursors")[0].startswith(f"{export}: unknown categories")
+    assert source.refusals(cursors)[0].startswith(f"{export}: unknown categories")
     assert standing() == ["b"]
     write(routing, ROUTING.format(categories="network: n, cooking: kitchen").encode())
     assert standing() == []
@@ -459,14 +467,12 @@ def test_a_maildir_message_lands_once_wherever_a_mail_program_moves_it(poll, lan
     assert sorted(path.name for path in maildir.rglob("*.host*")) == ["1.a.host:2,S", "3.c.host"]
 
 
-def test_a_maildir_is_taken_in_parts(landing, maildir, tmp_path):
+def test_a_maildir_is_taken_in_parts(landing, maildir, cursors):
     for number in range(5):
         write(maildir / "new" / f"{number}.host", mail(number))
 
     def look(**options):
-        return poll_maildir(
-            landing, maildir, tmp_path / "cursors", **{"max_messages": 2, **options}
-        )
+        return poll_maildir(landing, maildir, cursors, **{"max_messages": 2, **options})
 
     assert [counts(look()) for _ in range(3)] == [(2, 0, 3), (2, 0, 1), (1, 0, 0)]
     assert landing.days() == [date(2026, 1, 5)]
@@ -474,13 +480,13 @@ def test_a_maildir_is_taken_in_parts(landing, maildir, tmp_path):
     assert counts(look(deadline=time.monotonic())) == (0, 0, 1)
 
 
-def test_a_memory_that_is_damaged_costs_a_second_reading(landing, maildir, tmp_path):
+def test_a_memory_that_is_damaged_costs_a_second_reading(landing, maildir, cursors, tmp_path):
     write(maildir / "new" / "1.host", mail("a"))
-    poll_maildir(landing, maildir, tmp_path / "cursors", max_messages=9)
+    poll_maildir(landing, maildir, cursors, max_messages=9)
     (memory,) = (tmp_path / "cursors").glob("*.sqlite")
     memory.write_bytes(b"not a database, although it is long enough to be taken for one" * 20)
 
-    report = poll_maildir(landing, maildir, tmp_path / "cursors", max_messages=9)
+    report = poll_maildir(landing, maildir, cursors, max_messages=9)
 
     assert counts(report) == (0, 1, 0)
 

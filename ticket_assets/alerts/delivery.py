@@ -22,6 +22,7 @@ from ticket_assets.alerts.memory import Memory
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import read_back_off, write_back_off
 from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.storage.blobs import Blobs
 
 TIMEOUT_SECONDS = 10.0
 """For each answer that is waited for."""
@@ -98,7 +99,7 @@ class Mail:
     host: str
     recipients: tuple[str, ...]
     sender: str
-    cursors_dir: Path
+    cursors: Blobs
     security: str = "tls"
     port: int | None = None
     ca_file: Path | None = None
@@ -147,7 +148,7 @@ class Mail:
         the account locked."""
         password = self.password_file.read_text("utf-8").strip("\r\n") if self.password_file else ""
         secret = json.dumps([self.host, user, password]).encode()
-        back_off, now = read_back_off(self.cursors_dir, "alerts"), datetime.now(UTC)
+        back_off, now = read_back_off(self.cursors, "alerts"), datetime.now(UTC)
         if self.is_patient and back_off.waits(now) and back_off.is_about(secret):
             raise DeliveryError(
                 f"{back_off.error} The next login is tried at {back_off.next_try:%H:%M} UTC, or"
@@ -157,18 +158,19 @@ class Mail:
             server.login(user, password)
         except smtplib.SMTPAuthenticationError as error:
             refusal = f"{self.host} refuses the login ({error.smtp_code})."
-            write_back_off(
-                self.cursors_dir, "alerts", back_off.failed(now, "login", refusal, secret)
-            )
+            write_back_off(self.cursors, "alerts", back_off.failed(now, "login", refusal, secret))
             raise DeliveryError(refusal) from None
         if back_off.failures:
-            write_back_off(self.cursors_dir, "alerts", back_off.succeeded(now))
+            write_back_off(self.cursors, "alerts", back_off.succeeded(now))
 
 
-def configured_channels(settings: Settings, *, is_patient: bool = True) -> tuple[Channel, ...]:
+def configured_channels(
+    settings: Settings, cursors: Blobs, *, is_patient: bool = True
+) -> tuple[Channel, ...]:
     """The log, and what is set beside it.
 
     Args:
+        cursors: remember refused logins.
         is_patient: wait some time after a refused login.
 
     Raises:
@@ -189,7 +191,7 @@ def configured_channels(settings: Settings, *, is_patient: bool = True) -> tuple
                 host=settings.smtp_host,
                 recipients=settings.alert_mail_to,
                 sender=settings.alert_mail_from or settings.alert_mail_to[0],
-                cursors_dir=settings.cursors_dir,
+                cursors=cursors,
                 security=settings.smtp_security,
                 port=settings.smtp_port,
                 ca_file=settings.smtp_ca_file,

@@ -1,4 +1,4 @@
-"""What alerts remember from one look to the next, in a file of the data folder.
+"""What alerts remember from one look to the next, in a blob.
 
 Dagster would keep a sensor's cursor with each of its ticks, some 20,000 a week.
 """
@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ticket_assets.alerts.edges import Problem
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
 
 FILE = "alerts.json"
 
@@ -30,29 +29,28 @@ class Memory:
     """What is known as wrong, by way of delivery."""
 
     @classmethod
-    def read(cls, cursors_dir: Path) -> Memory:
-        """What was written; a file that is damaged costs a second message and nothing else."""
+    def read(cls, cursors: Blobs) -> Memory:
+        """What was written; a blob that is damaged costs a second message and nothing else."""
         try:
-            written = json.loads((cursors_dir / FILE).read_bytes())
+            written = json.loads(cursors.read(FILE))
             told = {
                 channel: [Problem(*problem) for problem in problems]
                 for channel, problems in written.pop("told").items()
             }
             return cls(**written, told=told)
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        except (BlobNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return cls()
 
     def content(self) -> str:
-        """The memory as the file holds it."""
+        """The memory as the blob holds it."""
         told = {
             channel: [(problem.kind, problem.name, problem.day) for problem in sorted(problems)]
             for channel, problems in self.told.items()
         }
         return json.dumps({**vars(self), "told": told})
 
-    def write(self, cursors_dir: Path) -> None:
-        cursors_dir.mkdir(parents=True, exist_ok=True)
-        replace_file(cursors_dir / FILE, self.content())
+    def write(self, cursors: Blobs) -> None:
+        cursors.replace(FILE, self.content().encode())
 
     def run_ended(
         self, run_id: str, days: Collection[str], made: Iterable[str], missing: Iterable[str] = ()

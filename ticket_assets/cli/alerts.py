@@ -19,8 +19,8 @@ def send_test() -> None:
     """Send a test message to the log and by every way that is set, and say what became of it."""
     from ticket_assets.alerts.delivery import DeliveryError, configured_channels
 
-    settings = command_desk().settings
-    channels = configured_channels(settings, is_patient=False)
+    desk = command_desk()
+    channels = configured_channels(desk.settings, desk.cursors, is_patient=False)
     failed = False
     for channel in channels:
         try:

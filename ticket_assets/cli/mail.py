@@ -192,7 +192,7 @@ def fetch(
         task = progress.add_task("Fetching", total=None)
         poll = Poll(
             landing,
-            desk.settings.cursors_dir,
+            desk.cursors,
             desk.leases,
             max_messages=desk.settings.imap_batch,
             first_day=desk.settings.first_day,

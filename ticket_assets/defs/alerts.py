@@ -32,7 +32,7 @@ from ticket_assets.mail.back_off import read_back_off
 from ticket_assets.mail.landed_days import DayRange
 from ticket_assets.planning.failed_days import read_failed_days
 from ticket_assets.plural import counted
-from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.settings import SettingsError
 
 FIRST_LOOK = timedelta(days=14)
 FIRST_EVENTS = 2000
@@ -52,24 +52,24 @@ JUDGED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
     " TICKETS_ALERT_MAIL_TO where they are set.",
 )
 def alerts(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) -> dg.SkipReason:
-    cursors_dir, settings = desk.settings.cursors_dir, desk.settings
-    memory = Memory.read(cursors_dir)
+    cursors, settings = desk.cursors, desk.settings
+    memory = Memory.read(cursors)
     former = memory.content()
     problems = present_problems(context.instance, _repository(context), desk, memory)
-    channels, failures = _channels(settings)
+    channels, failures = _channels(desk)
     failures += tell(
-        memory, problems, channels, settings.ui_url, save=lambda: memory.write(cursors_dir)
+        memory, problems, channels, settings.ui_url, save=lambda: memory.write(cursors)
     )
     if memory.content() != former:
-        memory.write(cursors_dir)
+        memory.write(cursors)
     state = f"{counted(len(problems), 'problem')} known." if problems else "All is well."
     return dg.SkipReason(" ".join([state, *failures]))
 
 
-def _channels(settings: Settings) -> tuple[tuple[Channel, ...], list[str]]:
+def _channels(desk: Desk) -> tuple[tuple[Channel, ...], list[str]]:
     """What is set, or the log alone and why."""
     try:
-        return configured_channels(settings), []
+        return configured_channels(desk.settings, desk.cursors), []
     except SettingsError as error:
         return (Log(),), [str(error)]
 
@@ -225,18 +225,16 @@ def _last_error(instance: dg.DagsterInstance, state: InstigatorState) -> str | N
 
 
 def _a_source_fails(desk: Desk) -> bool:
-    cursors_dir = desk.settings.cursors_dir
-    return any(read_back_off(cursors_dir, source.name).failures for source in desk.sources)
+    return any(read_back_off(desk.cursors, source.name).failures for source in desk.sources)
 
 
 def _refusals(desk: Desk) -> list[str]:
-    cursors_dir = desk.settings.cursors_dir
-    return [refusal for source in desk.sources for refusal in source.refusals(cursors_dir)]
+    return [refusal for source in desk.sources for refusal in source.refusals(desk.cursors)]
 
 
 def _files_and_days(desk: Desk) -> Iterator[Problem]:
     for refusal in _refusals(desk):
         yield Problem("refused", hashlib.sha256(refusal.encode()).hexdigest()[:16])
-    for failed in read_failed_days(desk.settings.cursors_dir):
+    for failed in read_failed_days(desk.cursors):
         if failed.next_try is None:
             yield Problem("standing", "", failed.day)

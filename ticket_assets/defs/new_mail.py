@@ -104,7 +104,7 @@ def _poll(desk: Desk) -> list[str]:
     sources = desk.sources
     poll = Poll(
         desk.landing,
-        desk.settings.cursors_dir,
+        desk.cursors,
         desk.leases,
         max_messages=desk.settings.imap_batch,
         seconds=POLL_SECONDS,
@@ -219,7 +219,7 @@ def _request_days(
     pending = consecutive(memory.pending(run_state))
     failed = memory.failures(run_state)
     plan = days_to_run(contents, done, [*at_work, *pending], failed, datetime.now(UTC))
-    write_failed_days(desk.settings.cursors_dir, goal.landed, failed)
+    write_failed_days(desk.cursors, goal.landed, failed)
     notes += _explanations(plan, failed)
     learning = _learning(instance, goal, memory)
     if learning and contents and not at_work:

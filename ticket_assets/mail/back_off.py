@@ -1,4 +1,4 @@
-"""When a mail source that failed is tried again; remembered on disk, so that a restart keeps it."""
+"""When a mail source that failed is tried again; remembered, so that a restart keeps it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
 
 Failure = Literal["outage", "login"]
 DELAYS: dict[Failure, tuple[timedelta, timedelta]] = {
@@ -59,24 +58,24 @@ class BackOff:
         return digest == _digest(configuration, bytes.fromhex(salt))
 
 
-def read_back_off(folder: Path, source: str) -> BackOff:
-    """The recorded state of a source; a damaged file is as good as none."""
+def read_back_off(cursors: Blobs, source: str) -> BackOff:
+    """The recorded state of a source; damaged, it is as good as none."""
     try:
-        fields = json.loads(_path(folder, source).read_bytes())
+        fields = json.loads(cursors.read(_name(source)))
         for name in ("last_success", "next_try"):
             fields[name] = fields[name] and datetime.fromisoformat(fields[name]).astimezone(UTC)
         return BackOff(**fields)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (BlobNotFoundError, ValueError, KeyError, TypeError):
         return BackOff()
 
 
-def write_back_off(folder: Path, source: str, back_off: BackOff) -> None:
+def write_back_off(cursors: Blobs, source: str, back_off: BackOff) -> None:
     content = json.dumps(asdict(back_off), default=datetime.isoformat, ensure_ascii=False)
-    replace_file(_path(folder, source), content)
+    cursors.replace(_name(source), content.encode())
 
 
-def _path(folder: Path, source: str) -> Path:
-    return folder / f"source-{hashlib.sha256(source.encode()).hexdigest()[:20]}.json"
+def _name(source: str) -> str:
+    return f"source-{hashlib.sha256(source.encode()).hexdigest()[:20]}.json"
 
 
 def _digest(configuration: bytes, salt: bytes) -> str:

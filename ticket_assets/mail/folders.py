@@ -22,6 +22,7 @@ from ticket_assets.mail.labels import LabelSet, UnknownLabelError
 from ticket_assets.mail.landing import BATCH_MESSAGES, IncomingMessage, LandingReport, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.seen_files import FileVersion, SeenFiles
+from ticket_assets.storage.blobs import Blobs
 
 SETTLED_SECONDS = 10.0
 """A file is taken once it has not changed for so long: before, someone may still be writing it."""
@@ -70,7 +71,7 @@ class _File(NamedTuple):
 def poll_maildir(
     landing: LandingZone,
     folder: Path,
-    cursors_dir: Path,
+    cursors: Blobs,
     *,
     max_messages: int,
     deadline: float = math.inf,
@@ -97,22 +98,22 @@ def poll_maildir(
             f"Cannot read the Maildir {folder}: {error.strerror} ({error.filename}). Check"
             " TICKETS_MAILDIR and its permissions."
         ) from None
-    seen = SeenFiles(cursors_dir, folder)
-    look = _Look(landing, seen, deadline, first_day, on_message)
-    seen.forget(look.known.keys() - present.keys())
-    waiting = sorted(version for version in present if not look.is_done(version))
-    look.land_mails(
-        [(version, present[version]) for version in waiting[:max_messages]],
-        lambda path: [mail_message(path.read_bytes(), f"maildir:{folder.name}")],
-    )
-    look.report.remaining += len(waiting[max_messages:])
+    with SeenFiles(cursors, folder) as seen:
+        look = _Look(landing, seen, deadline, first_day, on_message)
+        seen.forget(look.known.keys() - present.keys())
+        waiting = sorted(version for version in present if not look.is_done(version))
+        look.land_mails(
+            [(version, present[version]) for version in waiting[:max_messages]],
+            lambda path: [mail_message(path.read_bytes(), f"maildir:{folder.name}")],
+        )
+        look.report.remaining += len(waiting[max_messages:])
     return look.report
 
 
 def poll_drop_folder(
     landing: LandingZone,
     folder: Path,
-    cursors_dir: Path,
+    cursors: Blobs,
     *,
     categories: Iterable[str],
     priorities: Iterable[str],
@@ -135,29 +136,29 @@ def poll_drop_folder(
         FolderError: the folder cannot be read.
         LandingError: the landing zone cannot be written.
     """
-    seen = SeenFiles(cursors_dir, folder)
     labels = LabelSet(categories, priorities)
     limit = POLLED_BYTES if deadline != math.inf else None
     reader = _reader(labels, column_mapping, limit)
-    look = _Look(landing, seen, deadline, first_day, on_message, reader=reader)
-    files, unreadable = _files(folder)
-    names = {file.version.name for file in files} | {version.name for version, _ in unreadable}
-    seen.forget(version for version in look.known if version.name not in names)
-    for version, reason in unreadable:
-        look.refuse(version, reason, again=True)
-    due = look.due(files, time.time() - settled_seconds, limit)
-    mails = [file for file in due if file.suffix == ".eml"]
-    look.land_mails(
-        [(file.version, file.path) for file in mails[:max_messages]],
-        lambda path: [
-            replace(imported.message, source=f"eml:{folder.name}")
-            for imported in read_mailbox(path)
-        ],
-    )
-    look.report.remaining += len(mails[max_messages:])
-    for file in due:
-        if file.suffix != ".eml":
-            look.land_file(file, labels, column_mapping)
+    with SeenFiles(cursors, folder) as seen:
+        look = _Look(landing, seen, deadline, first_day, on_message, reader=reader)
+        files, unreadable = _files(folder)
+        names = {file.version.name for file in files} | {version.name for version, _ in unreadable}
+        seen.forget(version for version in look.known if version.name not in names)
+        for version, reason in unreadable:
+            look.refuse(version, reason, again=True)
+        due = look.due(files, time.time() - settled_seconds, limit)
+        mails = [file for file in due if file.suffix == ".eml"]
+        look.land_mails(
+            [(file.version, file.path) for file in mails[:max_messages]],
+            lambda path: [
+                replace(imported.message, source=f"eml:{folder.name}")
+                for imported in read_mailbox(path)
+            ],
+        )
+        look.report.remaining += len(mails[max_messages:])
+        for file in due:
+            if file.suffix != ".eml":
+                look.land_file(file, labels, column_mapping)
     return look.report
 
 

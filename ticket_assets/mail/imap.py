@@ -23,7 +23,7 @@ from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPCli
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
 
 Security = Literal["tls", "starttls", "plain"]
 Result = TypeVar("Result")
@@ -134,7 +134,7 @@ class RefusedMessage:
 def fetch_new(
     landing: LandingZone,
     account: ImapAccount,
-    cursors_dir: Path,
+    cursors: Blobs,
     *,
     max_messages: int,
     on_message: Callable[[IncomingMessage], None] | None = None,
@@ -157,7 +157,7 @@ def fetch_new(
             connection is lost again and again. What was fetched before has landed.
         LandingError: the landing zone cannot be written.
     """
-    folders = [_Folder(account, name, cursors_dir) for name in account.folders]
+    folders = [_Folder(account, name, cursors) for name in account.folders]
     session = _Session(account, retry_seconds, time.monotonic() + seconds)
     on_the_way: deque[tuple[_Folder, int]] = deque()
     failures: list[ImapError] = []
@@ -209,12 +209,12 @@ def fetch_new(
 class _Folder:
     """A folder and how far it is read: `uid` is the last one whose message is on disk."""
 
-    def __init__(self, account: ImapAccount, name: str, cursors_dir: Path) -> None:
+    def __init__(self, account: ImapAccount, name: str, cursors: Blobs) -> None:
         self.name = name
         self.source = f"imap:{account.user}@{account.host}/{name}"
         self._identity = {"host": account.host, "user": account.user, "folder": name}
         key = hashlib.sha256(json.dumps(self._identity).encode()).hexdigest()[:20]
-        self._path = cursors_dir / f"{key}.json"
+        self._cursors, self._cursor = cursors, f"{key}.json"
         self._opened = False
         self.uid_validity = self.uid = 0
         self.refused: dict[int, RefusedMessage] = {}
@@ -225,7 +225,7 @@ class _Folder:
 
     def _load(self) -> None:
         try:
-            cursor = json.loads(self._path.read_bytes())
+            cursor = json.loads(self._cursors.read(self._cursor))
             uid_validity, uid = int(cursor["uid_validity"]), int(cursor["uid"])
             end = cursor.get("end")
             refused = [
@@ -238,7 +238,7 @@ class _Folder:
                 )
                 for message in cursor.get("refused", [])
             ]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (BlobNotFoundError, ValueError, KeyError, TypeError):
             return  # a damaged cursor costs a second reading and nothing else
         self.uid_validity, self.uid, self._end = uid_validity, uid, end
         self.refuse(refused)
@@ -296,8 +296,7 @@ class _Folder:
         """Write the cursor if it moved; a power cut leaves the former one or the new one."""
         if (content := self._content()) == self._saved:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, content)
+        self._cursors.replace(self._cursor, content.encode())
         self._saved = content
 
 

@@ -1,14 +1,20 @@
-"""A memory on disk of the files of a folder that have been read."""
+"""A memory of the files of a folder that have been read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
+
+SAVE_SECONDS = 10.0
+"""A process that is killed reads again what it has read since."""
 
 _SCHEMA = """
 create table if not exists seen (
@@ -42,38 +48,29 @@ class Progress(NamedTuple):
 class SeenFiles:
     """The files of one folder that have been read, by name, size and time.
 
-    Each call is one transaction, on disk when it returns. A memory that is lost or damaged costs
-    a second reading alone, since the landing zone knows its messages.
+    The memory is a SQLite database that is read from one blob and written back to it: at the end
+    of the `with` block, and meanwhile by `remember` every SAVE_SECONDS. A memory that is lost or
+    damaged costs a second reading alone, since the landing zone knows its messages.
     """
 
-    def __init__(self, cursors_dir: Path, folder: Path) -> None:
-        self._path = self._file(cursors_dir, folder)
-        cursors_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            self._prepare()
-        except sqlite3.OperationalError:
-            raise  # it cannot be opened, which is not its fault
-        except sqlite3.DatabaseError:
-            self._path.unlink()
-            self._prepare()
+    def __init__(self, cursors: Blobs, folder: Path) -> None:
+        key = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:20]
+        self._cursors, self._name = cursors, f"{key}.sqlite"
+        self._connection = self._opened()
+        self._saved_changes, self._saved_at = self._connection.total_changes, time.perf_counter()
 
-    def _prepare(self) -> None:
-        with closing(self._connect()) as connection, connection:
-            connection.execute(_SCHEMA)
-            present = {row[1] for row in connection.execute("pragma table_info(seen)")}
-            for column in _GAINED:
-                if column not in present:
-                    connection.execute(f"alter table seen add column {column} text")
-            if not present.issuperset(_GAINED):
-                # Version 0.1.0 recorded refused files like mail: both are read once more.
-                connection.execute("delete from seen where is_done and messages = 0")
+    def __enter__(self) -> SeenFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._save()
+        self._connection.close()
 
     def progress(self) -> dict[FileVersion, Progress]:
         """Every version that is remembered."""
-        with closing(self._connect()) as connection:
-            rows = connection.execute(
-                "select name, size, modified_ns, messages, is_done, refusal, reader from seen"
-            ).fetchall()
+        rows = self._connection.execute(
+            "select name, size, modified_ns, messages, is_done, refusal, reader from seen"
+        )
         return {
             FileVersion(os.fsdecode(name), size, modified): Progress(
                 messages, bool(is_done), refusal, reader
@@ -84,41 +81,58 @@ class SeenFiles:
     def refuse(self, file: FileVersion, refusal: str, reader: str | None) -> None:
         """Remember why a file cannot be used with the settings that `reader` identifies."""
         row = (os.fsencode(file.name), file.size, file.modified_ns, refusal, reader)
-        with closing(self._connect()) as connection, connection:
-            connection.execute("insert or replace into seen values (?, ?, ?, 0, true, ?, ?)", row)
+        self._connection.execute("insert or replace into seen values (?, ?, ?, 0, true, ?, ?)", row)
 
     def remember(self, files: Iterable[FileVersion], messages: int = 0, *, done: bool) -> None:
         """Remember that so many messages of each file have landed; `done`: the file is read."""
         rows = [
             (os.fsencode(file.name), file.size, file.modified_ns, messages, done) for file in files
         ]
-        with closing(self._connect()) as connection, connection:
-            connection.executemany(
-                "insert or replace into seen values (?, ?, ?, ?, ?, null, null)", rows
-            )
+        self._connection.executemany(
+            "insert or replace into seen values (?, ?, ?, ?, ?, null, null)", rows
+        )
+        if time.perf_counter() - self._saved_at > SAVE_SECONDS:
+            self._save()
 
     def forget(self, files: Iterable[FileVersion]) -> None:
         """Forget files that are no longer there, so that the memory does not grow for ever."""
         names = [(os.fsencode(file.name),) for file in files]
-        with closing(self._connect()) as connection, connection:
-            connection.executemany("delete from seen where name = ?", names)
+        self._connection.executemany("delete from seen where name = ?", names)
 
     @classmethod
-    def refusals(cls, cursors_dir: Path, folder: Path) -> tuple[str, ...]:
+    def refusals(cls, cursors: Blobs, folder: Path) -> tuple[str, ...]:
         """Why files that are still in the folder cannot be used, by name."""
-        if not cls._file(cursors_dir, folder).exists():
-            return ()
-        remembered = sorted(cls(cursors_dir, folder).progress().items())
+        with cls(cursors, folder) as seen:
+            remembered = sorted(seen.progress().items())
         return tuple(
             progress.refusal
             for version, progress in remembered
             if progress.refusal and (folder / version.name).exists()
         )
 
-    @staticmethod
-    def _file(cursors_dir: Path, folder: Path) -> Path:
-        key = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:20]
-        return cursors_dir / f"{key}.sqlite"
+    def _opened(self) -> sqlite3.Connection:
+        """The remembered database; a new one if there is none, or if it is damaged."""
+        with suppress(BlobNotFoundError, sqlite3.DatabaseError):
+            return _database(self._cursors.read(self._name))
+        return _database(b"")
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path)
+    def _save(self) -> None:
+        if self._connection.total_changes == self._saved_changes:
+            return
+        self._cursors.replace(self._name, self._connection.serialize())
+        self._saved_changes, self._saved_at = self._connection.total_changes, time.perf_counter()
+
+
+def _database(content: bytes) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    if content:
+        connection.deserialize(content)
+    connection.execute(_SCHEMA)
+    present = {row[1] for row in connection.execute("pragma table_info(seen)")}
+    for column in _GAINED:
+        if column not in present:
+            connection.execute(f"alter table seen add column {column} text")
+    if not present.issuperset(_GAINED):
+        # Version 0.1.0 recorded refused files like mail: both are read once more.
+        connection.execute("delete from seen where is_done and messages = 0")
+    return connection

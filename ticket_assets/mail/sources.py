@@ -30,6 +30,7 @@ from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZon
 from ticket_assets.mail.seen_files import SeenFiles
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.storage.blobs import Blobs
 from ticket_assets.storage.leases import LeaseHeldError, Leases
 
 POLLING = "cursors/poll.lock"
@@ -44,7 +45,7 @@ class Poll:
     """The landing zone and the limits with which every source lands its mail."""
 
     landing: LandingZone
-    cursors_dir: Path
+    cursors: Blobs
     leases: Leases
     max_messages: int = 10_000
     seconds: float = math.inf
@@ -91,7 +92,7 @@ class Source(Protocol):
     def configuration(self) -> bytes:
         """The settings that its success depends on, the present secret included."""
 
-    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+    def refusals(self, cursors: Blobs) -> tuple[str, ...]:
         """Why files cannot be had, as far as polls have seen them."""
 
     def poll(self, poll: Poll) -> SourceReport:
@@ -121,14 +122,14 @@ class ImapSource:
                 secrets.append(str(error.strerror))
         return json.dumps([asdict(self.account), secrets], default=str).encode()
 
-    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+    def refusals(self, cursors: Blobs) -> tuple[str, ...]:
         return ()
 
     def poll(self, poll: Poll) -> SourceReport:
         report = fetch_new(
             poll.landing,
             self.account,
-            poll.cursors_dir,
+            poll.cursors,
             max_messages=poll.max_messages,
             seconds=poll.seconds,
             on_message=poll.on_message,
@@ -171,14 +172,14 @@ class Maildir:
     def configuration(self) -> bytes:
         return str(self.folder).encode(errors="surrogateescape")
 
-    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
+    def refusals(self, cursors: Blobs) -> tuple[str, ...]:
         return ()  # a message is asked for again at each poll
 
     def poll(self, poll: Poll) -> SourceReport:
         report = poll_maildir(
             poll.landing,
             self.folder,
-            poll.cursors_dir,
+            poll.cursors,
             max_messages=poll.max_messages,
             deadline=time.monotonic() + poll.seconds,
             first_day=poll.first_day,
@@ -204,15 +205,15 @@ class DropFolder:
     def configuration(self) -> bytes:
         return f"{self.folder} {self.routing}".encode(errors="surrogateescape")
 
-    def refusals(self, cursors_dir: Path) -> tuple[str, ...]:
-        return SeenFiles.refusals(cursors_dir, self.folder)
+    def refusals(self, cursors: Blobs) -> tuple[str, ...]:
+        return SeenFiles.refusals(cursors, self.folder)
 
     def poll(self, poll: Poll) -> SourceReport:
         routing = load_routing(self.routing)
         report = poll_drop_folder(
             poll.landing,
             self.folder,
-            poll.cursors_dir,
+            poll.cursors,
             categories=routing.categories,
             priorities=routing.priorities,
             column_mapping=self.column_mapping,
@@ -279,7 +280,7 @@ def poll_sources(
 ) -> list[SourceReport]:
     """Land what is new in each source, and report on each.
 
-    A source that fails is tried again with growing delays, which are kept on disk, unless its
+    A source that fails is tried again with growing delays, which are remembered, unless its
     settings or its secret have changed; after failures named in `at_once` it does not wait. The
     seconds of `poll` bound the whole: each source has its share of what is left.
 
@@ -304,13 +305,13 @@ def _poll_each(
     for number, source in enumerate(sources):
         share = max(deadline - time.monotonic(), 0.0) / (len(sources) - number)
         report = _poll_patiently(source, replace(poll, seconds=share), at_once)
-        standing = report.refusals + source.refusals(poll.cursors_dir)
+        standing = report.refusals + source.refusals(poll.cursors)
         reports.append(replace(report, refusals=standing))
     return reports
 
 
 def _poll_patiently(source: Source, poll: Poll, at_once: Collection[Failure]) -> SourceReport:
-    back_off = read_back_off(poll.cursors_dir, source.name)
+    back_off = read_back_off(poll.cursors, source.name)
     now = datetime.now(UTC)
     if (
         back_off.waits(now)
@@ -325,9 +326,9 @@ def _poll_patiently(source: Source, poll: Poll, at_once: Collection[Failure]) ->
     except TicketAssetsError as error:
         failure: Failure = "login" if isinstance(error, LoginRefusedError) else "outage"
         back_off = back_off.failed(now, failure, str(error), source.configuration())
-        write_back_off(poll.cursors_dir, source.name, back_off)
+        write_back_off(poll.cursors, source.name, back_off)
         return SourceReport(source.name, error=str(error), next_try=back_off.next_try)
-    write_back_off(poll.cursors_dir, source.name, back_off.succeeded(now))
+    write_back_off(poll.cursors, source.name, back_off.succeeded(now))
     return report
 
 

@@ -1,5 +1,5 @@
-"""The days that failed at the sensor's last tick, in a file of the data folder: commands read it
-without loading Dagster."""
+"""The days that failed at the sensor's last tick, in a blob: commands read it without loading
+Dagster."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from ticket_assets.planning.days_to_run import Failure
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
+
+NAME = "failed_days.json"
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class FailedDay:
 
 
 def write_failed_days(
-    cursors_dir: Path, landed: Mapping[date, str], failed: Mapping[date, Failure]
+    cursors: Blobs, landed: Mapping[date, str], failed: Mapping[date, Failure]
 ) -> None:
-    """Replace the file, if the failed days differ."""
+    """Replace the blob, if the failed days differ."""
     entries = [
         asdict(
             FailedDay(
@@ -42,19 +43,18 @@ def write_failed_days(
         for day, failure in sorted(failed.items())
         if day in landed
     ]
-    if entries != _entries(cursors_dir):
-        cursors_dir.mkdir(parents=True, exist_ok=True)
-        replace_file(cursors_dir / "failed_days.json", json.dumps(entries))
+    if entries != _entries(cursors):
+        cursors.replace(NAME, json.dumps(entries).encode())
 
 
-def read_failed_days(cursors_dir: Path) -> list[FailedDay]:
+def read_failed_days(cursors: Blobs) -> list[FailedDay]:
     """The days that had failed at the sensor's last tick, sorted."""
-    return [FailedDay(**entry) for entry in _entries(cursors_dir)]
+    return [FailedDay(**entry) for entry in _entries(cursors)]
 
 
-def _entries(cursors_dir: Path) -> list[dict[str, Any]]:
+def _entries(cursors: Blobs) -> list[dict[str, Any]]:
     try:
-        entries: list[dict[str, Any]] = json.loads((cursors_dir / "failed_days.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        entries: list[dict[str, Any]] = json.loads(cursors.read(NAME))
+    except (BlobNotFoundError, ValueError):
         return []
     return entries
