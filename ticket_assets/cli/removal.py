@@ -66,6 +66,8 @@ def erase(
         planned = erase_tickets(desk, tickets, dry_run=True)
         print_erasure(planned, dry_run=True)
         typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
+    from ticket_assets.orchestration.history_erasure import erase_from_history
+    from ticket_assets.orchestration.instance import desk_instance
     from ticket_assets.orchestration.living_runs import wait_for_runs
 
     with progress_bar() as progress:
@@ -79,7 +81,9 @@ def erase(
         at_work = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
         # A run that began during the erasure may have written rows that it had read before.
         erasure += erase_tickets(desk, tickets)
-    _show_erasure(erasure, as_json)
+        with desk_instance(desk.folder) as instance:
+            history = erase_from_history(instance, tickets, sender or [])
+    _show_erasure(erasure, as_json, history=history)
     _tell_backups(desk, tickets)
     if at_work:
         raise CommandError(
@@ -164,11 +168,17 @@ def _tell_backups(desk: Desk, tickets: set[str]) -> None:
         )
 
 
-def _show_erasure(erasure: Erasure, as_json: bool, *, dry_run: bool = False) -> None:
+def _show_erasure(
+    erasure: Erasure, as_json: bool, *, dry_run: bool = False, history: int = 0
+) -> None:
     if as_json:
-        print_json({"dry_run": dry_run, **asdict(erasure)})
+        print_json({"dry_run": dry_run, **asdict(erasure), "history": history})
         return
     print_erasure(erasure, dry_run=dry_run)
+    if history:
+        output.print(
+            f"{counted(history, 'entry', 'entries')} of Dagster's history no longer name them."
+        )
     if erasure.champion in erasure.models:
         print_warning(
             f"The champion {erasure.champion} has learnt from"

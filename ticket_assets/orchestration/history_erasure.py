@@ -1,0 +1,139 @@
+"""Erases tickets and people from what Dagster keeps: runs, events, verdicts, ticks, logs of steps.
+
+Metadata of checks and assets name tickets by their ids, and the message of a failure may quote what
+it failed on. Dagster has no call that changes what was recorded, so its tables are changed
+themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sql
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+from ticket_assets.storage.whole_file import replace_file
+
+ERASED = "erased"
+ROWS_AT_ONCE = 500
+LOGS = frozenset({".err", ".out", ".log"})
+"""Files of what a step has written to its standard error and output."""
+
+
+def erase_from_history(
+    instance: dg.DagsterInstance, ticket_ids: Collection[str], addresses: Collection[str] = ()
+) -> int:
+    """Replace the tickets' ids, and the addresses, by "erased"; returns how many rows and files
+    were changed.
+
+    Nothing is left of them in the bytes of SQLite's files. Postgres keeps the former rows in its
+    pages until they are vacuumed, which is asked for, and used again.
+    """
+    erasable = _pattern(ticket_ids, addresses)
+    changed = 0
+    for engine in _engines(instance):
+        with _closed(engine):
+            changed += _erase_rows(engine, erasable)
+    for path in _logs(instance):
+        text = path.read_text("utf-8", "surrogateescape")
+        erased = erasable.sub(ERASED, text)
+        if erased != text:
+            replace_file(path, erased.encode("utf-8", "surrogateescape"))
+            changed += 1
+    return changed
+
+
+def _pattern(ticket_ids: Collection[str], addresses: Collection[str]) -> re.Pattern[str]:
+    """What to erase: ids, whole SHA-256 that begin with one of them, addresses."""
+    alternatives = [f"(?<![0-9a-f])(?:{'|'.join(sorted(ticket_ids))})[0-9a-f]*"] * bool(ticket_ids)
+    # In JSON and in addresses alike, what stands around an address is none of these.
+    alternatives += [rf"(?<![\w.+-]){re.escape(address)}(?![\w-])" for address in sorted(addresses)]
+    return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE)
+
+
+def _engines(instance: dg.DagsterInstance) -> Iterator[sql.Engine]:
+    """One for each database of the instance."""
+    log = instance.event_log_storage
+    if isinstance(log, SqliteEventLogStorage):
+        for path in sorted(Path(log._base_dir).parent.parent.rglob("*.db")):
+            engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+            # What is removed is overwritten, and not only no longer found.
+            sql.event.listen(engine, "connect", _overwrite)
+            yield engine
+    elif isinstance(log, SqlEventLogStorage):
+        engine = log._engine  # type: ignore[attr-defined]
+        yield engine.execution_options(isolation_level="READ COMMITTED")
+
+
+def _overwrite(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA secure_delete=ON")
+
+
+@contextmanager
+def _closed(engine: sql.Engine) -> Iterator[None]:
+    yield
+    if engine.dialect.name == "sqlite":
+        # The write-ahead log still has what was overwritten.
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
+
+
+def _erase_rows(engine: sql.Engine, erasable: re.Pattern[str]) -> int:
+    described = sql.MetaData()
+    described.reflect(engine)
+    changed = 0
+    for table in described.sorted_tables:
+        texts = [
+            column for column in table.columns if isinstance(column.type, sql.String | sql.JSON)
+        ]
+        keys = list(table.primary_key) or texts
+        if not texts:
+            continue
+        rows = _rows_with(engine, table, keys, texts, erasable)
+        for key, values in rows:
+            with engine.begin() as connection:
+                connection.execute(
+                    table.update()
+                    .where(*(column == value for column, value in zip(keys, key, strict=True)))
+                    .values(values)
+                )
+        changed += len(rows)
+        if rows and engine.dialect.name == "postgresql":
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql(f'VACUUM "{table.name}"')
+    return changed
+
+
+def _rows_with(
+    engine: sql.Engine,
+    table: sql.Table,
+    keys: Sequence[sql.Column[Any]],
+    texts: Sequence[sql.Column[Any]],
+    erasable: re.Pattern[str],
+) -> list[tuple[Sequence[Any], dict[str, str]]]:
+    """The keys of the rows that hold something to erase, with their new values by column."""
+    found: list[tuple[Sequence[Any], dict[str, str]]] = []
+    with engine.connect() as connection:
+        streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
+        for row in streamed.execute(sql.select(*keys, *texts)):
+            key, values = row[: len(keys)], row[len(keys) :]
+            erased = {
+                column.name: erasable.sub(ERASED, value)
+                for column, value in zip(texts, values, strict=True)
+                if isinstance(value, str) and erasable.search(value)
+            }
+            if erased:
+                found.append((key, erased))
+    return found
+
+
+def _logs(instance: dg.DagsterInstance) -> list[Path]:
+    home = Path(instance.root_directory)
+    return sorted(path for path in home.rglob("*") if path.suffix in LOGS and path.is_file())
