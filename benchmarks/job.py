@@ -177,10 +177,10 @@ class Desk:
 
     def plain_script(self) -> ScriptCost:
         """Do the same with a plain script, on the clean texts of this desk."""
-        from ticket_assets.storage.warehouse import Warehouse
+        from ticket_assets.storage.warehouse import DuckDBFile
 
         tickets = self.folder / "tickets.parquet"
-        Warehouse(self.folder / "data" / "warehouse.duckdb").frame(
+        DuckDBFile(self.folder / "data" / "warehouse.duckdb").frame(
             "select c.ticket_id, c.received_at, c.language, c.text, l.category, l.priority"
             " from clean_tickets c left join ticket_labels l using (ticket_id)"
         ).to_parquet(tickets)

@@ -22,7 +22,7 @@ from ticket_assets.links_over_days import (
 )
 from ticket_assets.mail.conversations import link_conversations
 from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
 from ticket_assets.text.duplicates import link_duplicates
 from ticket_assets.text.tokens import tokens
 
@@ -53,7 +53,7 @@ def message(day, number, *, sender=JEAN, to=DESK, subject="VPN", own=None, answe
     }
 
 
-class MemoryWarehouse(Warehouse):
+class MemoryWarehouse(DuckDBFile):
     """A warehouse in memory: hundreds of days are processed here, and opening a file costs most."""
 
     def __init__(self, folder):

@@ -1,6 +1,7 @@
 """Original mail goes when it is old enough and has been processed; nothing else goes."""
 
 from datetime import UTC, date, datetime, timedelta
+from unittest.mock import Mock
 
 import duckdb
 import pytest
@@ -11,7 +12,7 @@ from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.retention import PURGED_COLUMNS, purge
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
 from ticket_assets.text.cleaning import clean_tickets
 
 FIRST = date(2025, 3, 1)
@@ -76,7 +77,7 @@ def test_an_empty_zone_has_nothing_to_purge(settings):
 
 def test_old_days_lose_their_mail_and_who_wrote_what_and_keep_the_rest(settings, landing):
     process(settings, DAYS)
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = DuckDBFile(settings.warehouse_path)
     before = warehouse.frame("from raw_tickets order by received_at")
     clean = warehouse.frame("from clean_tickets order by received_at")
 
@@ -152,7 +153,7 @@ def test_a_purged_day_is_not_parsed_again(settings, landing):
 def test_a_purge_that_died_after_its_mark_is_completed_by_the_next(settings, landing, monkeypatch):
     process(settings, DAYS)
     with monkeypatch.context() as power_cut:
-        power_cut.setattr(Warehouse, "rewrite", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        power_cut.setattr(DuckDBFile, "rewrite", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             purge(Desk(settings), TODAY)
     assert landing.days() == DAYS

@@ -54,9 +54,7 @@ defs = dg.Definitions.merge(
     dg.Definitions(
         resources={
             "desk": DESK,
-            "io_manager": WarehouseIOManager(
-                database=str(DESK.settings.warehouse_path), schema=SCHEMA
-            ),
+            "io_manager": WarehouseIOManager(DESK.warehouse),
         },
         executor=patient_executor,
     ),

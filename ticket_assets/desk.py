@@ -109,15 +109,19 @@ class Desk:
 
     def _recorded(self, present: DeskRecord) -> DeskRecord | None:
         recorded, _ = read_record(self.files)
-        if recorded is None and self.settings.warehouse_path.exists():
+        if recorded is None and self.warehouse.exists:
             return adopted_record(self.warehouse, present)
         return recorded
 
     @cached_property
     def leases(self) -> Leases:
         """The locks that keep two processes from the same work."""
-        from ticket_assets.storage.leases import FileLeases
+        from ticket_assets.storage.leases import FileLeases, PostgresLeases
 
+        if self.settings.warehouse:
+            from ticket_assets.storage.ducklake import lake_access
+
+            return PostgresLeases(lake_access(self.settings).dsn)
         return FileLeases(self.folder)
 
     @cached_property
@@ -147,10 +151,14 @@ class Desk:
     @cached_property
     def warehouse(self) -> Warehouse:
         """The tables."""
-        from ticket_assets.storage.warehouse import LOCK_PATIENCE_SECONDS, Warehouse
+        from ticket_assets.storage.warehouse import LOCK_PATIENCE_SECONDS, DuckDBFile
 
         patience = LOCK_PATIENCE_SECONDS if self._patience is None else self._patience
-        return Warehouse(self.settings.warehouse_path, patience)
+        if self.settings.warehouse:
+            from ticket_assets.storage.ducklake import DuckLake, lake_access
+
+            return DuckLake(lake_access(self.settings), patience)
+        return DuckDBFile(self.settings.warehouse_path, patience)
 
     @cached_property
     def models(self) -> ModelStore:

@@ -16,7 +16,7 @@ from ticket_assets.mail.removal import (
     removing,
     tickets_sent_by,
 )
-from ticket_assets.storage.tables import TABLES
+from ticket_assets.storage.tables import TABLES, Change
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 NEIGHBOUR_ID = r'"ticket_id": "([0-9a-f]{20})"'
 """A ticket's id in the column `nearest` of ticket_predictions."""
-_REMAINING = {
-    "ticket_predictions": "select ticket_predictions.* replace"
-    " (coalesce(cleared.nearest, ticket_predictions.nearest) as nearest)"
-    " from ticket_predictions left join cleared using (ticket_id)"
-}
-"""Query of the rows that stay, for a table in which they change."""
 
 
 class ErasureError(TicketAssetsError):
@@ -196,7 +190,7 @@ def _tables(warehouse: Warehouse, erased: set[str], *, dry_run: bool) -> tuple[d
     if "ticket_predictions" in existing:
         frames["cleared"] = _cleared_neighbours(warehouse, erased)
     references = len(frames.get("cleared", ()))
-    counts, queries = {}, {}
+    counts, changes = {}, {}
     for name in sorted(TABLES.keys() & existing):
         columns = TABLES[name].column_names
         keys = {"ticket_id": "ticket_id", "content_hash": "content_hash[:20]"}
@@ -207,17 +201,20 @@ def _tables(warehouse: Warehouse, erased: set[str], *, dry_run: bool) -> tuple[d
         is_erased = f"{key} in (select ticket_id from erased)"  # noqa: S608
         rows = warehouse.arrow(f"select 1 from {name} where {is_erased}", frames=frames)  # noqa: S608
         counts[name] = rows.num_rows
-        queries[name] = f"{_REMAINING.get(name, f'from {name}')} where not {is_erased}"
+        replaced = {}
+        if "nearest" in columns:
+            near = (
+                "select nearest from cleared where cleared.ticket_id = ticket_predictions.ticket_id"
+            )
+            replaced["nearest"] = f"coalesce(({near}), nearest)"
         if "duplicate_of" in columns:
             is_copy = "duplicate_of in (select ticket_id from erased)"
-            queries[name] = (
-                f"select * replace (case when {is_copy} then null else duplicate_of end"  # noqa: S608
-                f" as duplicate_of) from {name} where not {is_erased}"
-            )
+            replaced["duplicate_of"] = f"case when {is_copy} then null else duplicate_of end"
             copies = f"select 1 from {name} where {is_copy} and not {is_erased}"  # noqa: S608
             references += warehouse.arrow(copies, frames=frames).num_rows
+        changes[name] = Change(is_erased, replaced)
     if (any(counts.values()) or references) and not dry_run:
-        warehouse.rewrite(queries, frames)
+        warehouse.rewrite(changes, frames)
     return counts, references
 
 

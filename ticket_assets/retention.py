@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.removal import list_purged, mark_purged, remove_purged, removing
 from ticket_assets.settings import SettingsError
+from ticket_assets.storage.tables import Change
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
@@ -147,9 +148,8 @@ def _clear_texts(warehouse: Warehouse, until: date) -> int:
         f"select count(*) from raw_tickets where {purged} and ({is_whole})"  # noqa: S608
     )
     if rows:
-        cleared = ", ".join(
-            f"case when {purged} then null else {column} end as {column}"
-            for column in PURGED_COLUMNS
-        )
-        warehouse.rewrite({"raw_tickets": f"select * replace ({cleared}) from raw_tickets"})  # noqa: S608
+        cleared = {
+            column: f"case when {purged} then null else {column} end" for column in PURGED_COLUMNS
+        }
+        warehouse.rewrite({"raw_tickets": Change(replaced=cleared)})
     return int(rows)

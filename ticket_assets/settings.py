@@ -24,6 +24,8 @@ from pydantic_settings import (
 from ticket_assets.errors import TicketAssetsError
 
 PREFIX = "TICKETS_"
+LAKE = "ducklake:postgres:"
+"""Begins the address of a shared warehouse; the rest is Postgres's connection string."""
 EXPORT_FIELDS = (
     *("subject", "body", "sender", "recipients", "received_at", "message_id", "in_reply_to"),
     *("category", "priority"),
@@ -226,6 +228,19 @@ class Settings(BaseSettings):
         default=None,
         description="PEM file with the authority of the Chroma server's certificate. Unset: those"
         " that the system trusts.",
+    )
+    warehouse: SecretStr | None = Field(
+        default=None,
+        description="DuckLake that several machines share, its catalogue in Postgres, like"
+        " ducklake:postgres:host=db dbname=tickets user=tickets. Unset: a DuckDB file in the data"
+        " folder.",
+    )
+    warehouse_password_file: Path | None = Field(
+        default=None, description="File with the password of that Postgres user."
+    )
+    warehouse_data: str | None = Field(
+        default=None,
+        description="Folder or bucket (s3://bucket/prefix) of the shared warehouse's rows.",
     )
     files: str | None = Field(
         default=None,
@@ -438,6 +453,13 @@ class Settings(BaseSettings):
             raise ValueError("it is not like https://host/path")
         return value
 
+    @field_validator("warehouse")
+    @classmethod
+    def _is_lake(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(LAKE):
+            raise ValueError(f"it is not like {LAKE}host=db dbname=tickets")
+        return value
+
     @field_validator("drift_distances", mode="before")
     @classmethod
     def _drift_metrics(cls, value: Any) -> Any:
@@ -485,6 +507,7 @@ class Settings(BaseSettings):
         "smtp_ca_file",
         "smtp_password_file",
         "s3_secret_file",
+        "warehouse_password_file",
     )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:

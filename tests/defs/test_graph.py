@@ -37,7 +37,7 @@ from ticket_assets.storage.collection import TicketCollection
 from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_matrix
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import DuckDBFile
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +154,7 @@ def run(desk: Settings, first: date, last: date) -> Run:
     champion = Desk(desk).models.require_champion()
     with TicketCollection.open(champion.encoder, folder=desk.collection_dir) as collection:
         collected = frozenset(collection.ids())
-    warehouse = Warehouse(desk.warehouse_path)
+    warehouse = DuckDBFile(desk.warehouse_path)
     with warehouse.connect() as connection:
         tables = {
             name: connection.table(f"{SCHEMA}.{name}").order("ALL").to_arrow_table()
@@ -445,7 +445,7 @@ def test_a_second_run_leaves_the_same_tables(first_run: Run, second_run: Run):
 def test_predictions_are_recorded_as_made_from_what_has_landed_by_the_champion(desk, late_run):
     landing = LandingZone(desk.landing_dir)
 
-    origins = read_origins(Warehouse(desk.warehouse_path), "ticket_predictions")
+    origins = read_origins(DuckDBFile(desk.warehouse_path), "ticket_predictions")
 
     assert {day: origin.landed for day, origin in origins.items()} == {
         day: day_fingerprint(landing, day) for day in DAYS

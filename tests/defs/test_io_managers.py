@@ -13,7 +13,7 @@ import pytest
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.storage.tables import SCHEMA, TABLES, TableError
 from ticket_assets.storage.vectors import to_arrow, to_matrix
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import DuckDBFile, Warehouse
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def warehouse(path: Path) -> Warehouse:
-    return Warehouse(path)
+    return DuckDBFile(path)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def write(path: Path) -> Write:
 
         return dg.materialize(
             [stored],
-            resources={"io_manager": WarehouseIOManager(database=str(path), schema=SCHEMA)},
+            resources={"io_manager": WarehouseIOManager(DuckDBFile(path))},
             tags={
                 "dagster/asset_partition_range_start": first,
                 "dagster/asset_partition_range_end": last or first,
@@ -260,7 +260,7 @@ def test_vectors_come_back_bit_by_bit_to_the_next_asset(
     dg.materialize(
         [reader, source],
         resources={
-            "io_manager": WarehouseIOManager(database=str(path), schema=SCHEMA),
+            "io_manager": WarehouseIOManager(DuckDBFile(path)),
         },
         selection=[reader],
         partition_key="2025-06-01",

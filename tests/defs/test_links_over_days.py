@@ -11,7 +11,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.storage.day_origins import read_links, read_origins
 from ticket_assets.storage.tables import SCHEMA
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import DuckDBFile
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def desk(settings):
 
 
 def run(product, settings, first, last):
-    warehouse = WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA)
+    warehouse = WarehouseIOManager(DuckDBFile(settings.warehouse_path))
     assets = [
         asset
         for asset in product.assets
@@ -68,7 +68,7 @@ def run(product, settings, first, last):
 
 
 def stored(settings):
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = DuckDBFile(settings.warehouse_path)
     order = dict(warehouse.rows("select ticket_id, minute(received_at) from raw_tickets"))
     name = {**order, **{"1@x": 0, "2@x": 1}}
     threads = warehouse.rows("select ticket_id, thread_id from raw_tickets")
@@ -80,7 +80,7 @@ def stored(settings):
 
 
 def days_with_old_links(settings):
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = DuckDBFile(settings.warehouse_path)
     made_anew, changes = read_origins(warehouse, "clean_tickets"), read_links(warehouse)
     return [day.isoformat() for day in sorted(changes) if made_anew[day].links != changes[day]]
 
@@ -128,7 +128,7 @@ def test_a_warehouse_from_before_there_were_links_gains_them(product, desk):
 def test_machines_mail_is_kept_and_is_no_ticket(product, desk):
     run(product, desk, DAYS[0], DAYS[-1])
 
-    assert Warehouse(desk.warehouse_path).rows(
+    assert DuckDBFile(desk.warehouse_path).rows(
         "select kind, minute(received_at) from raw_tickets anti join clean_tickets"
         " using (ticket_id) order by 2"
     ) == [("auto_reply", 4), ("bounce", 5), ("list", 6)]

@@ -39,8 +39,7 @@ from ticket_assets.storage.day_origins import (
     replace_origins,
     require_new_links,
 )
-from ticket_assets.storage.tables import SCHEMA
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import DuckDBFile
 
 PROJECT = Path(__file__).parents[2]
 FIRST = date(2025, 6, 1)
@@ -139,7 +138,7 @@ def end(instance: dg.DagsterInstance, settings: Settings) -> Callable[..., None]
 def collect(settings: Settings, *days: date, table: str = "ticket_collection") -> None:
     """Records that these days are in the table, made from what has landed now."""
     landing = LandingZone(settings.landing_dir)
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = DuckDBFile(settings.warehouse_path)
     links = read_links(warehouse)
     origins = {
         done: Origin(day_fingerprint(landing, done), "", links=links.get(done, "")) for done in days
@@ -216,7 +215,7 @@ def test_a_day_whose_links_to_earlier_mail_changed_is_requested_again_and_once(
     end()
     assert windows(tick()) == []
 
-    require_new_links(Warehouse(settings.warehouse_path), [day(5)], "a run of 3 March")
+    require_new_links(DuckDBFile(settings.warehouse_path), [day(5)], "a run of 3 March")
 
     assert windows(tick()) == [("collect_mail", day(5), day(5))]
     assert windows(tick()) == []
@@ -426,7 +425,7 @@ def test_days_that_other_links_or_settings_make_anew_are_requested_and_not_repor
     land(3, 4)
     collect(settings, day(3), day(4), table="ticket_predictions")
     assert windows(tick()) == []
-    require_new_links(Warehouse(settings.warehouse_path), [day(4)], "a change of another day")
+    require_new_links(DuckDBFile(settings.warehouse_path), [day(4)], "a change of another day")
 
     result = tick()
 
@@ -442,7 +441,7 @@ def test_a_warehouse_that_is_being_written_is_no_failed_tick(
     tick()
     end()
     land(4)
-    with Warehouse(settings.warehouse_path).transaction():
+    with DuckDBFile(settings.warehouse_path).transaction():
         busy = tick()
 
     assert windows(busy) == []
@@ -517,7 +516,7 @@ def desk(settings: Settings) -> dg.Definitions:
         ],
         resources={
             "desk": Desk(settings),
-            "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
+            "io_manager": WarehouseIOManager(DuckDBFile(settings.warehouse_path)),
         },
     ).map_resolved_asset_specs(func=with_conventions)
 
@@ -538,7 +537,7 @@ def whole_desk(product: dg.Definitions, settings: Settings) -> dg.Definitions:
         jobs=[dg.define_asset_job("collect_mail", dg.AssetSelection.assets(*assets))],
         resources={
             "desk": Desk(settings),
-            "io_manager": WarehouseIOManager(database=str(settings.warehouse_path), schema=SCHEMA),
+            "io_manager": WarehouseIOManager(DuckDBFile(settings.warehouse_path)),
         },
     )
 
@@ -561,7 +560,7 @@ def test_a_run_that_fails_half_way_is_repeated_once_its_cause_is_gone(
         return ended
 
     def stored(table: str) -> list[tuple[str, int]]:
-        return Warehouse(settings.warehouse_path).rows(
+        return DuckDBFile(settings.warehouse_path).rows(
             f"select strftime(received_at, '%d'), count(*) from {table} group by all order by 1"  # noqa: S608
         )
 
@@ -608,7 +607,7 @@ def test_the_origin_of_the_rows_is_true_when_two_runs_of_a_day_interleave(
         )
 
     def origin(table: str) -> str:
-        return read_origins(Warehouse(settings.warehouse_path), table)[day(3)].landed
+        return read_origins(DuckDBFile(settings.warehouse_path), table)[day(3)].landed
 
     land(3)
     before = day_fingerprint(landing, day(3))

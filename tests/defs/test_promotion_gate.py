@@ -16,8 +16,7 @@ from ticket_assets.defs.jobs import LEARN
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.settings import Settings
-from ticket_assets.storage.tables import SCHEMA
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import DuckDBFile
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +35,7 @@ def retrain() -> Retrain:
             jobs=[dg.define_asset_job("retrain", dg.AssetSelection.assets(*(assets or LEARN)))],
             resources={
                 "desk": Desk(settings),
-                "io_manager": WarehouseIOManager(
-                    database=str(settings.warehouse_path), schema=SCHEMA
-                ),
+                "io_manager": WarehouseIOManager(DuckDBFile(settings.warehouse_path)),
             },
         )
         return definitions.resolve_job_def("retrain").execute_in_process(raise_on_error=False)
@@ -266,7 +263,7 @@ def test_doubted_labels_are_listed_even_when_the_candidate_is_refused(
     result = retrain(demanding)
 
     assert failed_checks(result) == {"candidate_reaches_the_floor"}
-    suspects = Warehouse(demanding.warehouse_path).frame(
+    suspects = DuckDBFile(demanding.warehouse_path).frame(
         "select * from suspected_label_errors order by rank"
     )
     given = labelled_desk.tickets.set_index("ticket_id")["category"]

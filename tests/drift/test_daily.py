@@ -10,7 +10,7 @@ import pytest
 from ticket_assets.drift import daily
 from ticket_assets.drift.daily import daily_reports
 from ticket_assets.settings import DRIFT_DISTANCES
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import DuckDBFile
 
 FIRST = date(2026, 3, 1)
 PER_DAY = {
@@ -60,7 +60,7 @@ def champion():
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory):
-    warehouse = Warehouse(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
+    warehouse = DuckDBFile(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
     with warehouse.transaction() as connection:
         connection.register("mail", mail(PER_DAY))
         connection.execute("create schema tickets")

@@ -15,7 +15,7 @@ from ticket_assets.embedding.lookup import Embeddings, embed_tickets
 from ticket_assets.embedding.presets import resolve_model
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow, to_matrix
-from ticket_assets.storage.warehouse import Warehouse, WarehouseError, ensure_table
+from ticket_assets.storage.warehouse import DuckDBFile, Warehouse, WarehouseError, ensure_table
 
 DAY = date(2025, 6, 1)
 NEXT_DAY = date(2025, 6, 2)
@@ -33,7 +33,7 @@ def configured(folder: Path) -> ConfiguredEncoder:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "warehouse.duckdb")
+    return DuckDBFile(tmp_path / "warehouse.duckdb")
 
 
 def hash_of(text: str) -> str:

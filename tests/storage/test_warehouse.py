@@ -12,7 +12,7 @@ import pytest
 
 from ticket_assets.storage.tables import TABLES, Column, Table
 from ticket_assets.storage.vectors import to_arrow, to_matrix
-from ticket_assets.storage.warehouse import Warehouse, WarehouseError, ensure_table
+from ticket_assets.storage.warehouse import DuckDBFile, WarehouseError, ensure_table
 
 WRITER = """
 import sys, time, duckdb
@@ -94,7 +94,7 @@ def test_rows_are_read_as_frame_arrow_table_and_python_values(path: Path) -> Non
             "insert into tickets.ticket_labels (ticket_id, category)"
             " values ('a', 'mail'), ('b', null)"
         )
-    warehouse = Warehouse(path)
+    warehouse = DuckDBFile(path)
     sql = "select ticket_id, category from ticket_labels where ticket_id <= ? order by ticket_id"
 
     assert warehouse.frame(sql, ["b"]).to_dict("list") == {
@@ -113,7 +113,7 @@ def test_a_frame_can_be_joined_like_a_table(path: Path) -> None:
             "insert into tickets.ticket_labels (ticket_id, category) values ('a', 'mail')"
         )
 
-    joined = Warehouse(path).frame(
+    joined = DuckDBFile(path).frame(
         "select w.ticket_id, category from wanted w left join ticket_labels using (ticket_id)"
         " order by all",
         frames={"wanted": pd.DataFrame({"ticket_id": ["a", "z"]})},
@@ -131,20 +131,20 @@ def test_vectors_pass_through_the_warehouse_unchanged(path: Path) -> None:
         )
         connection.execute("insert into tickets.ticket_embeddings by name from rows")
 
-    stored = Warehouse(path).arrow("select vector from ticket_embeddings order by ticket_id")
+    stored = DuckDBFile(path).arrow("select vector from ticket_embeddings order by ticket_id")
 
     np.testing.assert_array_equal(to_matrix(stored["vector"]), vectors)
 
 
 def test_the_tables_are_listed_and_there_are_none_without_a_warehouse(path: Path) -> None:
-    assert Warehouse(path).tables() == {"ticket_labels"}
-    assert Warehouse(path.with_name("nothing.duckdb")).tables() == set()
+    assert DuckDBFile(path).tables() == {"ticket_labels"}
+    assert DuckDBFile(path.with_name("nothing.duckdb")).tables() == set()
 
 
 def test_a_reader_waits_for_another_process_that_writes(path: Path) -> None:
     writer = start_writer(path, "0.5")
 
-    stored = Warehouse(path, patience=60).rows("select ticket_id from ticket_labels")
+    stored = DuckDBFile(path, patience=60).rows("select ticket_id from ticket_labels")
 
     assert stored == [("written meanwhile",)]
     assert writer.wait(timeout=60) == 0
@@ -154,22 +154,22 @@ def test_a_reader_whose_patience_ends_says_so_in_one_line(path: Path) -> None:
     writer = start_writer(path, "until told")
 
     with pytest.raises(WarehouseError) as error:
-        Warehouse(path, patience=0.1).tables()
+        DuckDBFile(path, patience=0.1).tables()
     writer.communicate("done\n", timeout=60)
 
     assert str(error.value) == (
         f"The warehouse {path} is in use by another process. Try again when the run has finished."
     )
-    assert Warehouse(path, patience=0).rows("select count(*) from ticket_labels") == [(1,)]
+    assert DuckDBFile(path, patience=0).rows("select count(*) from ticket_labels") == [(1,)]
 
 
 def test_a_writer_in_the_same_process_counts_as_in_use(path: Path) -> None:
     with duckdb.connect(str(path)), pytest.raises(WarehouseError, match="is in use"):
-        Warehouse(path, patience=0).tables()
+        DuckDBFile(path, patience=0).tables()
 
 
 def test_two_readers_do_not_wait_for_each_other(path: Path) -> None:
-    warehouse = Warehouse(path, patience=0)
+    warehouse = DuckDBFile(path, patience=0)
 
     with warehouse.connect():
         assert warehouse.tables() == {"ticket_labels"}
@@ -177,7 +177,7 @@ def test_two_readers_do_not_wait_for_each_other(path: Path) -> None:
 
 def test_a_reader_cannot_write(path: Path) -> None:
     with (
-        Warehouse(path).connect() as connection,
+        DuckDBFile(path).connect() as connection,
         pytest.raises(duckdb.InvalidInputException, match="read-only"),
     ):
         connection.execute("drop table tickets.ticket_labels")
@@ -187,7 +187,7 @@ def test_a_missing_warehouse_says_how_to_make_one(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
 
     with pytest.raises(WarehouseError) as error:
-        Warehouse(path).frame("select 1")
+        DuckDBFile(path).frame("select 1")
 
     assert str(error.value) == (
         f"There is no warehouse at {path} yet. Import mail with `tickets import PATH`,"
@@ -203,7 +203,7 @@ def test_a_file_that_is_no_warehouse_is_named_at_once(tmp_path: Path, name: str)
     path.write_text("a letter, perhaps")
 
     with pytest.raises(WarehouseError) as error:
-        Warehouse(path, patience=1).tables()
+        DuckDBFile(path, patience=1).tables()
 
     message = str(error.value)
     assert message.startswith(f"The warehouse {path} cannot be read: IO Error: ")
@@ -223,12 +223,12 @@ def test_a_damaged_block_met_by_a_query_is_an_error_for_people(path: Path) -> No
     path.write_bytes(content)
 
     with pytest.raises(WarehouseError, match=r"cannot be read: IO Error: .*\. Move the file away"):
-        Warehouse(path, patience=0).frame("select max(u) from raw_tickets")
+        DuckDBFile(path, patience=0).frame("select max(u) from raw_tickets")
 
 
 def test_a_table_that_was_not_materialised_is_named(path: Path) -> None:
     with pytest.raises(WarehouseError) as error:
-        Warehouse(path).frame("select * from clean_tickets")
+        DuckDBFile(path).frame("select * from clean_tickets")
 
     assert str(error.value) == (
         "Catalog Error: Table with name clean_tickets does not exist."
@@ -242,4 +242,4 @@ def test_a_warehouse_without_any_table_says_the_same(tmp_path: Path) -> None:
     with pytest.raises(
         WarehouseError, match=r"clean_tickets does not exist\. Materialise it first"
     ):
-        Warehouse(tmp_path / "empty.duckdb").frame("select * from clean_tickets")
+        DuckDBFile(tmp_path / "empty.duckdb").frame("select * from clean_tickets")

@@ -7,6 +7,7 @@ import dagster as dg
 
 from ticket_assets.defs.lateness import no_day_is_left_half_way, no_message_waits_too_long
 from ticket_assets.defs.partitions import audit_of
+from ticket_assets.defs.pools import COLLECTION_POOL, WAREHOUSE_POOL
 from ticket_assets.defs.raw_tickets import ticket_ids_are_unique
 from ticket_assets.defs.ticket_collection import collection_has_the_ids_of_the_table
 from ticket_assets.defs.ticket_embeddings import (
@@ -17,7 +18,6 @@ from ticket_assets.defs.ticket_predictions import (
     every_clean_ticket_has_one_prediction,
     predictions_are_in_the_label_set,
 )
-from ticket_assets.planning.groups import COLLECTION_POOL, WAREHOUSE_POOL
 
 # What a later change can break on days that no run is about: other days' rows, another encoder,
 # other labels. What a row promises by itself cannot change after the run that wrote it.

@@ -10,9 +10,10 @@ import dagster as dg
 
 from ticket_assets.classification.evaluation_view import evaluation_metadata
 from ticket_assets.defs.partitions import shown
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import markdown_table
-from ticket_assets.planning.groups import LEARNING, WAREHOUSE_POOL
+from ticket_assets.planning.groups import LEARNING
 
 if TYPE_CHECKING:
     from ticket_assets.classification.evaluation import Evaluation

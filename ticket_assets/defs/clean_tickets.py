@@ -16,9 +16,10 @@ from ticket_assets.defs.partitions import (
     record_each_day,
     unpurged_days,
 )
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import counts, markdown_table, preview
-from ticket_assets.planning.groups import TEXT, WAREHOUSE_POOL
+from ticket_assets.planning.groups import TEXT
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import require_new_links
 

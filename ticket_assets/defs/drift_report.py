@@ -17,9 +17,10 @@ from ticket_assets.defs.partitions import (
     record_each_day,
     shown,
 )
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import picture
-from ticket_assets.planning.groups import DRIFT, WAREHOUSE_POOL
+from ticket_assets.planning.groups import DRIFT
 from ticket_assets.planning.recipe import CODE_VERSIONS
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.day_origins import read_origins

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -17,7 +16,6 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler, TableSlice
-from dagster_duckdb import DuckDBIOManager
 from dagster_duckdb.io_manager import DuckDbClient
 from dagster_duckdb_pandas import DuckDBPandasTypeHandler
 
@@ -29,8 +27,13 @@ from ticket_assets.storage.day_origins import (
     select_origins,
     write_origins,
 )
-from ticket_assets.storage.tables import TABLES
-from ticket_assets.storage.warehouse import Warehouse, add_missing_columns, ensure_table
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.warehouse import (
+    Warehouse,
+    add_missing_columns,
+    ensure_table,
+    vector_type,
+)
 
 ORIGINS = "origins"
 """Attribute of a frame that was read from the warehouse: the origins of its days."""
@@ -47,12 +50,14 @@ class WarehouseClient(DuckDbClient):
     type for good.
     """
 
-    @staticmethod
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
     @contextmanager
-    def connect(
-        context: dg.OutputContext | dg.InputContext, table_slice: TableSlice
+    def connect(  # type: ignore[override]
+        self, context: dg.OutputContext | dg.InputContext, table_slice: TableSlice
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        with Warehouse(Path(str(table_slice.database))).transaction() as connection:
+        with self._warehouse.transaction() as connection:
             yield connection
             if isinstance(context, dg.OutputContext):
                 keep_origins(context, connection)
@@ -129,7 +134,7 @@ class ArrowVectorHandler(DbTypeHandler[pa.Table]):
             context.add_output_metadata({"dagster/row_count": 0})
             return
         length = obj.schema.field("vector").type.list_size
-        if self._stored_length(connection, table_slice) != length:
+        if not self._takes(connection, table_slice, length):
             # Vectors of another length come from another encoder: none of them can be used again.
             context.log.warning(f"{name} holds vectors of another encoder: it starts afresh.")
             connection.execute(f"drop table {name}")
@@ -145,18 +150,17 @@ class ArrowVectorHandler(DbTypeHandler[pa.Table]):
         context.add_output_metadata({"dagster/row_count": inserted[0] if inserted else 0})
 
     @staticmethod
-    def _stored_length(
-        connection: duckdb.DuckDBPyConnection, table_slice: TableSlice
-    ) -> int | None:
-        column = connection.execute(
+    def _takes(connection: duckdb.DuckDBPyConnection, table_slice: TableSlice, length: int) -> bool:
+        """Whether the table takes vectors of this length, and holds no others."""
+        (column,) = connection.execute(
             "select data_type from information_schema.columns"
             " where table_schema = ? and table_name = ? and column_name = 'vector'",
             [table_slice.schema, table_slice.table],
+        ).fetchall()
+        stored = connection.execute(
+            f"select len(vector) from {table_slice.schema}.{table_slice.table} limit 1"  # noqa: S608
         ).fetchone()
-        digits = (
-            "".join(character for character in column[0] if character.isdigit()) if column else ""
-        )
-        return int(digits) if digits else None
+        return column[0] == vector_type(connection, length) and stored in (None, (length,))
 
     def load_input(
         self,
@@ -172,25 +176,16 @@ class ArrowVectorHandler(DbTypeHandler[pa.Table]):
         return [pa.Table, pa.RecordBatchReader]
 
 
-class WarehouseIOManager(DuckDBIOManager):
+class WarehouseIOManager(DbIOManager):
     """Writes an asset's rows to its table, the run's days only, and reads them back."""
 
-    @staticmethod
-    def type_handlers() -> Sequence[DbTypeHandler[Any]]:
-        return [DeclaredPandasHandler(), ArrowVectorHandler()]
-
-    @staticmethod
-    def default_load_type() -> type | None:
-        return pd.DataFrame
-
-    def create_io_manager(self, context: Any) -> DbIOManager:
-        return DbIOManager(
-            db_client=WarehouseClient(),
-            database=self.database,
-            schema=self.schema_,
-            type_handlers=self.type_handlers(),
-            default_load_type=self.default_load_type(),
-            io_manager_name="WarehouseIOManager",
+    def __init__(self, warehouse: Warehouse) -> None:
+        super().__init__(
+            type_handlers=[DeclaredPandasHandler(), ArrowVectorHandler()],
+            db_client=WarehouseClient(warehouse),
+            database="",  # the warehouse knows where it is: Dagster stores what stands here
+            schema=SCHEMA,
+            default_load_type=pd.DataFrame,
         )
 
 

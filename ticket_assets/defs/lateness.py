@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from ticket_assets.defs.partitions import NIGHTLY, latest_materialisations
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
-from ticket_assets.planning.groups import WAREHOUSE_POOL
 from ticket_assets.planning.late_mail import late_mail
 from ticket_assets.storage.warehouse import WarehouseError
 

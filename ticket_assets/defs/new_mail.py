@@ -170,15 +170,15 @@ class Goal:
     landed_labels: str
     labels: str | None
     """What identifies the labels that a first champion can be learnt from, if there are such."""
-    written_at: int
-    """When the warehouse was last written to, in nanoseconds: runs change what is done."""
+    revision: int
+    """That of the warehouse: runs change what is done."""
 
     @property
     def state(self) -> str:
         """What identifies the work to be done, as far as it is seen without the warehouse."""
         return (
             f"{self.job} {overall_fingerprint(self.landed)} {self.recipe} {self.landed_labels}"
-            f" {self.labels or ''} {self.written_at}"
+            f" {self.labels or ''} {self.revision}"
         )
 
     def content(self, landed: str, links: str) -> str:
@@ -199,7 +199,7 @@ def _goal(desk: Desk, landed: Mapping[date, str]) -> Goal:
         recipe_now,
         labels_fingerprint(desk.landing),
         None if has_champion else _labels_to_learn(desk),
-        desk.warehouse.written_at,
+        desk.warehouse.revision,
     )
 
 

@@ -139,7 +139,7 @@ _judges: dict[dg.AssetCheckKey, Judge] = {}
 
 
 def daily_check(
-    *, asset: str, pool: str, description: str, blocking: bool = False
+    *, asset: str, pool: str | None, description: str, blocking: bool = False
 ) -> Callable[[Judge], dg.AssetChecksDefinition]:
     """Makes an asset check of a function that judges days.
 
@@ -207,7 +207,9 @@ def _after_last_mail(verdicts: Verdicts) -> dg.AssetCheckResult:
     )
 
 
-def audit_of(check: dg.AssetChecksDefinition, table: str, pool: str) -> dg.AssetChecksDefinition:
+def audit_of(
+    check: dg.AssetChecksDefinition, table: str, pool: str | None
+) -> dg.AssetChecksDefinition:
     """The same promise of all days together, as a warning; every night, when no run is at work.
 
     The condition also keeps it out of the runs that automation starts for a day.

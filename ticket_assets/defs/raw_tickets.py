@@ -17,13 +17,14 @@ from ticket_assets.defs.partitions import (
     record_each_day,
     unpurged_days,
 )
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.links_over_days import earlier_messages, later_days_with_other_conversations
 from ticket_assets.mail.conversations import SUBJECT_DAYS, link_conversations
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint
 from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
 from ticket_assets.markdown import counts
-from ticket_assets.planning.groups import MAIL, WAREHOUSE_POOL
+from ticket_assets.planning.groups import MAIL
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import Origin, read_links, require_new_links
 

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from ticket_assets.defs.partitions import DESK
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
-from ticket_assets.planning.groups import WAREHOUSE_POOL
 from ticket_assets.plural import counted
 
 

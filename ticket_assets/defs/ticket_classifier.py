@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
-from ticket_assets.planning.groups import LEARNING, WAREHOUSE_POOL
+from ticket_assets.planning.groups import LEARNING
 
 
 @dg.asset(

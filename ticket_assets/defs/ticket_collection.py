@@ -17,8 +17,9 @@ from ticket_assets.defs.partitions import (
     days_of_run,
     record_each_day,
 )
+from ticket_assets.defs.pools import COLLECTION_POOL
 from ticket_assets.desk import Desk
-from ticket_assets.planning.groups import COLLECTION_POOL, SORTING
+from ticket_assets.planning.groups import SORTING
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.progress import ProgressLog
 from ticket_assets.storage.collected_tickets import collected_tickets, fill

@@ -6,10 +6,11 @@ import pandas as pd
 from ticket_assets.defs.io_managers import record_origins
 from ticket_assets.defs.landed_mail import unreported_labels
 from ticket_assets.defs.partitions import shown
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprints, labels_fingerprint, overall_fingerprint
 from ticket_assets.markdown import counts
-from ticket_assets.planning.groups import MAIL, WAREHOUSE_POOL
+from ticket_assets.planning.groups import MAIL
 from ticket_assets.storage.day_origins import UNPARTITIONED, Origin
 
 

@@ -17,9 +17,10 @@ from ticket_assets.defs.partitions import (
     one_row_per_ticket,
     record_each_day,
 )
+from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import counts, preview
-from ticket_assets.planning.groups import SORTING, WAREHOUSE_POOL
+from ticket_assets.planning.groups import SORTING
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.vectors import to_matrix

@@ -17,7 +17,7 @@ from ticket_assets.embedding.configured import ConfiguredEncoder
 from ticket_assets.embedding.encoder import Progress, Vectors
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.vectors import to_arrow
+from ticket_assets.storage.vectors import to_arrow, vector_lengths
 from ticket_assets.storage.warehouse import Warehouse
 
 PAGE_TICKETS = 4096
@@ -145,12 +145,12 @@ def _read(
                 " join tickets t on t.text_hash = s.text_hash"
             ).to_arrow_reader(PAGE_TICKETS)
             for batch in batches:
-                length = batch.schema.field("vector").type.list_size
+                lengths = vector_lengths(batch.column("vector"))
                 expected = schema.field("vector").type.list_size
-                if length != expected:
+                if lengths != {expected}:
                     raise EncoderError(
-                        f"The stored vectors of {model} have {length} numbers, but it gives"
-                        f" {expected}. Delete its rows from ticket_embeddings."
+                        f"The stored vectors of {model} have {min(lengths - {expected})} numbers,"
+                        f" but it gives {expected}. Delete its rows from ticket_embeddings."
                     )
                 stored.write_table(pa.Table.from_batches([batch]).cast(schema))
         (missing_texts,) = connection.execute(
@@ -178,7 +178,8 @@ def _pages(tickets: IO[bytes], page_tickets: int) -> Iterator[pa.Table]:
 
 def _unnamed_file(warehouse: Warehouse) -> IO[bytes]:
     """A file on the warehouse's disk that the system removes when it is closed or after a crash."""
-    return tempfile.TemporaryFile(dir=warehouse.path.parent)
+    warehouse.scratch.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=warehouse.scratch)
 
 
 def _continued(on_progress: Progress | None, encoded: int, total: int) -> Progress | None:

@@ -129,9 +129,7 @@ def _new_labels(desk: Desk, version: str) -> int:
     than labels since then.
     """
     trained = desk.models.version(version)
-    labelled_at = _labelled_tickets(
-        desk, labels_fingerprint(desk.landing), desk.warehouse.written_at
-    )
+    labelled_at = _labelled_tickets(desk, labels_fingerprint(desk.landing), desk.warehouse.revision)
     evaluation = desk.models.load_evaluation(version)
     known = trained.training_tickets + evaluation.older_rows + evaluation.unusable_rows
     trained_at = datetime.fromisoformat(trained.created_at).replace(tzinfo=None)
@@ -140,7 +138,7 @@ def _new_labels(desk: Desk, version: str) -> int:
 
 # A sensor asks every minute, and all labels and the list of all mail have to be read for it.
 @lru_cache(maxsize=1)
-def _labelled_tickets(desk: Desk, landed_labels: str, written_at: int) -> pd.Series[Any]:
+def _labelled_tickets(desk: Desk, landed_labels: str, revision: int) -> pd.Series[Any]:
     """When the tickets with a clean text got their latest label (UTC); read again once other labels
     have landed or the warehouse was written to."""
     labels = desk.landing.resolve_labels().labels

@@ -8,19 +8,15 @@ the predictions of a day name the mail that they were really made from.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import date
 
 import duckdb
 
-from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.tables import DAY_TABLES, SCHEMA
 from ticket_assets.storage.warehouse import Warehouse
 
 _TABLE = f"{SCHEMA}.day_origins"
-_COLUMNS = (
-    "table_name VARCHAR, day DATE, landed VARCHAR, recipe VARCHAR, model_version VARCHAR,"
-    " links VARCHAR"
-)
 _LINKS_TABLE = f"{SCHEMA}.day_links"
 UNPARTITIONED = date.min
 """The day under which a table without days has its origin."""
@@ -49,7 +45,7 @@ class Origin:
 
 def read_origins(warehouse: Warehouse, table: str) -> dict[date, Origin]:
     """The origin of each day of a table that has one."""
-    if not warehouse.path.exists():
+    if not warehouse.exists:
         return {}
     with warehouse.connect() as connection:
         return select_origins(connection, table)
@@ -84,27 +80,25 @@ def write_origins(
 ) -> None:
     """Replace the origins of these days of a table; a day that `origins` lack has none then."""
     connection.execute(f"create schema if not exists {SCHEMA}")
-    connection.execute(f"create table if not exists {_TABLE} ({_COLUMNS})")
+    connection.execute(f"create table if not exists {_TABLE} ({DAY_TABLES['day_origins']})")
     connection.execute(f"alter table {_TABLE} add column if not exists links VARCHAR default ''")
     connection.execute(
         f"delete from {_TABLE} where table_name = ? and day in (select unnest(?))",  # noqa: S608
         [table, list(days)],
     )
-    rows = [
-        [table, day, origin.landed, origin.recipe, origin.model_version, origin.links]
-        for day, origin in origins.items()
-    ]
-    if rows:
-        connection.executemany(
-            f"insert into {_TABLE} (table_name, day, landed, recipe, model_version, links)"  # noqa: S608
-            " values (?, ?, ?, ?, ?, ?)",
-            rows,
+    if origins:
+        rows = [(day, *astuple(origin)) for day, origin in origins.items()]
+        # In one statement: DuckLake keeps a record of each.
+        connection.execute(
+            f"insert into {_TABLE} (table_name, day, landed, recipe, model_version, links)"
+            " select ?, unnest(?), unnest(?), unnest(?), unnest(?::varchar[]), unnest(?)",
+            [table, *map(list, zip(*rows, strict=True))],
         )
 
 
 def read_links(warehouse: Warehouse) -> dict[date, str]:
     """The last change of earlier mail that moves the links of a day, by day; others have none."""
-    if not warehouse.path.exists():
+    if not warehouse.exists:
         return {}
     with warehouse.connect() as connection:
         try:
@@ -123,10 +117,12 @@ def require_new_links(warehouse: Warehouse, days: Collection[date], change: str)
         return
     with warehouse.transaction() as connection:
         connection.execute(f"create schema if not exists {SCHEMA}")
+        connection.execute(f"create table if not exists {_LINKS_TABLE} ({DAY_TABLES['day_links']})")
         connection.execute(
-            f"create table if not exists {_LINKS_TABLE} (day DATE primary key, change VARCHAR)"
+            f"delete from {_LINKS_TABLE} where day in (select unnest(?))",  # noqa: S608
+            [list(days)],
         )
-        connection.executemany(
-            f"insert or replace into {_LINKS_TABLE} values (?, ?)",  # noqa: S608
-            [[day, change] for day in days],
+        connection.execute(
+            f"insert into {_LINKS_TABLE} select unnest(?), ?",
+            [list(days), change],
         )

@@ -24,7 +24,6 @@ def export_tables(
     if not tables:
         return
     with warehouse.connect() as connection:
-        connection.begin()
         for table in tables:
             (rows,) = connection.execute(
                 f"select count(*) from {SCHEMA}.{table}"  # noqa: S608 - the names of our tables
@@ -57,9 +56,9 @@ def import_tables(
             rows = f"select * from read_parquet('{_quoted(folder)}/*.parquet')"  # noqa: S608
             if table in TABLES:
                 ensure_table(connection, TABLES[table], vector_length)
-                connection.execute(f"insert into {SCHEMA}.{table} by name {rows}")
             else:
-                connection.execute(f"create table {SCHEMA}.{table} as {rows}")
+                connection.execute(f"create table if not exists {SCHEMA}.{table} as {rows} limit 0")
+            connection.execute(f"insert into {SCHEMA}.{table} by name {rows}")
 
 
 def _quoted(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ticket_assets.errors import TicketAssetsError
@@ -95,6 +95,16 @@ class Table:
                 f"Rows for table {SCHEMA}.{self.name} do not fit: missing columns {missing},"
                 f" undeclared columns {unknown}. They are declared in storage/tables.py."
             )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an erasure changes in a table, as SQL on its columns."""
+
+    removed: str = "false"
+    """Condition of the rows that go."""
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    """The new value of a column, in the rows that stay."""
 
 
 def _table(
@@ -249,3 +259,10 @@ TABLES = {
         ),
     )
 }
+
+DAY_TABLES = {
+    "day_origins": "table_name VARCHAR, day DATE, landed VARCHAR, recipe VARCHAR,"
+    " model_version VARCHAR, links VARCHAR",
+    "day_links": "day DATE, change VARCHAR",
+}
+"""What storage/day_origins.py keeps of the days beside the tables."""

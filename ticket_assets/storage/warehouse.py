@@ -1,11 +1,13 @@
-"""Connections to the DuckDB warehouse, and the statements that make its tables."""
+"""The warehouse: its tables, in a DuckDB file or in another store, and the statements that make
+them."""
 
 from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.storage.tables import SCHEMA, VECTOR, Table
+from ticket_assets.storage.tables import SCHEMA, VECTOR, Change, Table
 
 LOCK_PATIENCE_SECONDS = 60.0
 LOCKED = "Could not set lock on file"
@@ -22,7 +24,7 @@ LOCKED = "Could not set lock on file"
 
 
 class WarehouseError(TicketAssetsError):
-    """The warehouse cannot be read."""
+    """The warehouse cannot be read or written."""
 
 
 def ensure_table(
@@ -30,156 +32,97 @@ def ensure_table(
 ) -> None:
     """Create `table` unless it exists; add declared columns that an older one lacks."""
     connection.execute(f"create schema if not exists {SCHEMA}")
-    columns = ", ".join(
-        f"{column.name} {_sql_type(column.type, vector_length)}" for column in table.columns
-    )
+    vector = vector_type(connection, vector_length) if vector_length else VECTOR
+    types = {
+        column.name: vector if column.type == VECTOR else column.type for column in table.columns
+    }
+    columns = ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
     connection.execute(f"create table if not exists {SCHEMA}.{table.name} ({columns})")
-    add_missing_columns(connection, table, vector_length)
+    add_missing_columns(connection, table)
 
 
-def add_missing_columns(
-    connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
-) -> None:
+def add_missing_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Add the declared columns that a table made by an older release lacks."""
     for column in table.columns:
         connection.execute(
             f"alter table {SCHEMA}.{table.name}"
-            f" add column if not exists {column.name} {_sql_type(column.type, vector_length)}"
+            f" add column if not exists {column.name} {column.type}"
         )
 
 
-def _sql_type(declared: str, vector_length: int | None) -> str:
-    return f"FLOAT[{vector_length}]" if declared == VECTOR and vector_length else declared
+def vector_type(connection: duckdb.DuckDBPyConnection, length: int) -> str:
+    """The type of a column of vectors of one length; DuckLake has none of a fixed length."""
+    row = connection.execute(
+        "select type = 'ducklake' from duckdb_databases() where database_name = current_database()"
+    ).fetchone()
+    return VECTOR if row and row[0] else f"FLOAT[{length}]"
 
 
-class Warehouse:
-    """The tables in the DuckDB file at `path`, read through short-lived connections.
+class Warehouse(ABC):
+    """The tables, read and written through connections that are closed soon."""
 
-    DuckDB lets one process write, or several read. A reader that meets a writer waits up to
-    `patience` seconds, since writers hold the file for one statement each.
-    """
-
-    def __init__(self, path: Path, patience: float = LOCK_PATIENCE_SECONDS) -> None:
-        self.path = path
-        self._patience = patience
+    takes_many_writers: bool
+    """Whether steps of several processes may write without claiming it first."""
+    scratch: Path
+    """Folder for files that are too large for the memory."""
 
     @property
-    def written_at(self) -> int:
-        """When it was last written to, in nanoseconds since 1970; 0 when there is none yet."""
-        return self.path.stat().st_mtime_ns if self.path.exists() else 0
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether something was ever written."""
 
-    @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection, closed on leaving.
+    @property
+    @abstractmethod
+    def revision(self) -> int:
+        """Another one after each write; 0 when there is no warehouse yet."""
+
+    @abstractmethod
+    def connect(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A read-only connection, closed on leaving; it sees one state of the tables.
 
         Raises:
             WarehouseError: there is no warehouse yet, it stays locked, or it is not readable.
         """
-        if not self.path.exists():
-            raise WarehouseError(
-                f"There is no warehouse at {self.path} yet. Import mail with `tickets import PATH`,"
-                " then `tickets run`."
-            )
-        connection = self._open(read_only=True)
-        try:
-            yield connection
-        finally:
-            connection.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A writing connection whose changes are all kept on leaving, or none after an error.
 
         Raises:
-            WarehouseError: the file stays locked, or is not a warehouse.
+            WarehouseError: it stays locked, or cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._open(read_only=False)
-        try:
-            connection.begin()
-            yield connection
-            connection.commit()
-        finally:
-            # Closing drops a transaction that was not committed.
-            connection.close()
 
+    @abstractmethod
     def rewrite(
-        self, queries: Mapping[str, str], frames: Mapping[str, pd.DataFrame] | None = None
+        self, changes: Mapping[str, Change], frames: Mapping[str, pd.DataFrame] | None = None
     ) -> None:
-        """Replace the file by a new one, in which each table holds the rows of its query.
-
-        DuckDB leaves deleted rows readable in the file until their place is used again; a new file
-        has never held them. After a crash the file is the old one or the new one.
+        """Make the changes, by table name, and leave no byte of what they remove.
 
         Args:
-            queries: by table name; the other tables are copied.
-            frames: can be named in the queries like tables.
+            frames: can be named in the changes like tables.
 
         Raises:
-            WarehouseError: the file stays locked, or is not a warehouse.
+            WarehouseError: it stays locked, or cannot be written.
         """
-        rewritten = self.path.with_name(f".{self.path.name}.rewritten")
-        rewritten.unlink(missing_ok=True)
-        connection = self._open(read_only=False)
-        try:
-            (name,) = connection.execute("select current_database()").fetchall()[0]
-            connection.execute("checkpoint")
-            connection.execute(f"attach '{_quoted(rewritten)}' as rewritten")
-            connection.execute(f'copy from database "{name}" to rewritten (schema)')
-            connection.execute(f"set schema = '{SCHEMA}'")
-            for view, frame in (frames or {}).items():
-                connection.register(view, frame)
-            tables = connection.execute(
-                "select table_name from information_schema.tables"
-                " where table_catalog = ? and table_schema = ? and table_type = 'BASE TABLE'",
-                [name, SCHEMA],
-            ).fetchall()
-            for (table,) in tables:
-                query = queries.get(table, f"select * from {table}")  # noqa: S608 - our own names
-                connection.execute(f"insert into rewritten.{SCHEMA}.{table} {query}")
-            connection.execute("detach rewritten")
-            with rewritten.open("rb") as file:
-                os.fsync(file.fileno())
-            # While the lock is held, so that nobody writes to the old file any more.
-            rewritten.replace(self.path)
-        finally:
-            connection.close()
-            rewritten.unlink(missing_ok=True)
-
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + self._patience
-        wait = 0.02
-        while True:
-            try:
-                return duckdb.connect(str(self.path), read_only=read_only)
-            except (duckdb.IOException, duckdb.ConnectionException) as error:
-                # A connection error means that a connection of this process writes.
-                if isinstance(error, duckdb.IOException) and LOCKED not in str(error):
-                    raise self._unreadable(error) from None
-                if time.monotonic() > deadline:
-                    raise WarehouseError(
-                        f"The warehouse {self.path} is in use by another process. Try again when"
-                        " the run has finished."
-                    ) from None
-                time.sleep(wait)
-                wait = min(wait * 2, 1.0)
 
     def tables(self) -> set[str]:
         """Names of the tables that exist; none when there is no warehouse."""
-        if not self.path.exists():
+        if not self.exists:
             return set()
         rows = self.rows(
-            "select table_name from information_schema.tables where table_schema = ?", [SCHEMA]
+            "select table_name from information_schema.tables"
+            " where table_catalog = current_database() and table_schema = ?",
+            [SCHEMA],
         )
         return {name for (name,) in rows}
 
     def columns(self, table: str) -> set[str]:
         """Names of the columns that a table has; none when there is no such table."""
-        if not self.path.exists():
+        if not self.exists:
             return set()
         rows = self.rows(
             "select column_name from information_schema.columns"
-            " where table_schema = ? and table_name = ?",
+            " where table_catalog = current_database() and table_schema = ? and table_name = ?",
             [SCHEMA, table],
         )
         return {name for (name,) in rows}
@@ -225,21 +168,128 @@ class Warehouse:
                 return connection.execute(sql, list(parameters)).to_arrow_table()
             except duckdb.CatalogException as error:
                 raise WarehouseError(
-                    f"{_first_line(error)} Materialise it first: `tickets run`."
+                    f"{first_line(error)} Materialise it first: `tickets run`."
                 ) from None
-            except duckdb.IOException as error:
-                raise self._unreadable(error) from None
+
+
+class DuckDBFile(Warehouse):
+    """A DuckDB file, opened for a short time each: DuckDB lets one process write, or several read.
+
+    Who meets a writer waits up to `patience` seconds, since writers hold the file for one statement
+    each.
+    """
+
+    takes_many_writers = False
+
+    def __init__(self, path: Path, patience: float = LOCK_PATIENCE_SECONDS) -> None:
+        self.path = path
+        self.scratch = path.parent
+        self._patience = patience
+
+    @property
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    @property
+    def revision(self) -> int:
+        return self.path.stat().st_mtime_ns if self.path.exists() else 0
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not self.path.exists():
+            raise WarehouseError(
+                f"There is no warehouse at {self.path} yet. Import mail with `tickets import PATH`,"
+                " then `tickets run`."
+            )
+        connection = self._open(read_only=True)
+        try:
+            yield connection
+        except duckdb.IOException as error:
+            raise self._unreadable(error) from None
+        finally:
+            connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._open(read_only=False)
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        finally:
+            # Closing drops a transaction that was not committed.
+            connection.close()
+
+    def rewrite(
+        self, changes: Mapping[str, Change], frames: Mapping[str, pd.DataFrame] | None = None
+    ) -> None:
+        # DuckDB leaves deleted rows readable in the file until their place is used again; a new
+        # file has never held them. After a crash the file is the old one or the new one.
+        rewritten = self.path.with_name(f".{self.path.name}.rewritten")
+        rewritten.unlink(missing_ok=True)
+        connection = self._open(read_only=False)
+        try:
+            (name,) = connection.execute("select current_database()").fetchall()[0]
+            connection.execute("checkpoint")
+            connection.execute(f"attach '{_quoted(rewritten)}' as rewritten")
+            connection.execute(f'copy from database "{name}" to rewritten (schema)')
+            connection.execute(f"set schema = '{SCHEMA}'")
+            for view, frame in (frames or {}).items():
+                connection.register(view, frame)
+            tables = connection.execute(
+                "select table_name from information_schema.tables"
+                " where table_catalog = ? and table_schema = ? and table_type = 'BASE TABLE'",
+                [name, SCHEMA],
+            ).fetchall()
+            for (table,) in tables:
+                remaining = _remaining(table, changes.get(table, Change()))
+                connection.execute(f"insert into rewritten.{SCHEMA}.{table} {remaining}")
+            connection.execute("detach rewritten")
+            with rewritten.open("rb") as file:
+                os.fsync(file.fileno())
+            # While the lock is held, so that nobody writes to the old file any more.
+            rewritten.replace(self.path)
+        finally:
+            connection.close()
+            rewritten.unlink(missing_ok=True)
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self._patience
+        wait = 0.02
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except (duckdb.IOException, duckdb.ConnectionException) as error:
+                # A connection error means that a connection of this process writes.
+                if isinstance(error, duckdb.IOException) and LOCKED not in str(error):
+                    raise self._unreadable(error) from None
+                if time.monotonic() > deadline:
+                    raise WarehouseError(
+                        f"The warehouse {self.path} is in use by another process. Try again when"
+                        " the run has finished."
+                    ) from None
+                time.sleep(wait)
+                wait = min(wait * 2, 1.0)
 
     def _unreadable(self, error: duckdb.IOException) -> WarehouseError:
         return WarehouseError(
-            f"The warehouse {self.path} cannot be read: {_first_line(error)} Move the file away"
+            f"The warehouse {self.path} cannot be read: {first_line(error)} Move the file away"
             " and run `tickets run` to build it again from the landing zone."
         )
+
+
+def _remaining(table: str, change: Change) -> str:
+    """The query of a table's rows after the change."""
+    replaced = ", ".join(f"{value} as {column}" for column, value in change.replaced.items())
+    columns = f"* replace ({replaced})" if replaced else "*"
+    return f"select {columns} from {table} where ({change.removed}) is not true"  # noqa: S608
 
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error, with a full stop."""
     return str(error).splitlines()[0].rstrip(".!") + "."

@@ -1,0 +1,11 @@
+"""The pools that steps claim, each of one slot; a step can claim one."""
+
+from ticket_assets.defs.partitions import DESK
+
+WAREHOUSE_POOL = None if DESK.settings.warehouse else "warehouse"
+"""Claimed by every asset and check that opens the DuckDB file, which takes one writer. A shared
+warehouse takes many: nothing waits for it."""
+
+COLLECTION_POOL = "collection"
+"""Claimed by what uses Chroma's embedded client, which takes one process. These also open the
+DuckDB file, for a statement at a time, and wait for its lock."""
