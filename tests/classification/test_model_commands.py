@@ -1,6 +1,7 @@
 """`tickets model`: what people see of the saved models, and how they go back to the former one."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.services.s3 import settings_of
+from tests.loopback import free_port
+from tests.services.s3 import S3Server, settings_of
 from ticket_assets.classification.model_store import ModelError, ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 from ticket_assets.cli import app
 from ticket_assets.settings import load_settings
-from ticket_assets.storage.blobs import Blobs
+from ticket_assets.storage.blobs import Blobs, BlobStoreError, BucketBlobs
 
 Tickets = Callable[..., Result]
 
@@ -115,3 +117,36 @@ def test_without_a_former_champion_there_is_nothing_to_go_back_to(
 
     assert isinstance(refused.exception, ModelError)
     assert f"only {versions[0]} was ever promoted" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"TICKETS_FILES": "s3://absent/desk"},
+            r"There is no bucket absent at \S+\. Create it, or .* \(TICKETS_FILES\)\.",
+        ),
+        (
+            {"TICKETS_S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"},
+            r"\S+ does not answer for s3://\S+\. Check TICKETS_S3_ENDPOINT and the network, .*",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [["list"], ["show"], ["rollback"]])
+def test_a_bucket_that_cannot_be_reached_is_named_in_one_line(
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    changes: dict[str, str],
+    line: str,
+):
+    settings = settings_of(BucketBlobs(f"{s3.bucket()}/desk", s3.access)) | changes
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+
+    refused = CliRunner().invoke(app, ["model", *command])
+
+    load_settings.cache_clear()
+    assert isinstance(refused.exception, BlobStoreError)
+    assert re.fullmatch(line, str(refused.exception))
