@@ -46,7 +46,11 @@ DRIFT_DISTANCES = {
 lengths move by themselves, and confidences of new mail lie a little above those out of fold. The
 other metrics notice a shift before the categories and words as a whole do (docs/drift.md)."""
 
-SHARED_STORES = ("files", "chroma_url", "chroma_token", "chroma_token_file", "chroma_ca_file")
+SHARED_STORES = (
+    *("warehouse", "warehouse_password_file", "warehouse_data"),
+    *("files", "chroma_url", "chroma_token", "chroma_token_file", "chroma_ca_file"),
+    *("dagster_postgres", "dagster_postgres_password_file"),
+)
 """The settings of what stands outside the data folder; without them everything is in it."""
 _LANGUAGES = Path(__file__).parent / "text" / "languages"
 # Kubernetes announces a service named `tickets` or `tickets-web` to every pod beside it, as in
@@ -266,6 +270,14 @@ class Settings(BaseSettings):
     )
     s3_secret_file: Path | None = Field(
         default=None, description="File with the secret of that access key."
+    )
+    dagster_postgres: SecretStr | None = Field(
+        default=None,
+        description="Postgres database of Dagster's runs, events and schedules, like"
+        " postgresql://user@host:5432/database. Unset: SQLite, in the data folder.",
+    )
+    dagster_postgres_password_file: Path | None = Field(
+        default=None, description="File with the password of that database's user."
     )
     target_precision: float = Field(
         default=0.95, gt=0.5, lt=1.0, description="Precision that automatic labels must keep."
@@ -501,6 +513,7 @@ class Settings(BaseSettings):
         "maildir",
         "chroma_ca_file",
         "chroma_token_file",
+        "dagster_postgres_password_file",
         "imap_ca_file",
         "imap_password_file",
         "imap_token_file",

@@ -27,10 +27,13 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.partition_status_cache import get_partition_subsets
 from dagster._core.storage.runs import SqliteRunStorage
+from psycopg2.extensions import make_dsn
 
 from ticket_assets.orchestration import pruning
 from ticket_assets.orchestration.code_location import job_origin
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.pruning import prune_runs
+from ticket_assets.settings import load_settings
 
 DAYS = dg.DailyPartitionsDefinition("2025-06-01", end_date="2025-06-05")
 KEYS = DAYS.get_partition_keys()
@@ -59,11 +62,22 @@ JOB = dg.GraphDefinition(name="any").to_job()
 OpenInstance = Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """All events in one database, as with a server."""
-    with dg.DagsterInstance.ephemeral() as instance:
+@pytest.fixture(params=["memory", "postgres"])
+def instance(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """All events in one database."""
+    if request.param == "memory":
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+        return
+    database = request.getfixturevalue("postgres").database()
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("TICKETS_DAGSTER_POSTGRES", make_dsn(**database))
+    load_settings.cache_clear()
+    with desk_instance(tmp_path) as instance:
         yield instance
+    load_settings.cache_clear()
 
 
 @pytest.fixture
@@ -297,9 +311,7 @@ def test_one_call_removes_so_many_and_says_how_many_wait(
     assert prune_runs(instance, now()).runs == 1
 
 
-def test_a_run_stays_as_long_as_a_sensor_remembers_its_key(
-    desk: dg.DagsterInstance,
-):
+def test_a_run_stays_as_long_as_a_sensor_remembers_its_key(desk: dg.DagsterInstance):
     """new_mail would try the failed day again."""
     key = "classify_mail 2025-06-01..2025-06-01 1a2b"
     remembered = run(desk, model, tags={"dagster/run_key": key})
@@ -339,16 +351,18 @@ def test_the_first_of_a_group_of_repetitions_stays_with_them(instance: dg.Dagste
     assert not {first, repeated} & set(instance.get_run_ids())
 
 
-def test_reports_without_a_run_go_but_for_the_latest(desk: dg.DagsterInstance):
+def test_reports_without_a_run_go_but_for_the_latest(instance: dg.DagsterInstance):
     for number in range(3):
         for key in KEYS:
             tags = {DATA_VERSION_TAG: str(number)}
-            desk.report_runless_asset_event(dg.AssetObservation("landed", partition=key, tags=tags))
+            instance.report_runless_asset_event(
+                dg.AssetObservation("landed", partition=key, tags=tags)
+            )
 
-    pruned = prune_runs(desk, now())
+    pruned = prune_runs(instance, now())
 
     assert pruned.events == 2 * len(KEYS)
-    left = desk.fetch_observations(dg.AssetKey("landed"), limit=20).records
+    left = instance.fetch_observations(dg.AssetKey("landed"), limit=20).records
     versions = {(record.partition_key, record.asset_observation.data_version) for record in left}
     assert versions == {(key, "2") for key in KEYS}
-    assert prune_runs(desk, now()).events == 0
+    assert prune_runs(instance, now()).events == 0

@@ -18,7 +18,7 @@ from ticket_assets.storage.collection import (
 from ticket_assets.storage.day_origins import Origin, replace_origins
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
 
 MODEL = "multilingual-e5-small@1 bf16 256"
 DAYS = [date(2026, 11, day) for day in (16, 17, 20)]
@@ -27,7 +27,7 @@ DAYS = [date(2026, 11, day) for day in (16, 17, 20)]
 @pytest.fixture
 def warehouse(tmp_path):
     """12 tickets of three days, whose collection was filled once."""
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse = DuckDBFile(tmp_path / "warehouse.duckdb")
     days = [DAYS[row // 4] for row in range(12)]
     rows = {
         "ticket_id": [f"t{row:02}" for row in range(12)],

@@ -10,7 +10,7 @@ import pytest
 from ticket_assets.storage.neighbours import LabelledTickets, Neighbour, neighbours_json
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
 
 MODEL = "multilingual-e5-small@1 bf16 256"
 DAYS = [date(2026, 11, 1 + row % 5) for row in range(90)]
@@ -26,7 +26,7 @@ def vectors():
 @pytest.fixture
 def warehouse(tmp_path: Path, vectors):
     """90 tickets of 5 days, two in three labelled; one has another encoder's vector."""
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse = DuckDBFile(tmp_path / "warehouse.duckdb")
     embedded = pa.table(
         {
             "ticket_id": [f"t{row:02}" for row in range(90)],

@@ -18,6 +18,7 @@ from ticket_assets.cli import (
     collection,
     dev,
     evaluate,
+    instance,
     mail,
     models,
     removal,
@@ -39,7 +40,7 @@ Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them a
 )
 for group in (
     *(mail, run, classify, status, dev, evaluate, checks, removal, models, collection, backup),
-    alerts,
+    *(instance, alerts),
 ):
     app.add_typer(group.app)
 

@@ -6,6 +6,6 @@ WAREHOUSE_POOL = None if DESK.settings.warehouse else "warehouse"
 """Claimed by every asset and check that opens the DuckDB file, which takes one writer. A shared
 warehouse takes many: nothing waits for it."""
 
-COLLECTION_POOL = "collection"
-"""Claimed by what uses Chroma's embedded client, which takes one process. These also open the
-DuckDB file, for a statement at a time, and wait for its lock."""
+COLLECTION_POOL = None if DESK.settings.chroma_url else "collection"
+"""Claimed by what uses Chroma's embedded client, which takes one process; a server takes many.
+These also open the DuckDB file, for a statement at a time, and wait for its lock."""

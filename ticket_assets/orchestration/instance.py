@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,18 @@ from dagster._serdes import ConfigurableClassData
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.orchestration.event_log import OpenSqliteStorage
+from ticket_assets.settings import load_settings
 from ticket_assets.storage.whole_file import replace_file
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
+POSTGRES = b"""
+# Runs, events and schedules are in the database that TICKETS_DAGSTER_POSTGRES names.
+storage:
+  custom:
+    module: ticket_assets.orchestration.postgres
+    class: PooledPostgresStorage
+"""
+"""What the template is followed by where that setting is."""
 WORKSPACE = Path(__file__).with_name("workspace.yaml")
 STAMP = (
     "# Replaced by newer versions of ticket-assets until somebody changes it. Made from SHA-256 "
@@ -37,8 +46,24 @@ def dagster_home(data_dir: Path) -> Path:
     the data folder, with the dagster.yaml of this version unless a person has changed it.
 
     Raises:
-        InstanceError: there is no dagster.yaml in DAGSTER_HOME.
+        InstanceError: there is no dagster.yaml in DAGSTER_HOME, or one that a person has changed
+            keeps Dagster's storage elsewhere than TICKETS_DAGSTER_POSTGRES says.
     """
+    home = _home(data_dir)
+    configuration = home / "dagster.yaml"
+    if (
+        load_settings().dagster_postgres
+        and b"PooledPostgresStorage" not in configuration.read_bytes()
+    ):
+        raise InstanceError(
+            f"TICKETS_DAGSTER_POSTGRES is set, and {configuration}, which a person has written,"
+            " does not use it. Unset it, or add this line to the file: storage: {custom: {module:"
+            " ticket_assets.orchestration.postgres, class: PooledPostgresStorage}}"
+        )
+    return home
+
+
+def _home(data_dir: Path) -> Path:
     if chosen := os.environ.get("DAGSTER_HOME"):
         home = Path(chosen).absolute()
         if not (home / "dagster.yaml").is_file():
@@ -54,7 +79,7 @@ def dagster_home(data_dir: Path) -> Path:
 
 
 def _keep_up_with_template(path: Path) -> None:
-    template = TEMPLATE.read_bytes()
+    template = TEMPLATE.read_bytes() + (POSTGRES if load_settings().dagster_postgres else b"")
     newest = _stamped(template)
     present = path.read_bytes() if path.is_file() else template
     stamp, _, rest = present.partition(b"\n")
@@ -83,6 +108,7 @@ def desk_instance(data_dir: Path) -> Iterator[dg.DagsterInstance]:
 
     Raises:
         InstanceError: as for `dagster_home`.
+        PostgresError: the storage's database cannot be used.
     """
     ref = InstanceRef.from_dir(str(dagster_home(data_dir)))
     if ref.storage_data and ref.storage_data.class_name == "DagsterSqliteStorage":
@@ -92,3 +118,15 @@ def desk_instance(data_dir: Path) -> Iterator[dg.DagsterInstance]:
         ref = ref._replace(storage_data=open_storage)
     with dg.DagsterInstance.from_ref(ref) as instance:
         yield instance
+
+
+def migrate(data_dir: Path, on_step: Callable[[str], None]) -> None:
+    """Bring the storage of the desk's Dagster instance up to the installed version of Dagster.
+
+    Nothing changes when it is up to date.
+
+    Args:
+        on_step: called with a sentence about each step.
+    """
+    with desk_instance(data_dir) as instance:
+        instance.upgrade(on_step)
