@@ -21,6 +21,7 @@ from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.routing import load_routing
 from ticket_assets.sample.mailbox import generate
+from ticket_assets.storage.blobs import FolderBlobs
 from ticket_assets.text.cleaning import clean_tickets
 
 UNTIL = date(2026, 3, 1)
@@ -54,7 +55,7 @@ class ImportMemory(NamedTuple):
 def parse_and_clean(messages: int = 3000) -> ParseAndClean:
     """The speed of `raw_tickets` and `clean_tickets` over every day of a landed sample mailbox."""
     with TemporaryDirectory() as folder:
-        landing = LandingZone(Path(folder))
+        landing = LandingZone(FolderBlobs(Path(folder)))
         mails = generate(messages=messages, days=min(DAYS, messages - 4), until=UNTIL)
         landing.land(mail_message(mail.content, "sample") for mail in mails)
         days = landing.days()
@@ -160,7 +161,7 @@ def _import(mailbox: Path, landing: Path) -> None:
     routing = load_routing(None)
     start = time.perf_counter()
     report = import_path(
-        LandingZone(landing),
+        LandingZone(FolderBlobs(landing)),
         mailbox,
         categories=routing.queues,
         priorities=routing.priorities,

@@ -14,7 +14,7 @@ import pytest
 
 from ticket_assets.desk import Desk
 from ticket_assets.erasure import ErasureError, erase, find_tickets
-from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
+from ticket_assets.mail.landing import IncomingMessage, Label, LandingError
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.mail.removal import removing
 from ticket_assets.settings import Settings
@@ -85,7 +85,7 @@ def label(category, **named):
 def desk(tmp_path):
     """Five mails in every store, three of them from one person."""
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
-    landing = LandingZone(settings.landing_dir)
+    landing = Desk(settings).landing
     landing.land(messages())
     landing.land_labels(
         [
@@ -172,7 +172,7 @@ def test_mail_that_no_run_has_read_is_found(tmp_path):
     export = IncomingMessage(row, "json", "csv", datetime(2025, 3, 3, tzinfo=UTC), "export", None)
     bare_returns = MAILS["first"].replace(b"\n", b"\r")
     long_head = b"Received: " + b"x" * 40_000 + b"\n" + MAILS["first"]
-    LandingZone(settings.landing_dir).land(
+    Desk(settings).landing.land(
         [export, landed(bare_returns, DAYS[0], 7), landed(long_head, DAYS[0], 8)]
     )
 
@@ -195,13 +195,18 @@ def test_what_is_not_known_is_refused(desk, senders, tickets, line):
         find_tickets(desk, senders, tickets)
 
 
+def whole_landing(desk):
+    files = desk.landing.files
+    return dict(files.read_many(blob.name for blob in files.list()))
+
+
 def test_a_dry_run_counts_what_the_erasure_removes_and_removes_nothing(desk):
-    before = {path: path.read_bytes() for path in desk.landing.root.rglob("*") if path.is_file()}
+    before = whole_landing(desk)
 
     planned = erase(desk, HERS, dry_run=True)
 
     assert kept(desk) == dict.fromkeys(kept(desk), HERS | OTHERS)
-    assert before == {p: p.read_bytes() for p in desk.landing.root.rglob("*") if p.is_file()}
+    assert whole_landing(desk) == before
     assert erase(desk, HERS) == planned
     assert (planned.tickets, planned.messages, planned.manifest_lines) == (3, 3, 3)
     assert (planned.label_lines, planned.vectors, planned.references) == (2, 3, 2)
@@ -224,7 +229,7 @@ def test_an_erased_person_stands_in_no_file_and_the_others_are_as_before(desk):
 
     assert kept(desk) == dict.fromkeys(kept(desk), OTHERS)
     # The namesake's own mail holds the address as a name.
-    namesake = next(desk.landing.root.rglob(f"{IDS['namesake']}*")).relative_to(desk.folder)
+    namesake = next(desk.landing.files.folder.rglob(f"{IDS['namesake']}*")).relative_to(desk.folder)
     assert set(files_with(desk.folder, SENDER)) <= {
         namesake.as_posix(),
         "warehouse.duckdb",

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
+from ticket_assets.mail.landing import IncomingMessage, Label, LandingError
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.retention import PURGED_COLUMNS, purge
 from ticket_assets.settings import Settings, SettingsError
@@ -37,7 +37,7 @@ def message(day, text="The printer is jammed."):
 
 
 def process(settings, days):
-    parsed = raw_tickets(LandingZone(settings.landing_dir), days, max_message_bytes=10**6)
+    parsed = raw_tickets(Desk(settings).landing, days, max_message_bytes=10**6)
     clean = clean_tickets(
         parsed.tickets, languages=("en",), phone_regions=("FR",), mask_ip_addresses=True
     ).tickets
@@ -60,7 +60,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def landing(settings):
-    landing = LandingZone(settings.landing_dir)
+    landing = Desk(settings).landing
     landing.land([message(day) for day in DAYS])
     return landing
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ticket_assets.half_restored import RESTORING, BackupError, refuse_half_restored
-from ticket_assets.mail.landing import MANIFESTS, MESSAGE_FILE, PURGED_MANIFEST, ticket_id_of
+from ticket_assets.mail.changed_days import INDEX, MESSAGE_FILE
+from ticket_assets.mail.landing import MANIFESTS, PURGED_MANIFEST, ticket_id_of
 from ticket_assets.mail.removal import removing
 from ticket_assets.storage.blobs import (
     BlobNotFoundError,
@@ -161,6 +162,7 @@ def restore(
     landing = desk.files.under("landing")
     messages = _bring_messages(blobs, landing, on_progress)
     _bring_files(desk, folder, snapshot, on_progress)
+    landing.delete([INDEX])  # it is of the moment of the snapshot; the messages may be later
     _bring_tables(desk, folder, snapshot, on_progress)
     erased = _erased_since(desk, blobs)
     if erased:

@@ -146,7 +146,7 @@ class Desk:
         """The original messages and the labels that people gave."""
         from ticket_assets.mail.landing import LandingZone
 
-        return LandingZone(self.settings.landing_dir)
+        return LandingZone(self.files.under("landing"))
 
     @cached_property
     def warehouse(self) -> Warehouse:

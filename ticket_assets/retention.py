@@ -63,7 +63,7 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
     landing, warehouse = desk.landing, desk.warehouse
     today = today or datetime.now(UTC).date()
     last = today - timedelta(days=desk.settings.raw_mail_days + 1)
-    if not landing.root.is_dir():
+    if not landing.days() and landing.purged_until() is None:
         return Purge(0, 0, None, None, 0)
     with removing(landing, desk.leases):
         first = landing.first_unpurged_day(desk.first_day)

@@ -564,14 +564,6 @@ class Settings(BaseSettings):
         }
 
     @property
-    def landing_dir(self) -> Path:
-        return self.data_dir / "landing"
-
-    @property
-    def cursors_dir(self) -> Path:
-        return self.data_dir / "cursors"
-
-    @property
     def warehouse_path(self) -> Path:
         return self.data_dir / "warehouse.duckdb"
 

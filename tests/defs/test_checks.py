@@ -50,7 +50,7 @@ from ticket_assets.defs.ticket_predictions import (
     predictions_are_in_the_label_set,
 )
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
 
@@ -149,7 +149,7 @@ def test_a_ticket_id_that_stands_twice_is_stopped(put: Put, verdict: Verdict):
 
 
 def land(settings: Settings, *moments: datetime) -> None:
-    LandingZone(settings.landing_dir).land(
+    Desk(settings).landing.land(
         IncomingMessage(
             content=f"Subject: {moment}\n\nHello".encode(),
             extension="eml",

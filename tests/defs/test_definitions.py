@@ -10,7 +10,7 @@ import pytest
 
 from ticket_assets.defs.partitions import DAILY, first_day, run_window
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.settings import Settings
 from ticket_assets.storage.tables import TABLES
 
@@ -198,7 +198,7 @@ def test_today_has_its_partition_already():
 
 def test_without_the_setting_partitions_start_with_the_first_import(settings: Settings):
     unset = settings.model_copy(update={"first_day": None})
-    LandingZone(unset.landing_dir).land(
+    Desk(unset).landing.land(
         [
             IncomingMessage(
                 content=b"Date: Wed, 5 Mar 2025 10:00:00 +0000\n\nHello",

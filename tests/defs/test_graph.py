@@ -25,7 +25,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.drift.store import HTML
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.landed_days import day_fingerprint
-from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.runs import RunError, materialise
 from ticket_assets.planning.recipe import recipe
@@ -86,7 +86,7 @@ def desk(
     sample = write_mailbox(tmp_path_factory.mktemp("sample"), mails)
     routing = load_routing(None)
     imported = import_path(
-        LandingZone(product_settings.landing_dir),
+        Desk(product_settings).landing,
         sample.mailbox,
         categories=routing.categories,
         priorities=routing.priorities,
@@ -118,7 +118,7 @@ LATE_ID = hashlib.sha256(LATE_MAIL).hexdigest()[:20]
 
 @pytest.fixture(scope="module")
 def late_run(desk: Settings, second_run: Run) -> Run:
-    LandingZone(desk.landing_dir).land(
+    Desk(desk).landing.land(
         [
             IncomingMessage(
                 content=LATE_MAIL,
@@ -443,7 +443,7 @@ def test_a_second_run_leaves_the_same_tables(first_run: Run, second_run: Run):
 
 
 def test_predictions_are_recorded_as_made_from_what_has_landed_by_the_champion(desk, late_run):
-    landing = LandingZone(desk.landing_dir)
+    landing = Desk(desk).landing
 
     origins = read_origins(DuckDBFile(desk.warehouse_path), "ticket_predictions")
 
@@ -506,7 +506,7 @@ def test_a_run_of_what_does_not_exist_is_refused(
 
 
 def land(desk: Settings, received_at: datetime, text: str) -> None:
-    LandingZone(desk.landing_dir).land(
+    Desk(desk).landing.land(
         [
             IncomingMessage(
                 content=f"From: ann@example.com\nSubject: {text}\n\n{text}, please".encode(),

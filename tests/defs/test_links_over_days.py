@@ -8,7 +8,7 @@ import pytest
 
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.storage.day_origins import read_links, read_origins
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.warehouse import DuckDBFile
@@ -34,7 +34,7 @@ MAILS = [
 
 @pytest.fixture
 def desk(settings):
-    LandingZone(settings.landing_dir).land(
+    Desk(settings).landing.land(
         IncomingMessage(
             f"From: {sender}\nTo: {to}\n{ids}Subject: {subject}\n\n{body}\n".encode(),
             "eml",

@@ -59,7 +59,7 @@ def mail(name: object, number: int) -> bytes:
 
 @pytest.fixture
 def landing(settings: Settings) -> LandingZone:
-    return LandingZone(settings.landing_dir)
+    return Desk(settings).landing
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def end(instance: dg.DagsterInstance, settings: Settings) -> Callable[..., None]
 
 def collect(settings: Settings, *days: date, table: str = "ticket_collection") -> None:
     """Records that these days are in the table, made from what has landed now."""
-    landing = LandingZone(settings.landing_dir)
+    landing = Desk(settings).landing
     warehouse = DuckDBFile(settings.warehouse_path)
     links = read_links(warehouse)
     origins = {
@@ -688,7 +688,7 @@ def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(
         },
     )
     settings = settings.model_copy(update={"data_dir": tmp_path / "data"})
-    landing = LandingZone(settings.landing_dir)
+    landing = Desk(settings).landing
     draw = np.random.default_rng(5)
     contents: list[bytes] = []
     read: dict[date, str] = {}
@@ -703,7 +703,9 @@ def test_a_sensor_that_is_killed_anywhere_loses_and_doubles_nothing(
         contents.extend(new)
 
     def landed() -> list[bytes]:
-        return [message.read() for day in landing.days() for message in landing.messages(day)]
+        return [
+            landing.read(message) for day in landing.days() for message in landing.messages(day)
+        ]
 
     def present() -> dict[date, str]:
         return {day: day_fingerprint(landing, day) for day in landing.days()}

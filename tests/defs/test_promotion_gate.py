@@ -14,7 +14,7 @@ from ticket_assets.defs import candidate_classifier, ticket_classifier, ticket_l
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.jobs import LEARN
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import Label, LandingZone
+from ticket_assets.mail.landing import Label
 from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import DuckDBFile
 
@@ -44,7 +44,7 @@ def retrain() -> Retrain:
 
 
 def label(settings: Settings, categories: dict[str, str], when: datetime) -> None:
-    LandingZone(settings.landing_dir).land_labels(
+    Desk(settings).landing.land_labels(
         Label(category, None, when, "test", ticket_id, None)
         for ticket_id, category in categories.items()
     )

@@ -7,7 +7,7 @@ import pytest
 
 from ticket_assets.defs.partitions import first_day, unpurged_days
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landing import PURGED_UNTIL, IncomingMessage, LandingError, LandingZone
+from ticket_assets.mail.landing import PURGED_UNTIL, IncomingMessage, LandingError
 from ticket_assets.mail.removal import mark_purged
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.runs import materialise
@@ -28,7 +28,7 @@ def test_the_schedule_stands_still_as_long_as_nothing_is_to_be_purged(product: d
 def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settings: Settings):
     settings = settings.model_copy(update={"raw_mail_days": 10, "first_day": None})
     long_ago = datetime.combine(TODAY - timedelta(days=30), datetime.min.time(), UTC)
-    LandingZone(settings.landing_dir).land(
+    Desk(settings).landing.land(
         [IncomingMessage(b"Subject: x\n\ny", "eml", "test", long_ago, "date", None)]
     )
 
@@ -37,26 +37,25 @@ def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settin
     )
 
     assert result.success
-    assert LandingZone(settings.landing_dir).days() == [long_ago.date()]
+    assert Desk(settings).landing.days() == [long_ago.date()]
 
 
 def test_the_first_processed_day_does_not_move_with_purges(settings: Settings):
-    settings.landing_dir.mkdir(parents=True)
-    mark_purged(LandingZone(settings.landing_dir), date(2025, 7, 1))
+    mark_purged(Desk(settings).landing, date(2025, 7, 1))
 
     assert first_day(Desk(settings)) == date(2025, 6, 1)
 
 
 def test_a_run_of_all_days_begins_after_the_purged_ones(product_settings: Settings):
-    landing = LandingZone(product_settings.landing_dir)
-    landing.root.mkdir(parents=True, exist_ok=True)
+    landing = Desk(product_settings).landing
+    landing.files.folder.mkdir(parents=True, exist_ok=True)
     mark_purged(landing, TODAY - timedelta(days=2))
     try:
         summary = materialise(assets=["raw_tickets"])
         with desk_instance(product_settings.data_dir) as instance:
             tags = instance.get_run_by_id(summary.run_id).tags
     finally:
-        (landing.root / PURGED_UNTIL).unlink()
+        (landing.files.folder / PURGED_UNTIL).unlink()
 
     assert summary.success
     assert tags["dagster/asset_partition_range_start"] == str(TODAY - timedelta(days=1))
@@ -76,8 +75,7 @@ def test_what_is_made_from_whole_texts_is_refused_a_purged_day_by_name(settings:
         unpurged_days(context)
 
     daily(context)
-    settings.landing_dir.mkdir(parents=True)
-    mark_purged(LandingZone(settings.landing_dir), date(2025, 7, 1))
+    mark_purged(Desk(settings).landing, date(2025, 7, 1))
 
     with pytest.raises(LandingError, match="mail of 2025-07-01 has been purged"):
         daily(context)

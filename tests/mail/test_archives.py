@@ -17,6 +17,7 @@ from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import import_path, read_mailbox
 from ticket_assets.mail.labels import UnknownLabelError
 from ticket_assets.mail.landing import LandingZone
+from ticket_assets.storage.blobs import FolderBlobs
 
 FIRST = b"From: a@x.fr\nDate: Mon, 3 Mar 2025 10:00:00 +0100\nMessage-ID: <1@x>\n\nBonjour\n"
 SECOND = b"From: b@x.fr\nSubject: Panne\n\nDeux lignes\n"
@@ -28,7 +29,7 @@ WRITTEN_AT = 1_740_000_000
 
 @pytest.fixture
 def landing(tmp_path):
-    return LandingZone(tmp_path / "landing")
+    return LandingZone(FolderBlobs(tmp_path / "landing"))
 
 
 def zipped(path, files):
@@ -116,7 +117,7 @@ def test_an_unknown_label_in_an_archive_lands_nothing(landing, tmp_path, pack):
     with pytest.raises(UnknownLabelError, match="unknown categories: 'Paie'"):
         imported(landing, pack(tmp_path / "a.archive", files))
 
-    assert not landing.root.exists()
+    assert not landing.files.folder.exists()
 
 
 def test_a_column_mapping_reaches_an_archived_export(tmp_path):
@@ -187,7 +188,7 @@ def test_a_tar_bomb_is_refused_wherever_it_lies(landing, tmp_path, compress):
     with pytest.raises(ExportError, match="unpacks to more than 200 times its size"):
         imported(landing, path)
 
-    assert not landing.root.exists()
+    assert not landing.files.folder.exists()
 
 
 @pytest.mark.parametrize("name", ["a.eml", "a.csv", "cur/mail"])
@@ -197,7 +198,7 @@ def test_a_zip_bomb_is_refused(landing, tmp_path, name):
     with pytest.raises(ExportError, match=r"unpacks to more than 200 times.*import it in parts"):
         imported(landing, path)
 
-    assert not landing.root.exists()
+    assert not landing.files.folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_a_damaged_archive_lands_nothing_and_says_what_to_do(landing, tmp_path, 
     with pytest.raises(ExportError, match=r"cannot be read \(.+\): get the archive again"):
         imported(landing, path)
 
-    assert not landing.root.exists()
+    assert not landing.files.folder.exists()
 
 
 def test_a_wrong_checksum_at_the_end_is_damage(tmp_path):

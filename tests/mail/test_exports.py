@@ -10,6 +10,7 @@ from ticket_assets.mail.exports import ExportError, as_datetime
 from ticket_assets.mail.importing import read_mailbox
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.storage.blobs import FolderBlobs
 
 FRENCH = (
     "Numéro;Objet;Description;Créé le;Demandeur;Catégorie;Priorité;État\r\n"
@@ -61,7 +62,7 @@ def test_a_row_whose_label_was_corrected_is_still_the_same_message(tmp_path):
 
 def test_the_label_of_a_row_names_the_ticket_that_the_row_becomes(tmp_path):
     imported = rows(written(tmp_path, "a.csv", FRENCH))[0][1]
-    landing = LandingZone(tmp_path / "landing")
+    landing = LandingZone(FolderBlobs(tmp_path / "landing"))
     landing.land([imported.message])
 
     (day,) = landing.days()
@@ -127,7 +128,7 @@ def test_a_parquet_timestamp_is_taken_as_utc(tmp_path):
 def test_a_broken_row_lands_and_is_rejected_and_the_others_are_tickets(
     tmp_path, name, text, reason
 ):
-    landing = LandingZone(tmp_path / "landing")
+    landing = LandingZone(FolderBlobs(tmp_path / "landing"))
     landing.land(imported.message for imported in read_mailbox(written(tmp_path, name, text)))
 
     (today,) = landing.days()
@@ -135,7 +136,7 @@ def test_a_broken_row_lands_and_is_rejected_and_the_others_are_tickets(
     assert sorted(result.tickets["subject"]) == ["trois", "un"]
     (row,) = result.rejected.to_dict("records")
     assert row["reason"].startswith(reason)
-    assert b"deux" in (landing.root / row["path"]).read_bytes()
+    assert b"deux" in (landing.files.folder / row["path"]).read_bytes()
 
 
 @pytest.mark.parametrize("after", ["INC3,x\n", 'INC3,"x"\n', 'INC3,"x" y\n'])

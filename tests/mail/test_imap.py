@@ -26,7 +26,7 @@ PASSWORD = "sécret"  # noqa: S105
 
 @pytest.fixture
 def landing(tmp_path):
-    return LandingZone(tmp_path / "landing")
+    return LandingZone(FolderBlobs(tmp_path / "landing"))
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def deliver(mailbox, contents, folder="INBOX"):
 
 def landed(landing):
     """What is in the landing zone, file by file."""
-    return sorted(message.read() for day in landing.days() for message in landing.messages(day))
+    return sorted(
+        landing.read(message) for day in landing.days() for message in landing.messages(day)
+    )
 
 
 def refusal(fetch, chosen):
@@ -226,7 +228,7 @@ def test_a_message_larger_than_allowed_lands_and_is_rejected_with_its_bytes_kept
     assert len(tables.tickets) == 2
     (rejected,) = tables.rejected.to_dict("records")
     assert rejected["size_bytes"] == len(large)
-    assert (landing.root / rejected["path"]).read_bytes() == large
+    assert (landing.files.folder / rejected["path"]).read_bytes() == large
 
 
 def test_a_folder_that_has_not_changed_is_not_searched(fetch, mailbox, proxy):
@@ -380,7 +382,7 @@ def test_a_killed_fetch_is_completed_by_the_next(fetch, landing, mailbox, accoun
         "from ticket_assets.storage.blobs import FolderBlobs\n"
         "folder, user, port, password = sys.argv[1:]\n"
         "account = ImapAccount('127.0.0.1', user, password, security='plain', port=int(port))\n"
-        "zone = LandingZone(Path(folder, 'landing'))\n"
+        "zone = LandingZone(FolderBlobs(Path(folder, 'landing')))\n"
         "cursors = FolderBlobs(Path(folder, 'cursors'))\n"
         "while fetch_new(zone, account, cursors, max_messages=250).remaining: pass\n"
     )
@@ -389,7 +391,7 @@ def test_a_killed_fetch_is_completed_by_the_next(fetch, landing, mailbox, accoun
     unfinished = []
     for after in sorted(np.random.default_rng(7).integers(0, 450, 6)):
         process = subprocess.Popen([sys.executable, "-c", program, *arguments])
-        while process.poll() is None and len(list(landing.root.rglob("*.eml"))) <= after:
+        while process.poll() is None and len(list(landing.files.folder.rglob("*.eml"))) <= after:
             time.sleep(0.001)
         process.kill()
         process.wait()

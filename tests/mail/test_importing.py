@@ -11,6 +11,7 @@ from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import count_labels, draft_routing, import_path
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError, read_labels, unknown_labels
 from ticket_assets.mail.landing import Label, LandingZone
+from ticket_assets.storage.blobs import FolderBlobs
 
 CATEGORIES = ("access", "réseau")
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -24,7 +25,7 @@ EXPORT = (
 
 @pytest.fixture
 def landing(tmp_path):
-    return LandingZone(tmp_path / "landing")
+    return LandingZone(FolderBlobs(tmp_path / "landing"))
 
 
 def written(tmp_path, name, text):
@@ -60,12 +61,12 @@ def test_importing_the_same_again_changes_nothing(landing, tmp_path):
     export = written(tmp_path, "a.csv", EXPORT)
     labels = written(tmp_path, "labels.csv", "id,priority\nINC2,low\n")
     imported(landing, export, labels_path=labels)
-    before = files(landing.root)
+    before = files(landing.files.folder)
 
     again = imported(landing, export, labels_path=labels)
 
     assert (again.landed, again.already_there, again.labels) == (0, 3, 0)
-    assert files(landing.root) == before
+    assert files(landing.files.folder) == before
 
 
 def test_an_unknown_label_lands_nothing_and_says_what_to_do(landing, tmp_path):
@@ -80,7 +81,7 @@ def test_an_unknown_label_lands_nothing_and_says_what_to_do(landing, tmp_path):
         " Add them to the routing file (TICKETS_ROUTING), change them in the file, or have a"
         " routing file written from it with `--write-routing routing.yaml`."
     )
-    assert not landing.root.exists()
+    assert not landing.files.folder.exists()
 
 
 def test_an_unknown_label_in_the_label_file_lands_nothing(landing, tmp_path):
@@ -89,7 +90,7 @@ def test_an_unknown_label_in_the_label_file_lands_nothing(landing, tmp_path):
     with pytest.raises(UnknownLabelError, match=r"labels\.csv: unknown categories: 'Paie' \(1\)"):
         imported(landing, written(tmp_path, "a.csv", EXPORT), labels_path=labels)
 
-    assert not landing.root.exists()
+    assert not landing.files.folder.exists()
 
 
 def test_labels_from_a_file_reach_the_mails_of_an_mbox_by_message_id(landing, tmp_path):
@@ -313,4 +314,4 @@ def test_every_field_of_a_row_is_kept_in_the_landed_bytes(landing, tmp_path):
 
     (day,) = landing.days()
     (message,) = landing.messages(day)
-    assert json.loads(message.read())["original"] == {"subject": "VPN", "État": "clos"}
+    assert json.loads(landing.read(message))["original"] == {"subject": "VPN", "État": "clos"}

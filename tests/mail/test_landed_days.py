@@ -17,6 +17,7 @@ from ticket_assets.mail.landed_days import (
 )
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.storage.blobs import FolderBlobs
 
 MONDAY = date(2026, 1, 5)
 TUESDAY = date(2026, 1, 6)
@@ -25,12 +26,12 @@ WEDNESDAY = date(2026, 1, 7)
 
 @pytest.fixture
 def landing(tmp_path):
-    return LandingZone(tmp_path / "landing")
+    return LandingZone(FolderBlobs(tmp_path / "landing"))
 
 
 @pytest.fixture
 def fingerprints(landing, tmp_path):
-    return lambda: day_fingerprints(landing, tmp_path / "cursors")
+    return lambda: day_fingerprints(landing, FolderBlobs(tmp_path / "cursors"))
 
 
 def land(landing, name, day=MONDAY):
@@ -40,12 +41,12 @@ def land(landing, name, day=MONDAY):
 
 def age(landing, day, seconds=60):
     """Set the day's folder back in time, as if nothing had come for a while."""
-    moment = (landing.root / day.isoformat()).stat().st_mtime - seconds
-    os.utime(landing.root / day.isoformat(), (moment, moment))
+    moment = (landing.files.folder / day.isoformat()).stat().st_mtime - seconds
+    os.utime(landing.files.folder / day.isoformat(), (moment, moment))
 
 
 def test_the_same_mail_gives_the_same_fingerprint_in_whatever_order_it_landed(tmp_path):
-    zones = LandingZone(tmp_path / "one"), LandingZone(tmp_path / "other")
+    zones = LandingZone(FolderBlobs(tmp_path / "one")), LandingZone(FolderBlobs(tmp_path / "other"))
     for zone, names in zip(zones, ("abc", "cab"), strict=True):
         for name in names:
             land(zone, name)
@@ -61,7 +62,7 @@ def test_a_day_whose_folder_is_unchanged_is_not_listed_again(landing, fingerprin
     land(landing, "a")
     age(landing, MONDAY)
     before = fingerprints()
-    folder = landing.root / MONDAY.isoformat()
+    folder = landing.files.folder / MONDAY.isoformat()
     status = folder.stat()
     (message,) = folder.glob("*.eml")
     message.with_name("f" * 64 + ".eml").write_bytes(b"behind the folder's back")
@@ -72,7 +73,7 @@ def test_a_day_whose_folder_is_unchanged_is_not_listed_again(landing, fingerprin
 
 def test_mail_that_lands_within_the_same_tick_of_the_clock_is_seen(landing, fingerprints):
     land(landing, "a")
-    folder = landing.root / MONDAY.isoformat()
+    folder = landing.files.folder / MONDAY.isoformat()
     status = folder.stat()
     before = fingerprints()
 
@@ -93,7 +94,7 @@ def test_hints_that_are_damaged_cost_a_listing(landing, fingerprints, tmp_path):
 
 def test_a_day_without_a_message_has_no_fingerprint(landing, fingerprints):
     assert fingerprints() == {}
-    (landing.root / MONDAY.isoformat() / "_manifests").mkdir(parents=True)
+    (landing.files.folder / MONDAY.isoformat() / "_manifests").mkdir(parents=True)
     assert fingerprints() == {}
 
 

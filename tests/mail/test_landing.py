@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.services.s3 import KEY_ID, SECRET
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
 from ticket_assets.mail.removal import bury, mark_purged
+from ticket_assets.storage.blobs import BlobStoreError, BucketBlobs, FolderBlobs
+from ticket_assets.storage.s3_access import S3Access
 
 NOON = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
@@ -42,9 +46,13 @@ def label(category=None, priority=None, *, day=1, ticket_id=None, message_id=Non
     )
 
 
-@pytest.fixture
-def landing(tmp_path):
-    return LandingZone(tmp_path / "landing")
+@pytest.fixture(params=["folder", "bucket"])
+def landing(request, tmp_path):
+    if request.param == "folder":
+        return LandingZone(FolderBlobs(tmp_path / "landing"))
+    s3 = request.getfixturevalue("s3")
+    access = S3Access(s3.endpoint, "eu-west-1", KEY_ID, SECRET)
+    return LandingZone(BucketBlobs(f"{s3.bucket()}/landing", access))
 
 
 def test_an_empty_zone_has_nothing(landing):
@@ -63,8 +71,8 @@ def test_a_message_is_its_bytes_under_its_utc_day(landing):
     (landed,) = landing.messages(date(2025, 3, 4))
     content_hash = hashlib.sha256(b"Bonjour").hexdigest()
     assert (report.landed, report.already_there, report.days) == (1, 0, (date(2025, 3, 4),))
-    assert landed.path == landing.root / "2025-03-04" / f"{content_hash}.eml"
-    assert landed.read() == b"Bonjour"
+    assert landed.name == f"2025-03-04/{content_hash}.eml"
+    assert landing.read(landed) == b"Bonjour"
     assert (landed.content_hash, landed.ticket_id) == (content_hash, content_hash[:20])
     assert landed.received_at == datetime(2025, 3, 4, 3, tzinfo=UTC)
     assert (landed.source, landed.received_at_source, landed.size_bytes) == ("test", "date", 7)
@@ -73,8 +81,8 @@ def test_a_message_is_its_bytes_under_its_utc_day(landing):
 def test_the_manifest_names_every_message_of_its_batch(landing):
     landing.land([message("a", message_id="1@x"), message("b")])
 
-    (manifest,) = (landing.root / "2025-03-03" / "_manifests").iterdir()
-    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    (manifest,) = landing.files.list("2025-03-03/_manifests")
+    lines = [json.loads(line) for line in landing.files.read(manifest.name).splitlines()]
     assert [line["message_id"] for line in lines] == ["1@x", None]
     assert lines[0]["sha256"] == hashlib.sha256(b"a").hexdigest()
     assert lines[0]["received_at"] == "2025-03-03T12:00:00+00:00"
@@ -90,27 +98,31 @@ def test_messages_come_by_received_time_then_hash(landing):
     assert [landed.content_hash for landed in messages[:-1]] == sorted(
         hashlib.sha256(landed.content).hexdigest() for landed in same_time
     )
-    assert messages[-1].read() == b"tard"
+    assert landing.read(messages[-1]) == b"tard"
 
 
 def test_landing_the_same_again_changes_nothing(landing):
     messages = [message("a"), message("b"), message("a")]
 
     first = landing.land(messages)
-    before = sorted((path, path.stat().st_mtime_ns) for path in landing.root.rglob("*"))
+    before = list(landing.files.list())
     second = landing.land(messages)
 
     assert (first.landed, first.already_there) == (2, 1)
     assert (second.landed, second.already_there, second.days) == (0, 3, ())
-    assert sorted((path, path.stat().st_mtime_ns) for path in landing.root.rglob("*")) == before
+    assert list(landing.files.list()) == before
 
 
 def test_a_message_without_a_date_lands_today_and_only_once(landing):
     landing.land([message("x", received_at=None)])
     (today,) = landing.days()
     # As if it had landed a week ago.
-    week_ago = landing.root / (today - timedelta(days=7)).isoformat()
-    (landing.root / today.isoformat()).rename(week_ago)
+    (landed,) = landing.messages(today)
+    week_ago = today - timedelta(days=7)
+    with landing.changing([today, week_ago]):
+        name = landed.name.replace(today.isoformat(), week_ago.isoformat())
+        landing.files.replace(name, landing.read(landed))
+        landing.files.delete([landed.name])
 
     again = landing.land([message("x", received_at=None)])
 
@@ -138,19 +150,18 @@ def test_messages_without_a_date_are_counted(landing):
 
 def test_a_day_with_a_manifest_alone_holds_nothing(landing):
     landing.land([message("x"), message("y", NOON - timedelta(days=1))])
-    for left in (landing.root / "2025-03-02").glob("*.eml"):
-        left.unlink()
+    (left,) = landing.messages(date(2025, 3, 2))
+    with landing.changing([date(2025, 3, 2)]):
+        landing.files.delete([left.name])
 
     assert landing.days() == [NOON.date()]
 
 
 def test_a_file_without_a_manifest_line_still_counts(landing):
-    folder = landing.root / "2025-03-03"
-    folder.mkdir(parents=True)
     dated = b"Date: Mon, 3 Mar 2025 10:00:00 +0100\n\nx"
-    (folder / f"{hashlib.sha256(dated).hexdigest()}.eml").write_bytes(dated)
+    landing.files.replace(f"2025-03-03/{hashlib.sha256(dated).hexdigest()}.eml", dated)
     other_day = b"Date: Mon, 10 Mar 2025 10:00:00 +0100\n\nx"
-    (folder / f"{hashlib.sha256(other_day).hexdigest()}.eml").write_bytes(other_day)
+    landing.files.replace(f"2025-03-03/{hashlib.sha256(other_day).hexdigest()}.eml", other_day)
 
     start, at_nine = landing.messages(date(2025, 3, 3))
 
@@ -165,23 +176,25 @@ def test_a_file_without_a_manifest_line_still_counts(landing):
     )
 
 
-def test_temporary_and_foreign_files_are_not_messages(landing):
+def test_temporary_and_foreign_files_are_not_messages(tmp_path):
+    landing = LandingZone(FolderBlobs(tmp_path))
     landing.land([message("x")])
-    folder = landing.root / "2025-03-03"
+    folder = landing.files.folder / "2025-03-03"
     (folder / f".{'0' * 64}.eml.1234.tmp").write_bytes(b"half")
     (folder / "_manifests" / ".batch.jsonl.1234.tmp").write_bytes(b'{"sha')
     (folder / "note.txt").write_text("x")
-    (landing.root / "2025-99-99").mkdir()
+    (landing.files.folder / "2025-99-99").mkdir()
 
-    assert [landed.read() for landed in landing.messages(NOON.date())] == [b"x"]
+    assert [landing.read(landed) for landed in landing.messages(NOON.date())] == [b"x"]
     assert landing.count(NOON.date()) == 1
     assert landing.days() == [NOON.date()]
 
 
-def test_what_a_dead_process_left_is_removed_after_an_hour(landing):
-    landing.land([message("x")])
-    old = landing.root / "2025-03-03" / ".old.tmp"
-    young = landing.root / "2025-03-03" / ".young.tmp"
+def test_what_a_dead_process_left_is_removed_after_an_hour(tmp_path):
+    LandingZone(FolderBlobs(tmp_path)).land([message("x")])
+    landing = LandingZone(FolderBlobs(tmp_path))
+    old = landing.files.folder / "2025-03-03" / ".old.tmp"
+    young = landing.files.folder / "2025-03-03" / ".young.tmp"
     old.touch()
     young.touch()
     os.utime(old, (time.time() - 7200,) * 2)
@@ -195,7 +208,7 @@ def test_each_message_is_announced_once_it_is_on_disk(landing):
     announced = []
 
     def on_message(each):
-        assert [landed.read() for landed in landing.messages(NOON.date())] == [b"x"]
+        assert [landing.read(landed) for landed in landing.messages(NOON.date())] == [b"x"]
         announced.append(each.content)
 
     landing.land([message("x")], on_message)
@@ -212,7 +225,7 @@ def test_the_first_day_is_that_of_the_first_import_without_wild_dates(landing):
     second = landing.land([message("older", datetime(2023, 5, 31, tzinfo=UTC)), message("newer")])
 
     assert landing.first_day() == date(2023, 6, 1)
-    assert (landing.root / "first_day").read_text() == "2023-06-01\n"
+    assert landing.files.read("first_day") == b"2023-06-01\n"
     assert (first.older, second.older) == (1, 1)
 
 
@@ -230,7 +243,7 @@ def test_what_is_being_erased_is_neither_read_nor_landed_nor_labelled(landing):
     again = landing.land([message("x"), message("z"), message("x", received_at=None)])
 
     assert (again.landed, again.already_there, again.erased_before) == (1, 0, 2)
-    assert sorted(landed.read() for landed in landing.messages(NOON.date())) == [b"y", b"z"]
+    assert sorted(landing.read(landed) for landed in landing.messages(NOON.date())) == [b"y", b"z"]
     assert landing.count(NOON.date()) == 2
     assert landing.resolve_labels().labels.empty
 
@@ -248,7 +261,7 @@ def test_days_until_the_last_purged_one_are_not_processed_any_more(landing):
 
 def test_a_first_day_that_is_not_a_date_is_explained(landing):
     landing.land([message("x")])
-    (landing.root / "first_day").write_text("hier\n")
+    landing.files.replace("first_day", b"hier\n")
 
     with pytest.raises(LandingError, match="'hier': write the first day as YYYY-MM-DD"):
         landing.first_day()
@@ -309,7 +322,7 @@ def test_no_labels_are_an_empty_frame_of_the_same_types(landing):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 20), max_size=30), st.sampled_from(["date", "received", "landed"]))
 def test_any_two_imports_hold_each_message_once(tmp_path_factory, numbers, source):
-    landing = LandingZone(tmp_path_factory.mktemp("landing"))
+    landing = LandingZone(FolderBlobs(tmp_path_factory.mktemp("landing")))
     # A date header is part of the content; a delivery date may differ at each import.
     messages = [
         IncomingMessage(
@@ -327,15 +340,15 @@ def test_any_two_imports_hold_each_message_once(tmp_path_factory, numbers, sourc
 
     reports = [landing.land(messages[: len(messages) // 2]), landing.land(reversed(messages))]
 
-    kept = [int(landed.read()) for day in landing.days() for landed in landing.messages(day)]
+    kept = [int(landing.read(landed)) for day in landing.days() for landed in landing.messages(day)]
     assert sorted(kept) == sorted(set(numbers))
     assert sum(report.landed for report in reports) == len(kept)
 
 
 LAND_FOREVER = """
+import pickle
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 
 def messages():
@@ -345,23 +358,34 @@ def messages():
         yield IncomingMessage(content, "eml", "test", moment, "date", f"{number}@x")
 
 print("started", flush=True)
-LandingZone(Path(sys.argv[1])).land(messages())
+LandingZone(pickle.loads(bytes.fromhex(sys.argv[1]))).land(messages())
 """
 
 
-def land_in_a_process(root, count):
-    command = [sys.executable, "-c", LAND_FOREVER, str(root), str(count)]
+def land_in_a_process(landing, count):
+    blobs = pickle.dumps(landing.files).hex()
+    command = [sys.executable, "-c", LAND_FOREVER, blobs, str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("files_before_the_kill", [1, 120])
+def many(landing):
+    """So many messages that another process meets their landing; the test's S3 server is slow."""
+    return 1200 if isinstance(landing.files, FolderBlobs) else 200
+
+
+def landed_numbers(landing):
+    messages = (message for day in landing.days() for message in landing.messages(day))
+    return sorted(int(landing.read(message).split(b"\n")[0]) for message in messages)
+
+
+@pytest.mark.parametrize("files_before_the_kill", [1, 60])
 def test_a_landing_that_is_killed_leaves_no_torn_file_and_is_completed_by_the_next(
     landing, files_before_the_kill
 ):
-    count = 1200
-    process = land_in_a_process(landing.root, count)
+    count = many(landing)
+    process = land_in_a_process(landing, count)
     assert process.stdout.readline() == "started\n"
-    while sum(1 for _ in landing.root.glob("*/*.eml")) < files_before_the_kill:
+    while sum(blob.name.endswith(".eml") for blob in landing.files.list()) < files_before_the_kill:
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -369,31 +393,35 @@ def test_a_landing_that_is_killed_leaves_no_torn_file_and_is_completed_by_the_ne
     after_the_kill = [landed for day in landing.days() for landed in landing.messages(day)]
     assert files_before_the_kill <= len(after_the_kill) < count
     assert all(
-        hashlib.sha256(landed.read()).hexdigest() == landed.content_hash
+        hashlib.sha256(landing.read(landed)).hexdigest() == landed.content_hash
         for landed in after_the_kill
     )
     assert {landed.source for landed in after_the_kill} == {"test"}
 
-    assert land_in_a_process(landing.root, count).wait() == 0
+    assert land_in_a_process(landing, count).wait() == 0
     completed = [landed for day in landing.days() for landed in landing.messages(day)]
-    assert sorted(int(landed.read().split(b"\n")[0]) for landed in completed) == list(range(count))
+    assert sorted(int(landing.read(landed).split(b"\n")[0]) for landed in completed) == list(
+        range(count)
+    )
 
 
 def test_processes_that_land_the_same_at_once_leave_each_message_once(landing):
-    processes = [land_in_a_process(landing.root, 300) for _ in range(3)]
+    processes = [land_in_a_process(landing, 150) for _ in range(3)]
 
     assert [process.wait() for process in processes] == [0, 0, 0]
     completed = [landed for day in landing.days() for landed in landing.messages(day)]
-    assert sorted(int(landed.read().split(b"\n")[0]) for landed in completed) == list(range(300))
+    assert sorted(int(landing.read(landed).split(b"\n")[0]) for landed in completed) == list(
+        range(150)
+    )
 
 
 def test_a_reader_sees_whole_messages_with_their_source_while_another_process_lands(landing):
-    process = land_in_a_process(landing.root, 1500)
+    process = land_in_a_process(landing, many(landing))
     seen = 0
     while process.poll() is None:
         for day in landing.days():
             for landed in landing.messages(day):
-                assert hashlib.sha256(landed.read()).hexdigest() == landed.content_hash
+                assert hashlib.sha256(landing.read(landed)).hexdigest() == landed.content_hash
                 assert landed.source == "test"
                 seen += 1
 
@@ -404,7 +432,7 @@ def test_a_reader_sees_whole_messages_with_their_source_while_another_process_la
 def test_a_zone_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "landing").write_text("a file where the folder should be")
 
-    with pytest.raises(LandingError, match=r"Cannot write to the landing zone .*landing: "):
-        LandingZone(tmp_path / "landing").land([message()])
-    with pytest.raises(LandingError, match=r"Cannot write to the landing zone .*landing: "):
-        LandingZone(tmp_path / "landing").land_labels([label("vpn", ticket_id="t")])
+    with pytest.raises(BlobStoreError, match=r"Cannot write .*landing: "):
+        LandingZone(FolderBlobs(tmp_path / "landing")).land([message()])
+    with pytest.raises(BlobStoreError, match=r"Cannot write .*landing: "):
+        LandingZone(FolderBlobs(tmp_path / "landing")).land_labels([label("vpn", ticket_id="t")])

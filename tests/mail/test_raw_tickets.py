@@ -8,6 +8,7 @@ import pytest
 
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.storage.blobs import FolderBlobs
 from ticket_assets.storage.tables import TABLES
 
 DAY = date(2025, 3, 3)
@@ -20,7 +21,7 @@ MAIL = (
 
 @pytest.fixture
 def landing(tmp_path):
-    zone = LandingZone(tmp_path)
+    zone = LandingZone(FolderBlobs(tmp_path))
     moment = datetime(2025, 3, 3, 9, tzinfo=UTC)
     zone.land(
         IncomingMessage(content, "eml", "mbox:a", moment, "date", None)
@@ -64,7 +65,7 @@ def test_what_is_unreadable_or_too_large_is_rejected_with_its_reason_and_path(la
         5012: "too large: 0.00478 MB, the limit is 0.00391 MB (TICKETS_MAX_MESSAGE_MB)",
     }
     for row in rejected.to_dict("records"):
-        content = (landing.root / row["path"]).read_bytes()
+        content = (landing.files.folder / row["path"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == row["content_hash"]
 
 
@@ -83,7 +84,7 @@ def test_a_day_without_mail_is_empty_frames_of_the_same_types(landing):
 def test_a_row_of_an_export_becomes_a_ticket(tmp_path):
     row = json.dumps({"subject": "VPN", "body": "coupé", "original": {"État": "clos"}}).encode()
     moment = datetime(2025, 3, 3, 9, tzinfo=UTC)
-    landing = LandingZone(tmp_path)
+    landing = LandingZone(FolderBlobs(tmp_path))
     landing.land([IncomingMessage(row, "json", "csv:a.csv", moment, "export", None)])
 
     tickets = raw_tickets(landing, [DAY], max_message_bytes=4096).tickets

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def landing(tmp_path):
-    return LandingZone(tmp_path / "landing")
+    return LandingZone(FolderBlobs(tmp_path / "landing"))
 
 
 @pytest.fixture
@@ -87,7 +87,9 @@ def mail(name, day=5):
 
 
 def landed(landing):
-    return sorted(message.read() for day in landing.days() for message in landing.messages(day))
+    return sorted(
+        landing.read(message) for day in landing.days() for message in landing.messages(day)
+    )
 
 
 def counts(report):

@@ -31,9 +31,10 @@ class Messages:
         content = (
             f"Date: {day:%a, %d %b %Y} 09:00:00 +0000\r\nSubject: Mail {name}\r\n\r\nHello."
         ).encode()
-        self.desk.landing.land([mail_message(content, "test")])
+        landing = self.desk.landing
+        landing.land([mail_message(content, "test")])
         (landed,) = (
-            message for message in self.desk.landing.messages(day) if message.read() == content
+            message for message in landing.messages(day) if landing.read(message) == content
         )
         return landed.ticket_id
 

@@ -75,7 +75,7 @@ def test_a_setting_that_decides_rows_makes_everything_needed(desk, change):
 
 
 def test_new_labels_make_everything_needed(desk):
-    labels = desk.landing.root / "labels"
+    labels = desk.landing.files.folder / "labels"
     labels.mkdir()
     (labels / "more.jsonl").write_text("")
 

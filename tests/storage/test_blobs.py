@@ -55,6 +55,9 @@ def test_what_was_written_is_read_listed_and_removed(blobs):
     assert not blobs.exists("a/b/2.eml")
     assert [blob.name for blob in blobs.list()] == ["a/1.eml"]
     assert blobs.folders("a") == []
+    blobs.write([("a/b/c/3.eml", b""), ("a/b/4.eml", b"")])
+    blobs.delete(["a/b/c/3.eml", "a/b/4.eml", "a/1.eml"])
+    assert blobs.folders() == []
 
 
 def test_an_empty_store_holds_nothing(blobs):

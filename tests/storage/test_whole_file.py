@@ -29,15 +29,15 @@ def test_many_files_are_replaced_whole_and_nothing_is_left_beside_them(tmp_path:
     contents = {tmp_path / f"{number}.eml": b"%d" % number for number in range(FILES_AT_ONCE + 1)}
     (tmp_path / "7.eml").write_bytes(b"a longer text than the new one")
 
-    replace_files(contents.items())
+    replace_files((str(path), content) for path, content in contents.items())
 
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == contents
 
 
 def test_files_before_one_that_cannot_be_written_are_there_in_whole_groups(tmp_path: Path) -> None:
-    files = [(tmp_path / f"{number}.eml", b"text") for number in range(FILES_AT_ONCE + 1)]
+    files = [(str(tmp_path / f"{number}.eml"), b"text") for number in range(FILES_AT_ONCE + 1)]
 
     with pytest.raises(FileNotFoundError):
-        replace_files([*files, (tmp_path / "no such folder" / "a.eml", b"text")])
+        replace_files([*files, (str(tmp_path / "no" / "a.eml"), b"text")])
 
-    assert set(tmp_path.glob("*.eml")) == {path for path, _ in files[:FILES_AT_ONCE]}
+    assert set(map(str, tmp_path.glob("*.eml"))) == {path for path, _ in files[:FILES_AT_ONCE]}

@@ -79,7 +79,7 @@ def run(
     desk = command_desk(checked=False)
     if not desk.landing.days():
         raise CommandError(
-            f"Nothing has landed in {desk.landing.root.absolute()} yet. Import mail with"
+            f"Nothing has landed in {desk.landing.files.location} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
     start, end = (day or first), (day or last)
@@ -159,7 +159,7 @@ def _show_runs(desk: Desk, summaries: list[RunSummary], *, as_json: bool) -> Non
             print_warning("No candidate was promoted; the present champion has sorted the mail.")
         raise typer.Exit(1)
     if not as_json:
-        print_status(read_status(desk), desk.landing.root)
+        print_status(read_status(desk), desk.landing.files.location)
 
 
 def _show_nothing_new(desk: Desk, *, as_json: bool) -> None:
@@ -174,7 +174,7 @@ def _show_nothing_new(desk: Desk, *, as_json: bool) -> None:
         " `tickets run --all` computes it again.",
         soft_wrap=True,
     )
-    print_status(read_status(desk), desk.landing.root)
+    print_status(read_status(desk), desk.landing.files.location)
 
 
 class RunEvent(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,10 +26,10 @@ def status(
     if as_json:
         print_json(figures)
     else:
-        print_status(figures, desk.landing.root)
+        print_status(figures, desk.landing.files.location)
 
 
-def print_status(figures: dict[str, Any], landing_dir: Path) -> None:
+def print_status(figures: dict[str, Any], location: str) -> None:
     """Show the figures of `read_status`."""
     from rich.table import Table
 
@@ -39,7 +38,7 @@ def print_status(figures: dict[str, Any], landing_dir: Path) -> None:
         f"Landing zone  {counted(landing['messages'], 'message')}"
         f" on {counted(landing['days'], 'day')}"
         + (f", {landing['first']} to {landing['last']}" if landing["days"] else "")
-        + f"  ({landing_dir.absolute()})",
+        + f"  ({location})",
         soft_wrap=True,
     )
     for refusal in figures["refused_files"]:

@@ -8,7 +8,8 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from ticket_assets.defs.partitions import DAILY
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landed_days import NO_MAIL, day_fingerprint, labels_fingerprint
+from ticket_assets.mail.changed_days import NO_MAIL
+from ticket_assets.mail.landed_days import day_fingerprint, labels_fingerprint
 from ticket_assets.planning.groups import MAIL
 
 LANDED_MAIL = dg.AssetKey("landed_mail")

@@ -66,7 +66,7 @@ class SourceFailedError(TicketAssetsError):
 def new_mail(context: dg.SensorEvaluationContext, desk: dg.ResourceParam[Desk]) -> dg.SensorResult:
     memory = Memory.read(context.cursor)
     notes = _poll(desk)
-    landed = _processed_days(desk, day_fingerprints(desk.landing, desk.settings.cursors_dir), notes)
+    landed = _processed_days(desk, day_fingerprints(desk.landing, desk.cursors), notes)
     goal = _goal(desk, landed)
     requests: list[dg.RunRequest] = []
     reported: list[date] = []
@@ -400,7 +400,7 @@ def _has_champion(desk: Desk) -> bool:
 def _labels_to_learn(desk: Desk) -> str | None:
     """What identifies the labels that a first champion can be learnt from; None when there are too
     few of them, or when a champion was learnt already."""
-    files = sorted(path.name for path in (desk.landing.root / "labels").glob("*.jsonl"))
+    files = desk.landing.label_files()
     if not files or _has_champion(desk):
         return None
     labelled = Counter(label.category for label in desk.landing.labels() if label.category)

@@ -28,7 +28,7 @@ def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
     landed = labels_fingerprint(desk.landing)
     for observation in unreported_labels(context.instance, landed):
         context.log_event(observation)
-    mail = overall_fingerprint(day_fingerprints(desk.landing, desk.settings.cursors_dir))
+    mail = overall_fingerprint(day_fingerprints(desk.landing, desk.cursors))
     resolved = desk.landing.resolve_labels()
     if resolved.unresolved:
         landed += f" {mail}"  # a label whose message has not landed counts once it has

@@ -85,7 +85,7 @@ def poll_maildir(
 
     Raises:
         FolderError: there is no Maildir.
-        LandingError: the landing zone cannot be written.
+        BlobStoreError: the landing zone cannot be written.
     """
     present: dict[FileVersion, Path] = {}
     try:
@@ -134,7 +134,7 @@ def poll_drop_folder(
 
     Raises:
         FolderError: the folder cannot be read.
-        LandingError: the landing zone cannot be written.
+        BlobStoreError: the landing zone cannot be written.
     """
     labels = LabelSet(categories, priorities)
     limit = POLLED_BYTES if deadline != math.inf else None

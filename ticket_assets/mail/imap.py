@@ -155,7 +155,7 @@ def fetch_new(
         LoginRefusedError: the server refuses the login.
         ImapError: the server cannot be reached or trusted, or has no such folder; or the
             connection is lost again and again. What was fetched before has landed.
-        LandingError: the landing zone cannot be written.
+        BlobStoreError: the landing zone cannot be written.
     """
     folders = [_Folder(account, name, cursors) for name in account.folders]
     session = _Session(account, retry_seconds, time.monotonic() + seconds)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 
-from ticket_assets.mail.landing import MESSAGE_FILE, LandingZone
-from ticket_assets.storage.whole_file import replace_file
+from ticket_assets.mail.changed_days import fingerprint_of
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
 
 RACY_NANOSECONDS = 2_000_000_000
 """A folder changed so shortly before it was listed may change again without a later time: file
 systems count in steps of up to two seconds. (Git calls such entries of its index racily clean.)"""
 LANDED_FINGERPRINT = "landed_fingerprint"
 """Metadata of a day's raw_tickets: the fingerprint of what it was made from."""
+HINTS = "landed_days.json"
 _DIGITS = 16
-NO_MAIL = hashlib.sha256(b"").hexdigest()[:_DIGITS]
-"""Fingerprint of a day without mail."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +37,43 @@ class DayRange:
 
 def day_fingerprint(landing: LandingZone, day: date) -> str:
     """What identifies the messages that have landed for a day; their order does not matter."""
-    folder = landing.root / day.isoformat()
-    names: list[str] = []
-    with suppress(FileNotFoundError):
-        names = [entry.name for entry in os.scandir(folder) if MESSAGE_FILE.fullmatch(entry.name)]
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:_DIGITS]
+    return fingerprint_of(landing.files.names(day.isoformat()))
 
 
 def labels_fingerprint(landing: LandingZone) -> str:
     """What identifies the labels that have landed."""
-    names = sorted(path.name for path in (landing.root / "labels").glob("*.jsonl"))
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:_DIGITS]
+    return hashlib.sha256("\n".join(landing.label_files()).encode()).hexdigest()[:_DIGITS]
 
 
-def day_fingerprints(landing: LandingZone, cursors_dir: Path) -> dict[date, str]:
+def day_fingerprints(landing: LandingZone, cursors: Blobs) -> dict[date, str]:
     """The fingerprint of each day that has a message.
 
-    A day whose folder has not changed since the last call is not listed again: a file in
-    `cursors_dir` remembers them, and may be lost.
+    A day whose folder has not changed since the last call is not listed again: a blob of `cursors`
+    remembers them, and may be lost.
     """
-    hints = cursors_dir / "landed_days.json"
-    former = _read_hints(hints)
+    if landing.changed_days:
+        return landing.changed_days.fingerprints()
+    former = _read_hints(cursors)
     fingerprints: dict[date, str] = {}
     trusted: dict[str, tuple[int, str]] = {}
     for day in landing.days():
         listed_at = time.time_ns()
-        changed_at = (landing.root / day.isoformat()).stat().st_mtime_ns
+        changed_at = landing.files.changed_at(day.isoformat()) or 0
         hint = former.get(day.isoformat())
         fingerprint = hint[1] if hint and hint[0] == changed_at else day_fingerprint(landing, day)
         fingerprints[day] = fingerprint
         if changed_at < listed_at - RACY_NANOSECONDS:
             trusted[day.isoformat()] = (changed_at, fingerprint)
     if trusted != former:
-        hints.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(hints, json.dumps(trusted))
+        cursors.replace(HINTS, json.dumps(trusted).encode())
     return fingerprints
 
 
-def _read_hints(path: Path) -> dict[str, tuple[int, str]]:
+def _read_hints(cursors: Blobs) -> dict[str, tuple[int, str]]:
     try:
-        hints = json.loads(path.read_bytes())
+        hints = json.loads(cursors.read(HINTS))
         return {day: (int(changed_at), str(digest)) for day, (changed_at, digest) in hints.items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+    except (BlobNotFoundError, ValueError, TypeError, AttributeError):
         return {}
 
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.changed_days import MESSAGE_FILE, ChangedDays, day_folders, iso_day
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
+from ticket_assets.storage.blobs import Blob, BlobNotFoundError, Blobs
 from ticket_assets.storage.tables import TABLES
-from ticket_assets.storage.whole_file import replace_file, replace_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,24 +33,22 @@ LOOKED_FOR_ONE_BY_ONE = 100
 FIRST_DAY_REACH = timedelta(days=731)
 """How far before its newest mail a first import may start: a handful of mails with wild dates
 must not make thousands of empty partitions."""
-STALE_SECONDS = 3600
-"""A temporary file this old was left by a process that died."""
 
 MANIFESTS = "_manifests"
 PURGED_MANIFEST = "purged.jsonl"
 """In a day's manifests: the lines of its messages whose bytes retention has removed."""
 PURGED_UNTIL = "purged_until"
 """File with the last day whose messages retention has removed."""
+FIRST_DAY = "first_day"
 ERASED = "erased"
 """Folder of the ids of erased tickets; they hold nothing of a person."""
+LABELS = "labels"
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-MESSAGE_FILE = re.compile(r"[0-9a-f]{64}\.(?:eml|json)")
 _LABEL_FIELDS = ("category", "priority", "labelled_at", "labelled_by", "ticket_id", "message_id")
 
 
 class LandingError(TicketAssetsError):
-    """The landing zone cannot be written, or holds something it never wrote."""
+    """The landing zone holds something it never wrote, or cannot do what is asked now."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +71,13 @@ class LandedMessage:
     content_hash: str
     ticket_id: str
     extension: str
-    path: Path
+    name: str
+    """Where its bytes are, for `LandingZone.read`."""
     source: str
     received_at: datetime
     received_at_source: ReceivedAtSource
     landed_at: datetime
     size_bytes: int
-
-    def read(self) -> bytes:
-        return self.path.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +125,17 @@ def ticket_id_of(content_hash: str) -> str:
 
 
 class LandingZone:
-    """A folder of original messages, content-addressed under their received day (UTC).
+    """Original messages, content-addressed under their received day (UTC).
 
-    Any number of processes write to it, each file atomically and once, so that others see whole
-    files only. A batch's manifest is on disk before its messages, so a
-    landing that dies in between is completed by landing the same messages again.
+    Any number of processes write to it, each blob whole and once. A batch's manifest is safe before
+    its messages, so a landing that dies in between is completed by landing the same messages again.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, files: Blobs) -> None:
+        self.files = files
+        self.changed_days = ChangedDays(files) if files.changed_at("") is None else None
+        """What tells which days changed; None where the store does."""
+        self._erased: dict[str, set[str]] = {}
 
     def land(
         self,
@@ -150,25 +145,18 @@ class LandingZone:
     ) -> LandingReport:
         """Land the messages that are not there yet, in batches of bounded size.
 
-        `on_message` is called for each message once it is safely on disk, so that a source may
+        `on_message` is called for each message once it is safely stored, so that a source may
         then forget it. `first_day` is the first day in use if the user has set one.
 
         Raises:
-            LandingError: the folder cannot be written; the batches before have landed.
+            BlobStoreError: the zone cannot be written; the batches before have landed.
         """
         landed: Counter[date] = Counter()
         already_there = undated = erased_before = 0
-        swept: set[Path] = set()
         names = _LandedNames(self)
         for batch in _batches(messages):
             new, erased = self._new_messages(batch, names)
-            folders = {message.path.parent for _, message in new}
-            with self._explained_failures():
-                for folder in folders - swept:
-                    (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
-                    _remove_stale(folder)
-                self._write_batch(new)
-            swept |= folders
+            self._write_batch(new)
             landed.update(message.received_at.date() for _, message in new)
             already_there += len(batch) - len(new) - erased
             erased_before += erased
@@ -187,36 +175,48 @@ class LandingZone:
             erased_before=erased_before,
         )
 
+    def changing(self, days: Iterable[date]) -> AbstractContextManager[None]:
+        """Messages of these days come or go meanwhile, so that readers learn of it."""
+        return self.changed_days.noting(days) if self.changed_days else nullcontext()
+
     def days(self) -> list[date]:
         """The days that hold a message, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(
-            day
-            for entry in os.scandir(self.root)
-            if _DAY.fullmatch(entry.name)
-            and (day := _iso_day(entry.name))
-            and entry.is_dir()
+        if self.changed_days:
+            return list(self.changed_days.fingerprints())
+        return [
+            date.fromisoformat(day)
+            for day in day_folders(self.files)
             # A landing that died may have left a manifest alone.
-            and any(MESSAGE_FILE.fullmatch(file.name) for file in os.scandir(entry))
-        )
+            if any(map(MESSAGE_FILE.fullmatch, self.files.names(day)))
+        ]
 
     def messages(self, day: date) -> Iterator[LandedMessage]:
         """The day's messages by received time, then hash. A file that no manifest names counts;
         one that is being erased does not."""
-        folder = self.root / day.isoformat()
         # Files before manifests: a file that lands in between has no line yet.
-        entries = self._message_files(folder)
-        manifest = {line["sha256"]: line for line in self._manifest_lines(folder)}
+        blobs = [
+            blob
+            for blob in self.files.list(day.isoformat())
+            if MESSAGE_FILE.fullmatch(blob.name.rpartition("/")[2])
+        ]
+        erased = self.erased()
+        manifest = {line["sha256"]: line for line in self.manifest_lines([day.isoformat()])}
         messages = [
-            _landed_message(entry, day, manifest.get(entry.name.partition(".")[0]))
-            for entry in entries
+            self._landed_message(blob, day, manifest.get(_content_hash(blob.name)))
+            for blob in blobs
+            if ticket_id_of(_content_hash(blob.name)) not in erased
         ]
         yield from sorted(messages, key=lambda message: (message.received_at, message.content_hash))
 
+    def read(self, message: LandedMessage) -> bytes:
+        """The original bytes."""
+        return self.files.read(message.name)
+
     def count(self, day: date) -> int:
         """How many messages the day has; no manifest is read."""
-        return len(self._message_files(self.root / day.isoformat()))
+        names = list(filter(MESSAGE_FILE.fullmatch, self.files.names(day.isoformat())))
+        erased = self.erased() if names else set()
+        return sum(ticket_id_of(name) not in erased for name in names)
 
     def purged_until(self) -> date | None:
         """The last day whose messages retention has removed, if it has removed any.
@@ -228,7 +228,7 @@ class LandingZone:
 
     def is_purged(self, message: LandedMessage) -> bool:
         """Whether the message is listed to be removed, or has been."""
-        return message.content_hash in self._purged_hashes({message.path.parent})
+        return message.content_hash in self._purged_hashes([_folder(message.name)])
 
     def refuse_purged(self, day: date) -> None:
         """Pass when the day may still be processed: the rows of a purged day stay as they are.
@@ -253,11 +253,11 @@ class LandingZone:
 
     def erased(self) -> set[str]:
         """Ids of the tickets that a person had erased."""
-        return {
-            line["ticket_id"]
-            for path in (self.root / ERASED).glob("*.jsonl")
-            for line in json_lines(path)
-        }
+        # What was written there is never changed, so each is read once.
+        names = {f"{ERASED}/{name}" for name in self.files.names(ERASED)}
+        for name, lines in self.lines_of(names - self._erased.keys()):
+            self._erased[name] = {line["ticket_id"] for line in lines}
+        return set().union(*(self._erased[name] for name in names & self._erased.keys()))
 
     def first_day(self) -> date | None:
         """The first day to process: the earliest of the first import that is at most two years
@@ -266,32 +266,32 @@ class LandingZone:
         Raises:
             LandingError: the file `first_day` was edited and is not a date.
         """
-        return self._marked_day("first_day", "first day")
+        return self._marked_day(FIRST_DAY, "first day")
 
     def land_labels(self, labels: Iterable[Label]) -> int:
         """Land labels and return how many were in files that were not there yet.
 
         Raises:
-            LandingError: the folder cannot be written.
+            BlobStoreError: the zone cannot be written.
         """
-        folder = self.root / "labels"
         remaining = iter(labels)
         landed = 0
         while batch := list(islice(remaining, BATCH_LABELS)):
             content = b"".join(map(_label_line, batch))
-            path = folder / f"{hashlib.sha256(content).hexdigest()}.jsonl"
-            if not path.exists():
-                with self._explained_failures():
-                    folder.mkdir(parents=True, exist_ok=True)
-                    replace_file(path, content)
-                    sync_folder(folder)
+            name = f"{LABELS}/{hashlib.sha256(content).hexdigest()}.jsonl"
+            if not self.files.exists(name):
+                self.files.write([(name, content)])
                 landed += len(batch)
         return landed
 
+    def label_files(self) -> list[str]:
+        """The names of the files of labels, sorted; the content of one changes by erasures only."""
+        return sorted(name for name in self.files.names(LABELS) if name.endswith(".jsonl"))
+
     def labels(self) -> Iterator[Label]:
         """Every label ever landed, in no particular order of time."""
-        for path in sorted((self.root / "labels").glob("*.jsonl")):
-            for line in json_lines(path):
+        for _, lines in self.lines_of(f"{LABELS}/{name}" for name in self.label_files()):
+            for line in lines:
                 fields = {name: line[name] for name in _LABEL_FIELDS}
                 yield Label(**{**fields, "labelled_at": _moment(line["labelled_at"])})
 
@@ -323,85 +323,89 @@ class LandingZone:
         copies = sum(max(len(named - erased) - 1, 0) for named in tickets.values())
         return ResolvedLabels(TABLES["ticket_labels"].frame(rows), unresolved, copies)
 
-    @contextmanager
-    def _explained_failures(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise LandingError(
-                f"Cannot write to the landing zone {self.root}: {error.strerror}. Check its space"
-                " and permissions, then land the same again."
-            ) from error
+    def manifests(self, folders: Iterable[str]) -> list[str]:
+        """The names of the manifests of days, in order of landing: where a landing died and was
+        repeated, the later line is the true one, since the file was written after it."""
+        return [
+            f"{folder}/{name}"
+            for folder, names in self.files.names_in(f"{day}/{MANIFESTS}" for day in folders)
+            for name in sorted(names)
+            if name.endswith(".jsonl")
+        ]
+
+    def manifest_lines(self, folders: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The lines of the manifests of days."""
+        for _, lines in self.lines_of(self.manifests(folders)):
+            yield from lines
+
+    def lines_of(self, names: Iterable[str]) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+        """Each name with the lines of its JSON Lines; absent ones are left out.
+
+        Raises:
+            LandingError: a line is not JSON.
+        """
+        for name, content in self.files.read_many(names):
+            yield name, self._lines(name, content)
+
+    def _lines(self, name: str, content: bytes) -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(content.splitlines(), 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise LandingError(
+                    f"{self.files.location}/{name}, line {number} is not JSON: the file was changed"
+                    " by hand; restore it from a backup."
+                ) from None
 
     def _new_messages(
-        self, batch: list[IncomingMessage], names: _LandedNames
+        self, batch: list[IncomingMessage], landed_names: _LandedNames
     ) -> tuple[list[tuple[IncomingMessage, LandedMessage]], int]:
         """The messages that have to be written, and how many others were erased before."""
         landed_at = datetime.now(UTC)
         started_at = self._started_at()
-        any_day = False
-        hashes: list[str] = []
+        hashes = [hashlib.sha256(message.content).hexdigest() for message in batch]
+        names = [
+            f"{_moment_of(message, landed_at).date()}/{content_hash}.{message.extension}"
+            for message, content_hash in zip(batch, hashes, strict=True)
+        ]
+        there = self.files.present(names)
         new: dict[str, tuple[IncomingMessage, LandedMessage]] = {}
-        for message in batch:
-            content_hash = hashlib.sha256(message.content).hexdigest()
-            hashes.append(content_hash)
-            name = f"{content_hash}.{message.extension}"
-            moment = as_utc(message.received_at) if message.received_at else landed_at
-            path = self.root / moment.date().isoformat() / name
-            if content_hash in new or path.exists():
-                continue
-            if _may_have_another_day(message, started_at):
-                any_day = True
-                if names.hold(name):
-                    continue
-            new[content_hash] = (
-                message,
-                LandedMessage(
-                    content_hash=content_hash,
-                    ticket_id=ticket_id_of(content_hash),
-                    extension=message.extension,
-                    path=path,
-                    source=message.source,
-                    received_at=moment,
-                    received_at_source=(
-                        message.received_at_source if message.received_at else "landed"
-                    ),
-                    landed_at=landed_at,
-                    size_bytes=len(message.content),
-                ),
-            )
+        for message, content_hash, name in zip(batch, hashes, names, strict=True):
+            if name not in there and content_hash not in new:
+                new[content_hash] = message, _to_land(message, name, landed_at)
+        unsure = {
+            _file(landed.name)
+            for message, landed in new.values()
+            if _may_have_another_day(message, started_at)
+        }
+        elsewhere = landed_names.hold(unsure)
         # A message whose day is not sure may have been purged on any.
         purged = self._purged_hashes(
-            None if any_day else {message.path.parent for _, message in new.values()}
+            day_folders(self.files)
+            if unsure
+            else {_folder(landed.name) for _, landed in new.values()}
         )
         # Read after the look for the files: an erasure buries a message before it removes its file.
         erased = self.erased() if new else set()
         fresh = [
-            pair
-            for content_hash, pair in new.items()
-            if content_hash not in purged and ticket_id_of(content_hash) not in erased
+            (message, landed)
+            for message, landed in new.values()
+            if _file(landed.name) not in elsewhere
+            and landed.content_hash not in purged
+            and landed.ticket_id not in erased
         ]
-        names.add(message.path.name for _, message in fresh)
+        landed_names.add(_file(landed.name) for _, landed in fresh)
         return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
 
-    def _purged_hashes(self, folders: set[Path] | None) -> set[str]:
-        """Content hashes of the messages that retention removed from these days, or from any."""
-        manifests = (
-            self.root.glob(f"*/{MANIFESTS}/{PURGED_MANIFEST}")
-            if folders is None
-            else (folder / MANIFESTS / PURGED_MANIFEST for folder in folders)
-        )
-        return {
-            line["sha256"]
-            for manifest in manifests
-            if manifest.exists()
-            for line in json_lines(manifest)
-        }
+    def _purged_hashes(self, folders: Iterable[str]) -> set[str]:
+        """Content hashes of the messages that retention removed from these days."""
+        manifests = (f"{folder}/{MANIFESTS}/{PURGED_MANIFEST}" for folder in folders)
+        return {line["sha256"] for _, lines in self.lines_of(manifests) for line in lines}
 
     def _write_batch(self, new: list[tuple[IncomingMessage, LandedMessage]]) -> None:
         if not new:
             return
-        manifests: dict[Path, list[str]] = {}
+        manifests: dict[str, list[str]] = {}
         for message, landed in new:
             line = {
                 "sha256": landed.content_hash,
@@ -411,66 +415,73 @@ class LandingZone:
                 "landed_at": landed.landed_at.isoformat(),
                 "message_id": bare_id(message.message_id),
             }
-            manifests.setdefault(landed.path.parent / MANIFESTS, []).append(json.dumps(line))
-        batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
-        for folder, lines in manifests.items():
-            replace_file(folder / f"{batch}.jsonl", "\n".join([*lines, ""]))
-            sync_folder(folder)
-        replace_files((landed.path, message.content) for message, landed in new)
-        for folder in manifests:
-            sync_folder(folder.parent)
-        sync_folder(self.root)  # a day's first message made its folder
+            manifests.setdefault(_folder(landed.name), []).append(json.dumps(line))
+        batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.jsonl"
+        with self.changing(map(date.fromisoformat, manifests)):
+            self.files.write(
+                (f"{day}/{MANIFESTS}/{batch}", "\n".join([*lines, ""]).encode())
+                for day, lines in manifests.items()
+            )
+            self.files.write((landed.name, message.content) for message, landed in new)
 
-    def _message_files(self, folder: Path) -> list[os.DirEntry[str]]:
-        if not folder.is_dir():
-            return []
-        erased = self.erased()
-        return [
-            entry
-            for entry in os.scandir(folder)
-            if MESSAGE_FILE.fullmatch(entry.name) and ticket_id_of(entry.name) not in erased
-        ]
-
-    def _manifest_lines(self, folder: Path) -> Iterator[dict[str, Any]]:
-        # In order of landing: where a landing died and was repeated, the later line is the true
-        # one, since the file was written after it.
-        for path in sorted((folder / MANIFESTS).glob("*.jsonl")):
-            yield from json_lines(path)
+    def _landed_message(self, blob: Blob, day: date, line: dict[str, Any] | None) -> LandedMessage:
+        if line is None:
+            moment, moment_source = received_at(self.files.read(blob.name))
+            line = {
+                "source": "unknown",
+                "received_at": moment.isoformat() if moment else "",
+                "received_at_source": moment_source,
+                "landed_at": blob.modified_at.isoformat(),
+            }
+        received: datetime | None = _moment(line["received_at"]) if line["received_at"] else None
+        moment_source = line["received_at_source"]
+        if received is None or received.date() != day:
+            # The folder decides, since it is what a partition reads.
+            received, moment_source = datetime.combine(day, time_of_day(), UTC), "landed"
+        content_hash = _content_hash(blob.name)
+        return LandedMessage(
+            content_hash=content_hash,
+            ticket_id=ticket_id_of(content_hash),
+            extension=blob.name.rpartition(".")[2],
+            name=blob.name,
+            source=line["source"],
+            received_at=received,
+            received_at_source=moment_source,
+            landed_at=_moment(line["landed_at"]),
+            size_bytes=blob.size,
+        )
 
     def _tickets_of(self, message_ids: set[str]) -> dict[str, set[str]]:
         tickets: dict[str, set[str]] = {}
         # Also of days without a message: retention leaves the lines of messages that it removes.
-        for folder in sorted(self.root.glob("*-*-*")) if message_ids else []:
-            for line in self._manifest_lines(folder):
-                if line["message_id"] in message_ids:
-                    ticket_id = ticket_id_of(line["sha256"])
-                    tickets.setdefault(line["message_id"], set()).add(ticket_id)
+        for line in self.manifest_lines(day_folders(self.files)) if message_ids else []:
+            if line["message_id"] in message_ids:
+                ticket_id = ticket_id_of(line["sha256"])
+                tickets.setdefault(line["message_id"], set()).add(ticket_id)
         return tickets
 
     def _started_at(self) -> datetime | None:
         """When the first import ended, or None before."""
-        try:
-            return datetime.fromtimestamp((self.root / "first_day").stat().st_mtime, UTC)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        first_day = self.files.entry(FIRST_DAY)
+        return first_day.modified_at if first_day else None
 
     def _marked_day(self, name: str, meaning: str) -> date | None:
-        path = self.root / name
         try:
-            text = path.read_text("utf-8").strip()
-        except FileNotFoundError:
+            text = self.files.read(name).decode().strip()
+        except BlobNotFoundError:
             return None
-        day = _iso_day(text)
+        day = iso_day(text)
         if day is None:
-            raise LandingError(f"{path} holds {text!r}: write the {meaning} as YYYY-MM-DD.")
+            raise LandingError(
+                f"{self.files.location}/{name} holds {text!r}: write the {meaning} as YYYY-MM-DD."
+            )
         return day
 
     def _settle_first_day(self) -> date | None:
         day = self.first_day()
         if day is None and (days := self.days()):
             day = min(day for day in days if day >= days[-1] - FIRST_DAY_REACH)
-            replace_file(self.root / "first_day", f"{day}\n")
-            sync_folder(self.root)
+            self.files.replace(FIRST_DAY, f"{day}\n".encode())
         return day
 
 
@@ -485,21 +496,26 @@ class _LandedNames:
         self._zone = zone
         self._looked_for = 0
         self._starts: set[int] | None = None
-        self._days: list[date] | None = None
+        self._days: list[str] | None = None
 
-    def hold(self, name: str) -> bool:
-        """Whether a message of this name has landed under any day."""
-        if self._starts is None and self._looked_for < LOOKED_FOR_ONE_BY_ONE:
-            self._looked_for += 1
-            return self._is_there(name)
-        if self._starts is None:
+    def hold(self, names: set[str]) -> set[str]:
+        """Those of the names of which a message has landed under any day."""
+        if not names:
+            return set()
+        if self._days is None:
+            self._days = [day.isoformat() for day in self._zone.days()]
+        self._looked_for += len(names)
+        if self._starts is None and self._looked_for > LOOKED_FOR_ONE_BY_ONE:
             self._starts = {
-                _start(entry.name)
-                for day in self._zone.days()
-                for entry in os.scandir(self._zone.root / day.isoformat())
-                if MESSAGE_FILE.fullmatch(entry.name)
+                _start(name)
+                for _, landed in self._zone.files.names_in(self._days)
+                for name in landed
+                if MESSAGE_FILE.fullmatch(name)
             }
-        return _start(name) in self._starts and self._is_there(name)
+        if self._starts is not None:
+            names = {name for name in names if _start(name) in self._starts}
+        possible = (f"{day}/{name}" for day in self._days for name in names)
+        return {_file(name) for name in self._zone.files.present(possible)}
 
     def add(self, names: Iterable[str]) -> None:
         """Names that this landing writes, perhaps under new days."""
@@ -507,11 +523,36 @@ class _LandedNames:
         if self._starts is not None:
             self._starts.update(map(_start, names))
 
-    def _is_there(self, name: str) -> bool:
-        if self._days is None:
-            self._days = self._zone.days()
-        root = self._zone.root
-        return any((root / day.isoformat() / name).exists() for day in self._days)
+
+def _moment_of(message: IncomingMessage, landed_at: datetime) -> datetime:
+    return as_utc(message.received_at) if message.received_at else landed_at
+
+
+def _to_land(message: IncomingMessage, name: str, landed_at: datetime) -> LandedMessage:
+    content_hash = _content_hash(name)
+    return LandedMessage(
+        content_hash=content_hash,
+        ticket_id=ticket_id_of(content_hash),
+        extension=message.extension,
+        name=name,
+        source=message.source,
+        received_at=_moment_of(message, landed_at),
+        received_at_source=message.received_at_source if message.received_at else "landed",
+        landed_at=landed_at,
+        size_bytes=len(message.content),
+    )
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _file(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _content_hash(name: str) -> str:
+    return _file(name).partition(".")[0]
 
 
 def _start(name: str) -> int:
@@ -544,37 +585,6 @@ def _may_have_another_day(message: IncomingMessage, started_at: datetime | None)
     return started_at is None or as_utc(message.received_at) > started_at
 
 
-def _landed_message(
-    entry: os.DirEntry[str], day: date, line: dict[str, Any] | None
-) -> LandedMessage:
-    path = Path(entry.path)
-    status = entry.stat()
-    if line is None:
-        moment, moment_source = received_at(path.read_bytes())
-        line = {
-            "source": "unknown",
-            "received_at": moment.isoformat() if moment else "",
-            "received_at_source": moment_source,
-            "landed_at": datetime.fromtimestamp(status.st_mtime, UTC).isoformat(),
-        }
-    received: datetime | None = _moment(line["received_at"]) if line["received_at"] else None
-    moment_source = line["received_at_source"]
-    if received is None or received.date() != day:
-        # The folder decides, since it is what a partition reads.
-        received, moment_source = datetime.combine(day, time_of_day(), UTC), "landed"
-    return LandedMessage(
-        content_hash=path.stem,
-        ticket_id=ticket_id_of(path.stem),
-        extension=path.suffix[1:],
-        path=path,
-        source=line["source"],
-        received_at=received,
-        received_at_source=moment_source,
-        landed_at=_moment(line["landed_at"]),
-        size_bytes=status.st_size,
-    )
-
-
 def _label_line(label: Label) -> bytes:
     fields = {
         **{name: getattr(label, name) for name in _LABEL_FIELDS},
@@ -584,39 +594,5 @@ def _label_line(label: Label) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError:
-                raise LandingError(
-                    f"{path}, line {number} is not JSON: the file was changed by hand;"
-                    " restore it from a backup."
-                ) from None
-
-
-def _iso_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_stale(folder: Path) -> None:
-    for temporary in [*folder.glob(".*.tmp"), *folder.glob(f"{MANIFESTS}/.*.tmp")]:
-        with suppress(FileNotFoundError):  # a writer beside this one finished or removed it
-            if temporary.stat().st_mtime < time.time() - STALE_SECONDS:
-                temporary.unlink()

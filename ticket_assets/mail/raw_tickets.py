@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ticket_assets.mail.landing import LandedMessage, LandingZone
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
 from ticket_assets.parallel import map_chunks
+from ticket_assets.storage.blobs import Blobs
 from ticket_assets.storage.tables import TABLES
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def raw_tickets(
     tickets: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     for some_tickets, some_rejected in map_chunks(
-        functools.partial(_rows, root=landing.root, max_message_bytes=max_message_bytes),
+        functools.partial(_rows, files=landing.files, max_message_bytes=max_message_bytes),
         (message for day in days for message in landing.messages(day)),
         cores=cores,
     ):
@@ -63,26 +63,31 @@ def raw_tickets(
 
 
 def _rows(
-    messages: Sequence[LandedMessage], *, root: Path, max_message_bytes: int
+    messages: Sequence[LandedMessage], *, files: Blobs, max_message_bytes: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of both tables."""
+    """The rows of both tables; none of messages that were removed meanwhile."""
+    too_large = (
+        "too large: {:.3g} MB, the limit is"
+        f" {max_message_bytes / MB:.3g} MB (TICKETS_MAX_MESSAGE_MB)"
+    )
+    readable = {m.name: m for m in messages if m.size_bytes <= max_message_bytes}
     tickets: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    for message in messages:
+    rejected = [
+        _rejected(message, too_large.format(message.size_bytes / MB))
+        for message in messages
+        if message.name not in readable
+    ]
+    for name, content in files.read_many(readable):
+        message = readable[name]
         try:
-            tickets.append(_ticket(message, max_message_bytes))
+            tickets.append(_ticket(message, content))
         except UnreadableMessage as error:
-            rejected.append(_rejected(root, message, error.reason))
+            rejected.append(_rejected(message, error.reason))
     return tickets, rejected
 
 
-def _ticket(message: LandedMessage, max_message_bytes: int) -> dict[str, Any]:
-    if message.size_bytes > max_message_bytes:
-        raise UnreadableMessage(
-            f"too large: {message.size_bytes / MB:.3g} MB, the limit is"
-            f" {max_message_bytes / MB:.3g} MB (TICKETS_MAX_MESSAGE_MB)"
-        )
-    parsed = parse_message(message.read(), message.extension)
+def _ticket(message: LandedMessage, content: bytes) -> dict[str, Any]:
+    parsed = parse_message(content, message.extension)
     return {
         "ticket_id": message.ticket_id,
         "message_id": parsed.message_id,
@@ -104,14 +109,14 @@ def _ticket(message: LandedMessage, max_message_bytes: int) -> dict[str, Any]:
     }
 
 
-def _rejected(root: Path, message: LandedMessage, reason: str) -> dict[str, Any]:
+def _rejected(message: LandedMessage, reason: str) -> dict[str, Any]:
     return {
         "content_hash": message.content_hash,
         "received_at": _naive(message.received_at),
         "source": message.source,
         "reason": reason,
         "size_bytes": message.size_bytes,
-        "path": message.path.relative_to(root).as_posix(),
+        "path": message.name,
     }
 
 

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.utils import getaddresses
 from itertools import chain
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from ticket_assets.mail.changed_days import MESSAGE_FILE, day_folders
 from ticket_assets.mail.headers import header_fields, split_message
 from ticket_assets.mail.landing import (
     ERASED,
+    LABELS,
     MANIFESTS,
-    MESSAGE_FILE,
     PURGED_MANIFEST,
     PURGED_UNTIL,
     LandedMessage,
     LandingError,
     LandingZone,
-    json_lines,
-    sync_folder,
     ticket_id_of,
 )
+from ticket_assets.storage.blobs import BlobNotFoundError
 from ticket_assets.storage.leases import LeaseHeldError, Leases
-from ticket_assets.storage.whole_file import replace_file
 
 HEAD_BYTES = 16 * 1024
-"""Most headers end within this; longer ones are read in as many pieces as they need."""
+"""Most headers end within this; a mail with a longer one is read whole."""
 _HEAD_END = re.compile(rb"\S[ \t\r]*\n\r?\n")
 _FROM = re.compile(rb"(?:^|\xef\xbb\xbf)from[ \t]*:.*(?:\n[ \t].*)*", re.IGNORECASE | re.MULTILINE)
 _ADDRESS = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
@@ -62,7 +59,8 @@ def removing(landing: LandingZone, leases: Leases) -> Iterator[None]:
             yield
     except LeaseHeldError:
         raise LandingError(
-            f"Another erasure or purge of {landing.root} is under way. Try again when it has ended."
+            f"Another erasure or purge of {landing.files.location} is under way. Try again when it"
+            " has ended."
         ) from None
 
 
@@ -72,9 +70,9 @@ def landed_tickets(landing: LandingZone, ticket_ids: Collection[str]) -> set[str
     Only file names and manifests are read.
     """
     sought = set(ticket_ids)
-    landed = {ticket_id for _, ticket_id in _message_files(landing) if ticket_id in sought}
-    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
-        landed |= sought & _ticket_ids(manifest.read_bytes())
+    landed = sought & {ticket_id for _, ticket_id in _message_files(landing)}
+    for _, manifest in _manifests(landing):
+        landed |= sought & _ticket_ids(manifest)
     return landed
 
 
@@ -89,13 +87,16 @@ def tickets_sent_by(
         on_message: called with how many messages have been read, and how many there are.
     """
     addresses = {address.strip().lower() for address in addresses}
-    files = list(_message_files(landing))
+    names = [name for name, _ in _message_files(landing)]
+    # A row of an export is read whole.
+    mails, rows = ([name for name in names if name.endswith(end)] for end in (".eml", ".json"))
+    heads = chain(landing.files.read_many(mails, HEAD_BYTES), landing.files.read_many(rows))
     tickets = set()
-    for number, (path, ticket_id) in enumerate(files, 1):
-        if not addresses.isdisjoint(_senders(path, addresses)):
-            tickets.add(ticket_id)
+    for number, (name, head) in enumerate(heads, 1):
+        if not addresses.isdisjoint(_senders(landing, name, head, addresses)):
+            tickets.add(ticket_id_of(name.rpartition("/")[2]))
         if on_message:
-            on_message(number, len(files))
+            on_message(number, len(names))
     return tickets
 
 
@@ -104,13 +105,9 @@ def bury(landing: LandingZone, ticket_ids: Iterable[str]) -> None:
     new = sorted(set(ticket_ids) - landing.erased())
     if not new:
         return
-    folder = landing.root / ERASED
-    folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps({"ticket_id": ticket_id}) + "\n" for ticket_id in new)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
-    replace_file(folder / f"{stamp}.jsonl", lines)
-    sync_folder(folder)
-    sync_folder(landing.root)
+    landing.files.replace(f"{ERASED}/{stamp}.jsonl", lines.encode())
 
 
 def remove_labels(
@@ -123,10 +120,9 @@ def remove_labels(
     """
     gone = set(ticket_ids)
     tickets_of: dict[str, set[str]] = {}
-    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
-        for line in json_lines(manifest):
-            if line["message_id"]:
-                tickets_of.setdefault(line["message_id"], set()).add(ticket_id_of(line["sha256"]))
+    for line in landing.manifest_lines(day_folders(landing.files)):
+        if line["message_id"]:
+            tickets_of.setdefault(line["message_id"], set()).add(ticket_id_of(line["sha256"]))
     their_messages = {message_id for message_id, tickets in tickets_of.items() if tickets <= gone}
 
     def stays(label: dict[str, Any]) -> bool:
@@ -134,9 +130,10 @@ def remove_labels(
             return label["ticket_id"] not in gone
         return label["message_id"] not in their_messages
 
+    files = landing.files.read_many(f"{LABELS}/{name}" for name in landing.label_files())
     return sum(
-        _keep_lines(path, lambda line: stays(json.loads(line)), dry_run)
-        for path in (landing.root / "labels").glob("*.jsonl")
+        _keep_lines(landing, name, content, lambda line: stays(json.loads(line)), dry_run)
+        for name, content in files
     )
 
 
@@ -147,56 +144,59 @@ def remove_messages(
     erasure by sender that was interrupted finds them again."""
     gone = set(ticket_ids)
     lines = 0
-    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/*.jsonl"):
-        if gone.isdisjoint(_ticket_ids(manifest.read_bytes())):
+    for name, manifest in _manifests(landing):
+        if gone.isdisjoint(_ticket_ids(manifest)):
             continue
         lines += _keep_lines(
-            manifest, lambda line: ticket_id_of(json.loads(line)["sha256"]) not in gone, dry_run
+            landing,
+            name,
+            manifest,
+            lambda line: ticket_id_of(json.loads(line)["sha256"]) not in gone,
+            dry_run,
         )
-    files = [path for path, ticket_id in _message_files(landing) if ticket_id in gone]
+    names = [name for name, ticket_id in _message_files(landing) if ticket_id in gone]
     if not dry_run:
-        _unlink(files)
-    return RemovedMail(len(files), lines)
+        _delete(landing, names)
+    return RemovedMail(len(names), lines)
 
 
 def list_purged(landing: LandingZone, day: date, messages: Iterable[LandedMessage]) -> None:
     """Note which messages of a day are to go. The list stays: labels name messages by their id,
     and a message that is on it does not land again."""
-    folder = landing.root / day.isoformat() / MANIFESTS
-    manifest = folder / PURGED_MANIFEST
+    purged = f"{day}/{MANIFESTS}/{PURGED_MANIFEST}"
     going = {message.content_hash for message in messages}
     known = {
         line["sha256"]: line
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in json_lines(path)
-        if path == manifest or line["sha256"] in going
+        for name, lines in landing.lines_of(landing.manifests([day.isoformat()]))
+        for line in lines
+        if name == purged or line["sha256"] in going
     }
     for message in messages:
         known.setdefault(message.content_hash, _line(message))
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(manifest, "".join(json.dumps(line) + "\n" for line in known.values()))
-    sync_folder(folder)
+    content = "".join(json.dumps(line) + "\n" for line in known.values())
+    landing.files.replace(purged, content.encode())
 
 
 def mark_purged(landing: LandingZone, day: date) -> None:
     """Record that the days up to this one are purged: they are not processed any more."""
-    replace_file(landing.root / PURGED_UNTIL, f"{day}\n")
-    sync_folder(landing.root)
+    landing.files.replace(PURGED_UNTIL, f"{day}\n".encode())
 
 
 def remove_purged(landing: LandingZone) -> int:
     """Remove the bytes of every message that was listed as purged; returns how many there were."""
-    files = []
-    for manifest in landing.root.glob(f"*-*-*/{MANIFESTS}/{PURGED_MANIFEST}"):
-        purged = {line["sha256"] for line in json_lines(manifest)}
-        folder = manifest.parent.parent
-        files += [
-            Path(entry.path)
-            for entry in os.scandir(folder)
-            if MESSAGE_FILE.fullmatch(entry.name) and entry.name.partition(".")[0] in purged
-        ]
-    _unlink(files)
-    return len(files)
+    days = day_folders(landing.files)
+    purged = {
+        name.partition("/")[0]: {line["sha256"] for line in lines}
+        for name, lines in landing.lines_of(f"{day}/{MANIFESTS}/{PURGED_MANIFEST}" for day in days)
+    }
+    gone = [
+        f"{day}/{name}"
+        for day, names in landing.files.names_in(purged)
+        for name in names
+        if MESSAGE_FILE.fullmatch(name) and name.partition(".")[0] in purged[day]
+    ]
+    _delete(landing, gone)
+    return len(gone)
 
 
 def _line(message: LandedMessage) -> dict[str, Any]:
@@ -211,29 +211,36 @@ def _line(message: LandedMessage) -> dict[str, Any]:
     }
 
 
-def _message_files(landing: LandingZone) -> Iterator[tuple[Path, str]]:
-    """Every message file with its ticket id, those that are being erased included."""
-    for folder in sorted(landing.root.glob("*-*-*")):
-        for entry in os.scandir(folder):
-            if MESSAGE_FILE.fullmatch(entry.name):
-                yield Path(entry.path), ticket_id_of(entry.name)
+def _message_files(landing: LandingZone) -> Iterator[tuple[str, str]]:
+    """Every message with its ticket id, those that are being erased included."""
+    for day, names in landing.files.names_in(day_folders(landing.files)):
+        for name in filter(MESSAGE_FILE.fullmatch, names):
+            yield f"{day}/{name}", ticket_id_of(name)
+
+
+def _manifests(landing: LandingZone) -> Iterator[tuple[str, bytes]]:
+    return landing.files.read_many(landing.manifests(day_folders(landing.files)))
 
 
 def _ticket_ids(manifest: bytes) -> set[str]:
     return {ticket_id.decode() for ticket_id in _LINE_TICKET.findall(manifest)}
 
 
-def _senders(path: Path, sought: set[str]) -> set[str]:
-    """Lower-case addresses in the `From` of a mail, or in the sender column of an export's row;
-    none where the bytes of the header already show that it names none of the `sought`."""
-    if path.suffix == ".json":
+def _senders(landing: LandingZone, name: str, content: bytes, sought: set[str]) -> set[str]:
+    """Lower-case addresses in the `From` of a mail, of which `content` is the beginning, or in the
+    sender column of an export's row; none where the bytes of the header already show that it names
+    none of the `sought`."""
+    if name.endswith(".json"):
         try:
-            row = json.loads(path.read_bytes())
+            row = json.loads(content)
             values = [str(row.get("sender") or "")]
         except (ValueError, RecursionError, AttributeError):
             return set()  # a rejected row names no sender
     else:
-        head = _head(path)
+        head = content
+        if len(head) == HEAD_BYTES and not _HEAD_END.search(head):
+            with suppress(BlobNotFoundError):
+                head = landing.files.read(name)
         if b"\n" not in head:
             head = head.replace(b"\r", b"\n")
         header = b"".join(b"".join(_FROM.findall(head)).split()).lower()
@@ -259,30 +266,18 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _head(path: Path) -> bytes:
-    head = b""
-    with path.open("rb") as file:
-        while piece := file.read(HEAD_BYTES):
-            head += piece
-            if _HEAD_END.search(head):
-                break
-    return head
-
-
-def _keep_lines(path: Path, stays: Callable[[bytes], bool], dry_run: bool) -> int:
-    """Rewrite a file with the lines that stay; returns how many go."""
-    lines = path.read_bytes().splitlines(keepends=True)
+def _keep_lines(
+    landing: LandingZone, name: str, content: bytes, stays: Callable[[bytes], bool], dry_run: bool
+) -> int:
+    """Rewrite a blob with the lines that stay; returns how many go."""
+    lines = content.splitlines(keepends=True)
     kept = [line for line in lines if stays(line)]
     if len(kept) < len(lines) and not dry_run:
-        replace_file(path, b"".join(kept))
-        sync_folder(path.parent)
+        landing.files.replace(name, b"".join(kept))
     return len(lines) - len(kept)
 
 
-def _unlink(files: Iterable[Path]) -> None:
-    folders = set()
-    for path in files:
-        path.unlink(missing_ok=True)
-        folders.add(path.parent)
-    for folder in folders:
-        sync_folder(folder)
+def _delete(landing: LandingZone, names: list[str]) -> None:
+    if names:
+        with landing.changing({date.fromisoformat(name.partition("/")[0]) for name in names}):
+            landing.files.delete(names)

@@ -30,7 +30,7 @@ from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZon
 from ticket_assets.mail.seen_files import SeenFiles
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings, SettingsError
-from ticket_assets.storage.blobs import Blobs
+from ticket_assets.storage.blobs import Blobs, BlobStoreError
 from ticket_assets.storage.leases import LeaseHeldError, Leases
 
 POLLING = "cursors/poll.lock"
@@ -286,7 +286,7 @@ def poll_sources(
 
     Raises:
         PollBusyError: another process is polling.
-        LandingError: the landing zone cannot be written.
+        BlobStoreError: the landing zone cannot be written.
     """
     try:
         with poll.leases.hold(POLLING):
@@ -321,7 +321,7 @@ def _poll_patiently(source: Source, poll: Poll, at_once: Collection[Failure]) ->
         return SourceReport(source.name, waits_for=back_off.error, next_try=back_off.next_try)
     try:
         report = source.poll(poll)
-    except LandingError:
+    except (BlobStoreError, LandingError):
         raise  # no fault of the source
     except TicketAssetsError as error:
         failure: Failure = "login" if isinstance(error, LoginRefusedError) else "outage"

@@ -37,7 +37,7 @@ def late_mail(desk: Desk, now: datetime) -> LateMail:
         WarehouseError: the warehouse is being written.
     """
     limit = now - timedelta(minutes=desk.settings.late_after_minutes)
-    landed = day_fingerprints(desk.landing, desk.settings.cursors_dir)
+    landed = day_fingerprints(desk.landing, desk.cursors)
     first = desk.landing.first_unpurged_day(desk.first_day) or date.min
     predicted = read_origins(desk.warehouse, "ticket_predictions")
     undone = [

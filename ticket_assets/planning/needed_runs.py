@@ -51,7 +51,7 @@ def needed_runs(desk: Desk) -> NeededRuns:
     Raises:
         CollectionError: the server of the collection does not answer or refuses.
     """
-    landed = day_fingerprints(desk.landing, desk.settings.cursors_dir)
+    landed = day_fingerprints(desk.landing, desk.cursors)
     first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
     days = [day for day in landed if (first is None or first <= day) and day <= last]
     champion = desk.models.champion_name() if desk.has_models else None

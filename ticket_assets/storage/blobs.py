@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -21,6 +22,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.whole_file import replace_files
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import S3Config, S3Store
 
     from ticket_assets.storage.s3_access import S3Access
@@ -83,6 +85,9 @@ class Blobs(Protocol):
     def names(self, prefix: str = "") -> Iterator[str]:
         """The last parts of the names directly in the folder `prefix`, in no order."""
 
+    def names_in(self, folders: Iterable[str]) -> Iterator[tuple[str, Iterable[str]]]:
+        """Each folder with its `names`, in order; a bucket is asked for several at once."""
+
     def folders(self, prefix: str = "") -> Sequence[str]:
         """The last parts of the folders directly in the folder `prefix`, by name. In a bucket
         they are those that hold a blob."""
@@ -98,6 +103,9 @@ class Blobs(Protocol):
     ) -> Iterator[tuple[str, bytes]]:
         """Each name with its content, or the beginning of it, in order; absent ones are left out.
         A bucket is asked for several at once."""
+
+    def entry(self, name: str) -> Blob | None:
+        """What a listing says of the blob; None: there is none."""
 
     def exists(self, name: str) -> bool:
         """Whether there is such a blob."""
@@ -119,13 +127,25 @@ class Blobs(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs, and the folders they were the last of; absent ones are fine."""
 
+    def changed_at(self, folder: str) -> int | None:
+        """When a name directly in the folder last came or went, in nanoseconds; 0 for an absent
+        folder. None: the store does not tell, of any folder."""
+
     def under(self, prefix: str) -> Blobs:
         """The same store, seen from one of its folders."""
 
 
 def blobs_at(location: str | Path, access: S3Access) -> Blobs:
-    """The blobs in a folder, or in a bucket given as `s3://bucket/prefix`."""
+    """The blobs in a folder, or in a bucket given as `s3://bucket/prefix`.
+
+    Raises:
+        BlobStoreError: the package for buckets is not installed.
+    """
     if str(location).startswith("s3://"):
+        if find_spec("obstore") is None:
+            raise BlobStoreError(
+                f"{location} needs the package obstore: install ticket-assets[shared]."
+            )
         return BucketBlobs(str(location), access)
     return FolderBlobs(Path(location))
 
@@ -135,21 +155,28 @@ class FolderBlobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._start = f"{folder}/"
         self._swept_at: dict[Path, float] = {}
 
     @property
     def location(self) -> str:
-        return str(self.folder)
+        return str(self.folder.absolute())
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[Blob]:
         with self._explained("read"):
             yield from _files(self._path(prefix), f"{prefix}/" if prefix else "", after or "")
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        with self._explained("read"):
+        try:
             for entry in _entries(self._path(prefix)):
                 if entry.name[0] != "." and not entry.is_dir():
                     yield entry.name
+        except OSError as error:
+            raise self._refused("read", error) from error
+
+    def names_in(self, folders: Iterable[str]) -> Iterator[tuple[str, Iterable[str]]]:
+        for folder in folders:
+            yield folder, self.names(folder)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         with self._explained("read"):
@@ -160,33 +187,43 @@ class FolderBlobs:
             )
 
     def read(self, name: str) -> bytes:
-        with self._explained("read", name):
-            return self._path(name).read_bytes()
+        with self._explained("read", name), open(self._path(name), "rb") as file:
+            return file.read()
 
     def read_version(self, name: str) -> tuple[bytes, str]:
-        with self._explained("read", name), self._path(name).open("rb") as file:
+        with self._explained("read", name), open(self._path(name), "rb") as file:
             return file.read(), _version(os.fstat(file.fileno()))
 
     def read_many(
         self, names: Iterable[str], first_bytes: int | None = None
     ) -> Iterator[tuple[str, bytes]]:
         for name in names:
-            with suppress(BlobNotFoundError), self._explained("read", name):
-                with self._path(name).open("rb") as file:
+            try:
+                with open(self._path(name), "rb") as file:
                     content = file.read(-1 if first_bytes is None else first_bytes)
-                yield name, content
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise self._refused("read", error) from error
+            yield name, content
+
+    def entry(self, name: str) -> Blob | None:
+        with self._explained("read", name):
+            try:
+                return _blob(name, os.stat(self._path(name)))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def exists(self, name: str) -> bool:
-        return self._path(name).is_file()
+        return os.path.exists(self._path(name))
 
     def present(self, names: Iterable[str]) -> set[str]:
-        return {name for name in names if os.path.exists(self._path(name))}  # noqa: PTH110
+        return set(filter(self.exists, names))
 
     def create(self, name: str, content: bytes) -> bool:
-        path = self._path(name)
+        path = Path(self._path(name))
         with self._explained("write"):
-            new_folders = _make(path.parent)
-            self._sweep(path.parent)
+            new_folders = self._make(path.parent)
             with _whole(path, content) as temporary:
                 try:
                     os.link(temporary, path)
@@ -196,10 +233,9 @@ class FolderBlobs:
         return True
 
     def replace(self, name: str, content: bytes, version: str | None = None) -> str:
-        path = self._path(name)
+        path = Path(self._path(name))
         with self._explained("write"):
-            new_folders = _make(path.parent)
-            self._sweep(path.parent)
+            new_folders = self._make(path.parent)
             with _whole(path, content) as temporary, _locked(path.parent):
                 if version is not None and version != _present_version(path):
                     raise _changed(name, self.location)
@@ -209,57 +245,72 @@ class FolderBlobs:
         return replacement
 
     def write(self, blobs: Iterable[tuple[str, bytes]]) -> None:
-        folders: set[Path] = set()
+        folders: dict[str, Path] = {}
         new_folders: set[Path] = set()
 
-        def files() -> Iterator[tuple[Path, bytes]]:
+        def files() -> Iterator[tuple[str, bytes]]:
             for name, content in blobs:
                 path = self._path(name)
-                if path.parent not in folders:
-                    folders.add(path.parent)
-                    new_folders.update(_make(path.parent))
-                    self._sweep(path.parent)
+                if (folder := path.rpartition("/")[0]) not in folders:
+                    folders[folder] = Path(folder)
+                    new_folders.update(self._make(folders[folder]))
                 yield path, content
 
         with self._explained("write"):
             replace_files(files())
-            _sync(folders | new_folders)
+            _sync(new_folders.union(folders.values()))
 
     def delete(self, names: Iterable[str]) -> None:
         folders: set[Path] = set()
         with self._explained("write"):
             for name in names:
-                path = self._path(name)
+                path = Path(self._path(name))
                 with suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
                     folders.add(path.parent)
-            _sync({self._left(folder) for folder in folders})
+            # The deepest first: those above are empty then. One that was left may go with a later.
+            left = {self._left(folder) for folder in sorted(folders, reverse=True)}
+            _sync(filter(Path.is_dir, left))
+
+    def changed_at(self, folder: str) -> int | None:
+        try:
+            return os.stat(self._path(folder)).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
 
     def under(self, prefix: str) -> FolderBlobs:
-        return FolderBlobs(self._path(prefix))
+        return FolderBlobs(Path(self._path(prefix)))
 
     def _left(self, folder: Path) -> Path:
-        """The folder, or the one above it if it was empty: then it is removed."""
+        """The folder, or the nearest one above it that is not empty: those below are removed."""
         with suppress(OSError):
-            if folder != self.folder:
+            while folder != self.folder:
                 folder.rmdir()
-                return folder.parent
+                folder = folder.parent
         return folder
 
-    def _path(self, name: str) -> Path:
-        if name.startswith("/") or ".." in name.split("/"):
+    # Text, and os in place of pathlib: of the time that looking for a file takes, a Path is half.
+    def _path(self, name: str) -> str:
+        if name[:1] == "/" or (".." in name and ".." in name.split("/")):
             raise ValueError(f"{name!r} is no name of a blob")
-        return self.folder / name
+        return self._start + name
 
-    def _sweep(self, folder: Path) -> None:
-        """Remove what dead writers left, for each folder once in a while."""
-        if time.monotonic() - self._swept_at.get(folder, -STALE_SECONDS) < STALE_SECONDS:
-            return
-        self._swept_at[folder] = time.monotonic()
-        for temporary in folder.glob(".*.tmp"):
-            with suppress(FileNotFoundError):  # a writer beside this one finished or removed it
-                if temporary.stat().st_mtime < time.time() - STALE_SECONDS:
-                    temporary.unlink()
+    def _make(self, folder: Path) -> set[Path]:
+        """Make the folder; returns those that have a new name in them."""
+        if not folder.is_dir():
+            former = next(parent for parent in folder.parents if parent.is_dir())
+            folder.mkdir(parents=True, exist_ok=True)
+            return {parent for parent in folder.parents if former in (parent, *parent.parents)}
+        # Remove what dead writers left, once in a while.
+        now = time.time()
+        if self._swept_at.get(folder, 0.0) < now - STALE_SECONDS:
+            self._swept_at[folder] = now
+            for entry in _entries(folder):
+                if entry.name[0] == "." and entry.name.endswith(".tmp"):
+                    with suppress(FileNotFoundError):  # its writer is alive, or another removed it
+                        if entry.stat().st_mtime < now - STALE_SECONDS:
+                            os.unlink(entry)
+        return set()
 
     @contextmanager
     def _explained(self, what: str, name: str = "") -> Iterator[None]:
@@ -279,7 +330,7 @@ class FolderBlobs:
         )
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -288,11 +339,11 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         yield from entries
 
 
-def _files(folder: Path | str, start: str, after: str) -> Iterator[Blob]:
+def _files(folder: str, start: str, after: str) -> Iterator[Blob]:
     # A folder sorts as its blobs do, whose names continue with a slash.
     names = sorted(
         (f"{start}{entry.name}{'/' if entry.is_dir() else ''}", entry)
-        for entry in _entries(Path(folder))
+        for entry in _entries(folder)
         if entry.name[0] != "."
     )
     for name, entry in names:
@@ -301,9 +352,12 @@ def _files(folder: Path | str, start: str, after: str) -> Iterator[Blob]:
                 yield from _files(entry.path, name, after)
         elif name > after:
             with suppress(FileNotFoundError):  # it was removed meanwhile
-                status = entry.stat()
-                modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
-                yield Blob(name, status.st_size, _version(status), modified_at)
+                yield _blob(name, entry.stat())
+
+
+def _blob(name: str, status: os.stat_result) -> Blob:
+    modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    return Blob(name, status.st_size, _version(status), modified_at)
 
 
 def _version(status: os.stat_result) -> str:
@@ -315,15 +369,6 @@ def _present_version(path: Path) -> str | None:
         return _version(path.stat())
     except FileNotFoundError:
         return None
-
-
-def _make(folder: Path) -> set[Path]:
-    """Make the folder; returns those that have a new name in them."""
-    if folder.is_dir():
-        return set()
-    former = next(parent for parent in folder.parents if parent.is_dir())
-    folder.mkdir(parents=True, exist_ok=True)
-    return {parent for parent in folder.parents if parent == former or former in parent.parents}
 
 
 def _sync(folders: Iterable[Path]) -> None:
@@ -380,19 +425,16 @@ class BucketBlobs:
                 chunk_size=1000,
             )
             for page in pages:
-                for entry in page:
-                    yield Blob(
-                        entry["path"].removeprefix(self._prefix),
-                        entry["size"],
-                        entry["e_tag"] or "",
-                        entry["last_modified"],
-                    )
+                yield from map(self._blob, page)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         with self._explained():
             listing = self._store.list_with_delimiter(self._prefix + prefix or None)
         for entry in listing["objects"]:
             yield entry["path"].rpartition("/")[2]
+
+    def names_in(self, folders: Iterable[str]) -> Iterator[tuple[str, Iterable[str]]]:
+        return _at_once(lambda folder: (folder, list(self.names(folder))), folders)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         with self._explained():
@@ -420,27 +462,28 @@ class BucketBlobs:
 
         yield from filter(None, _at_once(read, names))
 
-    def exists(self, name: str) -> bool:
+    def entry(self, name: str) -> Blob | None:
         with suppress(BlobNotFoundError), self._explained(name):
-            self._store.head(self._prefix + name)
-            return True
-        return False
+            return self._blob(self._store.head(self._prefix + name))
+        return None
+
+    def exists(self, name: str) -> bool:
+        return self.entry(name) is not None
 
     def present(self, names: Iterable[str]) -> set[str]:
         by_folder: dict[str, set[str]] = {}
         for name in names:
             by_folder.setdefault(name.rpartition("/")[0], set()).add(name)
 
-        def present_in(folder: str) -> set[str]:
-            start = f"{folder}/" if folder else ""
-            return by_folder[folder] & {start + name for name in self.names(folder)}
-
         many = [folder for folder, names in by_folder.items() if len(names) >= LISTED_INSTEAD]
         few = [name for folder, names in by_folder.items() if folder not in many for name in names]
-        listed = set().union(*_at_once(present_in, many))
-        return listed | {
+        present = {
             name for name, there in zip(few, _at_once(self.exists, few), strict=True) if there
         }
+        for folder, listed in self.names_in(many):
+            start = f"{folder}/" if folder else ""
+            present |= by_folder[folder] & {start + name for name in listed}
+        return present
 
     def create(self, name: str, content: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError
@@ -468,41 +511,23 @@ class BucketBlobs:
             if keys := [self._prefix + name for name in names]:
                 self._store.delete(keys)
 
+    def changed_at(self, folder: str) -> int | None:
+        return None
+
     def under(self, prefix: str) -> BucketBlobs:
-        blobs = BucketBlobs(f"s3://{self._bucket}/{self._prefix}{prefix}", self._access)
-        blobs.__dict__["_store"] = self._store  # with its connections
-        return blobs
+        return BucketBlobs(f"s3://{self._bucket}/{self._prefix}{prefix}", self._access)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Connections stay in their process.
-        return {name: value for name, value in self.__dict__.items() if name != "_store"}
-
-    @cached_property
+    @property
     def _store(self) -> S3Store:
-        try:
-            from obstore.store import S3Store
-        except ModuleNotFoundError:
-            raise BlobStoreError(
-                f"{self.location} needs the package obstore: install ticket-assets[shared]."
-            ) from None
-        access = self._access
-        keys = {
-            "endpoint": access.endpoint,
-            "region": access.region,
-            "access_key_id": access.key_id,
-            "secret_access_key": access.secret,
-        }
-        with self._explained():
-            return S3Store(
-                self._bucket,
-                client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "60s"},
-                retry_config={
-                    "max_retries": 5,
-                    "retry_timeout": timedelta(seconds=60),
-                    "backoff": {"max_backoff": timedelta(seconds=3)},
-                },
-                config=cast("S3Config", {name: key for name, key in keys.items() if key}),
-            )
+        return _connected(self._bucket, self._access)
+
+    def _blob(self, entry: ObjectMeta) -> Blob:
+        return Blob(
+            entry["path"].removeprefix(self._prefix),
+            entry["size"],
+            entry["e_tag"] or "",
+            entry["last_modified"],
+        )
 
     def _put(self, name: str, content: bytes, mode: Any = "overwrite") -> str:
         with self._explained(name):
@@ -542,6 +567,29 @@ class BucketBlobs:
             f"{server} refuses {self.location}: {code} {message.rstrip('.')}. Check"
             " TICKETS_S3_KEY_ID, its secret and rights, and TICKETS_S3_REGION."
         )
+
+
+@cache
+def _connected(bucket: str, access: S3Access) -> S3Store:
+    """One client for each bucket in a process, since it keeps its connections."""
+    from obstore.store import S3Store
+
+    keys = {
+        "endpoint": access.endpoint,
+        "region": access.region,
+        "access_key_id": access.key_id,
+        "secret_access_key": access.secret,
+    }
+    return S3Store(
+        bucket,
+        config=cast("S3Config", {name: key for name, key in keys.items() if key}),
+        client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "60s"},
+        retry_config={
+            "max_retries": 5,
+            "retry_timeout": timedelta(seconds=60),
+            "backoff": {"max_backoff": timedelta(seconds=3)},
+        },
+    )
 
 
 def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

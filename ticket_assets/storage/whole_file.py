@@ -23,14 +23,14 @@ def replace_file(path: Path, content: str | bytes) -> None:
     folder is synced. Temporary names are unique, so that two writers of one file never share a
     half-written one.
     """
-    with _temporary(path) as file:
+    with _temporary(str(path)) as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file)
-    Path(file.name).replace(path)
+    os.replace(file.name, path)
 
 
-def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
+def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
     """`replace_file` for each; when one fails, the groups of FILES_AT_ONCE before it are replaced.
 
     All files of a group are written before the first is synced: the file system then commits them
@@ -44,10 +44,14 @@ def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
                 for file, (_, content) in zip(temporaries, group, strict=True):
                     file.write(content)
                     file.flush()
-                list(threads.map(os.fsync, temporaries))
+                if len(group) == 1:
+                    os.fsync(temporaries[0])
+                else:
+                    list(threads.map(os.fsync, temporaries))
             for file, (path, _) in zip(temporaries, group, strict=True):
-                Path(file.name).replace(path)
+                os.replace(file.name, path)
 
 
-def _temporary(path: Path) -> BinaryIO:
-    return path.with_name(f".{path.name}.{uuid4().hex}.tmp").open("xb")
+def _temporary(path: str) -> BinaryIO:
+    folder, name = os.path.split(path)
+    return open(os.path.join(folder, f".{name}.{uuid4().hex}.tmp"), "xb")
