@@ -115,7 +115,7 @@ class DuckLake(Warehouse):
 
     def __init__(self, access: LakeAccess, patience: float) -> None:
         """The lake of this access; readers wait `patience` seconds for an erasure."""
-        self._access = access
+        self.access = access
         self._patience = patience
         self.scratch = access.scratch
 
@@ -181,7 +181,7 @@ class DuckLake(Warehouse):
                 self._call("cleanup_old_files", "cleanup_all => true")
                 # Of writers that died: while the lock is held there is no other.
                 self._call("delete_orphaned_files", "cleanup_all => true")
-            with closing(_catalogue(self._access)) as catalogue, catalogue.cursor() as cursor:
+            with closing(_catalogue(self.access)) as catalogue, catalogue.cursor() as cursor:
                 # DuckLake widens the least and greatest value of a column, and never narrows it.
                 cursor.execute(_STATISTICS, [tuple(DAY_TABLES)])
                 cursor.execute("select tablename from pg_tables where tablename like 'ducklake%'")
@@ -213,7 +213,7 @@ class DuckLake(Warehouse):
         while connection.execute(query).fetchall() != [(True,)]:
             if time.monotonic() > deadline:
                 raise WarehouseError(
-                    f"The warehouse at {self._access.place} is in use by another process. Try again"
+                    f"The warehouse at {self.access.place} is in use by another process. Try again"
                     " when it has finished."
                 )
             time.sleep(wait)
@@ -221,7 +221,7 @@ class DuckLake(Warehouse):
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with _attaching:
-            return _attached(self._access).cursor()
+            return _attached(self.access).cursor()
 
     @contextmanager
     def _refused(self) -> Iterator[None]:
@@ -238,14 +238,14 @@ class DuckLake(Warehouse):
                 raise self._no_catalogue(_reason(text)) from None
             if isinstance(error, duckdb.IOException):
                 raise WarehouseError(
-                    f"The warehouse's rows in {self._access.data} cannot be read or written:"
+                    f"The warehouse's rows in {self.access.data} cannot be read or written:"
                     f" {first_line(error)} Check TICKETS_WAREHOUSE_DATA and TICKETS_S3_*."
                 ) from None
             raise
 
     def _no_catalogue(self, reason: str) -> WarehouseError:
         return WarehouseError(
-            f"The warehouse's catalogue at {self._access.place} does not answer: {reason} Check"
+            f"The warehouse's catalogue at {self.access.place} does not answer: {reason} Check"
             " TICKETS_WAREHOUSE, and that the server runs."
         )
 
