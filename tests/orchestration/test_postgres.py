@@ -13,7 +13,9 @@ import sqlalchemy as sql
 import yaml
 from dagster._serdes import ConfigurableClassData
 
+from tests.loopback import free_port
 from tests.services.postgres import PASSWORD, PostgresServer
+from ticket_assets.orchestration.development import only_server, serve
 from ticket_assets.orchestration.instance import InstanceError, desk_instance, migrate
 from ticket_assets.orchestration.postgres import PooledEventLog, PostgresError
 from ticket_assets.settings import load_settings
@@ -167,6 +169,18 @@ def test_a_database_that_cannot_be_used_is_one_line(
     )
     assert "\n" not in message
     assert password not in message
+
+
+def test_the_ui_is_not_started_on_a_database_that_cannot_be_used(
+    use: Callable[..., None], tmp_path: Path
+) -> None:
+    use("postgresql://desk@127.0.0.1:1/desk")
+
+    with (
+        only_server(tmp_path, port := free_port()) as lock,
+        pytest.raises(PostgresError, match="Connection refused"),
+    ):
+        serve(tmp_path, port, lock)
 
 
 def test_a_text_that_names_no_database_is_not_repeated(

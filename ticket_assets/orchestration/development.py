@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.orchestration.instance import WORKSPACE, dagster_home
+from ticket_assets.orchestration.instance import WORKSPACE, dagster_home, desk_instance
 
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 120.0
@@ -59,7 +59,12 @@ def serve(data_dir: Path, port: int, lock: TextIO) -> int:
     """Serve the UI on `port` and run the daemon until a signal ends them; Dagster's exit code.
 
     Dagster's process holds the lock as well, since it outlives this one when that is killed.
+
+    Raises:
+        InstanceError, PostgresError: Dagster's storage cannot be used.
     """
+    with desk_instance(data_dir):
+        pass
     # Where Ctrl-C is ignored, as in the background of a script, Dagster would ignore SIGTERM too.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     # In its own process group, so that it gets Ctrl-C once: from this process.

@@ -60,9 +60,10 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         try:
             has_tables = set(sql.inspect(engine).get_table_names()) >= TABLES
         except sql.exc.OperationalError as error:
+            reason = str(error.orig).partition("\n")[0]
             raise PostgresError(
-                f"Cannot use {place(url)} for Dagster: {' '.join(str(error.orig).split())}. Check"
-                " TICKETS_DAGSTER_POSTGRES, its password and that the server runs."
+                f"Cannot use {place(url)} for Dagster: {reason}. Check TICKETS_DAGSTER_POSTGRES,"
+                " its password and that the server runs."
             ) from None
         text = url.render_as_string(hide_password=False)
         # It makes the tables through connections of its own.
