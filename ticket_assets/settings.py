@@ -222,6 +222,12 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/:]+(:\d+)?/?$",
         description="Chroma server, like http://chroma:8000. Unset: embedded, in the data folder.",
     )
+    chroma_database: str = Field(
+        default="default_database",
+        pattern=r"^\w[\w.-]{1,61}\w$",
+        description="Database on the Chroma server, created when absent. Desks that share a server"
+        " need one each.",
+    )
     chroma_token: SecretStr | None = Field(
         default=None,
         description="Token that is sent to the Chroma server (Authorization: Bearer), for what"

@@ -418,6 +418,14 @@ def test_a_server_behind_tls_and_a_token_serves_like_a_folder(
     assert "category" not in metadata
     assert not folder.exists()
 
+    of_another_desk = replace(known, database="another-desk")
+    for _ in range(2):
+        with TicketCollection.open(MODEL, folder=folder, server=of_another_desk) as opened:
+            assert not opened.count()
+            sync(opened)
+    with TicketCollection.open(MODEL, folder=folder, server=known) as opened:
+        assert opened.ids() == {"a"}
+
     start = f"Cannot use the Chroma server at {known.url}: "
     assert message_of_opening(folder, replace(known, token=TOKEN[1:])) == (
         f"{start}it refuses the token. Set the right one with TICKETS_CHROMA_TOKEN_FILE."

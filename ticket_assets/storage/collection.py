@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +49,8 @@ class ChromaServer:
     checks it, and speaks TLS, stands in front."""
     ca_file: Path | None = None
     """PEM file with the authority of its certificate; None is those that the system trusts."""
+    database: str = "default_database"
+    """The desk's own, created when absent: collections of two desks would have the same names."""
 
 
 def chroma_server(settings: Settings) -> ChromaServer | None:
@@ -74,7 +77,7 @@ def chroma_server(settings: Settings) -> ChromaServer | None:
                 f"Cannot read TICKETS_CHROMA_CA_FILE={ca_file}: {error}. Name a PEM file with the"
                 " authority of the Chroma server's certificate."
             ) from None
-    return ChromaServer(url, token, ca_file) if url else None
+    return ChromaServer(url, token, ca_file, settings.chroma_database) if url else None
 
 
 @dataclass(frozen=True)
@@ -441,6 +444,7 @@ def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour
 def _client(folder: Path, server: ChromaServer | None) -> Any:
     import chromadb
     from chromadb.config import Settings as ChromaSettings
+    from chromadb.errors import NotFoundError
 
     if server is None:
         refuse_file(folder)
@@ -452,16 +456,17 @@ def _client(folder: Path, server: ChromaServer | None) -> Any:
     host, port = parts.hostname or "", parts.port or (443 if is_tls else 8000)
     # Chroma's client would wait for ever where nothing answers.
     socket.create_connection((host, port), CONNECT_SECONDS).close()
-    return chromadb.HttpClient(
-        host=host,
-        port=port,
-        ssl=is_tls,
-        headers={"Authorization": f"Bearer {server.token}"} if server.token else None,
-        settings=ChromaSettings(
-            anonymized_telemetry=False,
-            chroma_server_ssl_verify=str(server.ca_file) if server.ca_file else None,
-        ),
+    settings = ChromaSettings(
+        anonymized_telemetry=False,
+        chroma_server_ssl_verify=str(server.ca_file) if server.ca_file else None,
     )
+    headers = {"Authorization": f"Bearer {server.token}"} if server.token else None
+    connect = partial(chromadb.HttpClient, host, port, is_tls, headers, settings)
+    try:
+        return connect(database=server.database)
+    except NotFoundError:  # the client has put the address in the settings
+        chromadb.AdminClient(settings).create_database(server.database)
+        return connect(database=server.database)
 
 
 def refuse_file(folder: Path) -> None:
