@@ -1,4 +1,4 @@
-"""Folders replaced or removed whole: after a crash there is the old one, the new one or none."""
+"""Folders replaced whole: after a crash there is the old one or the new one."""
 
 from __future__ import annotations
 
@@ -43,20 +43,6 @@ def finish_replacing(folder: Path) -> None:
         complete.rename(folder)
     for remains in (draft, former):
         shutil.rmtree(remains, ignore_errors=True)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove the folder, under `only_writer`; after a crash `clear_remains` removes the rest."""
-    finish_replacing(folder)
-    former = _names(folder)[2]
-    folder.rename(former)
-    shutil.rmtree(former)
-
-
-def clear_remains(parent: Path) -> None:
-    """Remove what is left of removed and replaced folders."""
-    for former in parent.glob(".*.former"):
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def _names(folder: Path) -> tuple[Path, Path, Path]:
