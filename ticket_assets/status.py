@@ -38,7 +38,7 @@ def _landing(desk: Desk) -> dict[str, Any]:
     landing = desk.landing
     days = landing.days()
     return {
-        "messages": sum(map(landing.count, days)),
+        "messages": sum(landing.counts(days).values()),
         "days": len(days),
         "first": days[0].isoformat() if days else None,
         "last": days[-1].isoformat() if days else None,

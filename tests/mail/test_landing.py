@@ -58,7 +58,7 @@ def landing(request, tmp_path):
 def test_an_empty_zone_has_nothing(landing):
     assert landing.days() == []
     assert list(landing.messages(NOON.date())) == []
-    assert landing.count(NOON.date()) == 0
+    assert landing.counts([NOON.date()]) == {NOON.date(): 0}
     assert list(landing.labels()) == []
     assert landing.first_day() is None
 
@@ -186,7 +186,7 @@ def test_temporary_and_foreign_files_are_not_messages(tmp_path):
     (landing.files.folder / "2025-99-99").mkdir()
 
     assert [landing.read(landed) for landed in landing.messages(NOON.date())] == [b"x"]
-    assert landing.count(NOON.date()) == 1
+    assert landing.counts([NOON.date()]) == {NOON.date(): 1}
     assert landing.days() == [NOON.date()]
 
 
@@ -244,7 +244,7 @@ def test_what_is_being_erased_is_neither_read_nor_landed_nor_labelled(landing):
 
     assert (again.landed, again.already_there, again.erased_before) == (1, 0, 2)
     assert sorted(landing.read(landed) for landed in landing.messages(NOON.date())) == [b"y", b"z"]
-    assert landing.count(NOON.date()) == 2
+    assert landing.counts([NOON.date()]) == {NOON.date(): 2}
     assert landing.resolve_labels().labels.empty
 
 

@@ -21,7 +21,7 @@ from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.links_over_days import earlier_messages, later_days_with_other_conversations
 from ticket_assets.mail.conversations import SUBJECT_DAYS, link_conversations
-from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint
+from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprint, listed_fingerprints
 from ticket_assets.mail.raw_tickets import raw_tickets as parse_landed
 from ticket_assets.markdown import counts
 from ticket_assets.planning.groups import MAIL
@@ -65,8 +65,8 @@ def raw_tickets(
     # Before reading: mail that lands meanwhile is then new to the sensor, read or not.
     present, links = recipe(desk), read_links(desk.warehouse)
     origins = {
-        day: Origin(day_fingerprint(landing, day), present, links=links.get(day, ""))
-        for day in days
+        day: Origin(landed, present, links=links.get(day, ""))
+        for day, landed in listed_fingerprints(landing, days).items()
     }
     record_origins(context, "raw_tickets", origins)
     for observation in unreported_mail(
@@ -150,7 +150,7 @@ def received_dates_are_inside_the_partition(
     context: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
 ) -> Verdicts:
     landing = desk.landing
-    landed = {day: landing.count(day) for day in landing.days() if days[0] <= day <= days[-1]}
+    landed = landing.counts(day for day in landing.days() if days[0] <= day <= days[-1])
     stored = dict(
         desk.warehouse.rows(
             "select received_at::date as day, count(*) from (select received_at from raw_tickets"

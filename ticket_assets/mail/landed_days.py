@@ -35,9 +35,16 @@ class DayRange:
         ]
 
 
+def listed_fingerprints(landing: LandingZone, days: Iterable[date]) -> dict[date, str]:
+    """What identifies the messages that have landed for each of the days; their order does not
+    matter."""
+    listed = landing.files.names_in(map(str, days))
+    return {date.fromisoformat(day): fingerprint_of(names) for day, names in listed}
+
+
 def day_fingerprint(landing: LandingZone, day: date) -> str:
-    """What identifies the messages that have landed for a day; their order does not matter."""
-    return fingerprint_of(landing.files.names(day.isoformat()))
+    """What identifies the messages that have landed for one day."""
+    return listed_fingerprints(landing, [day])[day]
 
 
 def labels_fingerprint(landing: LandingZone) -> str:

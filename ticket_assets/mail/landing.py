@@ -212,11 +212,15 @@ class LandingZone:
         """The original bytes."""
         return self.files.read(message.name)
 
-    def count(self, day: date) -> int:
-        """How many messages the day has; no manifest is read."""
-        names = list(filter(MESSAGE_FILE.fullmatch, self.files.names(day.isoformat())))
-        erased = self.erased() if names else set()
-        return sum(ticket_id_of(name) not in erased for name in names)
+    def counts(self, days: Iterable[date]) -> dict[date, int]:
+        """How many messages each of the days has; no manifest is read."""
+        erased = self.erased()
+        return {
+            date.fromisoformat(day): sum(
+                ticket_id_of(name) not in erased for name in filter(MESSAGE_FILE.fullmatch, names)
+            )
+            for day, names in self.files.names_in(map(str, days))
+        }
 
     def purged_until(self) -> date | None:
         """The last day whose messages retention has removed, if it has removed any.
@@ -405,7 +409,7 @@ class LandingZone:
     def _write_batch(self, new: list[tuple[IncomingMessage, LandedMessage]]) -> None:
         if not new:
             return
-        manifests: dict[str, list[str]] = {}
+        lines: dict[str, list[tuple[str, str]]] = {}
         for message, landed in new:
             line = {
                 "sha256": landed.content_hash,
@@ -415,14 +419,22 @@ class LandingZone:
                 "landed_at": landed.landed_at.isoformat(),
                 "message_id": bare_id(message.message_id),
             }
-            manifests.setdefault(_folder(landed.name), []).append(json.dumps(line))
+            text = json.dumps(line) + "\n"
+            lines.setdefault(_folder(landed.name), []).append((landed.ticket_id, text))
         batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.jsonl"
-        with self.changing(map(date.fromisoformat, manifests)):
-            self.files.write(
-                (f"{day}/{MANIFESTS}/{batch}", "\n".join([*lines, ""]).encode())
-                for day, lines in manifests.items()
-            )
+
+        def manifests(gone: set[str]) -> Iterator[tuple[str, bytes]]:
+            for day, of_day in lines.items():
+                kept = "".join(text for ticket_id, text in of_day if ticket_id not in gone)
+                yield f"{day}/{MANIFESTS}/{batch}", kept.encode()
+
+        with self.changing(map(date.fromisoformat, lines)):
+            self.files.write(manifests(set()))
             self.files.write((landed.name, message.content) for message, landed in new)
+            # An erasure that began meanwhile may have looked for them before they were there.
+            if gone := {landed.ticket_id for _, landed in new} & self.erased():
+                self.files.delete(landed.name for _, landed in new if landed.ticket_id in gone)
+                self.files.write(manifests(gone))
 
     def _landed_message(self, blob: Blob, day: date, line: dict[str, Any] | None) -> LandedMessage:
         if line is None:

@@ -1,0 +1,122 @@
+"""What is erased or purged is in no file of a folder and in no object of a bucket."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone
+from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.mail.removal import (
+    HEAD_BYTES,
+    bury,
+    landed_tickets,
+    list_purged,
+    mark_purged,
+    remove_labels,
+    remove_messages,
+    remove_purged,
+    tickets_sent_by,
+)
+
+MONDAY = date(2025, 3, 3)
+TUESDAY = date(2025, 3, 4)
+
+
+@pytest.fixture
+def landing(file_store):
+    return LandingZone(file_store.under("landing"))
+
+
+def mail(sender, text, day=MONDAY, header=""):
+    lines = [f"{header}From: {sender}", f"Date: {day:%a, %d %b %Y} 09:00:00 +0000"]
+    return mail_message("\r\n".join([*lines, f"Message-ID: <{text}@x>", "", text]).encode(), "test")
+
+
+def row(sender, text):
+    moment = datetime(2025, 3, 4, 9, tzinfo=UTC)
+    content = f'{{"sender": "{sender}", "body": "{text}{"." * HEAD_BYTES}"}}'.encode()
+    return IncomingMessage(content, "json", "test", moment, "export", f"{text}@x")
+
+
+def everything(landing):
+    return b"".join(content for _, content in landing.files.read_many(names(landing)))
+
+
+def names(landing):
+    return [blob.name for blob in landing.files.list()]
+
+
+def texts(landing):
+    messages = (message for day in landing.days() for message in landing.messages(day))
+    return [landing.read(message) for message in messages]
+
+
+def test_the_tickets_of_a_sender_are_told_by_headers_however_long(landing):
+    long_header = "".join(f"X-{number}: {'x' * 70}\r\n" for number in range(HEAD_BYTES // 70))
+    landing.land(
+        [
+            mail("Anne <anne@example.org>", "short"),
+            mail("ANNE@example.org", "long", TUESDAY, long_header),
+            mail("bob@example.org", "anne@example.org is in the text"),
+            row("anne@example.org", "exported"),
+        ]
+    )
+    progress = []
+
+    sent = tickets_sent_by(landing, ["anne@example.org"], lambda *done: progress.append(done))
+
+    assert len(sent) == 3
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert landed_tickets(landing, sent | {"0" * 20}) == sent
+
+
+def test_erased_messages_labels_and_lines_leave_no_byte(landing):
+    landing.land([mail("anne@example.org", "secret"), mail("bob@example.org", "other")])
+    landing.land_labels(
+        Label("vpn", None, datetime(2025, 3, 5, tzinfo=UTC), "Bob", None, f"{text}@x")
+        for text in ("secret", "other")
+    )
+    (hers,) = tickets_sent_by(landing, ["anne@example.org"])
+
+    bury(landing, [hers])
+    labels = remove_labels(landing, [hers])
+    removed = remove_messages(landing, [hers])
+
+    assert (labels, removed.messages, removed.manifest_lines) == (1, 1, 1)
+    assert b"secret" not in everything(landing)
+    assert b"other" in everything(landing)
+    assert landing.land([mail("anne@example.org", "secret")]).erased_before == 1
+    assert b"secret" not in everything(landing)
+
+
+def test_a_message_that_was_landing_when_it_was_erased_does_not_stay(landing):
+    landing.land([mail("anne@example.org", "secret")])
+    (hers,) = tickets_sent_by(landing, ["anne@example.org"])
+    remove_messages(landing, [hers])
+    write = landing.files.write
+
+    def erased_meanwhile(blobs):
+        if not landing.erased():
+            bury(landing, [hers])
+            remove_messages(landing, [hers])
+        write(blobs)
+
+    landing.files.write = erased_meanwhile
+    landing.land([mail("anne@example.org", "secret"), mail("bob@example.org", "other")])
+
+    assert b"secret" not in everything(landing)
+    assert [b"other" in text for text in texts(landing)] == [True]
+
+
+def test_a_purge_leaves_the_lines_of_what_it_removes_and_is_completed_by_the_next(landing):
+    landing.land([mail("anne@example.org", "old"), mail("bob@example.org", "new", TUESDAY)])
+    list_purged(landing, MONDAY, list(landing.messages(MONDAY)))
+    mark_purged(landing, MONDAY)
+
+    assert remove_purged(landing) == 1
+    assert remove_purged(landing) == 0
+
+    assert landing.days() == [TUESDAY]
+    assert [b"new" in text for text in texts(landing)] == [True]
+    assert landing.land([mail("anne@example.org", "old")]).landed == 0
+    assert landing.first_unpurged_day(MONDAY) == MONDAY + timedelta(days=1)
