@@ -36,10 +36,18 @@ def prune_old_models(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk
     )
 
 
-@dg.job(description="Keeps the disk free of runs and models that nobody needs any more.")
+@dg.op(
+    description="Merges the small files of a shared warehouse and removes those of former states.",
+)
+def tidy_warehouse(desk: dg.ResourceParam[Desk]) -> None:
+    desk.warehouse.tidy()
+
+
+@dg.job(description="Keeps the disk free of what nobody needs any more.")
 def housekeeping() -> None:
     prune_old_runs()
     prune_old_models()
+    tidy_warehouse()
 
 
 nightly_housekeeping = dg.ScheduleDefinition(

@@ -162,9 +162,9 @@ class DuckLake(Warehouse):
                     )
         self._forget()
 
-    def tidy(self, days: int = 1) -> None:
-        """Merge small files, and remove what only snapshots older than so many days need."""
-        old = f"now() - interval {days} day"
+    def tidy(self) -> None:
+        # Each run leaves small files, and those of the rows that it replaced.
+        old = "now() - interval 1 day"
         with self._refused(), self._locked("tables", self._patience * WRITERS_PATIENCE):
             self._call("merge_adjacent_files")
             self._call("expire_snapshots", f"older_than => {old}")

@@ -105,6 +105,9 @@ class Warehouse(ABC):
             WarehouseError: it stays locked, or cannot be written.
         """
 
+    def tidy(self) -> None:  # noqa: B027 - a file needs none
+        """Remove what only former states of the tables need."""
+
     def tables(self) -> set[str]:
         """Names of the tables that exist; none when there is no warehouse."""
         if not self.exists:
