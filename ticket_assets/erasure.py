@@ -213,7 +213,7 @@ def _tables(warehouse: Warehouse, erased: set[str], *, dry_run: bool) -> tuple[d
             copies = f"select 1 from {name} where {is_copy} and not {is_erased}"  # noqa: S608
             references += warehouse.arrow(copies, frames=frames).num_rows
         changes[name] = Change(is_erased, replaced)
-    if (any(counts.values()) or references) and not dry_run:
+    if not dry_run and (any(counts.values()) or references or warehouse.keeps_former_rows):
         warehouse.rewrite(changes, frames)
     return counts, references
 

@@ -147,7 +147,7 @@ def _clear_texts(warehouse: Warehouse, until: date) -> int:
     (rows,) = warehouse.row(
         f"select count(*) from raw_tickets where {purged} and ({is_whole})"  # noqa: S608
     )
-    if rows:
+    if rows or warehouse.keeps_former_rows:
         cleared = {
             column: f"case when {purged} then null else {column} end" for column in PURGED_COLUMNS
         }

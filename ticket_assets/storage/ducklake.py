@@ -110,7 +110,7 @@ class DuckLake(Warehouse):
     erasure, which removes files of former snapshots, waits for them.
     """
 
-    takes_many_writers = True
+    keeps_former_rows = True
     exists = True
 
     def __init__(self, access: LakeAccess, patience: float) -> None:

@@ -61,8 +61,9 @@ def vector_type(connection: duckdb.DuckDBPyConnection, length: int) -> str:
 class Warehouse(ABC):
     """The tables, read and written through connections that are closed soon."""
 
-    takes_many_writers: bool
-    """Whether steps of several processes may write without claiming it first."""
+    keeps_former_rows = False
+    """Whether rows that are gone stay readable until a `rewrite`, which an erasure that was
+    interrupted has to repeat."""
     scratch: Path
     """Folder for files that are too large for the memory."""
 
@@ -181,8 +182,6 @@ class DuckDBFile(Warehouse):
     Who meets a writer waits up to `patience` seconds, since writers hold the file for one statement
     each.
     """
-
-    takes_many_writers = False
 
     def __init__(self, path: Path, patience: float = LOCK_PATIENCE_SECONDS) -> None:
         self.path = path
