@@ -87,10 +87,12 @@ def test_nothing_names_them_any_more_and_the_rest_stays(instance, tmp_path):
     assert ADDRESS in before
     others = before.count(OTHER_ID), before.count(OTHER_ADDRESS)
 
+    planned = erase_from_history(instance, {ERASED_ID}, {ADDRESS}, dry_run=True)
+    assert ERASED_ID in dumped(instance, tmp_path)
     changed = erase_from_history(instance, {ERASED_ID}, {ADDRESS})
 
     after = dumped(instance, tmp_path)
-    assert changed >= 5
+    assert changed == planned >= 5
     assert ERASED_ID not in after
     assert after.lower().replace(OTHER_ADDRESS, "").count(ADDRESS) == 0
     assert OTHER_ID in after

@@ -58,16 +58,17 @@ def erase(
             lambda read, total: progress.update(task, completed=read, total=total),
         )
     if dry_run:
-        _show_erasure(erase_tickets(desk, tickets, dry_run=True), as_json, dry_run=True)
+        history = _erase_from_history(desk, tickets, sender or [], dry_run=True)
+        planned = erase_tickets(desk, tickets, dry_run=True)
+        _show_erasure(planned, as_json, history, dry_run=True)
         return
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
         planned = erase_tickets(desk, tickets, dry_run=True)
-        print_erasure(planned, dry_run=True)
+        history = _erase_from_history(desk, tickets, sender or [], dry_run=True)
+        print_erasure(planned, history, dry_run=True)
         typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
-    from ticket_assets.orchestration.history_erasure import erase_from_history
-    from ticket_assets.orchestration.instance import desk_instance
     from ticket_assets.orchestration.living_runs import wait_for_runs
 
     with progress_bar() as progress:
@@ -81,9 +82,8 @@ def erase(
         at_work = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
         # A run that began during the erasure may have written rows that it had read before.
         erasure += erase_tickets(desk, tickets)
-        with desk_instance(desk.folder) as instance:
-            history = erase_from_history(instance, tickets, sender or [])
-    _show_erasure(erasure, as_json, history=history)
+        history = _erase_from_history(desk, tickets, sender or [])
+    _show_erasure(erasure, as_json, history)
     _tell_backups(desk, tickets)
     if at_work:
         raise CommandError(
@@ -168,17 +168,21 @@ def _tell_backups(desk: Desk, tickets: set[str]) -> None:
         )
 
 
-def _show_erasure(
-    erasure: Erasure, as_json: bool, *, dry_run: bool = False, history: int = 0
-) -> None:
+def _erase_from_history(
+    desk: Desk, tickets: set[str], senders: list[str], *, dry_run: bool = False
+) -> int:
+    from ticket_assets.orchestration.history_erasure import erase_from_history
+    from ticket_assets.orchestration.instance import desk_instance
+
+    with desk_instance(desk.folder) as instance:
+        return erase_from_history(instance, tickets, senders, dry_run=dry_run)
+
+
+def _show_erasure(erasure: Erasure, as_json: bool, history: int, *, dry_run: bool = False) -> None:
     if as_json:
         print_json({"dry_run": dry_run, **asdict(erasure), "history": history})
         return
-    print_erasure(erasure, dry_run=dry_run)
-    if history:
-        output.print(
-            f"{counted(history, 'entry', 'entries')} of Dagster's history no longer name them."
-        )
+    print_erasure(erasure, history, dry_run=dry_run)
     if erasure.champion in erasure.models:
         print_warning(
             f"The champion {erasure.champion} has learnt from"
@@ -187,7 +191,7 @@ def _show_erasure(
         )
 
 
-def print_erasure(erasure: Erasure, *, dry_run: bool = False) -> None:
+def print_erasure(erasure: Erasure, history: int, *, dry_run: bool = False) -> None:
     """Show the numbers of removed things by place; of a dry run, those that would be removed."""
     from rich.table import Table
 
@@ -201,6 +205,7 @@ def print_erasure(erasure: Erasure, *, dry_run: bool = False) -> None:
         "vectors in the collection": erasure.vectors,
         "drift reports that name them": len(erasure.reports),
         "rows and words kept beside models": sum(erasure.models.values()),
+        "entries of Dagster's history that name them": history,
     }
     for place, count in counts.items():
         table.add_row(place, f"{count:,}")

@@ -27,10 +27,14 @@ LOGS = frozenset({".err", ".out", ".log"})
 
 
 def erase_from_history(
-    instance: dg.DagsterInstance, ticket_ids: Collection[str], addresses: Collection[str] = ()
+    instance: dg.DagsterInstance,
+    ticket_ids: Collection[str],
+    addresses: Collection[str] = (),
+    *,
+    dry_run: bool = False,
 ) -> int:
     """Replace the tickets' ids, and the addresses, by "erased"; returns how many rows and files
-    were changed.
+    were changed. `dry_run` only counts them.
 
     Nothing is left of them in the bytes of SQLite's files. Postgres keeps the former rows in its
     pages until they are vacuumed, which is asked for, and used again.
@@ -39,13 +43,13 @@ def erase_from_history(
     changed = 0
     for engine in _engines(instance):
         with _closed(engine):
-            changed += _erase_rows(engine, erasable)
+            changed += _erase_rows(engine, erasable, dry_run=dry_run)
     for path in _logs(instance):
         text = path.read_text("utf-8", "surrogateescape")
         erased = erasable.sub(ERASED, text)
-        if erased != text:
+        changed += erased != text
+        if erased != text and not dry_run:
             replace_file(path, erased.encode("utf-8", "surrogateescape"))
-            changed += 1
     return changed
 
 
@@ -85,7 +89,7 @@ def _closed(engine: sql.Engine) -> Iterator[None]:
         engine.dispose()
 
 
-def _erase_rows(engine: sql.Engine, erasable: re.Pattern[str]) -> int:
+def _erase_rows(engine: sql.Engine, erasable: re.Pattern[str], *, dry_run: bool) -> int:
     described = sql.MetaData()
     described.reflect(engine)
     changed = 0
@@ -97,15 +101,15 @@ def _erase_rows(engine: sql.Engine, erasable: re.Pattern[str]) -> int:
         if not texts:
             continue
         rows = _rows_with(engine, table, keys, texts, erasable)
-        for key, values in rows:
+        changed += len(rows)
+        for key, values in () if dry_run else rows:
             with engine.begin() as connection:
                 connection.execute(
                     table.update()
                     .where(*(column == value for column, value in zip(keys, key, strict=True)))
                     .values(values)
                 )
-        changed += len(rows)
-        if rows and engine.dialect.name == "postgresql":
+        if rows and not dry_run and engine.dialect.name == "postgresql":
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql(f'VACUUM "{table.name}"')
     return changed
