@@ -268,8 +268,8 @@ class Settings(BaseSettings):
     )
     s3_key_id: str | None = Field(
         default=None,
-        description="Access key of the object storage. Unset: what the AWS variables, profile or"
-        " role give.",
+        description="Access key of the object storage. Unset: what the AWS variables or the"
+        " machine's role give.",
     )
     s3_secret: SecretStr | None = Field(
         default=None, description="Secret of that access key. A file is safer."

@@ -10,7 +10,7 @@ from ticket_assets.settings import Settings, SettingsError
 @dataclass(frozen=True)
 class S3Access:
     """Where the server is and who asks; what is None comes from the cloud's own chain (variables
-    AWS_*, profiles, roles)."""
+    AWS_*, the machine's role)."""
 
     endpoint: str | None = None
     """Like http://minio:9000; None is Amazon's."""
