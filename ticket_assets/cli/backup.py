@@ -96,8 +96,8 @@ def restore(
     output.print(
         f"Restored {restored.snapshot.name} to {desk.files.location}:"
         f" {counted(restored.messages, 'original message')},"
-        f" {counted(sum(restored.snapshot.rows.values()), 'row')}. Next: tickets run, which fills the"
-        " collection from the tables.",
+        f" {counted(sum(restored.snapshot.rows.values()), 'row')}."
+        " Next: tickets run, which fills the collection from the tables.",
         soft_wrap=True,
     )
     if restored.erased:
