@@ -25,7 +25,12 @@ from imapclient import IMAPClient
 from tests.loopback import free_port
 from ticket_assets.mail.imap import ImapAccount
 
-pytest_plugins = ("tests.services.chroma", "tests.services.postgres", "tests.services.s3")
+pytest_plugins = (
+    "tests.services.chroma",
+    "tests.services.postgres",
+    "tests.services.s3",
+    "tests.services.stores",
+)
 
 # As the command does: searching the many objects of the libraries is a quarter of their loading.
 gc.set_threshold(50_000, 20, 50)

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pytest
 
+from tests.services.stores import Stores
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
 from ticket_assets.storage.day_origins import UNPARTITIONED
@@ -26,53 +26,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(int(os.environ.get("CRASH_TI
 CHAINS = int(os.environ.get("CRASH_CHAINS", "5"))
 MESSAGES = int(os.environ.get("CRASH_MESSAGES", "250"))
 DAYS = int(os.environ.get("CRASH_DAYS", "4"))
+SHARED_CHAINS = int(os.environ.get("CRASH_SHARED_CHAINS", "1"))
 SIGNALS = ["SIGKILL"] * 4 + ["SIGTERM", "SIGINT"]
 """Those of one chain: each run but the last is ended by one of them and followed by the next."""
 STATUS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}
 INTERRUPTED = "Error: Interrupted. What was finished is kept; run the command again to go on."
 
 
-class Desk:
-    """A data folder in which mail has landed, and the process that runs the command on it."""
+class CommandProcess:
+    """The process that runs the command on a desk in which mail has landed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.data, self._landed = folder / "data", folder / "landed"
-        outer = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TICKETS_", "DAGSTER_"))
-        }
-        environment = {
-            **outer,
-            "TICKETS_DATA_DIR": str(self.data),
-            "TICKETS_ENCODER": "all-minilm-l6-v2",
-            "TICKETS_ENCODER_PRECISION": "fp32",
-            "TICKETS_ENCODER_MAX_TOKENS": "64",
-            "TICKETS_MIN_CLASS_TICKETS": "5",
-            "TICKETS_MACRO_F1_FLOOR": "0",
-            # Threads of numerical libraries do not survive a fork.
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        yesterday = datetime.now(UTC).date() - timedelta(days=1)
-        sample = write_mailbox(
-            folder / "sample", list(generate(messages=MESSAGES, days=DAYS, until=yesterday))
-        )
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "ticket_assets", "import", sample.mailbox),
-                *("--labels", sample.labels),
-            ],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
-        shutil.copytree(self.data, self._landed)
+    def __init__(self, stores: Stores, sample: Path) -> None:
+        self.stores = stores
+        stores.tickets("import", sample / "mailbox.mbox", "--labels", sample / "labels.csv")
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("signalled_runs.py")],
-            cwd=folder,
-            env=environment,
+            cwd=stores.folder,
+            # Threads of numerical libraries do not survive a fork.
+            env={**stores.environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -88,26 +59,16 @@ class Desk:
         status, events, output = json.loads(self._process.stdout.readline())
         return status, events, output
 
-    def forget_all_runs(self) -> None:
-        shutil.rmtree(self.data)
-        shutil.copytree(self._landed, self.data)
-
-    def tables(self) -> dict[str, list[tuple]]:
-        with duckdb.connect(str(self.data / "warehouse.duckdb"), read_only=True) as warehouse:
-            names = warehouse.execute(
-                "select table_name from information_schema.tables where table_schema = 'tickets'"
-            ).fetchall()
-            # A run for what is missing passes over the days without mail, such as today.
-            with_mail = (
-                f"where day = date '{UNPARTITIONED}'"  # noqa: S608
-                " or day in (select received_at::date from tickets.raw_tickets)"
-            )
-            return {
-                name: warehouse.execute(
-                    f"from tickets.{name} {with_mail if name == 'day_origins' else ''} order by all"
-                ).fetchall()
-                for (name,) in names
-            }
+    def tables(self) -> dict[str, list[str]]:
+        """Their rows; a run for what is missing passes over days without mail, such as today."""
+        tables = self.stores.tables()
+        with_mail = self.stores.desk().landing.days()
+        tables["day_origins"] = [
+            row
+            for row in tables["day_origins"]
+            if any(repr(day) in row for day in [UNPARTITIONED, *with_mail])
+        ]
+        return tables
 
     def end(self) -> None:
         assert self._process.stdin is not None
@@ -116,14 +77,23 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    desk = Desk(tmp_path_factory.mktemp("killed"))
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    write_mailbox(folder, list(generate(messages=MESSAGES, days=DAYS, until=yesterday)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandProcess]:
+    desk = CommandProcess(Stores(tmp_path_factory.mktemp("killed") / "desk"), sample)
+    shutil.copytree(desk.stores.folder / "data", desk.stores.folder / "landed")
     yield desk
     desk.end()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(desk: Desk) -> tuple[int, dict[str, list[tuple]]]:
+def undisturbed(desk: CommandProcess) -> tuple[int, dict[str, list[str]]]:
     """The events and the tables of a run without a signal."""
     status, events, output = desk.run()
     assert status == 0, output
@@ -131,10 +101,23 @@ def undisturbed(desk: Desk) -> tuple[int, dict[str, list[tuple]]]:
 
 
 @pytest.mark.parametrize("chain", range(CHAINS))
-def test_after_any_signal_the_next_run_ends_well(desk: Desk, undisturbed, chain: int) -> None:
+def test_after_any_signal_the_next_run_ends_well(
+    desk: CommandProcess, undisturbed, chain: int
+) -> None:
+    shutil.rmtree(desk.stores.folder / "data")
+    shutil.copytree(desk.stores.folder / "landed", desk.stores.folder / "data")
+    signal_and_run_again(desk, undisturbed, random.Random(chain))  # noqa: S311
+
+
+@pytest.mark.parametrize("chain", range(SHARED_CHAINS))
+def test_so_it_does_on_shared_stores(shared_stores, sample: Path, undisturbed, chain: int) -> None:
+    desk = CommandProcess(shared_stores(), sample)
+    signal_and_run_again(desk, undisturbed, random.Random(chain))  # noqa: S311
+    desk.end()
+
+
+def signal_and_run_again(desk: CommandProcess, undisturbed, choice: random.Random) -> None:
     events, tables = undisturbed
-    choice = random.Random(chain)  # noqa: S311
-    desk.forget_all_runs()
     for signal in choice.sample(SIGNALS, len(SIGNALS)):
         event = choice.randint(1, events)
         status, seen, output = desk.run(signal, event)
@@ -152,7 +135,7 @@ def test_after_any_signal_the_next_run_ends_well(desk: Desk, undisturbed, chain:
     assert status == 0, output
     assert "Waits for" not in output
     assert desk.tables() == tables
-    with desk_instance(desk.data) as instance:
+    with desk_instance(desk.stores.desk().folder) as instance:
         states = [run.status.value for run in instance.get_runs()]
         # Where a run was killed after its last rows, the next one has nothing to do.
         assert set(states) <= {"FAILURE", "CANCELED", "SUCCESS"}

@@ -1,0 +1,176 @@
+"""The same commands make the same tables in the files of one machine and on DuckLake, a bucket and
+a Chroma server; what is erased there is in no byte of them."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+import pyarrow.parquet
+import pytest
+
+from tests.services.s3 import KEY_ID, SECRET
+from tests.services.stores import Stores
+from ticket_assets.sample.mailbox import generate, write_mailbox
+from ticket_assets.storage.blobs import blobs_at
+from ticket_assets.storage.s3_access import S3Access
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+MESSAGES, DAYS = 260, 6
+
+
+@pytest.fixture(scope="module")
+def shared(shared_stores):
+    return shared_stores()
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    return Stores(tmp_path_factory.mktemp("embedded") / "desk")
+
+
+@pytest.fixture(scope="module")
+def mails():
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    return list(generate(messages=MESSAGES, days=DAYS, until=yesterday))
+
+
+@pytest.fixture(scope="module")
+def sorted_on_both(embedded, shared, mails, tmp_path_factory):
+    """Both desks after the same mail was imported and run."""
+    sample = write_mailbox(tmp_path_factory.mktemp("sample"), mails)
+    for stores in (embedded, shared):
+        stores.tickets("import", sample.mailbox, "--labels", sample.labels)
+        stores.tickets("run")
+    return embedded, shared
+
+
+def landed(stores):
+    """The original messages of each day."""
+    landing = stores.desk().landing
+    return {
+        day: [(message.content_hash, message.received_at) for message in landing.messages(day)]
+        for day in landing.days()
+    }
+
+
+def assert_same(embedded, shared):
+    ours, theirs = shared.tables(), embedded.tables()
+    assert ours.keys() == theirs.keys()
+    for name, rows in theirs.items():
+        assert ours[name] == rows, name
+    assert landed(shared) == landed(embedded)
+
+
+def test_a_run_makes_the_same_tables(sorted_on_both):
+    embedded, shared = sorted_on_both
+
+    assert_same(embedded, shared)
+    assert len(shared.tables()["ticket_predictions"]) > 200
+    assert not (shared.folder / "data" / "warehouse.duckdb").exists()
+    assert not (shared.folder / "data" / "landing").exists()
+    assert not (shared.folder / "data" / "collection").exists()
+
+
+def test_nothing_is_left_to_do(sorted_on_both):
+    for stores in sorted_on_both:
+        assert "Nothing new" in stores.tickets("run")
+
+
+@pytest.fixture(scope="module")
+def erased(sorted_on_both):
+    """A sender, and a text of theirs, after both desks have erased them and run again."""
+    embedded, shared = sorted_on_both
+    (sender, text, _), *_ = embedded.desk().warehouse.rows(
+        "select sender, c.text, length(c.text) from clean_tickets c join raw_tickets"
+        " using (ticket_id) where c.duplicate_of is null and sender is not null"
+        " order by length(c.text) desc"
+    )
+    line = max(text.splitlines(), key=len)
+    assert line.encode() in stored(shared)
+    assert sender.encode() in stored(shared)
+    for stores in sorted_on_both:
+        stores.tickets("erase", "--sender", sender, "--yes")
+    return sender, line
+
+
+def stored(stores):
+    """Every byte of bucket, catalogue, collection and Dagster's history, Parquet files read."""
+    access = S3Access(stores.s3.endpoint, "eu-west-3", KEY_ID, SECRET)
+    content = io.BytesIO()
+    blobs = blobs_at(stores.bucket, access)
+    for name, data in blobs.read_many([blob.name for blob in blobs.list()]):
+        content.write(name.encode())
+        content.write(data)
+        if name.endswith(".parquet"):
+            table = pyarrow.parquet.read_table(io.BytesIO(data))
+            for column in table.select(
+                [field.name for field in table.schema if str(field.type) == "string"]
+            ).columns:
+                content.write("\n".join(filter(None, column.to_pylist())).encode())
+    with psycopg2.connect(**stores.database) as connection, connection.cursor() as cursor:
+        cursor.execute("select tablename from pg_tables where schemaname = 'public'")
+        for (table,) in cursor.fetchall():
+            cursor.copy_expert(f'copy "{table}" to stdout', content)
+    for folder in (stores.chroma.folder, stores.folder):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                content.write(path.read_bytes())
+    return content.getvalue()
+
+
+def test_what_is_erased_is_in_no_byte(sorted_on_both, erased):
+    _, shared = sorted_on_both
+    sender, line = erased
+
+    left = stored(shared)
+
+    assert sender.encode() not in left
+    assert line.encode() not in left
+
+
+def test_both_are_the_same_after_an_erasure_and_another_run(sorted_on_both, erased):
+    embedded, shared = sorted_on_both
+    assert_same(embedded, shared)
+
+    for stores in sorted_on_both:
+        stores.tickets("run")
+
+    assert_same(embedded, shared)
+    champions = [stores.desk().models.champion_name() for stores in sorted_on_both]
+    assert champions[0] == champions[1]
+
+
+def test_both_go_back_to_the_former_model(sorted_on_both, erased):
+    embedded, shared = sorted_on_both
+    present = embedded.desk().models.champion_name()
+
+    for stores in sorted_on_both:
+        stores.tickets("model", "rollback")
+        stores.tickets("run")
+
+    assert embedded.desk().models.champion_name() != present
+    assert shared.desk().models.champion_name() == embedded.desk().models.champion_name()
+    assert_same(embedded, shared)
+
+
+def test_both_purge_the_same_mail(sorted_on_both, erased):
+    embedded, shared = sorted_on_both
+    before = len(landed(embedded))
+
+    for stores in sorted_on_both:
+        stores.tickets("purge", TICKETS_RAW_MAIL_DAYS="3")
+
+    assert len(landed(embedded)) < before
+    assert_same(embedded, shared)
+
+
+def test_a_backup_of_shared_stores_comes_back_as_one_folder(sorted_on_both, erased, tmp_path):
+    _, shared = sorted_on_both
+    shared.tickets("backup", tmp_path / "backup")
+    alone = Stores(tmp_path / "alone")
+
+    alone.tickets("restore", tmp_path / "backup")
+
+    assert_same(alone, shared)
+    assert alone.desk().models.champion_name() == shared.desk().models.champion_name()

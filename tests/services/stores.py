@@ -1,0 +1,116 @@
+"""Desks on the files of one machine and on shared stores, and the command on them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.services import skip_without
+from tests.services.chroma import COMMAND, ChromaServer
+from tests.services.s3 import KEY_ID, SECRET
+from ticket_assets.desk import Desk
+from ticket_assets.settings import Settings
+
+SETTINGS = {
+    "TICKETS_ENCODER": "all-minilm-l6-v2",
+    "TICKETS_ENCODER_PRECISION": "fp32",
+    "TICKETS_ENCODER_MAX_TOKENS": "64",
+    "TICKETS_MIN_CLASS_TICKETS": "5",
+    "TICKETS_MACRO_F1_FLOOR": "0",
+}
+"""Small and quick; every model passes."""
+
+
+class Stores:
+    """A desk with these settings, in a folder of its own."""
+
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        folder.mkdir()
+        outer = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("TICKETS_", "DAGSTER_", "AWS_"))
+        }
+        self.settings = {
+            "TICKETS_DATA_DIR": str(folder / "data"),
+            **SETTINGS,
+            **(settings or {}),
+        }
+        self.environment = {**outer, **self.settings}
+
+    def tickets(self, *arguments: object, **changes: str) -> str:
+        """What the command says; it has to succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "ticket_assets", *map(str, arguments)],
+            cwd=self.folder,
+            env={**self.environment, **changes},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def desk(self) -> Desk:
+        fields = {
+            name.removeprefix("TICKETS_").lower(): value for name, value in self.settings.items()
+        }
+        return Desk(Settings(_env_file=None, **fields))
+
+    def tables(self) -> dict[str, list[str]]:
+        """The rows of each table, in an order of their own."""
+        warehouse = self.desk().warehouse
+        rows = {
+            name: warehouse.rows(
+                f"select {', '.join(sorted(warehouse.columns(name)))} from {name}"  # noqa: S608
+            )
+            for name in sorted(warehouse.tables())
+        }
+        # A lake makes a table before it has a row for it.
+        return {name: sorted(map(repr, of_table)) for name, of_table in rows.items() if of_table}
+
+
+class SharedStores(Stores):
+    """A desk on DuckLake with its catalogue in Postgres, a bucket, and a Chroma server."""
+
+    def __init__(self, folder: Path, postgres, s3, chroma: ChromaServer) -> None:
+        self.database, self.bucket = postgres.database(), s3.bucket()
+        self.s3, self.chroma = s3, chroma
+        password = folder.with_name(f"{folder.name}.password")
+        password.write_text(self.database["password"])
+        catalogue = " ".join(
+            f"{key}={self.database[key]}" for key in ("host", "port", "dbname", "user")
+        )
+        super().__init__(
+            folder,
+            {
+                "TICKETS_WAREHOUSE": f"ducklake:postgres:{catalogue}",
+                "TICKETS_WAREHOUSE_PASSWORD_FILE": str(password),
+                "TICKETS_WAREHOUSE_DATA": f"{self.bucket}/lake",
+                "TICKETS_FILES": f"{self.bucket}/desk",
+                "TICKETS_S3_ENDPOINT": s3.endpoint,
+                "TICKETS_S3_REGION": "eu-west-3",
+                "TICKETS_S3_KEY_ID": KEY_ID,
+                "TICKETS_S3_SECRET": SECRET,
+                "TICKETS_CHROMA_URL": chroma.url,
+            },
+        )
+
+
+@pytest.fixture(scope="session")
+def shared_stores(postgres, s3, tmp_path_factory):
+    """Makes desks on shared stores, each with a catalogue, a bucket and a server of its own."""
+    skip_without(COMMAND.exists(), "Chroma's server")
+    servers = []
+
+    def make() -> SharedStores:
+        folder = tmp_path_factory.mktemp("shared")
+        servers.append(ChromaServer(folder))
+        return SharedStores(folder / "desk", postgres, s3, servers[-1])
+
+    yield make
+    for server in servers:
+        server.stop()
