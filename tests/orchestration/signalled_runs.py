@@ -20,8 +20,10 @@ import scipy.special  # noqa: F401
 from ticket_assets.cli import main as tickets
 from ticket_assets.cli.run import StepProgress
 
+# Not the graph: it asks the stores when it is imported, and their connections bear no fork.
 LIBRARIES = (
-    "ticket_assets.orchestration.runs",
+    "dagster",
+    "dagster_duckdb_pandas",
     "ticket_assets.drift.report",
     "ticket_assets.drift.evidently_metrics",
     "ticket_assets.classification.training",
@@ -30,8 +32,8 @@ LIBRARIES = (
     "ticket_assets.embedding.encoder",
     "matplotlib.pyplot",
     "chromadb",
-    "transformers",
-    "torch",
+    "openvino",
+    "tokenizers",
 )
 
 
