@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ticket_assets.storage.tables import TABLES, Column, Table
+from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.vectors import to_arrow, to_matrix
 from ticket_assets.storage.warehouse import DuckDBFile, WarehouseError, ensure_table
 
@@ -72,20 +72,6 @@ def test_vectors_are_arrays_of_the_length_that_is_known() -> None:
         ensure_table(connection, TABLES["ticket_embeddings"], vector_length=384)
 
         assert ("vector", "FLOAT[384]") in columns_of(connection, "ticket_embeddings")
-
-
-def test_a_column_declared_later_is_added_and_the_rows_stay() -> None:
-    before = Table("notes", (Column("ticket_id", "VARCHAR", "The ticket"),))
-    after = Table("notes", (*before.columns, Column("stars", "BIGINT", "Given stars")))
-    with duckdb.connect() as connection:
-        ensure_table(connection, before)
-        connection.execute("insert into tickets.notes values ('a')")
-
-        ensure_table(connection, after)
-        ensure_table(connection, after)
-
-        assert connection.execute("from tickets.notes").fetchall() == [("a", None)]
-        assert columns_of(connection, "notes") == [("ticket_id", "VARCHAR"), ("stars", "BIGINT")]
 
 
 def test_rows_are_read_as_frame_arrow_table_and_python_values(path: Path) -> None:

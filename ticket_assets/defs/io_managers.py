@@ -30,7 +30,6 @@ from ticket_assets.storage.day_origins import (
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.warehouse import (
     Warehouse,
-    add_missing_columns,
     ensure_table,
     vector_type,
 )
@@ -104,8 +103,6 @@ class DeclaredPandasHandler(DuckDBPandasTypeHandler):
         table_slice: TableSlice,
         connection: duckdb.DuckDBPyConnection,
     ) -> pd.DataFrame:
-        # An earlier version may have written it, without a column that has been added since.
-        add_missing_columns(connection, TABLES[table_slice.table])
         frame = super().load_input(context, table_slice, connection)
         # Of the very rows that are read, whatever another run writes meanwhile.
         frame.attrs[ORIGINS] = select_origins(connection, table_slice.table)

@@ -81,7 +81,6 @@ def write_origins(
     """Replace the origins of these days of a table; a day that `origins` lack has none then."""
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute(f"create table if not exists {_TABLE} ({DAY_TABLES['day_origins']})")
-    connection.execute(f"alter table {_TABLE} add column if not exists links VARCHAR default ''")
     connection.execute(
         f"delete from {_TABLE} where table_name = ? and day in (select unnest(?))",  # noqa: S608
         [table, list(days)],

@@ -22,6 +22,7 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from ticket_assets.settings import LAKE, Settings, SettingsError
+from ticket_assets.storage.migrations import migrate
 from ticket_assets.storage.s3_access import S3Access, s3_access
 from ticket_assets.storage.tables import DAY_TABLES, SCHEMA, Change
 from ticket_assets.storage.warehouse import Warehouse, WarehouseError, first_line
@@ -131,6 +132,7 @@ class DuckLake(Warehouse):
             connection.execute("begin transaction read only")
             self._lock(connection, "files", "try_advisory_xact_lock_shared", self._patience)
             connection.execute("use lake")
+            self.refuse_newer_once(connection)
             yield connection
 
     @contextmanager
@@ -143,6 +145,7 @@ class DuckLake(Warehouse):
             connection.execute("use lake")
             _make_day_tables(connection)
             connection.begin()
+            migrate(connection)
             yield connection
             connection.commit()
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.warehouse import Warehouse, ensure_table
+from ticket_assets.storage.migrations import VERSION_TABLE, migrate
+from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.warehouse import Warehouse, vector_type
+
+VECTORS = "ticket_embeddings"
+"""The table with vectors."""
 
 
 def export_tables(
@@ -49,16 +53,18 @@ def import_tables(
 
     Raises:
         WarehouseError: the warehouse cannot be written.
+        SchemaError: the files are those of a newer version of the product.
     """
     with warehouse.transaction() as connection:
-        connection.execute(f"create schema if not exists {SCHEMA}")
+        # The files have the schema of their time, and the steps since then are made here.
+        connection.execute(f"delete from {SCHEMA}.{VERSION_TABLE}")  # noqa: S608
         for table, folder in folders.items():
-            rows = f"select * from read_parquet('{_quoted(folder)}/*.parquet')"  # noqa: S608
-            if table in TABLES:
-                ensure_table(connection, TABLES[table], vector_length)
-            else:
-                connection.execute(f"create table if not exists {SCHEMA}.{table} as {rows} limit 0")
+            vector = vector_type(connection, vector_length or 0)
+            columns = f"* replace (vector::{vector} as vector)" if table == VECTORS else "*"
+            rows = f"select {columns} from read_parquet('{_quoted(folder)}/*.parquet')"  # noqa: S608
+            connection.execute(f"create table if not exists {SCHEMA}.{table} as {rows} limit 0")
             connection.execute(f"insert into {SCHEMA}.{table} by name {rows}")
+        migrate(connection)
 
 
 def _quoted(path: Path) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.storage.migrations import migrate, refuse_newer
 from ticket_assets.storage.tables import SCHEMA, VECTOR, Change, Table
 
 LOCK_PATIENCE_SECONDS = 60.0
@@ -30,7 +31,7 @@ class WarehouseError(TicketAssetsError):
 def ensure_table(
     connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
 ) -> None:
-    """Create `table` unless it exists; add declared columns that an older one lacks."""
+    """Create `table` unless it exists."""
     connection.execute(f"create schema if not exists {SCHEMA}")
     vector = vector_type(connection, vector_length) if vector_length else VECTOR
     types = {
@@ -38,16 +39,6 @@ def ensure_table(
     }
     columns = ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
     connection.execute(f"create table if not exists {SCHEMA}.{table.name} ({columns})")
-    add_missing_columns(connection, table)
-
-
-def add_missing_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """Add the declared columns that a table made by an older release lacks."""
-    for column in table.columns:
-        connection.execute(
-            f"alter table {SCHEMA}.{table.name}"
-            f" add column if not exists {column.name} {column.type}"
-        )
 
 
 def vector_type(connection: duckdb.DuckDBPyConnection, length: int) -> str:
@@ -66,6 +57,7 @@ class Warehouse(ABC):
     interrupted has to repeat."""
     scratch: Path
     """Folder for files that are too large for the memory."""
+    _is_known = False
 
     @property
     @abstractmethod
@@ -108,6 +100,16 @@ class Warehouse(ABC):
 
     def tidy(self) -> None:  # noqa: B027 - a file needs none
         """Remove what only former states of the tables need."""
+
+    def refuse_newer_once(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Refuse tables of a newer version of the product at the first read of this process.
+
+        Raises:
+            SchemaError: they are.
+        """
+        if not self._is_known:
+            refuse_newer(connection)
+            self._is_known = True
 
     def tables(self) -> set[str]:
         """Names of the tables that exist; none when there is no warehouse."""
@@ -205,6 +207,7 @@ class DuckDBFile(Warehouse):
             )
         connection = self._open(read_only=True)
         try:
+            self.refuse_newer_once(connection)
             yield connection
         except duckdb.IOException as error:
             raise self._unreadable(error) from None
@@ -217,6 +220,7 @@ class DuckDBFile(Warehouse):
         connection = self._open(read_only=False)
         try:
             connection.begin()
+            migrate(connection)
             yield connection
             connection.commit()
         finally:
