@@ -2,6 +2,8 @@
 a Chroma server; what is erased there is in no byte of them."""
 
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -10,6 +12,7 @@ import pytest
 
 from tests.services.s3 import KEY_ID, SECRET
 from tests.services.stores import Stores
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
 from ticket_assets.storage.blobs import blobs_at
 from ticket_assets.storage.s3_access import S3Access
@@ -70,6 +73,52 @@ def test_a_run_makes_the_same_tables(sorted_on_both):
     assert not (shared.folder / "data" / "warehouse.duckdb").exists()
     assert not (shared.folder / "data" / "landing").exists()
     assert not (shared.folder / "data" / "collection").exists()
+
+
+def verdicts(stores):
+    """The latest verdict of each check on each day."""
+    with (
+        desk_instance(stores.desk().folder) as instance,
+        instance.event_log_storage.index_connection() as connection,
+    ):
+        rows = connection.exec_driver_sql(
+            "select asset_key, check_name, partition, execution_status"
+            " from asset_check_executions order by id"
+        ).fetchall()
+    return {tuple(of_what): status for *of_what, status in rows}
+
+
+def test_the_checks_give_the_same_verdicts(sorted_on_both):
+    embedded, shared = sorted_on_both
+
+    assert verdicts(shared) == verdicts(embedded)
+    assert len(verdicts(shared)) > 100
+
+
+def test_four_processes_sort_four_ranges_of_days_at_once(sorted_on_both):
+    """No row is lost or doubled, no run fails, none waits for another to end."""
+    embedded, shared = sorted_on_both
+    days = sorted(landed(shared))
+    ranges = [(days[0], days[1]), (days[2], days[2]), (days[3], days[3]), (days[4], days[-1])]
+
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail"),
+                *("--from", str(first), "--to", str(last)),
+            ],
+            cwd=shared.folder,
+            env=shared.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for first, last in ranges
+    ]
+    said = [process.communicate(timeout=600)[1] for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 4, said
+    assert_same(embedded, shared)
 
 
 def test_nothing_is_left_to_do(sorted_on_both):
