@@ -63,7 +63,7 @@ def warehouse(tmp_path_factory):
     warehouse = DuckDBFile(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
     with warehouse.transaction() as connection:
         connection.register("mail", mail(PER_DAY))
-        connection.execute("create schema tickets")
+        connection.execute("create schema if not exists tickets")
         connection.execute(
             "create table tickets.clean_tickets as"
             " select ticket_id, received_at, language, character_count, tokens,"

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,28 @@ class Leases(Protocol):
         """
 
 
+@contextmanager
+def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Holds the lock of a file, which is made for it and removed.
+
+    Raises:
+        BlockingIOError: another process holds it, and this one does not wait.
+        OSError: the file cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(path, lock.fileno()):
+                # The former holder has removed the file that this process waited for.
+                continue
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
 @dataclass(frozen=True)
 class FileLeases:
     """Locks of files below `folder`, for the processes of one machine."""
@@ -55,28 +77,16 @@ class FileLeases:
     @contextmanager
     def hold(self, name: str, *, wait: bool = False) -> Iterator[None]:
         path = self.folder / name
-        operation = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
-        while True:
+        with ExitStack() as held:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = path.open("a")
+                held.enter_context(file_lock(path, wait=wait))
+            except BlockingIOError:
+                raise LeaseHeldError(f"Another process holds {path}.") from None
             except OSError as error:
                 raise LeaseError(
                     f"Cannot lock {path}: {error.strerror}. Check the folder and its permissions."
                 ) from None
-            with lock:
-                try:
-                    fcntl.flock(lock, operation)
-                except BlockingIOError:
-                    raise LeaseHeldError(f"Another process holds {path}.") from None
-                if not _is_at(path, lock.fileno()):
-                    # The former holder has removed the file that this process waited for.
-                    continue
-                try:
-                    yield
-                finally:
-                    path.unlink()
-                return
+            yield
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from ticket_assets.storage.leases import FileLeases
+from ticket_assets.storage.leases import file_lock
 
 
 def only_writer(folder: Path) -> AbstractContextManager[None]:
     """Lets one process at a time replace `folder`; the others wait, and then see the result."""
-    return FileLeases(folder.parent).hold(f".{folder.name}.lock", wait=True)
+    return file_lock(folder.with_name(f".{folder.name}.lock"), wait=True)
 
 
 @contextmanager
