@@ -120,6 +120,7 @@ def test_a_warehouse_from_before_there_were_links_gains_them(product, desk):
     run(product, desk, DAYS[0], DAYS[0])
     with duckdb.connect(str(desk.warehouse_path)) as connection:
         connection.execute(f"alter table {SCHEMA}.clean_tickets drop column duplicate_of")
+        connection.execute(f"drop table {SCHEMA}.schema_version")
     run(product, desk, DAYS[1], DAYS[-1])
 
     assert stored(desk) == (THREADS, DUPLICATES)

@@ -19,18 +19,19 @@ class SchemaError(TicketAssetsError):
     """The warehouse was made by a newer version of the product."""
 
 
-def _columns_since_0_1_0(connection: duckdb.DuckDBPyConnection) -> None:
+def _columns_without_version(connection: duckdb.DuckDBPyConnection) -> None:
     """Releases before the first version number added columns whenever they wrote."""
     existing = _tables(connection)
     for table, column in (
         ("raw_tickets", "reference VARCHAR"),
+        ("clean_tickets", "duplicate_of VARCHAR"),
         ("day_origins", "links VARCHAR default ''"),
     ):
         if table in existing:
             connection.execute(f"alter table {SCHEMA}.{table} add column if not exists {column}")
 
 
-STEPS = (_columns_since_0_1_0,)
+STEPS = (_columns_without_version,)
 """The step at place N brings a warehouse of version N to version N + 1."""
 VERSION = len(STEPS)
 
