@@ -21,7 +21,7 @@ from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.routing import load_routing
 from ticket_assets.sample.mailbox import generate
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.text.cleaning import clean_tickets
 
 UNTIL = date(2026, 3, 1)

@@ -21,7 +21,7 @@ from pandas.testing import assert_frame_equal
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import RawTickets, raw_tickets
 from ticket_assets.parallel import CHUNK_ITEMS, LEAST_ITEMS, ProcessError, map_chunks
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.text.cleaning import CleanTickets, clean_tickets
 
 DAYS = [date(2026, 3, 2), date(2026, 3, 3)]

@@ -23,13 +23,9 @@ from ticket_assets.half_restored import RESTORING, BackupError, refuse_half_rest
 from ticket_assets.mail.changed_days import INDEX, MESSAGE_FILE
 from ticket_assets.mail.landing import MANIFESTS, PURGED_MANIFEST, ticket_id_of
 from ticket_assets.mail.removal import removing
-from ticket_assets.storage.blobs import (
-    BlobNotFoundError,
-    Blobs,
-    BlobStoreError,
-    FolderBlobs,
-    blobs_at,
-)
+from ticket_assets.storage.blob_location import blobs_at
+from ticket_assets.storage.blobs import BlobNotFoundError, Blobs, BlobStoreError
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.s3_access import s3_access
 
 if TYPE_CHECKING:

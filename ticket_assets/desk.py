@@ -131,7 +131,7 @@ class Desk:
         Raises:
             SettingsError: the access to the bucket is set in part.
         """
-        from ticket_assets.storage.blobs import blobs_at
+        from ticket_assets.storage.blob_location import blobs_at
         from ticket_assets.storage.s3_access import s3_access
 
         return blobs_at(self.settings.files or self.folder, s3_access(self.settings))

@@ -26,7 +26,8 @@ from ticket_assets.alerts.delivery import (
 from ticket_assets.alerts.edges import Problem
 from ticket_assets.alerts.memory import Memory
 from ticket_assets.settings import Settings, SettingsError
-from ticket_assets.storage.blobs import Blobs, FolderBlobs
+from ticket_assets.storage.blobs import Blobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 SENTENCES = ["A run failed: été. Its page says why: http://ui/runs/1", "An asset is late: é."]

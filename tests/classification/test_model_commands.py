@@ -17,7 +17,8 @@ from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 from ticket_assets.cli import app
 from ticket_assets.settings import load_settings
-from ticket_assets.storage.blobs import Blobs, BlobStoreError, BucketBlobs
+from ticket_assets.storage.blobs import Blobs, BlobStoreError
+from ticket_assets.storage.bucket_blobs import BucketBlobs
 
 Tickets = Callable[..., Result]
 

@@ -23,7 +23,8 @@ from ticket_assets.classification.promotion import (
 )
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
-from ticket_assets.storage.blobs import Blobs, FolderBlobs
+from ticket_assets.storage.blobs import Blobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 NOON = datetime(2025, 4, 1, 12, tzinfo=UTC)
 
@@ -164,7 +165,7 @@ def test_a_process_that_reads_a_model_does_not_load_pytorch(
     program = (
         "import sys; from pathlib import Path;"
         "from ticket_assets.classification.model_store import ModelStore;"
-        "from ticket_assets.storage.blobs import FolderBlobs;"
+        "from ticket_assets.storage.folder_blobs import FolderBlobs;"
         "ModelStore(FolderBlobs(Path(sys.argv[1]))).load(sys.argv[2]);"
         "print('torch' in sys.modules)"
     )

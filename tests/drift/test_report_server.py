@@ -14,7 +14,7 @@ from ticket_assets.drift.report_server import (
     serve_reports,
 )
 from ticket_assets.drift.store import ReportStore
-from ticket_assets.storage.blobs import BucketBlobs
+from ticket_assets.storage.bucket_blobs import BucketBlobs
 from ticket_assets.storage.s3_access import S3Access
 
 BASE = "http://127.0.0.1:3001"

@@ -17,7 +17,7 @@ from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import import_path, read_mailbox
 from ticket_assets.mail.labels import UnknownLabelError
 from ticket_assets.mail.landing import LandingZone
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 FIRST = b"From: a@x.fr\nDate: Mon, 3 Mar 2025 10:00:00 +0100\nMessage-ID: <1@x>\n\nBonjour\n"
 SECOND = b"From: b@x.fr\nSubject: Panne\n\nDeux lignes\n"

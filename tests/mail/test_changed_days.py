@@ -15,7 +15,7 @@ from ticket_assets.mail.changed_days import INDEX, NOTES, fingerprint_of
 from ticket_assets.mail.landed_days import day_fingerprint, day_fingerprints
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.removal import remove_messages
-from ticket_assets.storage.blobs import BucketBlobs
+from ticket_assets.storage.bucket_blobs import BucketBlobs
 from ticket_assets.storage.s3_access import S3Access
 
 FIRST = date(2025, 3, 1)

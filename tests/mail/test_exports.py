@@ -10,7 +10,7 @@ from ticket_assets.mail.exports import ExportError, as_datetime
 from ticket_assets.mail.importing import read_mailbox
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 FRENCH = (
     "Numéro;Objet;Description;Créé le;Demandeur;Catégorie;Priorité;État\r\n"

@@ -18,7 +18,7 @@ from ticket_assets.mail import imap
 from ticket_assets.mail.imap import BATCH_BYTES, ImapError, fetch_new
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 PASSWORD = "sécret"  # noqa: S105
 """That of every user of the server (tests/conftest.py)."""
@@ -379,7 +379,7 @@ def test_a_killed_fetch_is_completed_by_the_next(fetch, landing, mailbox, accoun
         "import sys; from pathlib import Path\n"
         "from ticket_assets.mail.imap import ImapAccount, fetch_new\n"
         "from ticket_assets.mail.landing import LandingZone\n"
-        "from ticket_assets.storage.blobs import FolderBlobs\n"
+        "from ticket_assets.storage.folder_blobs import FolderBlobs\n"
         "folder, user, port, password = sys.argv[1:]\n"
         "account = ImapAccount('127.0.0.1', user, password, security='plain', port=int(port))\n"
         "zone = LandingZone(FolderBlobs(Path(folder, 'landing')))\n"

@@ -11,7 +11,7 @@ from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import count_labels, draft_routing, import_path
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError, read_labels, unknown_labels
 from ticket_assets.mail.landing import Label, LandingZone
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 CATEGORIES = ("access", "réseau")
 PRIORITIES = ("low", "normal", "high", "urgent")

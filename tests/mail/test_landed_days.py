@@ -17,7 +17,7 @@ from ticket_assets.mail.landed_days import (
 )
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.mailboxes import mail_message
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 
 MONDAY = date(2026, 1, 5)
 TUESDAY = date(2026, 1, 6)

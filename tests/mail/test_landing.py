@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from tests.services.s3 import KEY_ID, SECRET
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
 from ticket_assets.mail.removal import bury, mark_purged
-from ticket_assets.storage.blobs import BlobStoreError, BucketBlobs, FolderBlobs
+from ticket_assets.storage.blobs import BlobStoreError
+from ticket_assets.storage.bucket_blobs import BucketBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.s3_access import S3Access
 
 NOON = datetime(2025, 3, 3, 12, tzinfo=UTC)

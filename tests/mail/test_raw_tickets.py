@@ -8,7 +8,7 @@ import pytest
 
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.tables import TABLES
 
 DAY = date(2025, 3, 3)

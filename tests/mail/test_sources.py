@@ -25,7 +25,7 @@ from ticket_assets.mail.sources import (
     PollBusyError,
     poll_sources,
 )
-from ticket_assets.storage.blobs import FolderBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.leases import FileLeases
 
 pytestmark = pytest.mark.slow

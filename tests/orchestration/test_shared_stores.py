@@ -14,7 +14,7 @@ from tests.services.s3 import KEY_ID, SECRET
 from tests.services.stores import Stores
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
-from ticket_assets.storage.blobs import blobs_at
+from ticket_assets.storage.blob_location import blobs_at
 from ticket_assets.storage.s3_access import S3Access
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

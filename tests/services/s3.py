@@ -13,7 +13,8 @@ import pytest
 
 from tests.loopback import free_port
 from tests.services import skip_without, wait_until
-from ticket_assets.storage.blobs import BucketBlobs, FolderBlobs
+from ticket_assets.storage.bucket_blobs import BucketBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.s3_access import S3Access
 
 KEY_ID = "AKIDESK"

@@ -15,14 +15,10 @@ from hypothesis import strategies as st
 
 from tests.loopback import free_port
 from tests.services.s3 import KEY_ID, SECRET
-from ticket_assets.storage.blobs import (
-    BlobChangedError,
-    BlobNotFoundError,
-    BlobStoreError,
-    BucketBlobs,
-    FolderBlobs,
-    blobs_at,
-)
+from ticket_assets.storage.blob_location import blobs_at
+from ticket_assets.storage.blobs import BlobChangedError, BlobNotFoundError, BlobStoreError
+from ticket_assets.storage.bucket_blobs import BucketBlobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.s3_access import S3Access
 
 
@@ -271,7 +267,7 @@ def test_a_server_that_does_not_answer_is_named(s3):
 
 def test_obstore_is_imported_for_a_bucket_alone():
     program = (
-        "import sys; from ticket_assets.storage.blobs import FolderBlobs;"
+        "import sys; from ticket_assets.storage.folder_blobs import FolderBlobs;"
         "FolderBlobs.__module__; print('obstore' in sys.modules)"
     )
 
