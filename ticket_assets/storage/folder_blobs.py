@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from ticket_assets.storage.blobs import (
     Blob,
@@ -17,7 +16,7 @@ from ticket_assets.storage.blobs import (
     BlobStoreError,
     changed_meanwhile,
 )
-from ticket_assets.storage.whole_file import replace_files
+from ticket_assets.storage.whole_file import replace_files, temporary_file
 
 STALE_SECONDS = 3600
 """A temporary file this old was left by a process that died."""
@@ -97,7 +96,7 @@ class FolderBlobs:
         path = Path(self._path(name))
         with self._explained("write"):
             new_folders = self._make(path.parent)
-            with _whole(path, content) as temporary:
+            with temporary_file(path, content) as temporary:
                 try:
                     os.link(temporary, path)
                 except FileExistsError:
@@ -109,7 +108,7 @@ class FolderBlobs:
         path = Path(self._path(name))
         with self._explained("write"):
             new_folders = self._make(path.parent)
-            with _whole(path, content) as temporary, _locked(path.parent):
+            with temporary_file(path, content) as temporary, _locked(path.parent):
                 if version is not None and version != _present_version(path):
                     raise changed_meanwhile(name, self.location)
                 replacement = _version(temporary.stat())
@@ -251,20 +250,6 @@ def _sync(folders: Iterable[Path]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _whole(path: Path, content: bytes) -> Iterator[Path]:
-    """A temporary file with the content, on disk; what is left of it is removed afterwards."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file)
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

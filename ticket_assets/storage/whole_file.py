@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -20,14 +20,24 @@ def replace_file(path: Path, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) in place of what `path` held, if it existed.
 
     The bytes are on disk before the file is renamed; the new name survives a power cut once the
-    folder is synced. Temporary names are unique, so that two writers of one file never share a
-    half-written one.
+    folder is synced.
     """
+    with temporary_file(path, content.encode() if isinstance(content, str) else content) as file:
+        file.replace(path)
+
+
+@contextmanager
+def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
+    """A file beside `path` with this content, on disk; it is removed if it was not renamed."""
     with _temporary(str(path)) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file)
-    os.replace(file.name, path)
+        temporary = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
@@ -53,5 +63,6 @@ def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def _temporary(path: str) -> BinaryIO:
+    """An open file beside `path`, of a name that no other writer of it has."""
     folder, name = os.path.split(path)
     return open(os.path.join(folder, f".{name}.{uuid4().hex}.tmp"), "xb")
