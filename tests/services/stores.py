@@ -1,6 +1,5 @@
 """Desks on the files of one machine and on shared stores, and the command on them."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +10,14 @@ from tests.services import skip_without
 from tests.services.chroma import COMMAND, ChromaServer
 from tests.services.s3 import KEY_ID, SECRET
 from ticket_assets.desk import Desk
-from ticket_assets.settings import Settings
+from ticket_assets.settings import Settings, child_environment
 
 SETTINGS = {
-    "TICKETS_ENCODER": "all-minilm-l6-v2",
-    "TICKETS_ENCODER_PRECISION": "fp32",
-    "TICKETS_ENCODER_MAX_TOKENS": "64",
-    "TICKETS_MIN_CLASS_TICKETS": "5",
-    "TICKETS_MACRO_F1_FLOOR": "0",
+    "encoder": "all-minilm-l6-v2",
+    "encoder_precision": "fp32",
+    "encoder_max_tokens": "64",
+    "min_class_tickets": "5",
+    "macro_f1_floor": "0",
 }
 """Small and quick; every model passes."""
 
@@ -29,17 +28,8 @@ class Stores:
     def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
         self.folder = folder
         folder.mkdir()
-        outer = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TICKETS_", "DAGSTER_", "AWS_"))
-        }
-        self.settings = {
-            "TICKETS_DATA_DIR": str(folder / "data"),
-            **SETTINGS,
-            **(settings or {}),
-        }
-        self.environment = {**outer, **self.settings}
+        self.settings = {"data_dir": str(folder / "data"), **SETTINGS, **(settings or {})}
+        self.environment = child_environment(self.settings)
 
     def tickets(self, *arguments: object, **changes: str) -> str:
         """What the command says; it has to succeed."""
@@ -55,10 +45,7 @@ class Stores:
         return done.stdout + done.stderr
 
     def desk(self) -> Desk:
-        fields = {
-            name.removeprefix("TICKETS_").lower(): value for name, value in self.settings.items()
-        }
-        return Desk(Settings(_env_file=None, **fields))
+        return Desk(Settings(_env_file=None, **self.settings))
 
     def tables(self) -> dict[str, list[str]]:
         """The rows of each table, in an order of their own."""
@@ -87,15 +74,15 @@ class SharedStores(Stores):
         super().__init__(
             folder,
             {
-                "TICKETS_WAREHOUSE": f"ducklake:postgres:{catalogue}",
-                "TICKETS_WAREHOUSE_PASSWORD_FILE": str(password),
-                "TICKETS_WAREHOUSE_DATA": f"{self.bucket}/lake",
-                "TICKETS_FILES": f"{self.bucket}/desk",
-                "TICKETS_S3_ENDPOINT": s3.endpoint,
-                "TICKETS_S3_REGION": "eu-west-3",
-                "TICKETS_S3_KEY_ID": KEY_ID,
-                "TICKETS_S3_SECRET": SECRET,
-                "TICKETS_CHROMA_URL": chroma.url,
+                "warehouse": f"ducklake:postgres:{catalogue}",
+                "warehouse_password_file": str(password),
+                "warehouse_data": f"{self.bucket}/lake",
+                "files": f"{self.bucket}/desk",
+                "s3_endpoint": s3.endpoint,
+                "s3_region": "eu-west-3",
+                "s3_key_id": KEY_ID,
+                "s3_secret": SECRET,
+                "chroma_url": chroma.url,
             },
         )
 
