@@ -549,7 +549,8 @@ class Settings(BaseSettings):
         if not file:
             return value.get_secret_value() if value else None
         try:
-            return str(file.read_text(encoding="utf-8").strip())
+            # Of a line, whose ends alone are not the secret's own.
+            return str(file.read_text(encoding="utf-8").strip("\r\n"))
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"Cannot read {variable}_FILE={file}: {error}. Name a file that holds the secret"

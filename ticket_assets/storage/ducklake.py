@@ -72,7 +72,7 @@ def lake_access(settings: Settings) -> LakeAccess:
     Raises:
         SettingsError: it is set in part, or the file of the password cannot be read.
     """
-    address, file = settings.warehouse, settings.warehouse_password_file
+    address = settings.warehouse
     if address is None or settings.warehouse_data is None:
         raise SettingsError(
             "TICKETS_WAREHOUSE needs TICKETS_WAREHOUSE_DATA, the folder or bucket of the rows."
@@ -84,14 +84,8 @@ def lake_access(settings: Settings) -> LakeAccess:
             f"TICKETS_WAREHOUSE is no address of Postgres. It is like {LAKE}host=db dbname=tickets"
             " user=tickets, with quotes around values that hold spaces."
         ) from None
-    if file:
-        try:
-            parameters["password"] = file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"Cannot read TICKETS_WAREHOUSE_PASSWORD_FILE={file}: {error}. Name a file with the"
-                " password alone."
-            ) from None
+    if password := settings.secret("warehouse_password"):
+        parameters["password"] = password
     data = settings.warehouse_data.rstrip("/")
     if not data.startswith("s3://"):
         data = str(Path(data).expanduser().resolve())
