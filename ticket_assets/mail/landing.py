@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from ticket_assets.mail.changed_days import MESSAGE_FILE, ChangedDays, day_folde
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
 from ticket_assets.storage.blobs import Blob, BlobNotFoundError, Blobs
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.tables import TABLES
 
 if TYPE_CHECKING:
@@ -131,9 +133,10 @@ class LandingZone:
     its messages, so a landing that dies in between is completed by landing the same messages again.
     """
 
-    def __init__(self, files: Blobs) -> None:
-        self.files = files
-        self.changed_days = ChangedDays(files) if files.changed_at("") is None else None
+    def __init__(self, files: Blobs | Path) -> None:
+        """The zone in these blobs, or in this folder."""
+        self.files = FolderBlobs(files) if isinstance(files, Path) else files
+        self.changed_days = ChangedDays(self.files) if self.files.changed_at("") is None else None
         """What tells which days changed; None where the store does."""
         self._erased: dict[str, set[str]] = {}
 
