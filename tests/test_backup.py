@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from psycopg2.extensions import make_dsn
 
 from ticket_assets.backup import (
     BackupError,
@@ -24,6 +25,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.erasure import erase
 from ticket_assets.half_restored import refuse_half_restored
 from ticket_assets.mail.landing import IncomingMessage
+from ticket_assets.mail.removal import list_purged, remove_purged
 from ticket_assets.settings import Settings
 from ticket_assets.storage.blobs import BlobStoreError
 
@@ -72,14 +74,13 @@ def settings(folder):
 
 
 def tables(desk):
-    with desk.warehouse.connect() as connection:
-        return {
-            name: connection.execute(
-                f"select {', '.join(sorted(desk.warehouse.columns(name)))}"  # noqa: S608
-                f" from tickets.{name} order by all"
-            ).fetchall()
-            for name in sorted(desk.warehouse.tables())
-        }
+    warehouse = desk.warehouse
+    return {
+        name: warehouse.rows(
+            f"select {', '.join(sorted(warehouse.columns(name)))} from {name} order by all"  # noqa: S608
+        )
+        for name in sorted(warehouse.tables())
+    }
 
 
 def files(desk):
@@ -206,6 +207,63 @@ def test_a_restore_that_was_interrupted_goes_on_and_nothing_else_does(
 
     assert tables(Desk(settings(tmp_path / "again"))) == before
     Desk(settings(tmp_path / "again")).require_same_settings()
+
+
+@pytest.mark.parametrize("stores", ["file", "lake"])
+def test_a_restore_that_fails_among_the_tables_brings_all_of_them_the_next_time(
+    desk, tmp_path, monkeypatch, request, stores
+):
+    before, target = tables(desk), str(tmp_path / "backups")
+    back_up(desk, target, keep=7)
+    shared = {}
+    if stores == "lake":
+        database = request.getfixturevalue("postgres").database()
+        shared = {
+            "warehouse": f"ducklake:postgres:{make_dsn(**database)}",
+            "warehouse_data": str(tmp_path / "rows"),
+        }
+    again = Settings(
+        _env_file=None, data_dir=tmp_path / "again", encoder="all-minilm-l6-v2", **shared
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("ticket_assets.storage.table_files.migrate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            restore(Desk(again), target)
+
+    restore(Desk(again), target)
+
+    restored = tables(Desk(again))
+    assert {name: restored[name] for name in before} == before
+
+
+def test_messages_that_were_purged_go_from_the_backup_and_others_stay(desk, target, tmp_path):
+    back_up(desk, target, keep=7)
+    first, *_ = desk.landing.days()
+    purged = list(desk.landing.messages(first))
+    list_purged(desk.landing, first, purged)
+    remove_purged(desk.landing)
+
+    assert back_up(desk, target, keep=7).messages == 200 - len(purged)
+    again = Desk(settings(tmp_path / "again"))
+    restore(again, target)
+    assert again.landing.days() == desk.landing.days()
+
+
+def test_a_backup_without_news_asks_the_bucket_little(desk, s3):
+    target = f"{s3.bucket()}/desk"
+    back_up(desk, target, keep=7)
+    before = len(s3.requests())
+
+    written = len(back_up(desk, target, keep=7).files)
+
+    requests = s3.requests()[before:]
+    assert len(requests) < written + 30
+    assert len([line for line in requests if line.startswith("GET")]) < 15
+
+
+def test_an_erasure_on_a_desk_without_backups_writes_nothing_about_them(desk):
+    assert tell_backups(desk, {"0" * 20}) == {}
+    assert not desk.files.exists("backups.json")
 
 
 def interrupted(*_):

@@ -21,12 +21,11 @@ from uuid import uuid4
 
 from ticket_assets.half_restored import RESTORING, BackupError, refuse_half_restored
 from ticket_assets.mail.changed_days import INDEX, MESSAGE_FILE
-from ticket_assets.mail.landing import MANIFESTS, PURGED_MANIFEST, ticket_id_of
+from ticket_assets.mail.landing import ticket_id_of
 from ticket_assets.mail.removal import removing
-from ticket_assets.storage.blob_location import blobs_at
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs, BlobStoreError
 from ticket_assets.storage.folder_blobs import FolderBlobs
-from ticket_assets.storage.s3_access import s3_access
+from ticket_assets.storage.tables import DAY_TABLES
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
@@ -92,21 +91,19 @@ def back_up(desk: Desk, target: str, *, keep: int, on_progress: Progress | None 
     blobs = _target(desk, target)
     on_progress = on_progress or (lambda *_: None)
     with removing(desk.landing, desk.leases):
-        tables = desk.warehouse.tables()
-        if not tables and not desk.landing.days():
+        if not _holds_tables(desk) and not desk.landing.days():
             raise BackupError(f"There is nothing to back up in {desk.files.location}.")
         _own(desk, blobs)
         created_at = datetime.now(UTC)
         name = f"{created_at:%Y%m%dT%H%M%S%fZ}"
         folder = blobs.under(f"snapshots/{name}")
-        files = {}
-        for copied, content in _state(desk):
-            files[copied] = hashlib.sha256(content).hexdigest()
-            folder.replace(copied, content)
-            on_progress("files", len(files))
+        files: dict[str, str] = {}
+        folder.write(_digested(_state(desk), files, on_progress))
+        for database, content in _digested(_databases(desk), files, on_progress):
+            folder.replace(database, content)  # one at a time: they may be large
         rows, vector_length = _copy_tables(desk, folder, files, on_progress)
-        messages = _copy_messages(desk.files.under("landing"), blobs, on_progress)
-        _remove_erased(desk, blobs)
+        _note_erased(blobs, desk.landing.erased())
+        messages = _mirror_messages(desk, blobs, on_progress)
         snapshot = Snapshot(name, created_at.isoformat(), messages, rows, vector_length, files)
         folder.replace(SNAPSHOT, _json(asdict(snapshot)))
         _remember(desk, blobs.location)
@@ -179,7 +176,10 @@ def tell_backups(desk: Desk, erased: Collection[str]) -> dict[str, str | None]:
     told: dict[str, str | None] = {}
     for location in _registered(desk)["targets"]:
         try:
-            _tell(_target(desk, location), set(erased))
+            blobs = _target(desk, location)
+            _note_erased(blobs, set(erased))
+            mirror = blobs.under("landing")
+            mirror.delete(_of_tickets((blob.name for blob in mirror.list()), erased))
             told[location] = None
         except BlobStoreError as error:
             told[location] = str(error)
@@ -187,13 +187,14 @@ def tell_backups(desk: Desk, erased: Collection[str]) -> dict[str, str | None]:
 
 
 def _target(desk: Desk, target: str) -> Blobs:
-    location = target if target.startswith("s3://") else Path(target).absolute()
-    return blobs_at(location, s3_access(desk.settings))
+    return desk.blobs_at(target if target.startswith("s3://") else Path(target).absolute())
 
 
 def _own(desk: Desk, blobs: Blobs) -> None:
     """Give an empty target to the desk."""
-    name = _registered(desk)["desk"]
+    registered = _registered(desk)
+    desk.files.create(TARGETS, _json(registered))
+    name = registered["desk"]
     if not blobs.create(OWNER, _json({"desk": name, "format": FORMAT})):
         owner = json.loads(blobs.read(OWNER))["desk"]
         if owner != name:
@@ -204,11 +205,11 @@ def _own(desk: Desk, blobs: Blobs) -> None:
 
 
 def _registered(desk: Desk) -> dict[str, Any]:
+    """The desk's name at its targets, and where they are; a new name while there are none."""
     try:
         registered: dict[str, Any] = json.loads(desk.files.read(TARGETS))
     except BlobNotFoundError:
-        desk.files.create(TARGETS, _json({"desk": uuid4().hex, "targets": []}))
-        registered = json.loads(desk.files.read(TARGETS))
+        return {"desk": uuid4().hex, "targets": []}
     return registered
 
 
@@ -229,12 +230,26 @@ def _state(desk: Desk) -> Iterator[tuple[str, bytes]]:
             yield f"files/{folder}/{name}", content
     for name, content in desk.files.read_many([RECORD, TARGETS]):
         yield f"files/{name}", content
-    for path in sorted((desk.folder / DAGSTER).rglob("*.db")):
-        yield f"{DAGSTER}/{path.relative_to(desk.folder / DAGSTER).as_posix()}", _database(path)
     landing = desk.files.under("landing")
     others = [blob.name for blob in landing.list() if not _is_message(blob.name)]
     for name, content in landing.read_many(others):
         yield f"files/landing/{name}", content
+
+
+def _databases(desk: Desk) -> Iterator[tuple[str, bytes]]:
+    """Dagster's databases in the data folder; runs may write to them meanwhile."""
+    for path in sorted((desk.folder / DAGSTER).rglob("*.db")):
+        yield f"{DAGSTER}/{path.relative_to(desk.folder / DAGSTER).as_posix()}", _database(path)
+
+
+def _digested(
+    contents: Iterable[tuple[str, bytes]], files: dict[str, str], on_progress: Progress
+) -> Iterator[tuple[str, bytes]]:
+    """The same, whose SHA-256 are then in `files`."""
+    for name, content in contents:
+        files[name] = hashlib.sha256(content).hexdigest()
+        yield name, content
+        on_progress("files", len(files))
 
 
 def _database(path: Path) -> bytes:
@@ -252,10 +267,10 @@ def _copy_tables(
     desk: Desk, folder: Blobs, files: dict[str, str], on_progress: Progress
 ) -> tuple[dict[str, int], int | None]:
     """Write each table as Parquet; returns the rows of each, and the length of the vectors."""
-    rows: dict[str, int] = {}
-    vector_length = None
     from ticket_assets.storage.table_files import export_tables
 
+    rows: dict[str, int] = {}
+    vector_length = None
     with tempfile.TemporaryDirectory() as scratch:
         for table, count, length in export_tables(desk.warehouse, Path(scratch), PARQUET_BYTES):
             rows[table] = count
@@ -270,17 +285,23 @@ def _copy_tables(
     return rows, vector_length
 
 
-def _copy_messages(landing: Blobs, blobs: Blobs, on_progress: Progress) -> int:
-    """Copy the messages that the target lacks; returns how many it holds."""
-    mirror = blobs.under("landing")
+def _mirror_messages(desk: Desk, blobs: Blobs, on_progress: Progress) -> int:
+    """Copy the messages that the target lacks, and remove there those that the desk has erased or
+    purged; returns how many it holds. One that merely is not here any more stays there."""
+    landing, mirror = desk.files.under("landing"), blobs.under("landing")
     there = {blob.name for blob in mirror.list()}
-    new = [blob for blob in landing.list() if _is_message(blob.name) and blob.name not in there]
+    present = [blob for blob in landing.list() if _is_message(blob.name)]
     copied = 0
-    for batch in _batches(new):
+    for batch in _batches(blob for blob in present if blob.name not in there):
         mirror.write(landing.read_many(batch))
         copied += len(batch)
         on_progress("messages", copied)
-    return len(there) + copied
+    missing = there - {blob.name for blob in present}
+    purged = desk.landing.purged_hashes({name.partition("/")[0] for name in missing})
+    gone = _of_tickets(missing, desk.landing.erased())
+    gone |= {name for name in missing if _content_hash(name) in purged}
+    mirror.delete(gone)
+    return len(there) + copied - len(gone)
 
 
 def _batches(messages: Iterable[Any]) -> Iterator[list[str]]:
@@ -296,37 +317,22 @@ def _batches(messages: Iterable[Any]) -> Iterator[list[str]]:
         yield batch
 
 
-def _remove_erased(desk: Desk, blobs: Blobs) -> None:
-    """Remove the messages that the desk has erased or purged; one that merely lacks there stays."""
-    _tell(blobs, desk.landing.erased())
-    landing, mirror = desk.files.under("landing"), blobs.under("landing")
-    for day in landing.folders():
-        try:
-            lines = landing.read(f"{day}/{MANIFESTS}/{PURGED_MANIFEST}").splitlines()
-        except BlobNotFoundError:
-            continue
-        purged = {json.loads(line)["sha256"] for line in lines}
-        present = {blob.name for blob in landing.list(day)}
-        mirror.delete(
-            blob.name
-            for blob in mirror.list(day)
-            if blob.name not in present and _content_hash(blob.name) in purged
-        )
-
-
-def _tell(blobs: Blobs, erased: set[str]) -> None:
-    """Have the target know of erased tickets, and remove their messages there."""
+def _note_erased(blobs: Blobs, erased: set[str]) -> None:
+    """Have the target know of erased tickets, so that a restore erases them again."""
     if new := sorted(erased - _told(blobs)):
         lines = b"".join(_json({"ticket_id": ticket_id}) + b"\n" for ticket_id in new)
         blobs.create(f"erased/{uuid4().hex}.jsonl", lines)
-        mirror = blobs.under("landing")
-        mirror.delete(
-            [
-                blob.name
-                for blob in mirror.list()
-                if ticket_id_of(_content_hash(blob.name)) in erased
-            ]
-        )
+
+
+def _of_tickets(names: Iterable[str], ticket_ids: Collection[str]) -> set[str]:
+    """Those of the messages that are of these tickets."""
+    return {name for name in names if ticket_id_of(_content_hash(name)) in ticket_ids}
+
+
+def _holds_tables(desk: Desk) -> bool:
+    """Whether the warehouse has rows; one on shared stores has the tables about days from the
+    beginning."""
+    return not desk.warehouse.tables() <= DAY_TABLES.keys()
 
 
 def _begin(desk: Desk, target: str, snapshot: str) -> None:
@@ -336,7 +342,7 @@ def _begin(desk: Desk, target: str, snapshot: str) -> None:
         if json.loads(desk.files.read(RESTORING)) != source:
             refuse_half_restored(desk.files)
     except BlobNotFoundError:
-        if desk.landing.days() or desk.warehouse.tables():
+        if desk.landing.days() or _holds_tables(desk):
             raise BackupError(
                 f"{desk.files.location} holds a desk already. Restore to an empty one: set"
                 " TICKETS_DATA_DIR, or move the old one away."
@@ -369,7 +375,7 @@ def _bring_files(desk: Desk, folder: Blobs, snapshot: Snapshot, on_progress: Pro
 
 
 def _bring_tables(desk: Desk, folder: Blobs, snapshot: Snapshot, on_progress: Progress) -> None:
-    if desk.warehouse.tables():
+    if _holds_tables(desk):
         return  # they come in one transaction: an interrupted restore has brought all of them
     from ticket_assets.storage.table_files import import_tables
 

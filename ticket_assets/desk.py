@@ -22,6 +22,7 @@ from ticket_assets.storage.blobs import BlobChangedError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date
+    from pathlib import Path
 
     from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.drift.store import ReportStore
@@ -131,10 +132,18 @@ class Desk:
         Raises:
             SettingsError: the access to the bucket is set in part.
         """
+        return self.blobs_at(self.settings.files or self.folder)
+
+    def blobs_at(self, location: str | Path) -> Blobs:
+        """The blobs in a folder, or in a bucket with this desk's access to it; raises as `files`.
+
+        Args:
+            location: a folder's path, or `s3://bucket/prefix`.
+        """
         from ticket_assets.storage.blob_location import blobs_at
         from ticket_assets.storage.s3_access import s3_access
 
-        return blobs_at(self.settings.files or self.folder, s3_access(self.settings))
+        return blobs_at(location, s3_access(self.settings))
 
     @cached_property
     def cursors(self) -> Blobs:

@@ -235,7 +235,12 @@ class LandingZone:
 
     def is_purged(self, message: LandedMessage) -> bool:
         """Whether the message is listed to be removed, or has been."""
-        return message.content_hash in self._purged_hashes([_folder(message.name)])
+        return message.content_hash in self.purged_hashes([_folder(message.name)])
+
+    def purged_hashes(self, folders: Iterable[str]) -> set[str]:
+        """Content hashes of the messages that retention removed from these days."""
+        manifests = (f"{folder}/{MANIFESTS}/{PURGED_MANIFEST}" for folder in folders)
+        return {line["sha256"] for _, lines in self.lines_of(manifests) for line in lines}
 
     def refuse_purged(self, day: date) -> None:
         """Pass when the day may still be processed: the rows of a purged day stay as they are.
@@ -387,7 +392,7 @@ class LandingZone:
         }
         elsewhere = landed_names.hold(unsure)
         # A message whose day is not sure may have been purged on any.
-        purged = self._purged_hashes(
+        purged = self.purged_hashes(
             day_folders(self.files)
             if unsure
             else {_folder(landed.name) for _, landed in new.values()}
@@ -403,11 +408,6 @@ class LandingZone:
         ]
         landed_names.add(_file(landed.name) for _, landed in fresh)
         return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
-
-    def _purged_hashes(self, folders: Iterable[str]) -> set[str]:
-        """Content hashes of the messages that retention removed from these days."""
-        manifests = (f"{folder}/{MANIFESTS}/{PURGED_MANIFEST}" for folder in folders)
-        return {line["sha256"] for _, lines in self.lines_of(manifests) for line in lines}
 
     def _write_batch(self, new: list[tuple[IncomingMessage, LandedMessage]]) -> None:
         if not new:
