@@ -2,6 +2,7 @@
 what it lacks."""
 
 import multiprocessing
+import os
 import subprocess
 from contextlib import closing
 from datetime import date, datetime
@@ -36,7 +37,8 @@ DAY = date(2025, 3, 3)
 
 
 def lake(parameters, tmp_path, data=None, patience=5.0, **settings):
-    password = tmp_path / "password"
+    # Of this process: another must not read it while it is written.
+    password = tmp_path / f"password-{os.getpid()}"
     password.write_text(f"{parameters.get('password', '')}\n", encoding="utf-8")
     address = make_dsn(**{key: value for key, value in parameters.items() if key != "password"})
     settings = Settings(
