@@ -2,7 +2,6 @@
 
 import dagster as dg
 import pytest
-import yaml
 
 from ticket_assets.orchestration.history_erasure import erase_from_history
 
@@ -12,29 +11,9 @@ ADDRESS = "zuzanna.quxhorn@example.net"
 OTHER_ADDRESS = "not.zuzanna.quxhorn@example.net"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def instance(request, tmp_path, new_instance):
-    if request.param == "sqlite":
-        with new_instance(tmp_path) as opened:
-            yield opened
-        return
-    database = request.getfixturevalue("postgres").database()
-    home = tmp_path / "home"
-    home.mkdir()
-    storage = {
-        "hostname": database["host"],
-        "port": int(database["port"]),
-        "username": database["user"],
-        "password": database["password"],
-        "db_name": database["dbname"],
-        "scheme": "postgresql+psycopg2",
-    }
-    (home / "dagster.yaml").write_text(
-        yaml.safe_dump(
-            {"storage": {"postgres": {"postgres_db": storage}}, "telemetry": {"enabled": False}}
-        )
-    )
-    with dg.DagsterInstance.from_config(str(home)) as opened:
+@pytest.fixture(params=["new_instance", "dagster_in_postgres"])
+def instance(request, tmp_path):
+    with request.getfixturevalue(request.param)(tmp_path) as opened:
         yield opened
 
 

@@ -27,13 +27,10 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.partition_status_cache import get_partition_subsets
 from dagster._core.storage.runs import SqliteRunStorage
-from psycopg2.extensions import make_dsn
 
 from ticket_assets.orchestration import pruning
 from ticket_assets.orchestration.code_location import job_origin
-from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.pruning import prune_runs
-from ticket_assets.settings import load_settings
 
 DAYS = dg.DailyPartitionsDefinition("2025-06-01", end_date="2025-06-05")
 KEYS = DAYS.get_partition_keys()
@@ -63,21 +60,14 @@ OpenInstance = Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 
 
 @pytest.fixture(params=["memory", "postgres"])
-def instance(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
+def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """All events in one database."""
     if request.param == "memory":
         with dg.DagsterInstance.ephemeral() as instance:
             yield instance
         return
-    database = request.getfixturevalue("postgres").database()
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setenv("TICKETS_DAGSTER_POSTGRES", make_dsn(**database))
-    load_settings.cache_clear()
-    with desk_instance(tmp_path) as instance:
+    with request.getfixturevalue("dagster_in_postgres")(tmp_path) as instance:
         yield instance
-    load_settings.cache_clear()
 
 
 @pytest.fixture

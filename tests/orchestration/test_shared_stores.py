@@ -10,12 +10,10 @@ import psycopg2
 import pyarrow.parquet
 import pytest
 
-from tests.services.s3 import KEY_ID, SECRET
 from tests.services.stores import Stores
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
-from ticket_assets.storage.blob_location import blobs_at
-from ticket_assets.storage.s3_access import S3Access
+from ticket_assets.storage.bucket_blobs import BucketBlobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -145,9 +143,8 @@ def erased(sorted_on_both):
 
 def stored(stores):
     """Every byte of bucket, catalogue, collection and Dagster's history, Parquet files read."""
-    access = S3Access(stores.s3.endpoint, "eu-west-3", KEY_ID, SECRET)
     content = io.BytesIO()
-    blobs = blobs_at(stores.bucket, access)
+    blobs = BucketBlobs(stores.bucket, stores.s3.access)
     for name, data in blobs.read_many([blob.name for blob in blobs.list()]):
         content.write(name.encode())
         content.write(data)

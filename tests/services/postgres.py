@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 
 from tests.loopback import free_port
 from tests.services import skip_without
@@ -92,3 +93,16 @@ def postgres():
     yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def dagster_in_postgres(postgres, monkeypatch):
+    """Opens a desk's instance on a new database, given the data folder."""
+    from ticket_assets.orchestration.instance import desk_instance
+    from ticket_assets.settings import load_settings
+
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("TICKETS_DAGSTER_POSTGRES", make_dsn(**postgres.database()))
+    load_settings.cache_clear()
+    yield desk_instance
+    load_settings.cache_clear()
