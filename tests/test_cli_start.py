@@ -28,6 +28,10 @@ ARGUMENTS = {
     "model show": (),
     "model rollback": (),
     "alerts test": (),
+    "backup": ("folder",),
+    "restore": ("folder",),
+    "collection rebuild": (),
+    "dagster migrate": (),
 }
 
 

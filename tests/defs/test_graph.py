@@ -235,6 +235,7 @@ def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
         "ticket_predictions",
         "drift_metrics",
         "day_origins",
+        "schema_version",
     }
     for name in first_run.tables.keys() & TABLES.keys():
         assert tuple(first_run.tables[name].column_names) == TABLES[name].column_names

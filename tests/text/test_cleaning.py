@@ -187,7 +187,7 @@ def test_any_message_is_cleaned_and_satisfies_the_gate(subject: str, text: str, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, func_only=True)
 @pytest.mark.parametrize(
     "unit", ["De : x\n", "a@b.fr ", "06 12 34 56 78 ", "1.", "mdp: ", "é ", "x"]
 )

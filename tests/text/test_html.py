@@ -129,7 +129,7 @@ def test_any_markup_is_accepted(html: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, func_only=True)
 @pytest.mark.parametrize(
     "unit", ["<div>a", "<blockquote type=cite>a", "<table><tr><td>", "<", "&#", "<b>", "<p>a</p>"]
 )

@@ -100,7 +100,7 @@ def test_any_text_is_accepted(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)
 @pytest.mark.parametrize(
     "unit",
     ["a", "1", "0", " ", "@", "+", "01.", "a@", "1:", "password:", "4111 ", "FR76", "(", "+1"],

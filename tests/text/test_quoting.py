@@ -102,7 +102,7 @@ def test_a_sentence_above_everything_is_never_lost(text: str) -> None:
     assert own in split_reply(f"{own}\n{text}").own
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)
 @pytest.mark.parametrize(
     "unit",
     [
