@@ -77,7 +77,7 @@ def test_the_latest_verdict_of_a_check_on_a_day_counts() -> None:
 
 
 def test_the_memory_is_read_as_it_was_written(file_store: Blobs) -> None:
-    memory = Memory(seen={"RUN_FAILURE": 12})
+    memory = Memory(seen={"RUN_FAILURE": (12, 1750000000.5)})
     memory.run_ended("1", ["2025-06-01"], [], CHAIN)
     memory.judged("a:b", "", "check")
     memory.told["log"] = sorted(memory.problems())

@@ -19,8 +19,8 @@ FILE = "alerts.json"
 class Memory:
     """How far Dagster's events were read, what stood as failed then, and what was told."""
 
-    seen: dict[str, int] = field(default_factory=dict)
-    """The last event that was read, by type."""
+    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Storage id and time of the last event that was read, by type."""
     runs: dict[str, dict[str, str]] = field(default_factory=dict)
     """By day ("": about no day) and asset, the last run that was to make it and failed."""
     checks: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -33,11 +33,17 @@ class Memory:
         """What was written; a blob that is damaged costs a second message and nothing else."""
         try:
             written = json.loads(cursors.read(FILE))
+            # An earlier release kept no times.
+            seen = {
+                kind: (int(last[0]), float(last[1]))
+                for kind, last in written.pop("seen").items()
+                if isinstance(last, list)
+            }
             told = {
                 channel: [Problem(*problem) for problem in problems]
                 for channel, problems in written.pop("told").items()
             }
-            return cls(**written, told=told)
+            return cls(**written, seen=seen, told=told)
         except (BlobNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return cls()
 

@@ -5,26 +5,30 @@ would see runs alone, call for each failed run, and not know when things are wel
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.definitions.freshness import FreshnessState
-from dagster._core.event_api import EventRecordsFilter
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
     SensorInstigatorData,
     TickStatus,
 )
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from ticket_assets.alerts.delivery import Channel, Log, configured_channels, tell
 from ticket_assets.alerts.edges import Problem
 from ticket_assets.alerts.memory import Memory
+from ticket_assets.defs.new_events import (
+    bookmark,
+    event_data,
+    events_after,
+    events_of,
+    latest_bookmark,
+)
 from ticket_assets.defs.new_mail import SourceFailedError, new_mail
 from ticket_assets.defs.partitions import run_window
 from ticket_assets.desk import Desk
@@ -39,7 +43,6 @@ FIRST_EVENTS = 2000
 """How far the first look at a desk reaches back, and to how many events of a type."""
 PATIENCE = timedelta(minutes=15)
 """For late assets: automation makes them anew by itself, which most often is all."""
-EVENTS_AT_ONCE = 1000
 ENDED = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)
 JUDGED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 
@@ -97,38 +100,19 @@ def _new_events(
     instance: dg.DagsterInstance, memory: Memory, kind: dg.DagsterEventType
 ) -> list[dg.EventLogRecord]:
     """The events of a type that the memory has not seen, in order; at first, the latest."""
-
-    def read(limit: int = EVENTS_AT_ONCE, **bounds: Any) -> Sequence[dg.EventLogRecord]:
-        # In SQLite, Dagster's own method would open the file of every run; the index has them all.
-        return SqlEventLogStorage.get_event_records(
-            instance.event_log_storage,  # type: ignore[arg-type]
-            EventRecordsFilter(kind, **bounds),
-            limit,
-            ascending="after_cursor" in bounds,
-        )
-
     events: list[dg.EventLogRecord] = []
     if kind.value not in memory.seen:
         since = (datetime.now(UTC) - FIRST_LOOK).timestamp()
-        latest = read(limit=1)
-        memory.seen[kind.value] = latest[0].storage_id if latest else 0
-        events = list(reversed(read(FIRST_EVENTS, after_timestamp=since)))
-    page = None
-    while page is None or len(page) == EVENTS_AT_ONCE:
-        page = read(after_cursor=memory.seen[kind.value])
-        events.extend(page)
-        memory.seen[kind.value] = page[-1].storage_id if page else memory.seen[kind.value]
-    return events
-
-
-def _data(event: dg.EventLogRecord) -> Any:
-    dagster_event = event.event_log_entry.dagster_event
-    return dagster_event and dagster_event.event_specific_data
+        memory.seen[kind.value] = latest_bookmark(instance, kind)
+        events = list(reversed(events_of(instance, kind, FIRST_EVENTS, after_timestamp=since)))
+    later = list(events_after(instance, kind, memory.seen[kind.value]))
+    memory.seen[kind.value] = bookmark(later[-1]) if later else memory.seen[kind.value]
+    return [*events, *later]
 
 
 def _read_checks(instance: dg.DagsterInstance, memory: Memory) -> None:
     for event in _new_events(instance, memory, JUDGED):
-        verdict = _data(event)
+        verdict = event_data(event)
         if isinstance(verdict, AssetCheckEvaluation):
             is_warning = verdict.severity == dg.AssetCheckSeverity.WARN
             kind = "warning" if is_warning else "check"
