@@ -21,6 +21,7 @@ ARGUMENTS = {
     "dev": (),
     "evaluate": ("past.csv",),
     "checks": (),
+    "exporter": (),
     "erase": ("--ticket", "0" * 20, "--yes"),
     "purge": (),
     "prune": (),

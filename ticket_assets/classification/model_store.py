@@ -205,6 +205,10 @@ class ModelStore:
         history = self._record().history
         return history[-1] if history else None
 
+    def champion_changed_at(self) -> datetime | None:
+        """When the champion was changed last, by promotion or rollback; None before the first."""
+        return next((blob.modified_at for blob in self.blobs.list() if blob.name == CHAMPION), None)
+
     def champion(self) -> ModelVersion | None:
         """The version in use, or None before the first promotion.
 

@@ -18,6 +18,7 @@ from ticket_assets.cli import (
     collection,
     dev,
     evaluate,
+    exporter,
     instance,
     mail,
     models,
@@ -40,7 +41,7 @@ Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them a
 )
 for group in (
     *(mail, run, classify, status, dev, evaluate, checks, removal, models, collection, backup),
-    *(instance, alerts),
+    *(instance, alerts, exporter),
 ):
     app.add_typer(group.app)
 

@@ -217,12 +217,18 @@ def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.Asse
         labelled["correct"].to_numpy(), labelled["chance_of_label"].to_numpy()
     )
     estimator = precision_estimator(champion, labels_of(champion, desk.warehouse))
-    figures = {
+    figures: dict[str, Any] = {
         "target": target,
         "labelled": realised.tickets,
         "realised": realised.precision,
         "realised_low": realised.low,
         "realised_high": realised.high,
+        "realised_by_category": {
+            category: realised_precision(
+                rows["correct"].to_numpy(), rows["chance_of_label"].to_numpy()
+            ).precision
+            for category, rows in labelled.groupby("category")
+        },
     }
     if estimator:
         estimate = estimator.estimate(labelled["confidence"].to_numpy())

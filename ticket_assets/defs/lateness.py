@@ -101,7 +101,11 @@ def _judge_messages(desk: Desk) -> dg.AssetCheckResult:
 
 def _judge_days(instance: dg.DagsterInstance, desk: Desk) -> dg.AssetCheckResult:
     patience = timedelta(minutes=desk.settings.late_after_minutes)
-    left = _left_half_way(instance, datetime.now(UTC) - patience)
+    left = sorted(
+        f"{day}: {asset} is newer than {FOLLOWERS[asset]}"
+        for asset, days in days_left_half_way(instance, datetime.now(UTC) - patience).items()
+        for day in days
+    )
     return dg.AssetCheckResult(
         passed=not left,
         severity=dg.AssetCheckSeverity.WARN,
@@ -109,15 +113,16 @@ def _judge_days(instance: dg.DagsterInstance, desk: Desk) -> dg.AssetCheckResult
     )
 
 
-def _left_half_way(instance: dg.DagsterInstance, limit: datetime) -> list[str]:
-    """The days on which an asset made before `limit` is newer than the one that follows it."""
+def days_left_half_way(instance: dg.DagsterInstance, limit: datetime) -> dict[str, list[date]]:
+    """By asset, the days on which it was made before `limit` (aware) and is newer than the one that
+    follows it."""
     latest = {
         asset: instance.event_log_storage.get_latest_storage_id_by_partition(
             dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION
         )
         for asset in {*FOLLOWERS, *FOLLOWERS.values()}
     }
-    left = []
+    left = {}
     for asset, follower in FOLLOWERS.items():
         # A desk without champion has never made what needs one.
         behind = [
@@ -125,9 +130,9 @@ def _left_half_way(instance: dg.DagsterInstance, limit: datetime) -> list[str]:
             for day, storage_id in latest[asset].items()
             if latest[follower] and storage_id > latest[follower].get(day, 0)
         ]
-        left += [
-            f"{day}: {asset} is newer than {follower}"
+        left[asset] = [
+            day
             for day, record in latest_materialisations(instance, asset, behind).items()
             if record.timestamp < limit.timestamp()
         ]
-    return sorted(left)
+    return left

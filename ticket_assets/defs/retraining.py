@@ -8,6 +8,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from ticket_assets.defs.drift_report import realised_precision_is_within_target
 from ticket_assets.defs.jobs import UNFINISHED, retrain, whole_graph
 from ticket_assets.desk import Desk
+from ticket_assets.planning.learning_record import write_new_labels
 from ticket_assets.planning.retraining import LearningState, decide, learning_state
 from ticket_assets.storage.warehouse import WarehouseError
 
@@ -66,9 +67,11 @@ def _state(instance: dg.DagsterInstance, desk: Desk) -> LearningState | dg.SkipR
         if instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1):
             return dg.SkipReason("A training is at work.")
     try:
-        return learning_state(desk.for_ticks)
+        state = learning_state(desk.for_ticks)
     except WarehouseError as error:
         return dg.SkipReason(f"{error} The next look decides.")
+    write_new_labels(desk.cursors, state.new_labels)
+    return state
 
 
 def _last_training(instance: dg.DagsterInstance) -> datetime | None:

@@ -25,6 +25,10 @@ from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import read_origins
 from ticket_assets.storage.vectors import to_matrix
 
+TICKETS_BY = "tickets_by"
+"""Metadata of a day: its tickets, counted by each of `COUNTED` and by language."""
+COUNTED = ("decision", "category", "priority", "queue")
+
 
 @dg.asset(
     deps=["ticket_classifier", "ticket_embeddings", "clean_tickets", "ticket_collection"],
@@ -52,7 +56,7 @@ def ticket_predictions(
     inherit_origins(context, "ticket_predictions", origins, recipe(desk), champion.version)
     warehouse = desk.warehouse
     rows = warehouse.arrow(
-        "select c.ticket_id, c.received_at, c.text, e.vector from clean_tickets c"
+        "select c.ticket_id, c.received_at, c.text, c.language, e.vector from clean_tickets c"
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ? and e.model = ?"
         " order by c.received_at, c.ticket_id",
@@ -63,8 +67,9 @@ def ticket_predictions(
         [days[0], days[-1]],
     )
     require_vectors(tickets, len(rows), champion.encoder, champion.version)
+    tickets_read = rows.drop_columns(["vector"]).to_pandas()
     predictions = sort_tickets(
-        rows.drop_columns(["vector"]).to_pandas(),
+        tickets_read.drop(columns="language"),
         to_matrix(rows["vector"]),
         store.load(champion.version),
         LabelledTickets.before(days[-1], warehouse, champion.encoder),
@@ -72,6 +77,7 @@ def ticket_predictions(
         model_version=champion.version,
         neighbours=desk.settings.neighbours,
     )
+    languages = tickets_read.set_index("ticket_id")["language"]
     shown = ["received_at", "category", "category_confidence", "priority", "decision", "queue"]
     record_each_day(
         context,
@@ -83,6 +89,14 @@ def ticket_predictions(
             "auto_share": float((rows["decision"] == "auto").mean()) if len(rows) else 0.0,
             "queues": counts(rows["queue"]),
             "categories": counts(rows["category"]),
+            # For the exporter, which must not wait for the warehouse.
+            TICKETS_BY: {
+                name: dict(Counter(values.dropna()))
+                for name, values in (
+                    *((name, rows[name]) for name in COUNTED),
+                    ("language", languages[rows["ticket_id"]]),
+                )
+            },
             "preview": preview(rows, shown),
         },
     )

@@ -135,10 +135,11 @@ def labelled_since(champion: TrainedClassifier, warehouse: Warehouse) -> pd.Data
     """The automatic tickets that the champion has not learnt from and that a person labelled.
 
     Returns:
-        confidence; correct: whether the two categories are the same; chance_of_label: the labelled
-        share of the automatic tickets of the same predicted category that are as sure, above or
-        below its median. What people look at more than at other mail then counts less
-        (post-stratification); within such a group they may still prefer what went wrong.
+        category: the predicted one; confidence; correct: whether the two categories are the same;
+        chance_of_label: the labelled share of the automatic tickets of the same predicted category
+        that are as sure, above or below its median. What people look at more than at other mail
+        then counts less (post-stratification); within such a group they may still prefer what went
+        wrong.
     """
     return warehouse.frame(
         "with automatic as (select p.category, category_confidence as confidence,"
@@ -146,7 +147,7 @@ def labelled_since(champion: TrainedClassifier, warehouse: Warehouse) -> pd.Data
         " over (partition by p.category) as is_surer"
         " from ticket_predictions p left join ticket_labels l using (ticket_id)"
         " where decision = 'auto' and ticket_id not in (select ticket_id from learnt))"
-        " select confidence, category = given as correct,"
+        " select category, confidence, category = given as correct,"
         " count(given) over alike / count(*) over alike as chance_of_label"
         " from automatic window alike as (partition by category, is_surer)"
         " qualify given is not null",

@@ -1,0 +1,331 @@
+"""What the exporter reads of a Dagster instance: counted once, over restarts and pruning."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.scheduler.instigation import TickStatus
+from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.utils import make_new_run_id
+from prometheus_client.core import Metric
+
+from tests.defs.test_alerts import tick  # noqa: F401 - a fixture
+from ticket_assets.desk import Desk
+from ticket_assets.metrics.counters import Counters
+from ticket_assets.orchestration.code_location import job_origin
+from ticket_assets.orchestration.exporter import exposition_of
+from ticket_assets.orchestration.observation import automation, checks, runs
+from ticket_assets.orchestration.observation.assets import AssetFigures, encoding_families
+from ticket_assets.settings import Settings
+
+TODAY = datetime.now(UTC).date()
+DAY = (TODAY - timedelta(1)).isoformat()
+OLD_DAY = (TODAY - timedelta(40)).isoformat()
+DAILY = dg.DailyPartitionsDefinition((TODAY - timedelta(60)).isoformat(), end_offset=1)
+RULES = {"check": True, "asset": True}
+"""What succeeds at present."""
+
+
+@dg.asset(partitions_def=DAILY, metadata={"dagster/row_count": 3})
+def ticket_embeddings(context: dg.AssetExecutionContext) -> None:
+    if not RULES["asset"]:
+        raise ValueError("no")
+    for day in context.partition_keys:
+        context.add_asset_metadata({"dagster/partition_row_count": 4}, partition_key=day)
+    context.add_asset_metadata({"run_texts_encoded": 5, "run_encoding_seconds": 0.5})
+
+
+@dg.asset_check(asset=ticket_embeddings, partitions_def=DAILY)
+def vectors_are_unit_length(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=RULES["check"], severity=dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset(freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1)))
+def ticket_classifier() -> None: ...
+
+
+GRAPH = dg.Definitions(
+    assets=[ticket_embeddings, ticket_classifier], asset_checks=[vectors_are_unit_length]
+)
+CHECKS = [vectors_are_unit_length.check_key]
+
+
+@pytest.fixture(autouse=True)
+def _rules() -> Iterator[None]:
+    yield
+    RULES.update(check=True, asset=True)
+
+
+@pytest.fixture
+def instance(tmp_path: Path, new_dagster_folder: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        # It keeps no ticks without.
+        shutil.copytree(new_dagster_folder, tmp_path / "dagster")
+        folder = tmp_path / "dagster/schedules"
+        instance._schedule_storage = SqliteScheduleStorage.from_local(str(folder))
+        yield instance
+
+
+def make(instance: dg.DagsterInstance, day: str = DAY) -> str:
+    """Materialises the day in a run; its id."""
+    job = GRAPH.resolve_implicit_job_def_def_for_assets([ticket_embeddings.key])
+    assert job is not None
+    return job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False).run_id
+
+
+def samples(families: Iterator[Metric]) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def counted(instance: dg.DagsterInstance, counters: Counters) -> dict[str, float]:
+    """The ended runs by their outcome, after a look."""
+    runs.count_ended_runs(instance, counters)
+    totals: dict[str, float] = {}
+    for (name, *labels), value in samples(runs.ended_run_families(counters)).items():
+        if name == "dagster_runs_ended_total":
+            totals[labels[1]] = totals.get(labels[1], 0) + value
+    return totals
+
+
+def test_a_restart_in_the_middle_of_a_run_counts_nothing_twice_and_loses_nothing(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    cursors = Desk(settings).cursors
+    make(instance)
+    counters = Counters()
+    before = counted(instance, counters)
+    counters.write(cursors)
+    make(instance)  # counted, and then the exporter is killed before it has written that
+    counted(instance, counters)
+
+    counters = Counters.read(cursors)
+    RULES["asset"] = False
+    make(instance)
+
+    assert before == {"success": 1, "failure": 0, "canceled": 0}
+    assert counted(instance, counters) == {"success": 2, "failure": 1, "canceled": 0}
+    assert counted(instance, counters) == {"success": 2, "failure": 1, "canceled": 0}
+
+
+def test_pruned_runs_stay_counted(instance: dg.DagsterInstance) -> None:
+    counters = Counters()
+    run_id = make(instance)
+    counted(instance, counters)
+
+    instance.delete_run(run_id)
+    make(instance)
+
+    assert counted(instance, counters)["success"] == 2
+
+
+def test_a_run_that_is_reported_as_ended_twice_is_one(instance: dg.DagsterInstance) -> None:
+    RULES["asset"] = False
+    run = instance.get_run_by_id(make(instance))
+    assert run is not None
+    instance.report_run_failed(run, "its process is gone")
+
+    assert counted(instance, Counters())["failure"] == 1
+
+
+def test_durations_and_delays_are_those_of_the_run(instance: dg.DagsterInstance) -> None:
+    (record,) = instance.get_run_records(dg.RunsFilter([make(instance)]))
+    counters = Counters()
+    runs.count_ended_runs(instance, counters)
+
+    figures = samples(runs.ended_run_families(counters))
+
+    job = record.dagster_run.job_name
+    assert record.start_time
+    assert record.end_time
+    assert figures["dagster_run_duration_seconds_sum", job] == pytest.approx(
+        record.end_time - record.start_time
+    )
+    assert figures["dagster_run_start_delay_seconds_count", job] == 1
+
+
+def test_a_queued_run_waits(instance: dg.DagsterInstance) -> None:
+    def figures() -> dict[tuple[str, ...], float]:
+        return samples(runs.present_run_families(instance))
+
+    assert figures()["dagster_oldest_queued_run_age_seconds",] == 0
+    run = dg.DagsterRun(
+        job_name="sort",
+        run_id=make_new_run_id(),
+        status=DagsterRunStatus.QUEUED,
+        remote_job_origin=job_origin("sort"),
+    )
+    instance.add_run(run)
+
+    assert figures()["dagster_runs", "queued"] == 1
+    assert 0 < figures()["dagster_oldest_queued_run_age_seconds",] < 60
+
+
+def test_a_slot_that_a_run_holds_after_its_end(instance: dg.DagsterInstance) -> None:
+    run_id = make(instance)
+    instance.event_log_storage.set_concurrency_slots("warehouse", 1)
+    instance.event_log_storage.claim_concurrency_slot("warehouse", run_id, "raw_tickets")
+
+    figures = samples(runs.pool_families(instance))
+
+    assert figures["dagster_pool_slots", "warehouse"] == 1
+    assert figures["dagster_pool_slots_held", "warehouse"] == 1
+    assert figures["dagster_pool_slots_held_by_ended_runs", "warehouse"] == 1
+    assert figures["dagster_pool_slot_info", "warehouse", run_id, "raw_tickets"] == 1
+
+
+def test_the_texts_of_a_run_over_many_days_count_once(instance: dg.DagsterInstance) -> None:
+    job = GRAPH.resolve_implicit_job_def_def_for_assets([ticket_embeddings.key])
+    assert job is not None
+    days = {
+        "dagster/asset_partition_range_start": OLD_DAY,
+        "dagster/asset_partition_range_end": DAY,
+    }
+    job.execute_in_process(instance=instance, tags=days)
+    counters = Counters()
+
+    for _ in range(2):
+        asset_figures(instance, counters)
+
+    encoded = samples(encoding_families(counters))
+    assert encoded == {
+        ("tickets_texts_encoded_total",): 5,
+        ("tickets_encoding_seconds_total",): 0.5,
+    }
+
+
+def asset_figures(instance: dg.DagsterInstance, counters: Counters) -> dict[tuple[str, ...], float]:
+    graph = GRAPH.resolve_asset_graph()
+    figures = AssetFigures(Desk(Settings()), graph, counters)
+    figures.read(instance)
+    return samples(figures.asset_families(instance))
+
+
+def test_the_state_of_assets_and_their_days(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(instance, OLD_DAY)
+    make(instance, DAY)
+    RULES["asset"] = False
+    make(instance, TODAY.isoformat())
+
+    figures = asset_figures(instance, Counters())
+
+    assert figures["dagster_asset_rows", "ticket_embeddings"] == 8
+    assert figures["dagster_asset_partitions", "ticket_embeddings", "materialized"] == 2
+    assert figures["dagster_asset_partitions", "ticket_embeddings", "failed"] == 1
+    assert figures["dagster_asset_freshness", "ticket_classifier", "unknown"] == 1
+    assert figures["dagster_asset_freshness", "ticket_classifier", "fail"] == 0
+    dg.materialize([ticket_classifier], instance=instance)
+    later = asset_figures(instance, Counters())
+    remaining = later["dagster_asset_freshness_remaining_seconds", "ticket_classifier"]
+    assert timedelta(hours=23).total_seconds() < remaining <= timedelta(days=1).total_seconds()
+
+
+def check_figures(instance: dg.DagsterInstance, counters: Counters) -> dict[tuple[str, ...], float]:
+    checks.read_verdicts(instance, CHECKS, counters)
+    return samples(checks.check_families(CHECKS, counters))
+
+
+def test_a_check_that_warns_on_two_days_and_passes_again_on_one(
+    instance: dg.DagsterInstance,
+) -> None:
+    warns = ("dagster_asset_check_failing", *CHECKS[0].to_user_string().split(":"), "warn")
+    counters = Counters()
+    assert check_figures(instance, counters)[warns] == 0
+    RULES["check"] = False
+    make(instance, DAY)
+    make(instance, TODAY.isoformat())
+    assert check_figures(instance, counters)[warns] == 2
+    began = counters.checks[CHECKS[0].to_user_string()].since
+    RULES["check"] = True
+    make(instance, DAY)
+
+    figures = check_figures(instance, counters)
+
+    assert figures[warns] == 1
+    assert figures[(*warns[:-1], "error")] == 0
+    assert counters.checks[CHECKS[0].to_user_string()].since == began, "it still warns"
+    # Another exporter that begins now says the same.
+    assert check_figures(instance, Counters())[warns] == 1
+
+
+def test_a_verdict_on_a_day_of_long_ago_counts_no_longer(instance: dg.DagsterInstance) -> None:
+    RULES["check"] = False
+    make(instance, OLD_DAY)
+
+    figures = check_figures(instance, Counters())
+
+    assert sum(value for name, value in figures.items() if name[0].endswith("failing")) == 0
+
+
+def test_ticks_are_counted_from_the_first_look_on(
+    instance: dg.DagsterInstance,
+    tick: Callable[..., None],  # noqa: F811
+) -> None:
+    counters = Counters()
+
+    def figures() -> dict[tuple[str, ...], float]:
+        ages = samples(automation.tick_families(instance, {"new_mail"}, counters))
+        return ages | samples(automation.counted_tick_families(counters))
+
+    tick(TickStatus.FAILURE)
+    first = figures()
+    tick(TickStatus.FAILURE)
+    tick(TickStatus.SKIPPED)
+    figures()
+
+    failures = ("dagster_ticks_total", "new_mail", "sensor", "failure")
+    assert first[failures] == 0
+    assert figures()[failures] == 1
+    assert figures()["dagster_ticks_total", "new_mail", "sensor", "skipped"] == 1
+    assert figures()["dagster_tick_age_seconds", "new_mail", "sensor"] < 60
+
+
+def test_a_desk_without_a_ui_is_not_said_to_have_lost_it(closed_port: int) -> None:
+    counters = Counters()
+    address = f"http://127.0.0.1:{closed_port}"
+
+    assert samples(automation.code_location_families(address, counters)) == {}
+    counters.seen[automation.UI] = (0, 0.0)
+    assert samples(automation.code_location_families(address, counters)) == {
+        ("dagster_webserver_up",): 0
+    }
+
+
+def test_every_part_of_a_new_desk_can_be_read(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    exposition = exposition_of(Desk(settings), instance)
+
+    exposition.refresh()
+
+    text = exposition.text.decode()
+    failed = [line for line in text.splitlines() if line.startswith("tickets_exporter_read_failed")]
+    assert len(failed) == 12
+    assert all(line.endswith(" 0.0") for line in failed)
+
+
+def test_verdicts_are_read_after_the_latest_runs_were_deleted(
+    instance: dg.DagsterInstance,
+) -> None:
+    """SQLite gives the ids of their events again."""
+    counters = Counters()
+    check_figures(instance, counters)
+    run_id = make(instance, DAY)
+    check_figures(instance, counters)
+
+    instance.delete_run(run_id)
+    RULES["check"] = False
+    make(instance, DAY)
+
+    figures = check_figures(instance, counters)
+    assert sum(value for name, value in figures.items() if name[0].endswith("failing")) == 1

@@ -1,0 +1,213 @@
+"""The champion's figures, what its labels are worth, and how far the mail has drifted from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import Metric
+
+from ticket_assets.desk import Desk
+from ticket_assets.drift.store import FIGURES
+from ticket_assets.metrics.families import gauge, gauges
+from ticket_assets.planning.learning_record import read_new_labels
+
+if TYPE_CHECKING:
+    from ticket_assets.classification.evaluation import Evaluation
+    from ticket_assets.classification.model_store import ModelVersion
+
+BOUNDS = {"": "", "_low": ", lower end of its interval", "_high": ", upper end of its interval"}
+
+
+class ModelFigures:
+    """Figures of the champion; its files are read when it is another one than before."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._champion: tuple[ModelVersion, Evaluation] | None = None
+
+    def families(self) -> Iterator[Metric]:
+        """The champion, its evaluation, the target and the labels that wait for a training.
+
+        Raises:
+            ModelError: the champion cannot be read.
+            BlobStoreError: the models or cursors cannot be read.
+        """
+        settings = self._desk.settings
+        yield gauge(
+            "tickets_target_precision_ratio",
+            "Precision that automatic labels must keep: TICKETS_TARGET_PRECISION.",
+            settings.target_precision,
+        )
+        yield gauge(
+            "tickets_auto_share_floor_ratio",
+            "Share of automatic decisions below which a check warns: TICKETS_AUTO_SHARE_FLOOR.",
+            settings.auto_share_floor,
+        )
+        new_labels = read_new_labels(self._desk.cursors)
+        if new_labels is not None:
+            yield gauge(
+                "tickets_labels_waiting",
+                "Tickets labelled since the last training, as automation counted them last.",
+                new_labels,
+            )
+        if not self._desk.has_models:
+            return
+        store = self._desk.models
+        name = store.champion_name()
+        if name is None:
+            return
+        if self._champion is None or self._champion[0].version != name:
+            self._champion = (store.version(name), store.load_evaluation(name))
+        version, evaluation = self._champion
+        yield gauges(
+            "tickets_model_info",
+            "The champion model, which sorts the mail.",
+            ("version", "encoder"),
+            {(version.version, version.encoder): 1},
+        )
+        yield gauge(
+            "tickets_model_trained_timestamp_seconds",
+            "When the champion was trained.",
+            datetime.fromisoformat(version.created_at).timestamp(),
+        )
+        if changed_at := store.champion_changed_at():
+            yield gauge(
+                "tickets_model_promoted_timestamp_seconds",
+                "When the champion was changed last, by promotion or rollback.",
+                changed_at.timestamp(),
+            )
+        yield from _evaluation_families(evaluation)
+
+    def drift_families(self, latest: date | None) -> Iterator[Metric]:
+        """The drift of the latest day with mail.
+
+        Args:
+            latest: that day; None before the first report.
+
+        Raises:
+            BlobStoreError: the reports cannot be read.
+        """
+        content = self._desk.reports.read(f"{latest}/{FIGURES}") if latest else None
+        if latest is None or content is None:
+            return
+        report: dict[str, Any] = json.loads(content)
+        rows: list[dict[str, Any]] = report["metrics"]
+        shortest = min((row["window_days"] for row in rows), default=0)
+        yield gauges(
+            "tickets_drift_ratio",
+            "Distance of the latest day's mail, and of its week's, from what the champion learnt,"
+            " in thresholds: from 1 on it has drifted.",
+            ("metric", "window"),
+            {
+                (row["metric"], "week" if row["window_days"] > shortest else "day"): (
+                    row["distance"] / row["threshold"]
+                )
+                for row in rows
+                if row["threshold"]
+            },
+        )
+        yield gauge(
+            "tickets_drift_timestamp_seconds",
+            "The latest day with mail that was compared, its beginning.",
+            datetime(latest.year, latest.month, latest.day, tzinfo=UTC).timestamp(),
+        )
+        for bound, words in BOUNDS.items():
+            name = f"estimated_precision{bound}"
+            if rows and rows[-1].get(name) is not None:
+                yield gauge(
+                    f"tickets_{name}_ratio",
+                    f"Precision of that day's automatic tickets, estimated without labels{words}.",
+                    rows[-1][name],
+                )
+
+
+def realised_families(figures: Mapping[str, Any]) -> Iterator[Metric]:
+    """What people's labels say of the automatic tickets.
+
+    Args:
+        figures: those of the latest verdict of `realised_precision_is_within_target`; empty
+            before the first.
+    """
+    if "labelled" not in figures:
+        return
+    yield gauge(
+        "tickets_realised_labelled",
+        "Automatic tickets that people labelled since the champion was trained.",
+        figures["labelled"],
+    )
+    for bound, words in BOUNDS.items():
+        if (value := figures.get(f"realised{bound}")) is not None:
+            yield gauge(
+                f"tickets_realised_precision{bound}_ratio",
+                f"Precision of the automatic tickets that people labelled since then{words}.",
+                value,
+            )
+    by_label: Mapping[str, float] = figures.get("realised_by_category", {})
+    yield gauges(
+        "tickets_realised_label_precision_ratio",
+        "The same, by category.",
+        ("label",),
+        {(label,): value for label, value in by_label.items()},
+    )
+
+
+def _evaluation_families(evaluation: Evaluation) -> Iterator[Metric]:
+    targets = evaluation.targets
+    yield gauges(
+        "tickets_model_macro_f1",
+        "Macro-F1 on the hold-out, the most recent labelled tickets.",
+        ("target",),
+        {(name,): target.macro_f1 for name, target in targets.items()},
+    )
+    yield gauges(
+        "tickets_model_macro_f1_low",
+        "Lower end of its 95 % interval.",
+        ("target",),
+        {(name,): target.macro_f1_low for name, target in targets.items()},
+    )
+    yield gauges(
+        "tickets_model_macro_f1_high",
+        "Upper end of its 95 % interval.",
+        ("target",),
+        {(name,): target.macro_f1_high for name, target in targets.items()},
+    )
+    yield gauges(
+        "tickets_model_coverage_ratio",
+        "Share of the hold-out that is decided automatically.",
+        ("target",),
+        {(name,): target.coverage for name, target in targets.items()},
+    )
+    yield gauges(
+        "tickets_model_precision_ratio",
+        "Share of those that are decided rightly.",
+        ("target",),
+        {
+            (name,): target.auto_precision
+            for name, target in targets.items()
+            if target.auto_precision is not None
+        },
+    )
+    yield gauges(
+        "tickets_model_label_precision_ratio",
+        "The same, by label.",
+        ("target", "label"),
+        {
+            (name, score.label): score.auto_precision
+            for name, target in targets.items()
+            for score in target.per_class
+            if score.auto_precision is not None
+        },
+    )
+    yield gauges(
+        "tickets_model_label_coverage_ratio",
+        "Share of a label's hold-out tickets that is decided automatically.",
+        ("target", "label"),
+        {
+            (name, score.label): score.coverage
+            for name, target in targets.items()
+            for score in target.per_class
+        },
+    )

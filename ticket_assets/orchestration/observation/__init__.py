@@ -1,0 +1,1 @@
+"""What the exporter reads of a Dagster instance: runs, pools, automation, assets, checks."""
