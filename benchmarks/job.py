@@ -108,9 +108,7 @@ class Desk:
     def __init__(self, folder: Path, encoder: str) -> None:
         self.folder = folder
         self._encoder_name = encoder
-        self._environment = child_environment(
-            {"data_dir": str(folder / "data"), "encoder": encoder}
-        )
+        self.environment = child_environment({"data_dir": str(folder / "data"), "encoder": encoder})
 
     def tickets(self, *arguments: str) -> Finished:
         """Run the `tickets` command.
@@ -118,7 +116,7 @@ class Desk:
         Raises:
             BenchError: it fails; the message holds the end of what it printed.
         """
-        return _run([sys.executable, "-m", "ticket_assets", *arguments], self._environment)
+        return _run([sys.executable, "-m", "ticket_assets", *arguments], self.environment)
 
     def sort_sample(self, messages: int) -> JobCost:
         """Import a sample mailbox and materialise the whole graph."""
@@ -148,7 +146,7 @@ class Desk:
         """What is done once in the life of an installation: the encoder's files are unpacked and
         converted, and its vectors compared with those of transformers."""
         # Not in this process, whose peak memory would count as that of the processes it starts.
-        _run([sys.executable, "-c", PREPARE_ENCODER], self._environment)
+        _run([sys.executable, "-c", PREPARE_ENCODER], self.environment)
 
     def _encoder(self) -> ConfiguredEncoder:
         from ticket_assets.embedding.configured import configured_encoder
@@ -192,7 +190,7 @@ class Desk:
                 sys.executable, str(plain_script.__file__), str(tickets), str(model.folder),
                 model.prefix, "256", str(out),
             ],
-            self._environment,
+            self.environment,
         )  # fmt: skip
         return ScriptCost(done.seconds, json.loads(done.output.splitlines()[-1]), done.peak_mb)
 

@@ -11,6 +11,7 @@ from benchmarks.table import Line, at_least, at_most
 
 MAX_OTHER_SHARE = 0.15
 MAX_GROWTH = 10.5
+MAX_SLOWER = 1.05
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Sizes:
     growth: tuple[int, int] = (5_000, 50_000)
     memory: int = 100_000
     drift: int = 7_000
+    pairs: int = 4
 
 
 QUICK = Sizes(
@@ -36,6 +38,7 @@ QUICK = Sizes(
     growth=(500, 2000),
     memory=3000,
     drift=1_600,
+    pairs=1,
 )
 """Some minutes in all: shows that everything works, and not what it costs."""
 
@@ -169,6 +172,26 @@ def drift(setup: Setup) -> Iterator[Line]:
     yield from drift_lines(sample_mail(setup.sizes.drift, encode), encode, tries, "sample")
 
 
+def exporter(setup: Setup) -> Iterator[Line]:
+    """A backfill beside an exporter that is scraped 20 times a second."""
+    from benchmarks.exporter import exporter_cost
+
+    cost = exporter_cost(setup.encoder, setup.sizes.mails, setup.sizes.pairs)
+    without, beside = (sum(seconds) / len(seconds) for seconds in (cost.without, cost.beside))
+    yield Line(
+        "exporter",
+        f"backfill beside it, mean of {len(cost.without)} pairs",
+        f"{beside:,.1f} s",
+        f"{without:,.1f} s",
+        without / beside,
+        f"≤ {MAX_SLOWER:.2f} of the time",
+        beside <= MAX_SLOWER * without,
+    )
+    scrapes = cost.scrapes
+    yield at_most("exporter", "the slowest scrape", max(scrapes.seconds) * 1000, 100, "ms")
+    yield at_most("exporter", f"failed scrapes of {len(scrapes.seconds):,}", scrapes.errors, 0)
+
+
 def _job_seconds(setup: Setup, messages: int) -> float:
     from benchmarks.job import Desk
 
@@ -183,5 +206,6 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "growth": growth,
     "memory": memory,
     "drift": drift,
+    "exporter": exporter,
 }
 """In the order in which they are run."""
