@@ -1,4 +1,4 @@
-"""The benchmark of the exporter: its scrapes are counted, and one that does not start is told of."""
+"""The benchmark of the exporter: its scrapes are counted; one that does not start is told of."""
 
 from __future__ import annotations
 
