@@ -10,7 +10,7 @@ SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check checks crash validate bench lint clean
+.PHONY: help install demo dev test check checks crash validate bench dashboards lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ crash: $(VENV)/.tests  ## 200 kills and interruptions of runs on the demo's mail
 
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+dashboards: $(VENV)/.tests  ## The dashboards of Grafana, of monitoring/panels.yml
+	$(BIN)/python -m monitoring.dashboards
 
 lint: $(VENV)/.tests  ## Style and types
 	$(BIN)/ruff check .

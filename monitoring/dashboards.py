@@ -156,6 +156,9 @@ def days(content: Content) -> barchart.Panel:
         .height(8)
         .min(0)
         .with_target(present(content["query"]))
+        .with_transformation(
+            DataTransformerConfig("sortBy", options={"fields": {}, "sort": [{"field": "day"}]})
+        )
         .with_transformation(DataTransformerConfig("groupingToMatrix", options=matrix))
         .stacking(StackingMode.NONE if is_share else StackingMode.NORMAL)
         .show_value(VisibilityMode.NEVER)
