@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from monitoring.dashboards import as_json, dashboards
+from tests.monitoring.dashboard_queries import FILES, board, metrics, panels
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
-FILES = sorted((MONITORING / "dashboards").glob("*.json"))
 CADVISOR = {
     "cadvisor_version_info",
     "container_cpu_cfs_periods_total",
@@ -31,37 +30,6 @@ CADVISOR = {
 """Of its documentation, docs/storage/prometheus.md: Debian has no package of it to ask."""
 
 register_default_plugins()  # so that the models know what each kind of panel and query may say
-
-
-def board(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
-
-def panels(path: Path) -> list[dict[str, Any]]:
-    return [panel for panel in board(path)["panels"] if panel["type"] != "row"]
-
-
-def queries(path: Path) -> list[str]:
-    """All that the dashboard asks Prometheus, variables as Grafana fills them in at first."""
-    content = board(path)
-    asked = [target["expr"] for panel in panels(path) for target in panel["targets"]]
-    asked += [mark["expr"] for mark in content["annotations"].get("list", []) if "expr" in mark]
-    asked += [
-        re.sub(r"label_values\((.*), (\w+)\)", r"count by (\2) (\1)", variable["query"])
-        for variable in content["templating"]["list"]
-        if variable["type"] == "query"
-    ]
-    for variable, value in (("__rate_interval", "1m"), ("__range", "6h")):
-        asked = [query.replace(f"${variable}", value) for query in asked]
-    return [re.sub(r'"\$\w+"', '".*"', query) for query in asked]
-
-
-def metrics(path: Path) -> set[str]:
-    """The names of the series that the dashboard asks for."""
-    labels = r"\{[^}]*\}|\b(?:by|on|group_left) \([^()]*\)"
-    text = " ".join(re.sub(labels, " ", query) for query in queries(path))
-    return set(re.findall(r"\b(?:tickets|dagster|node|container|cadvisor)_[\w:]+", text))
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -183,32 +151,6 @@ def test_every_variable_of_a_query_or_link_is_there(path: Path) -> None:
     assert used == variables
 
 
-def test_every_threshold_that_is_drawn_is_one_of_the_file() -> None:
-    rules = yaml.safe_load((MONITORING / "thresholds.yml").read_text())["groups"]
-    recorded = {rule["record"] for group in rules for rule in group["rules"]}
-    drawn = {
-        name for path in FILES for name in metrics(path) if name.startswith("tickets_threshold:")
-    }
-    assert drawn
-    assert drawn <= recorded
-
-
 def test_what_is_asked_of_cadvisor_is_in_its_documentation() -> None:
     asked = {name for path in FILES for name in metrics(path)}
     assert {name for name in asked if name.startswith(("container_", "cadvisor_"))} == CADVISOR
-
-
-def provisioned(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(
-        (MONITORING / "grafana" / "provisioning" / name).read_text()
-    )
-    return content
-
-
-def test_grafana_is_given_prometheus_and_the_folder_of_the_dashboards() -> None:
-    [source] = provisioned("datasources/prometheus.yml")["datasources"]
-    assert (source["type"], source["isDefault"]) == ("prometheus", True)
-    scraped = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["global"]
-    assert source["jsonData"]["timeInterval"] == scraped["scrape_interval"]
-    [provider] = provisioned("dashboards/tickets.yml")["providers"]
-    assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
