@@ -1,7 +1,9 @@
 """What the exporter reads of a Dagster instance: counted once, over restarts and pruning."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from prometheus_client.core import Metric
 from tests.defs.test_alerts import tick  # noqa: F401 - a fixture
 from ticket_assets.desk import Desk
 from ticket_assets.metrics.counters import Counters
+from ticket_assets.metrics.server import Exposition
 from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.exporter import exposition_of
 from ticket_assets.orchestration.observation import automation, checks, runs
@@ -301,6 +304,12 @@ def test_a_desk_without_a_ui_is_not_said_to_have_lost_it(closed_port: int) -> No
     }
 
 
+def failed_parts(exposition: Exposition) -> dict[str, str]:
+    lines = exposition.text.decode().splitlines()
+    name = 'tickets_exporter_read_failed{part="'
+    return dict(line.removeprefix(name).split('"} ') for line in lines if line.startswith(name))
+
+
 def test_every_part_of_a_new_desk_can_be_read(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
@@ -308,10 +317,26 @@ def test_every_part_of_a_new_desk_can_be_read(
 
     exposition.refresh()
 
-    text = exposition.text.decode()
-    failed = [line for line in text.splitlines() if line.startswith("tickets_exporter_read_failed")]
-    assert len(failed) == 12
-    assert all(line.endswith(" 0.0") for line in failed)
+    parts = failed_parts(exposition)
+    assert len(parts) == 12
+    assert set(parts.values()) == {"0.0"}
+
+
+def test_every_part_of_an_instance_in_postgres_can_be_read(
+    dagster_in_postgres: Callable[..., AbstractContextManager[dg.DagsterInstance]],
+    settings: Settings,
+) -> None:
+    with dagster_in_postgres(settings.data_dir) as instance:
+        make(instance)
+        exposition = exposition_of(Desk(settings), instance)
+
+        exposition.refresh()
+
+    assert set(failed_parts(exposition).values()) == {"0.0"}
+    figures = exposition.text.decode()
+    assert 'dagster_runs_ended_total{job_name="__ASSET_JOB",status="success"} 1.0' in figures
+    (size,) = re.findall(r"^dagster_event_log_bytes (\S+)", figures, re.MULTILINE)
+    assert float(size) > 0
 
 
 def test_verdicts_are_read_after_the_latest_runs_were_deleted(
