@@ -3,25 +3,16 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 import yaml
 
-from tests.services.prometheus import MONITORING, checked
+from tests.services.prometheus import ALERTS, MONITORING, checked, rules
 from ticket_assets.cli import app
 
 RUNBOOK = MONITORING.parent / "docs" / "runbook.md"
 UNIT_TESTS = sorted((MONITORING / "tests").glob("*.yml"))
-
-
-def rules(name: str) -> list[dict[str, Any]]:
-    groups = yaml.safe_load((MONITORING / name).read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 
 
 def test_promtool_and_amtool_accept_the_configurations() -> None:

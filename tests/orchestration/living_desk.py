@@ -36,7 +36,7 @@ class LivingDesk:
             for name, value in os.environ.items()
             if not name.startswith(("TICKETS_", "DAGSTER_"))
         }
-        self._environment = {
+        self.environment = {
             **outer,
             "TICKETS_DATA_DIR": str(self.data),
             "TICKETS_DROP_FOLDER": str(self.drop),
@@ -54,7 +54,7 @@ class LivingDesk:
     def command(self, *arguments: str | Path, succeeds: bool = True) -> None:
         outcome = subprocess.run(
             [sys.executable, "-m", "ticket_assets", *arguments],
-            cwd=self.folder, env=self._environment, check=False, capture_output=True, text=True,
+            cwd=self.folder, env=self.environment, check=False, capture_output=True, text=True,
         )  # fmt: skip
         assert (outcome.returncode == 0) == succeeds, outcome.stdout + outcome.stderr
 
@@ -64,7 +64,7 @@ class LivingDesk:
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ticket_assets", "dev", "--port", self._port],
-                cwd=self.folder, env=self._environment | settings, stdout=log, stderr=log,
+                cwd=self.folder, env=self.environment | settings, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         try:

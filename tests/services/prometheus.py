@@ -3,10 +3,12 @@
 import json
 import shutil
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +20,15 @@ from tests.loopback import free_port
 from tests.services import skip_without, wait_until
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    """The rules of a file, one after the other."""
+    groups = yaml.safe_load((MONITORING / name).read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 
 
 def program(*names: str) -> str:
@@ -38,7 +49,7 @@ def checked(*arguments: object) -> str:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return done.stdout
 
 
 class Server:
@@ -114,6 +125,43 @@ class Prometheus(Server):
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
+class AlertReceiver(ThreadingHTTPServer):
+    """Where Alertmanager's webhooks lead: keeps what it is told, by the receiver's name."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        super().__init__(("127.0.0.1", 0), _Webhook)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def alerts(self, name: str) -> list[tuple[str, str]]:
+        """How often an alert of this name was told: the receiver, and whether it fires."""
+        return [
+            (receiver, alert["status"])
+            for receiver, message in self.told
+            for alert in message["alerts"]
+            if alert["labels"]["alertname"] == name
+        ]
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Webhook(BaseHTTPRequestHandler):
+    server: AlertReceiver
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.told.append((self.path.strip("/"), message))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
 class Alertmanager(Server):
     """Alertmanager with a copy of the product's file, which tells `webhook` within a second."""
 
@@ -121,6 +169,7 @@ class Alertmanager(Server):
         text = (MONITORING / "alertmanager.yml").read_text()
         text = text.replace("http://127.0.0.1:9480", webhook)
         text = text.replace("group_wait: 30s", "group_wait: 1s")
+        text = text.replace("group_interval: 5m", "group_interval: 1s")
         (folder / "alertmanager.yml").write_text(text)
         port = free_port()
         super().__init__(

@@ -1,0 +1,57 @@
+"""A desk after a run, with its daemon and exporter, which a real Prometheus watches."""
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.loopback import free_port
+from tests.monitoring.watched_desk import DAEMON, QUICKLY, WatchedDesk, running
+from tests.orchestration.living_desk import LivingDesk
+from tests.services import wait_until
+from tests.services.prometheus import AlertReceiver, Prometheus, Server
+
+
+@pytest.fixture(scope="session")
+def watched(
+    tmp_path_factory: pytest.TempPathFactory,
+    node_exporter: Server,
+    start_alertmanager: Callable[..., Server],
+    start_prometheus: Callable[..., Prometheus],
+) -> Iterator[WatchedDesk]:
+    """A month's mail, sorted once; then its daemon, its exporter and all that Prometheus needs."""
+    desk = LivingDesk(tmp_path_factory.mktemp("desk"))
+    sample = desk.folder / "sample"
+    desk.command("sample", sample, "--messages", "300", "--days", "20",
+                 "--until", datetime.now(UTC).date().isoformat())  # fmt: skip
+    desk.command("import", sample / "mailbox.mbox", "--labels", sample / "labels.csv")
+    desk.command("run")
+    port = str(free_port())
+    metrics = f"http://127.0.0.1:{port}/metrics"
+    receiver = AlertReceiver()
+    with (
+        running(desk, "daemon", sys.executable, "-c", DAEMON) as daemon,
+        running(
+            desk, "exporter", sys.executable, "-m", "ticket_assets", "exporter", "--port", port
+        ) as exporter,
+    ):
+        wait_until(lambda: _answers(metrics, exporter), "the exporter", 120)
+        targets = {
+            "tickets": f"127.0.0.1:{port}",
+            "node": node_exporter.address,
+            "alertmanager": start_alertmanager(receiver.url).address,
+        }
+        yield WatchedDesk(metrics, start_prometheus(targets, QUICKLY), receiver, daemon)
+    receiver.stop()
+
+
+def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "the exporter has ended"
+    try:
+        urllib.request.urlopen(address, timeout=30).close()  # noqa: S310
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""A real Prometheus on a desk after a run: its scrape, the rules, and an alert to its receiver."""
+
+import re
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from tests.monitoring.watched_desk import WatchedDesk, kill
+from tests.services import wait_until
+from tests.services.prometheus import ALERTS, program, rules
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+NOT_HERE = {
+    "tickets_realised_precision_high_ratio",  # until people have labelled automatic tickets
+    "tickets_estimated_precision_high_ratio",
+}
+RECORDED = {rule["record"]: rule["expr"] for rule in rules("rules.yml")}
+THRESHOLDS = {rule["record"]: rule["expr"] for rule in rules("thresholds.yml")}
+
+
+def test_promtool_has_nothing_to_say_of_the_exporter(watched: WatchedDesk) -> None:
+    with urllib.request.urlopen(watched.metrics, timeout=30) as answer:  # noqa: S310
+        metrics = answer.read()
+
+    lint = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=metrics, capture_output=True, check=False
+    )
+
+    assert (lint.returncode, lint.stdout + lint.stderr) == (0, b"")
+
+
+def test_every_target_is_scraped(watched: WatchedDesk) -> None:
+    jobs = {"tickets", "node", "prometheus", "alertmanager"}
+
+    def up() -> set[str]:
+        return {series["metric"]["job"] for series in watched.prometheus.query("up == 1")}
+
+    wait_until(lambda: up() == jobs, "every target")
+
+
+@pytest.mark.parametrize("name", [*THRESHOLDS, *RECORDED])
+def test_a_recording_rule_returns_series(watched: WatchedDesk, name: str) -> None:
+    wait_until(lambda: bool(watched.prometheus.query(name)), name)
+
+    assert watched.prometheus.query((THRESHOLDS | RECORDED)[name])
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_compares_what_there_is(watched: WatchedDesk, name: str) -> None:
+    expression = ALERTS[name]["expr"]
+    names = r"\b(?:tickets|dagster|node|prometheus|alertmanager)[_:][a-z0-9_:]+"
+    watched.prometheus.query(expression)  # raises where it cannot be evaluated
+
+    for metric in set(re.findall(names, expression)) - NOT_HERE:
+        wait_until(lambda metric=metric: bool(watched.prometheus.query(metric)), metric)
+
+
+def test_no_rule_fails(watched: WatchedDesk) -> None:
+    (failures,) = watched.prometheus.query("sum(prometheus_rule_evaluation_failures_total)")
+
+    assert failures["value"][1] == "0"
+
+
+def test_a_killed_daemon_is_told_once(watched: WatchedDesk) -> None:
+    heartbeat = "max(dagster_daemon_heartbeat_age_seconds) < 25"
+    wait_until(lambda: bool(watched.prometheus.query(heartbeat)), "the daemon's sign of life", 120)
+    assert "TicketsDaemonSilent" not in watched.prometheus.firing()
+
+    kill(watched.daemon)
+
+    wait_until(lambda: bool(watched.receiver.alerts("TicketsDaemonSilent")), "the message", 120)
+    time.sleep(3)  # Alertmanager looks every second whether there is something new to tell
+    assert watched.receiver.alerts("TicketsDaemonSilent") == [("now", "firing")]
