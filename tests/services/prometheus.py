@@ -136,13 +136,13 @@ class AlertReceiver(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
-    def alerts(self, name: str) -> list[tuple[str, str]]:
-        """How often an alert of this name was told: the receiver, and whether it fires."""
+    def firing(self, name: str) -> list[str]:
+        """The receivers that were told that an alert fires, once for each message."""
         return [
-            (receiver, alert["status"])
+            receiver
             for receiver, message in self.told
             for alert in message["alerts"]
-            if alert["labels"]["alertname"] == name
+            if (alert["labels"]["alertname"], alert["status"]) == (name, "firing")
         ]
 
     def stop(self) -> None:

@@ -106,7 +106,7 @@ class MailFigures:
             for failed in read_failed_days(desk.cursors)
         )
         yield gauges(
-            "tickets_failed_days",
+            "tickets_failed_partitions",
             "Days whose mail could not be sorted: those that are tried again, and those that are"
             " not before their mail, the code or the settings change.",
             ("state",),
