@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,25 @@ TICKETS = [
     "   \n\t ",
     "Zwei Bildschirme flackern 🖥️🖥️",
 ]
+
+THREADS = """
+import sys
+import threading
+from pathlib import Path
+import openvino
+from ticket_assets.embedding.backends.openvino import OpenVinoBackend
+
+sys.setswitchinterval(1e-6)
+backend = OpenVinoBackend(Path(sys.argv[1]), "fp32", 24, 4)
+together = threading.Barrier(4)
+
+def begin():
+    together.wait()
+    openvino.Type.i64.to_dtype()  # as each first batch asks
+
+for thread in [threading.Thread(target=begin) for _ in range(4)]:
+    thread.start()
+"""
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -254,3 +275,20 @@ def test_weights_that_lack_a_tensor_are_refused(
 
     with pytest.raises(EncoderError, match=r"lack encoder\.layer\.1\.output\.dense\.weight"):
         load_tiny(file.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("encoder")
+def test_threads_whose_first_batches_come_at_once_do_not_wait_for_each_other(
+    minilm: EncoderModel,
+) -> None:
+    """They did, for ever, and so did the run: three of four processes of this test."""
+    command = [sys.executable, "-c", THREADS, str(minilm.converted / "float")]
+
+    processes = [subprocess.Popen(command) for _ in range(4)]
+
+    try:
+        assert [process.wait(60) for process in processes] == [0] * 4
+    finally:
+        for process in processes:
+            process.kill()

@@ -25,6 +25,9 @@ class OpenVinoBackend:
         import openvino
         from tokenizers import Tokenizer
 
+        # It makes its table of types at the first use. Two threads that use it first, at once, wait
+        # for each other for ever: one has the table, the other Python's lock.
+        openvino.Type.i64.to_dtype()
         self.path = "OpenVINO"
         self.streams = streams
         half = precision == "bf16" or (precision == "int8" and native_bf16())
