@@ -1,5 +1,6 @@
 """What the exporter reads of a Dagster instance: counted once, over restarts and pruning."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
@@ -16,13 +18,17 @@ from dagster._core.utils import make_new_run_id
 from prometheus_client.core import Metric
 
 from tests.defs.test_alerts import tick  # noqa: F401 - a fixture
+from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.desk import Desk
+from ticket_assets.drift.report import DriftReport
 from ticket_assets.metrics.counters import Counters
+from ticket_assets.metrics.model import ModelFigures
 from ticket_assets.metrics.server import Exposition
 from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.exporter import exposition_of
 from ticket_assets.orchestration.observation import automation, checks, runs
 from ticket_assets.orchestration.observation.assets import AssetFigures, encoding_families
+from ticket_assets.planning.learning_record import write_new_labels
 from ticket_assets.settings import Settings
 
 TODAY = datetime.now(UTC).date()
@@ -354,3 +360,41 @@ def test_verdicts_are_read_after_the_latest_runs_were_deleted(
 
     figures = check_figures(instance, counters)
     assert sum(value for name, value in figures.items() if name[0].endswith("failing")) == 1
+
+
+def test_the_champion_and_the_drift_of_the_latest_day(
+    settings: Settings, trained: TrainedClassifier
+) -> None:
+    desk = Desk(settings)
+    figures = ModelFigures(desk)
+    assert samples(figures.families()) == {
+        ("tickets_target_precision_ratio",): settings.target_precision,
+        ("tickets_auto_share_floor_ratio",): settings.auto_share_floor,
+    }
+    day, noon = TODAY - timedelta(1), datetime(2026, 1, 2, 12, tzinfo=UTC)
+    version = desk.models.promote(desk.models.save(trained, noon).version)
+    write_new_labels(desk.cursors, 12)
+    row = {"metric": "language", "window_days": 1, "distance": 0.3, "threshold": 0.2}
+    week = {**row, "window_days": 7, "distance": 0.1, "estimated_precision": 0.97}
+    by_category = {"estimated_precision_by_category": {"network": 0.9}}
+    report = {"metrics": [row, week | by_category]}
+    desk.reports.write(DriftReport(day, pd.DataFrame(), json.dumps(report), None))
+
+    present = samples(figures.families()) | samples(figures.drift_families(day))
+
+    category = trained.evaluation.targets["category"]
+    assert present["tickets_labels_waiting",] == 12
+    assert present["tickets_model_info", version.version, version.encoder] == 1
+    assert present["tickets_model_trained_timestamp_seconds",] == noon.timestamp()
+    assert present["tickets_model_promoted_timestamp_seconds",] > noon.timestamp()
+    assert present["tickets_model_macro_f1", "category"] == category.macro_f1
+    assert present["tickets_model_macro_f1_low", "category"] == category.macro_f1_low
+    for score in category.per_class:
+        name = ("category", score.label)
+        assert present["tickets_model_label_coverage_ratio", *name] == score.coverage
+        precision = present.get(("tickets_model_label_precision_ratio", *name))
+        assert precision == score.auto_precision
+    assert present["tickets_drift_ratio", "language", "day"] == pytest.approx(1.5)
+    assert present["tickets_drift_ratio", "language", "week"] == pytest.approx(0.5)
+    assert present["tickets_estimated_precision_ratio",] == 0.97
+    assert present["tickets_estimated_label_precision_ratio", "network"] == 0.9

@@ -236,6 +236,10 @@ def test_automatic_tickets_that_are_likelier_wrong_than_the_target_allows_are_dr
     assert figures["estimated_precision"] == 1 - row["distance"]
     assert figures["estimated_precision_low"] < 1 - row["distance"]
     assert figures["estimated_precision_high"] > 1 - row["distance"]
+    by_category = row["estimated_precision_by_category"]
+    assert by_category.keys() == set(current.loc[100:, "category"])
+    precision = figures["estimated_precision"]
+    assert by_category == pytest.approx(dict.fromkeys(by_category, precision))
     assert ("automatic_errors" in report.drifted_metrics) == drifts
 
 

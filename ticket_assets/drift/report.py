@@ -46,6 +46,7 @@ CATEGORY_SHARE = "category_share"
 NEW_WORD = "new_word"
 AUTOMATIC_ERRORS = "automatic_errors"
 PRECISION = ("estimated_precision", "estimated_precision_low", "estimated_precision_high")
+BY_CATEGORY = "estimated_precision_by_category"
 VECTOR = "vector"
 INPUT_COLUMNS = ["ticket_id", *CATEGORICAL, *NUMERICAL, VECTOR]
 UNKNOWN = "unknown"
@@ -255,6 +256,10 @@ class Comparison:
             "current_rows": estimate.tickets,
             "given": 1 - estimate.precision,
             **dict(zip(PRECISION, (estimate.precision, estimate.low, estimate.high), strict=True)),
+            BY_CATEGORY: {
+                category: self._estimator.estimate(confidences.to_numpy()).precision
+                for category, confidences in automatic.groupby("category")["category_confidence"]
+            },
         }
 
     def _current_side(self, current: pd.DataFrame) -> _Side:

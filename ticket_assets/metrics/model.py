@@ -119,9 +119,17 @@ class ModelFigures:
             if rows and rows[-1].get(name) is not None:
                 yield gauge(
                     f"tickets_{name}_ratio",
-                    f"Precision of that day's automatic tickets, estimated without labels{words}.",
+                    "Precision of the latest automatic tickets, of that day or its week, estimated"
+                    f" without labels{words}.",
                     rows[-1][name],
                 )
+        by_category = rows[-1].get("estimated_precision_by_category", {}) if rows else {}
+        yield gauges(
+            "tickets_estimated_label_precision_ratio",
+            "The same, by predicted category.",
+            ("label",),
+            {(label,): value for label, value in by_category.items()},
+        )
 
 
 def realised_families(figures: Mapping[str, Any]) -> Iterator[Metric]:
