@@ -20,6 +20,7 @@ ARGUMENTS = {
     "status": (),
     "dev": (),
     "evaluate": ("past.csv",),
+    "evidently": (),
     "checks": (),
     "exporter": (),
     "erase": ("--ticket", "0" * 20, "--yes"),

@@ -385,6 +385,12 @@ class Settings(BaseSettings):
         description="Address at which a browser finds the drift reports; where it is of this"
         " machine, `tickets dev` serves them there.",
     )
+    evidently_url: str = Field(
+        default="http://127.0.0.1:3002",
+        pattern=_URL,
+        description="Address at which a browser finds Evidently's UI, which `tickets evidently`"
+        " serves: on that port, where it is of this machine.",
+    )
     drift_html_days: int = Field(
         default=30, ge=1, le=3650, description="Days for which drift reports are kept as HTML."
     )

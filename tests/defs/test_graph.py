@@ -22,6 +22,7 @@ import pytest
 from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.defs.audit import AUDITS
 from ticket_assets.desk import Desk
+from ticket_assets.drift.evidently_server import snapshot_address
 from ticket_assets.drift.store import HTML
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.landed_days import day_fingerprint
@@ -208,6 +209,8 @@ def test_the_page_of_the_drift_report_shows_the_latest_day_with_mail(
     with_mail = first_run.metadata["drift_report"][DAYS[-2].isoformat()]
     assert shown.metadata["figures"].value == with_mail["figures"]
     assert shown.metadata["report"].value == with_mail["report"]
+    address = snapshot_address(desk.evidently_url, DAYS[-2])
+    assert shown.metadata["evidently"].value == with_mail["evidently"] == address
 
 
 def test_every_check_of_what_is_made_by_day_has_a_verdict_on_each_day(

@@ -1,5 +1,6 @@
 """The reports of a run's days, read a page of days at a time."""
 
+import json
 from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -110,6 +111,19 @@ def test_every_day_is_compared_with_its_own_window(warehouse, champion):
     assert windows == [[w for w in pair if w] for pair in zip(own, week, strict=True)]
     assert [report.drifted_metrics for report in compared] == (
         [[]] * CHANGED + [["language"], ["language"], []]
+    )
+
+
+def test_figures_are_of_the_day_alone(warehouse, champion):
+    figures = [
+        json.loads(report.json)["figures"] for report in reports(warehouse, champion, **NO_HTML)
+    ]
+
+    assert [day["tickets"]["tickets"] for day in figures] == [
+        PER_DAY.get(day, 0) for day in range(len(DAYS))
+    ]
+    assert [day.get("languages") for day in figures] == (
+        [{"fr": 1}, {"fr": 1}, {"fr": 1}, None, {"de": 1}, {"de": 1}, None]
     )
 
 

@@ -18,6 +18,7 @@ from ticket_assets.cli import (
     collection,
     dev,
     evaluate,
+    evidently,
     exporter,
     instance,
     mail,
@@ -41,7 +42,7 @@ Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them a
 )
 for group in (
     *(mail, run, classify, status, dev, evaluate, checks, removal, models, collection, backup),
-    *(instance, alerts, exporter),
+    *(instance, alerts, evidently, exporter),
 ):
     app.add_typer(group.app)
 

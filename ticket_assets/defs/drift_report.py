@@ -120,6 +120,7 @@ def _figures_before(desk: Desk, days: Sequence[date], reference_from: date | Non
 
 
 def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
+    from ticket_assets.drift.evidently_server import snapshot_address
     from ticket_assets.drift.plots import drift_markdown, drift_png
     from ticket_assets.drift.report_server import report_address
     from ticket_assets.drift.store import FIGURES
@@ -130,6 +131,9 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
         "drifted_metrics": report.drifted_metrics,
         "figures": dg.MetadataValue.md(drift_markdown(report)),
         **report.estimated_precision,
+        "evidently": dg.MetadataValue.url(
+            snapshot_address(desk.settings.evidently_url, report.day)
+        ),
         "json": dg.MetadataValue.path(f"{desk.reports.blobs.location}/{report.day}/{FIGURES}"),
     }
     if report.html is not None:
@@ -142,6 +146,7 @@ def _report_metadata(report: "DriftReport", desk: Desk) -> dict[str, Any]:
 
 def _earlier_report(day: date, desk: Desk) -> dict[str, Any]:
     """Where the drift before a day without mail stands, when no day of the run tells."""
+    from ticket_assets.drift.evidently_server import snapshot_address
     from ticket_assets.drift.report_server import report_address
 
     with_html = [earlier for earlier in desk.reports.html_days() if earlier < day]
@@ -151,6 +156,9 @@ def _earlier_report(day: date, desk: Desk) -> dict[str, Any]:
     return {
         "latest_report": with_html[-1].isoformat(),
         "report": dg.MetadataValue.url(address),
+        "evidently": dg.MetadataValue.url(
+            snapshot_address(desk.settings.evidently_url, with_html[-1])
+        ),
     }
 
 

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import pandas as pd
 
 from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.drift.day_figures import day_figures
 from ticket_assets.drift.estimated_precision import labels_of, precision_estimator
 from ticket_assets.drift.out_of_sample import out_of_sample
 from ticket_assets.drift.report import Comparison, DriftReport
@@ -78,6 +79,7 @@ def daily_reports(
                 day=day,
                 window_days=own.days,
                 week=parts[1] if week else None,
+                figures=day_figures(tickets[received_on == day]),
                 html="never" if day < first_html_day else "always" if day == latest else "drifted",
             )
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from ticket_assets.drift.day_figures import UNKNOWN, Distributions
 from ticket_assets.drift.estimated_precision import PrecisionEstimator
 from ticket_assets.drift.thresholds import (
     Array,
@@ -49,7 +50,6 @@ PRECISION = ("estimated_precision", "estimated_precision_low", "estimated_precis
 BY_CATEGORY = "estimated_precision_by_category"
 VECTOR = "vector"
 INPUT_COLUMNS = ["ticket_id", *CATEGORICAL, *NUMERICAL, VECTOR]
-UNKNOWN = "unknown"
 OLD_REFERENCE = (
     "The champion was trained by an earlier release: its reference holds confidences that lie below"
     " those of new mail, so category_confidence may warn without a drift. Train again: tickets run."
@@ -143,6 +143,7 @@ class Comparison:
         deviations = np.square(present - self._centre).sum(axis=1)
         self._spread = max(0.001, float(np.sqrt(deviations.mean()))) if len(present) else 1.0
         self._reference = self._side(reference, vectors)
+        self._distributions = Distributions(self._reference.table, CATEGORICAL, NUMERICAL)
         self._chance = {
             metric: Chance(values, method, seed=seed)
             for metric, method in METHODS.items()
@@ -156,6 +157,7 @@ class Comparison:
         day: date,
         window_days: int = 1,
         week: pd.DataFrame | None = None,
+        figures: Mapping[str, Mapping[str, float]] | None = None,
         html: Literal["always", "drifted", "never"] = "drifted",
     ) -> DriftReport:
         """The report of `day`, whose window holds the tickets `current`.
@@ -165,6 +167,7 @@ class Comparison:
 
         Args:
             week: the tickets of the seven days up to `day`, which are then judged as well.
+            figures: of `day` alone, to be kept with the report.
 
         Raises:
             DriftError: a column is missing, or the vectors have another length than those of the
@@ -189,6 +192,8 @@ class Comparison:
             "model_version": self._model_version,
             "note": self._note,
             "metrics": rows,
+            "figures": figures or {},
+            "distributions": self._distributions.beside(judged[0].sides[1]) if rows else {},
             "evidently": [window.evidently for window in judged],
         }
         precision = {name: rows[-1][name] for name in PRECISION if rows and name in rows[-1]}

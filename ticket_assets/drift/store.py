@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -38,6 +38,20 @@ class ReportStore:
             return self.blobs.read(name) if _NAME.fullmatch(name) else None
         except BlobNotFoundError:
             return None
+
+    def versions(self) -> dict[date, str]:
+        """The version of each day's figures: other figures, other version."""
+        return {
+            date.fromisoformat(blob.name.partition("/")[0]): blob.version
+            for blob in self.blobs.list()
+            if _NAME.fullmatch(blob.name) and blob.name.endswith(FIGURES)
+        }
+
+    def figures(self, days: Iterable[date]) -> Iterator[tuple[date, bytes]]:
+        """The content of these days' `drift.json`; a bucket is asked for several at once."""
+        names = {f"{day}/{FIGURES}": day for day in days}
+        for name, content in self.blobs.read_many(names):
+            yield names[name], content
 
     def days(self) -> list[date]:
         """The days that have a report, earliest first."""

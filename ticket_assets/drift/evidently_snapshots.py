@@ -1,0 +1,186 @@
+"""A day's figures as Evidently's UI shows them: a snapshot for its own page, and the dashboard.
+
+Both are made of `drift.json` alone, by the Evidently that is installed: nothing is kept in its own
+format, so that no upgrade of it makes a day unreadable.
+
+Imports Evidently (seconds): import it where the UI is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, time
+from typing import Any
+
+from evidently.core.metric_types import (
+    ByLabelValue,
+    MetricConfig,
+    SingleValue,
+    by_label_location,
+)
+from evidently.core.serialization import ReportModel, SnapshotModel
+from evidently.legacy.model.widget import BaseWidgetInfo, WidgetType
+from evidently.legacy.renderers.html_widgets import WidgetSize, table_data
+from evidently.sdk.models import (
+    DashboardModel,
+    DashboardPanelPlot,
+    DashboardTabModel,
+    PanelMetric,
+)
+from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
+
+FIGURES = "evidently:metric_v2:Figures"
+"""The type of all series: a group of figures, each with its label."""
+OF_THE_DAY, OF_THE_WEEK = "drift of the day", "drift of the week"
+DRIFTED = "drifted metrics"
+_QUIET, _DRIFTED, _REFERENCE = "#4c78a8", "#d62728", "#bab0ac"
+
+
+def day_snapshot(document: Mapping[str, Any]) -> SnapshotModel:
+    """The snapshot of a day's `drift.json`; one of an earlier release has fewer figures.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: it is no drift report.
+    """
+    day = datetime.fromisoformat(document["day"])
+    # Version 0.1.0 judged one window, whose length stands beside the rows.
+    window_days = {"window_days": document.get("window_days", 1)}
+    rows = [window_days | row for row in document["metrics"]]
+    own = min((row["window_days"] for row in rows), default=1)
+    windows = {
+        OF_THE_DAY: [row for row in rows if row["window_days"] == own],
+        OF_THE_WEEK: [row for row in rows if row["window_days"] != own],
+    }
+    groups = {name: _ratios(window) for name, window in windows.items()}
+    widgets = [_bars(name, ratios) for name, ratios in groups.items() if ratios]
+    widgets += [_table(name, window) for name, window in windows.items() if window]
+    for column, spread in document.get("distributions", {}).items():
+        widgets.append(_beside(column, spread))
+    drifted = sum(row["drifted"] for row in rows)
+    if rows:
+        groups[DRIFTED] = {"share": drifted / len(rows), "number": drifted}
+    groups |= document.get("figures", {})
+    groups["estimated precision"] = {
+        name.removeprefix("estimated_").replace("_", " "): row[name]
+        for row in windows[OF_THE_DAY]
+        for name in row
+        if name.startswith("estimated_precision")
+    }
+    return SnapshotModel(
+        report=ReportModel(items=[]),
+        name=document["day"],
+        # Without a time zone, which a browser takes for its own: a day is the same day everywhere.
+        timestamp=datetime.combine(day, time(12)),
+        metadata={"model": document["model_version"], "note": document.get("note") or "none"},
+        tags=["drifted"] if drifted else [],
+        metric_results={
+            name: _result(name, figures) for name, figures in groups.items() if figures
+        },
+        top_level_metrics=[name for name, figures in groups.items() if figures],
+        widgets=widgets,
+        tests_widgets=[],
+    )
+
+
+def _result(group: str, figures: Mapping[str, float]) -> ByLabelValue:
+    config = MetricConfig(metric_id=group, params={"type": FIGURES, "group": group})
+    values = {
+        label: SingleValue(
+            value=figure,
+            display_name=f"{group}: {label}",
+            metric_value_location=by_label_location(config, label),
+        )
+        for label, figure in figures.items()
+    }
+    result = ByLabelValue(values=values, display_name=group)
+    result.set_metric_location(config)
+    return result
+
+
+def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Distance / threshold by metric."""
+    return {row["metric"]: row["distance"] / row["threshold"] for row in rows if row["threshold"]}
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> BaseWidgetInfo:
+    header = ["metric", "distance", "drifts from", "drifted", "tickets", "days"]
+    cells = [
+        (
+            *(row["metric"], f"{row['distance']:.3f}", f"{row['threshold']:.3f}"),
+            *("yes" if row["drifted"] else "no", row["current_rows"], row["window_days"]),
+        )
+        for row in rows
+    ]
+    return table_data(column_names=header, data=cells, title=title, size=WidgetSize.HALF)
+
+
+def _bars(title: str, ratios: Mapping[str, float]) -> BaseWidgetInfo:
+    """Distance / threshold of each metric; those beyond 1 are red."""
+    colours = [_DRIFTED if ratio >= 1 else _QUIET for ratio in ratios.values()]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": list(ratios.values()),
+        "y": list(ratios),
+        "marker": {"color": colours},
+    }
+    line = {"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1}
+    layout = {"shapes": [line], "margin": {"l": 160}, "yaxis": {"autorange": "reversed"}}
+    return _graph(title, [bars], layout, WidgetSize.FULL)
+
+
+def _beside(column: str, spread: Mapping[str, Any]) -> BaseWidgetInfo:
+    """The shares of a column's values on both sides."""
+    number = float if spread["numerical"] else str
+    bars = [
+        {
+            "type": "bar",
+            "name": side,
+            "x": [number(label) for label in spread[side]],
+            "y": list(spread[side].values()),
+            "marker": {"color": colour},
+        }
+        for side, colour in (("reference", _REFERENCE), ("current", _QUIET))
+    ]
+    layout = {"barmode": "group", "yaxis": {"tickformat": ".0%"}}
+    return _graph(f"{column} beside the training reference", bars, layout, WidgetSize.HALF)
+
+
+def _graph(
+    title: str, data: list[dict[str, Any]], layout: dict[str, Any], size: WidgetSize
+) -> BaseWidgetInfo:
+    # A dictionary: plotly's own classes take longer to make than all the rest of a snapshot.
+    return BaseWidgetInfo(
+        title=title,
+        type=WidgetType.BIG_GRAPH.value,
+        size=size.value,
+        params={"data": data, "layout": layout},
+    )
+
+
+def dashboard() -> DashboardModel:
+    """The panels over all days."""
+    panels = [
+        counter_panel("Tickets of the latest day", [_figure("tickets", "tickets")], size="half"),
+        counter_panel("Metrics that drifted on it", [_figure(DRIFTED, "number")], size="half"),
+        _lines("Drift of the day: distance / threshold, 1 and more is drift", OF_THE_DAY),
+        _lines("Drift of the week: distance / threshold, 1 and more is drift", OF_THE_WEEK),
+        line_plot_panel("Share of drifted metrics", [_figure(DRIFTED, "share")], size="half"),
+        bar_plot_panel("Tickets", [_figure("tickets", "tickets")], size="half"),
+        bar_plot_panel("Languages", [_figure("languages")], size="half", stacked=True),
+        _lines("Characters of a text", "characters"),
+        _lines("Data quality: shares of the day's tickets", "quality"),
+        _lines("Sorting: share decided without a person, mean confidence", "sorting"),
+        _lines("Estimated precision of automatic tickets", "estimated precision"),
+    ]
+    tab = DashboardTabModel(title="Drift", panels=[panel.id for panel in panels])
+    return DashboardModel(tabs=[tab], panels=panels)
+
+
+def _lines(title: str, group: str) -> DashboardPanelPlot:
+    return line_plot_panel(title, [_figure(group)], size="half")
+
+
+def _figure(group: str, label: str | None = None) -> PanelMetric:
+    labels = {"group": group} | ({"label": label} if label else {})
+    return PanelMetric(metric=FIGURES, metric_labels=labels, legend="{{label}}")
