@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.loopback import free_port
+from ticket_assets.drift.evidently_server import dashboard_address
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -75,7 +76,7 @@ def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     yield address
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()
-    assert log.read_text().splitlines() == [f"Evidently: {address}"]
+    assert log.read_text().splitlines() == [f"Evidently: {dashboard_address(address)}"]
     # Nothing but the desk is written.
     assert list(log.parent.iterdir()) == [log]
 

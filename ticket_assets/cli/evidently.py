@@ -26,6 +26,7 @@ def evidently(
     """
     from ticket_assets.drift.evidently_server import (
         Workspace,
+        dashboard_address,
         evidently_socket,
         serve_evidently,
     )
@@ -44,5 +45,5 @@ def evidently(
                 f" {earlier[-1]}, hold the drift alone. For the other panels: tickets run --from"
                 f" {earlier[0]} --to {earlier[-1]} --only drift_report"
             )
-        output.print(f"Evidently: {base}")
+        output.print(f"Evidently: {dashboard_address(base)}")
         serve_evidently(workspace, base, listener)

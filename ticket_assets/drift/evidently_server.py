@@ -37,9 +37,14 @@ class EvidentlyServerError(TicketAssetsError):
     """Evidently's UI cannot be served."""
 
 
+def dashboard_address(base: str) -> str:
+    """The address of the dashboard in Evidently's UI, when that is served at `base`."""
+    return f"{base.rstrip('/')}/projects/{PROJECT}"
+
+
 def snapshot_address(base: str, day: date) -> str:
-    """The address of the day's page in Evidently's UI, when that is served at `base`."""
-    return f"{base.rstrip('/')}/projects/{PROJECT}/reports/{_snapshot_id(day)}"
+    """The address of the day's page in it, which stays the same."""
+    return f"{dashboard_address(base)}/reports/{_snapshot_id(day)}"
 
 
 def _snapshot_id(day: date) -> UUID:
