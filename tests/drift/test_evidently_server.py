@@ -29,18 +29,18 @@ FIGURES_TYPE = "evidently:metric_v2:Figures"
 FIRST, SECOND = date(2026, 3, 1), date(2026, 3, 2)
 
 
-def document(day, language=0.05, **more):
+def document(day, language=0.0625, **more):
     rows = [
         {
             "metric": metric,
             "window_days": days,
             "distance": distance,
-            "threshold": 0.1,
-            "drifted": distance >= 0.1,
+            "threshold": 0.125,
+            "drifted": distance >= 0.125,
             "current_rows": 40 * days,
         }
         for days in (1, 7)
-        for metric, distance in (("language", language), ("category", 0.02))
+        for metric, distance in (("language", language), ("category", 0.03125))
     ]
     return {"day": day.isoformat(), "model_version": "m1", "note": "", "metrics": rows} | more
 
@@ -107,7 +107,7 @@ def test_each_day_has_a_page_whose_address_does_not_change(workspace, browser, k
     look(workspace)
 
     *_, project, _, snapshot = urlsplit(snapshot_address(f"{BASE}/", FIRST)).path.split("/")
-    page = json.loads(browser.get(f"/api/projects/{project}/{snapshot}/data").json())
+    page = browser.get(f"/api/projects/{project}/{snapshot}/data").json()
 
     assert [widget["title"] for widget in page["widgets"]] == [
         *("drift of the day", "drift of the week", "drift of the day", "drift of the week"),
@@ -118,11 +118,11 @@ def test_each_day_has_a_page_whose_address_does_not_change(workspace, browser, k
 
 
 def test_the_figures_of_all_days_are_lines_over_time(workspace, browser, keep):
-    keep(document(SECOND, language=0.2, **FIGURES))
+    keep(document(SECOND, language=0.25, **FIGURES))
     keep(document(FIRST, **FIGURES))
     look(workspace)
 
-    assert series(browser, "drift of the day") == {"language": [0.5, 2], "category": [0.2, 0.2]}
+    assert series(browser, "drift of the day") == {"language": [0.5, 2], "category": [0.25, 0.25]}
     assert series(browser, "drifted metrics") == {"share": [0, 0.5], "number": [0, 2]}
     assert series(browser, "languages") == {"fr": [0.75, 0.75], "de": [0.25, 0.25]}
     assert shown(browser)["2026-03-02"]["tags"] == ["drifted"]
@@ -141,7 +141,7 @@ def test_the_workspace_follows_the_reports(workspace, browser, keep, reports):
     keep(document(FIRST, **FIGURES))
     look(workspace)
     keep(document(SECOND, **FIGURES))
-    keep(document(FIRST, language=0.3, **FIGURES))
+    keep(document(FIRST, language=0.375, **FIGURES))
 
     assert set(look(workspace).snapshots) == {FIRST, SECOND}
     assert series(browser, "drift of the day")["language"] == [3, 0.5]

@@ -79,7 +79,9 @@ def daily_reports(
                 day=day,
                 window_days=own.days,
                 week=parts[1] if week else None,
-                figures=day_figures(tickets[received_on == day]),
+                figures=day_figures(
+                    parts[0] if own.days == 1 else parts[0][received_on[parts[0].index] == day]
+                ),
                 html="never" if day < first_html_day else "always" if day == latest else "drifted",
             )
 
