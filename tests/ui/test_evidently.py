@@ -113,14 +113,16 @@ def test_the_dashboard_leads_to_a_days_page(page: Page, request: pytest.FixtureR
     folder: Path = request.config.rootpath / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     page.goto("/")
-    page.get_by_text("Drift reports in").click()
+    page.get_by_role("link", name="Drift reports in").click()
 
-    expect(page.get_by_text("Tickets of the latest day")).to_be_visible()
-    expect(page.locator("svg").filter(has_text="oov_share").first).to_be_visible()
+    expect(page.get_by_text("largest distance / threshold")).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="oov_share").first).to_be_visible()
     page.screenshot(path=folder / "evidently.png", full_page=True)
 
-    page.get_by_role("tab", name="Reports").click()
-    page.get_by_text("View").first.click()
+    page.goto(urlsplit(page.url).path + "/reports")
+    page.get_by_role("row").filter(has_text="drifted").get_by_role(
+        "link", name="View"
+    ).first.click()
 
     expect(page.get_by_text("language beside the training reference")).to_be_visible()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()

@@ -35,7 +35,7 @@ def day_figures(tickets: pd.DataFrame) -> dict[str, dict[str, float]]:
     languages = _shares(tickets["language"].tolist())
     lengths = _present(tickets["character_count"])
     median, longest = np.quantile(lengths, [0.5, 0.9]) if len(lengths) else (np.nan, np.nan)
-    figures = {
+    figures: dict[str, dict[str, Any]] = {
         "tickets": {"tickets": count},
         "languages": languages,
         "characters": {"median": median, "90th percentile": longest},
@@ -69,7 +69,7 @@ class Distributions:
         }
         present = {column: _present(reference[column]) for column in numerical}
         self._edges = {
-            column: np.linspace(*np.quantile(values, [0.01, 0.99]), BINS + 1)
+            column: np.linspace(np.quantile(values, 0.01), np.quantile(values, 0.99), BINS + 1)
             for column, values in present.items()
             if len(values) and values.min() < values.max()
         }
@@ -105,7 +105,7 @@ class Distributions:
 
 def _present(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return values[~np.isnan(values)]
+    return np.asarray(values[~np.isnan(values)])
 
 
 # Not by pandas: on a day's tickets it takes several milliseconds a column.

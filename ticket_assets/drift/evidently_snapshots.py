@@ -20,7 +20,7 @@ from evidently.core.metric_types import (
 )
 from evidently.core.serialization import ReportModel, SnapshotModel
 from evidently.legacy.model.widget import BaseWidgetInfo, WidgetType
-from evidently.legacy.renderers.html_widgets import WidgetSize, table_data
+from evidently.legacy.renderers.html_widgets import CounterData, WidgetSize, counter, table_data
 from evidently.sdk.models import (
     DashboardModel,
     DashboardPanelPlot,
@@ -33,6 +33,7 @@ FIGURES = "evidently:metric_v2:Figures"
 """The type of all series: a group of figures, each with its label."""
 OF_THE_DAY, OF_THE_WEEK = "drift of the day", "drift of the week"
 DRIFTED = "drifted metrics"
+LATEST = "latest day with mail"
 _QUIET, _DRIFTED, _REFERENCE = "#4c78a8", "#d62728", "#bab0ac"
 
 
@@ -51,15 +52,24 @@ def day_snapshot(document: Mapping[str, Any]) -> SnapshotModel:
         OF_THE_DAY: [row for row in rows if row["window_days"] == own],
         OF_THE_WEEK: [row for row in rows if row["window_days"] != own],
     }
+    figures = document.get("figures", {})
+    tickets = figures.get("tickets", {}).get("tickets", 0)
+    drifted = {row["metric"] for row in rows if row["drifted"]}
     groups = {name: _ratios(window) for name, window in windows.items()}
-    widgets = [_bars(name, ratios) for name, ratios in groups.items() if ratios]
-    widgets += [_table(name, window) for name, window in windows.items() if window]
-    for column, spread in document.get("distributions", {}).items():
-        widgets.append(_beside(column, spread))
-    drifted = sum(row["drifted"] for row in rows)
+    widgets = [
+        _numbers({"tickets of the day": tickets, "metrics that drifted": len(drifted)}),
+        *(_bars(name, ratios) for name, ratios in groups.items() if ratios),
+        *(_table(name, window) for name, window in windows.items() if window),
+        *(_beside(*column) for column in document.get("distributions", {}).items()),
+    ]
     if rows:
-        groups[DRIFTED] = {"share": drifted / len(rows), "number": drifted}
-    groups |= document.get("figures", {})
+        ratios = [ratio for window in windows.values() for ratio in _ratios(window).values()]
+        groups[DRIFTED] = {"share": len(drifted) / len({row["metric"] for row in rows})}
+        groups[LATEST] = {
+            "tickets": tickets,
+            "largest distance / threshold": max(ratios, default=0),
+        }
+    groups |= figures
     groups["estimated precision"] = {
         name.removeprefix("estimated_").replace("_", " "): row[name]
         for row in windows[OF_THE_DAY]
@@ -114,6 +124,11 @@ def _table(title: str, rows: list[dict[str, Any]]) -> BaseWidgetInfo:
     return table_data(column_names=header, data=cells, title=title, size=WidgetSize.HALF)
 
 
+def _numbers(numbers: Mapping[str, float]) -> BaseWidgetInfo:
+    counters = [CounterData(label, f"{number:,.0f}") for label, number in numbers.items()]
+    return counter(title="", size=WidgetSize.FULL, counters=counters)
+
+
 def _bars(title: str, ratios: Mapping[str, float]) -> BaseWidgetInfo:
     """Distance / threshold of each metric; those beyond 1 are red."""
     colours = [_DRIFTED if ratio >= 1 else _QUIET for ratio in ratios.values()]
@@ -161,12 +176,11 @@ def _graph(
 def dashboard() -> DashboardModel:
     """The panels over all days."""
     panels = [
-        counter_panel("Tickets of the latest day", [_figure("tickets", "tickets")], size="half"),
-        counter_panel("Metrics that drifted on it", [_figure(DRIFTED, "number")], size="half"),
-        _lines("Drift of the day: distance / threshold, 1 and more is drift", OF_THE_DAY),
-        _lines("Drift of the week: distance / threshold, 1 and more is drift", OF_THE_WEEK),
-        line_plot_panel("Share of drifted metrics", [_figure(DRIFTED, "share")], size="half"),
-        bar_plot_panel("Tickets", [_figure("tickets", "tickets")], size="half"),
+        counter_panel("The latest day with mail", [_figure(LATEST)]),
+        _lines("Drift of the day: distance / threshold, from 1 on it is drift", OF_THE_DAY),
+        _lines("Drift of the week: distance / threshold, from 1 on it is drift", OF_THE_WEEK),
+        _lines("Share of the metrics that drifted", DRIFTED),
+        bar_plot_panel("Tickets", [_figure("tickets")], size="half"),
         bar_plot_panel("Languages", [_figure("languages")], size="half", stacked=True),
         _lines("Characters of a text", "characters"),
         _lines("Data quality: shares of the day's tickets", "quality"),
@@ -181,6 +195,5 @@ def _lines(title: str, group: str) -> DashboardPanelPlot:
     return line_plot_panel(title, [_figure(group)], size="half")
 
 
-def _figure(group: str, label: str | None = None) -> PanelMetric:
-    labels = {"group": group} | ({"label": label} if label else {})
-    return PanelMetric(metric=FIGURES, metric_labels=labels, legend="{{label}}")
+def _figure(group: str) -> PanelMetric:
+    return PanelMetric(metric=FIGURES, metric_labels={"group": group}, legend="{{label}}")
