@@ -6,9 +6,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
-from ticket_assets.drift.report import DriftReport
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
+
+if TYPE_CHECKING:
+    from ticket_assets.drift.report import DriftReport
 
 FIGURES = "drift.json"
 HTML = "drift.html"
