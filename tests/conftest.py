@@ -26,6 +26,7 @@ from tests.loopback import free_port
 from ticket_assets.mail.imap import ImapAccount
 
 pytest_plugins = (
+    "tests.services.browser",
     "tests.services.chroma",
     "tests.services.postgres",
     "tests.services.prometheus",

@@ -4,11 +4,14 @@ import re
 import subprocess
 import time
 import urllib.request
+from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from tests.monitoring.watched_desk import WatchedDesk, kill
 from tests.services import wait_until
+from tests.services.browser import Keep
 from tests.services.prometheus import ALERTS, program, rules
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -21,6 +24,11 @@ NOT_HERE = {
     "dagster_code_location_load_error",
 }
 RECORDED = {rule["record"]: rule["expr"] for rule in rules("rules.yml")}
+MAIN_QUERIES = (
+    "sum by (decision) (tickets_predictions)",
+    "tickets_process_resident_memory_bytes",
+    "max(dagster_daemon_heartbeat_age_seconds)",
+)
 THRESHOLDS = {rule["record"]: rule["expr"] for rule in rules("thresholds.yml")}
 
 
@@ -79,3 +87,24 @@ def test_a_killed_daemon_is_told_once(watched: WatchedDesk) -> None:
     wait_until(lambda: bool(watched.receiver.firing(alert)), "the message", 120)
     time.sleep(3)  # Alertmanager looks every second whether there is something new to tell
     assert watched.receiver.firing(alert) == ["now"]
+
+
+def test_prometheus_own_pages_show_the_desk_and_the_alert(
+    watched: WatchedDesk, browser: Browser, keep: Keep
+) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 2250})
+    graphs = {
+        f"g{number}.{name}": value
+        for number, expression in enumerate(MAIN_QUERIES)
+        for name, value in (("expr", expression), ("tab", "0"), ("range_input", "1m"))
+    }
+    page.goto(f"{watched.prometheus.url}/graph?{urlencode(graphs)}")
+    for line in ('decision="auto"', 'process="daemon"'):
+        expect(page.get_by_text(line).first).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
+    keep(page, "prometheus-graph")
+
+    page.get_by_role("link", name="Alerts").click()
+
+    expect(page.get_by_text("TicketsDaemonSilent (1 active)")).to_be_visible()
+    keep(page, "prometheus-alerts")

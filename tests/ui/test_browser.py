@@ -1,17 +1,16 @@
 """What a person does in Dagster's UI, in a real browser; each page stays in build/screenshots."""
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect
 
 from tests.orchestration.living_desk import LivingDesk
+from tests.services.browser import Keep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,19 +31,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivingDesk]:
         yield desk
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None and not os.environ.get("CI"):
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    assert path, "these tests need Chromium"
-    with sync_playwright() as playwright:
-        # A container's root has no user namespaces for Chromium's sandbox.
-        browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser: Browser, desk: LivingDesk) -> Iterator[Page]:
     """A page of the desk's UI; neither the UI nor a report may ask anything of another host."""
@@ -57,21 +43,6 @@ def page(browser: Browser, desk: LivingDesk) -> Iterator[Page]:
     context.close()
     # An address of data within the page has no host.
     assert hosts - {None} == {"127.0.0.1"}
-
-
-@pytest.fixture
-def keep(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Keeps a screenshot of a page under a name."""
-    folder = request.config.rootpath / "build" / "screenshots"
-
-    def screenshot(page: Page, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png")
-
-    return screenshot
-
-
-Keep = Callable[[Page, str], None]
 
 
 def expand(page: Page, node: Locator, group: str) -> None:
