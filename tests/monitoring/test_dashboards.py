@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -151,6 +152,32 @@ def test_every_variable_of_a_query_or_link_is_there(path: Path) -> None:
     assert used == variables
 
 
+def test_every_threshold_that_is_drawn_is_one_of_the_file() -> None:
+    rules = yaml.safe_load((MONITORING / "thresholds.yml").read_text())["groups"]
+    recorded = {rule["record"] for group in rules for rule in group["rules"]}
+    drawn = {
+        name for path in FILES for name in metrics(path) if name.startswith("tickets_threshold:")
+    }
+    assert drawn
+    assert drawn <= recorded
+
+
 def test_what_is_asked_of_cadvisor_is_in_its_documentation() -> None:
     asked = {name for path in FILES for name in metrics(path)}
     assert {name for name in asked if name.startswith(("container_", "cadvisor_"))} == CADVISOR
+
+
+def provisioned(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(
+        (MONITORING / "grafana" / "provisioning" / name).read_text()
+    )
+    return content
+
+
+def test_grafana_is_given_prometheus_and_the_folder_of_the_dashboards() -> None:
+    [source] = provisioned("datasources/prometheus.yml")["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    scraped = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["global"]
+    assert source["jsonData"]["timeInterval"] == scraped["scrape_interval"]
+    [provider] = provisioned("dashboards/tickets.yml")["providers"]
+    assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
