@@ -141,6 +141,8 @@ def test_the_environment_is_read_in_the_settings_alone() -> None:
             "ticket_assets.definitions",
             "torch transformers sklearn chromadb evidently matplotlib",
         ),
+        # What `tickets dev` serves the drift reports with.
+        ("ticket_assets.drift.report_server", "pandas numpy sklearn evidently dagster"),
         # What each of the processes that parse and clean mail imports.
         ("ticket_assets.mail.raw_tickets", "pandas torch dagster duckdb numpy"),
         ("ticket_assets.text.cleaning", "pandas torch dagster duckdb numpy"),

@@ -47,6 +47,7 @@ class LivingDesk:
             "TICKETS_RETRAIN_MIN_LABELS": "60",
             "TICKETS_RETRAIN_PAUSE_HOURS": "0",
             "TICKETS_REPORTS_URL": f"http://127.0.0.1:{free_port()}",
+            "TICKETS_EVIDENTLY_URL": f"http://127.0.0.1:{free_port()}",
             **settings,
         }
         self._log = folder / "dev.log"
@@ -73,6 +74,26 @@ class LivingDesk:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(180)
+
+    @contextmanager
+    def evidently(self) -> Iterator[list[str]]:
+        """Runs `tickets evidently` until the block ends; yields the lines that it said."""
+        address, log = self.environment["TICKETS_EVIDENTLY_URL"], self.folder / "evidently.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ticket_assets", "evidently"],
+                cwd=self.folder, env=self.environment, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+        lines: list[str] = []
+        try:
+            self.wait_until(lambda: answers(f"{address}/api/version"), "Evidently's UI answers")
+            lines += log.read_text().splitlines()
+            yield lines
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+        assert (code, log.read_text().splitlines()) == (0, lines)
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 400) -> None:
         deadline = time.monotonic() + seconds
@@ -166,3 +187,12 @@ class LivingDesk:
         assert event is not None
         assert event.asset_materialization is not None
         return str(event.asset_materialization.metadata["version"].value)
+
+
+def answers(address: str) -> bool:
+    """Whether there is a page at this address yet."""
+    try:
+        with urllib.request.urlopen(address) as page:  # noqa: S310
+            return bool(page.status == 200)
+    except OSError:
+        return False

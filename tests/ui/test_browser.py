@@ -1,5 +1,6 @@
 """What a person does in Dagster's UI, in a real browser; each page stays in build/screenshots."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -123,3 +124,35 @@ def test_the_drift_report_opens_by_its_link(page: Page, keep: Keep):
     expect(report.get_by_text("Drift in column 'category'")).to_be_visible()
     expect(report.locator(".js-plotly-plot").first).to_be_visible()
     keep(report, "drift-report")
+
+
+def test_evidently_shows_the_day_that_the_asset_links_to(page: Page, desk: LivingDesk, keep: Keep):
+    first, *_ = sorted((desk.data / "reports").iterdir())
+    report = json.loads((first / "drift.json").read_text())
+    # As an earlier release wrote it.
+    del report["figures"], report["distributions"]
+    (first / "drift.json").write_text(json.dumps(report))
+    with desk.evidently() as lines:
+        page.goto("/assets/drift_report")
+        with page.expect_popup() as popup:
+            page.locator("a[href*='/projects/']").first.click()
+        day = popup.value
+        day.set_viewport_size({"width": 1400, "height": 900})
+
+        expect(day.get_by_text("language beside the training reference")).to_be_visible()
+        expect(day.locator(".js-plotly-plot").first).to_be_visible()
+        keep(day, "evidently-day")
+
+        dashboard = lines[-1].removeprefix("Evidently: ")
+        day.goto(dashboard)
+
+        expect(day.get_by_text("largest distance / threshold")).to_be_visible()
+        expect(day.get_by_role("listitem").filter(has_text="oov_share").first).to_be_visible()
+        keep(day, "evidently")
+    assert [line for line in lines if "earlier release" in line] == [
+        f"Note: The reports of 1 day from {first.name} to {first.name} are of an earlier release"
+        f" and show their drift alone. For the other panels: tickets run --from {first.name}"
+        f" --to {first.name} --only drift_report"
+    ]
+    # No server's folder is left: what is shown is in its memory.
+    assert not list(desk.folder.glob("workspace*"))

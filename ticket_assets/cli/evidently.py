@@ -41,9 +41,9 @@ def evidently(
             print_warning("No report yet. It shows here when there is one: tickets run")
         if earlier := changes.without_figures:
             print_warning(
-                f"{counted(len(earlier), 'report')} of an earlier release, of {earlier[0]} to"
-                f" {earlier[-1]}, hold the drift alone. For the other panels: tickets run --from"
-                f" {earlier[0]} --to {earlier[-1]} --only drift_report"
+                f"The reports of {counted(len(earlier), 'day')} from {earlier[0]} to {earlier[-1]}"
+                " are of an earlier release and show their drift alone. For the other panels:"
+                f" tickets run --from {earlier[0]} --to {earlier[-1]} --only drift_report"
             )
         output.print(f"Evidently: {dashboard_address(base)}")
         serve_evidently(workspace, base, listener)
