@@ -100,7 +100,14 @@ username_attribute = sub
 """
 
 
-FIRST = ("orchestration/test_by_itself.py", "orchestration/", "embedding/", "drift/", "defs/")
+FIRST = (
+    "orchestration/test_by_itself.py",
+    "orchestration/",
+    "monitoring/",
+    "embedding/",
+    "drift/",
+    "defs/",
+)
 """What takes longest begins first; the first of all mostly waits."""
 
 
