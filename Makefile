@@ -10,7 +10,7 @@ SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check checks crash validate bench dashboards lint clean
+.PHONY: help install demo dev test check checks crash validate bench explore exploration dashboards lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ $(VENV)/.tests: $(VENV)/.product
 
 $(VENV)/.bench: $(VENV)/.product
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+$(VENV)/.notebook: $(VENV)/.product
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
 	@touch $@
 
 install: $(VENV)/.product  ## Make the environment and install the product
@@ -60,6 +64,12 @@ crash: $(VENV)/.tests  ## 200 kills and interruptions of runs on the demo's mail
 
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+explore: $(VENV)/.notebook  ## Look at the desk's mail in a browser: notebooks/exploration.ipynb
+	$(BIN)/jupyter lab notebooks/exploration.ipynb
+
+exploration: $(VENV)/.notebook  ## Its page in docs/, of the demo
+	$(BIN)/jupyter nbconvert --execute --to markdown --no-input --output-dir docs notebooks/exploration.ipynb
 
 dashboards: $(VENV)/.tests  ## The dashboards of Grafana, of monitoring/panels.yml
 	$(BIN)/python -m monitoring.dashboards
