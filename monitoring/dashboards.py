@@ -234,6 +234,7 @@ def of_desks(board: dashboard.Dashboard) -> None:
     for name, label, address, link in (
         ("dagster", "Dagster's UI", "http://127.0.0.1:3000", "/runs"),
         ("reports", "Drift reports", "http://127.0.0.1:3001", "/"),
+        ("evidently", "Evidently", "http://127.0.0.1:3002", "/"),
     ):
         board.with_variable(dashboard.TextBoxVariable(name).label(label).default_value(address))
         way = dashboard.DashboardLink(label).type(DashboardLinkType.LINK).icon("external link")
