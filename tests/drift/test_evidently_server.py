@@ -130,6 +130,16 @@ def test_the_figures_of_all_days_are_lines_over_time(workspace, browser, keep):
     assert shown(browser)["2026-03-02"]["tags"] == ["drifted"]
 
 
+def test_the_estimated_precision_is_that_of_all_categories_together(workspace, browser, keep):
+    figures = {"estimated_precision": 0.97, "estimated_precision_low": 0.9}
+    report = document(FIRST, **FIGURES)
+    report["metrics"][0] |= figures | {"estimated_precision_by_category": {"network": 0.8}}
+    keep(report)
+    look(workspace)
+
+    assert series(browser, "estimated precision") == {"precision": [0.97], "precision low": [0.9]}
+
+
 def test_every_panel_of_the_dashboard_has_a_series_of_its_own(workspace, browser):
     panels = browser.get(f"/api/v2/dashboards/{PROJECT}").json()["panels"]
 

@@ -29,6 +29,8 @@ from evidently.sdk.models import (
 )
 from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
 
+from ticket_assets.drift.report import PRECISION
+
 FIGURES = "evidently:metric_v2:Figures"
 """The type of all series: a group of figures, each with its label."""
 OF_THE_DAY, OF_THE_WEEK = "drift of the day", "drift of the week"
@@ -73,8 +75,8 @@ def day_snapshot(document: Mapping[str, Any]) -> SnapshotModel:
     groups["estimated precision"] = {
         name.removeprefix("estimated_").replace("_", " "): row[name]
         for row in windows[OF_THE_DAY]
-        for name in row
-        if name.startswith("estimated_precision")
+        for name in PRECISION
+        if name in row
     }
     return SnapshotModel(
         report=ReportModel(items=[]),
