@@ -91,6 +91,9 @@ def test_a_dashboard_shows_something_everywhere(watched: WatchedDesk, path: Path
     with suppress(AssertionError):
         wait_until(lambda: not unanswered(), path.stem, 120)
     assert "\n".join(unanswered()) == ""
+    # The 0 for nothing stands alone, not beside what there is.
+    for query in filter(re.compile(r"or on \(\) 0 \* sum\(").search, asked):
+        assert len({len(series["metric"]) for series in watched.prometheus.query(query)}) == 1
 
 
 def test_a_killed_daemon_is_told_once(watched: WatchedDesk) -> None:
