@@ -45,5 +45,5 @@ def evidently(
                 " are of an earlier release and show their drift alone. For the other panels:"
                 f" tickets run --from {earlier[0]} --to {earlier[-1]} --only drift_report"
             )
-        output.print(f"Evidently: {dashboard_address(base)}")
+        output.print(f"Evidently: {dashboard_address(base)}", soft_wrap=True)
         serve_evidently(workspace, base, listener)

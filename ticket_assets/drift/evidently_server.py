@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -197,7 +196,7 @@ def evidently_socket(base: str, host: str = LOOPBACK) -> socket.socket:
     """Listens at the port of `base`, where that is of this machine, else at `PORT`.
 
     Raises:
-        EvidentlyServerError: the port is taken.
+        EvidentlyServerError: the address cannot be used, since the port is taken perhaps.
     """
     address = urlsplit(base)
     is_here = address.hostname in {LOOPBACK, "localhost"}
@@ -206,9 +205,8 @@ def evidently_socket(base: str, host: str = LOOPBACK) -> socket.socket:
         return socket.create_server((host, port))
     except OSError as error:
         raise EvidentlyServerError(
-            f"Evidently's UI cannot be served at http://{host}:{port}:"
-            f" {os.strerror(error.errno or 0)}. Give it another port, as in"
-            " TICKETS_EVIDENTLY_URL=http://127.0.0.1:3006"
+            f"Evidently's UI cannot be served at http://{host}:{port}: {error.strerror or error}."
+            " Give it another port, as in TICKETS_EVIDENTLY_URL=http://127.0.0.1:3006"
         ) from None
 
 
