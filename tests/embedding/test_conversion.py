@@ -254,6 +254,23 @@ def test_int8_is_measured_on_other_texts_than_it_was_calibrated_on(
         load_encoder(tiny, "int8")
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_transformers_take_as_many_threads_as_are_set(
+    tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    import torch
+
+    monkeypatch.setitem(LEAST_COSINE, "fp32", 1.1)
+    present = torch.get_num_threads()
+
+    try:
+        encoder = load_encoder(tiny, "fp32", threads=threads)
+        assert encoder.path.startswith("transformers (")
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(present)
+
+
 @pytest.mark.usefixtures("vnni")
 def test_an_encoder_that_int8_changes_too_much_is_computed_in_floats(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch

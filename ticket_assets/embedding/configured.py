@@ -113,7 +113,8 @@ def load_encoder(
         precision: one of `hardware.candidates`.
         max_tokens: longer texts are cut to this many, special tokens included.
         batch_tokens: most tokens per batch, padding included (a longer text is a batch).
-        threads: CPU threads, each with a batch of its own; None: `available_cores`.
+        threads: CPU threads, each with a batch of its own where OpenVINO computes; None:
+            `available_cores`.
 
     Raises:
         EncoderError: its files cannot be used or written, or its vectors are not kept in int8.
@@ -130,7 +131,7 @@ def load_encoder(
                 f"{model.name} cannot be computed in int8 ({reason})."
                 " Set TICKETS_ENCODER_PRECISION to bf16 or fp32."
             )
-        backend = TransformersBackend(model, precision, tokens, reason=reason)
+        backend = TransformersBackend(model, precision, tokens, reason=reason, threads=threads)
     else:
         folder = folder_of(model, precision)
         backend = OpenVinoBackend(folder, precision, tokens, threads or available_cores())

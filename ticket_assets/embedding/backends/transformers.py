@@ -26,16 +26,22 @@ class TransformersBackend:
         *,
         device: str = "cpu",
         reason: str = "",
+        threads: int | None = None,
     ) -> None:
         """Loads the model's folder.
 
         Args:
             precision: bf16 or fp32.
             reason: why it is not OpenVINO that computes.
+            threads: CPU threads of PyTorch in this process; None: as many as it takes.
 
         Raises:
             EncoderError: the folder's files are not those of a usable encoder.
         """
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         self.path = f"transformers ({reason})" if reason else "transformers"
         self.tokenizer, network = _load(model, precision)
         self.network = network.to(device)
