@@ -15,6 +15,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
+from dagster._daemon.types import DaemonHeartbeat
 from prometheus_client.core import Metric
 
 from tests.defs.test_alerts import tick  # noqa: F401 - a fixture
@@ -297,6 +298,22 @@ def test_ticks_are_counted_from_the_first_look_on(
     assert figures()[failures] == 1
     assert figures()["dagster_ticks_total", "new_mail", "sensor", "skipped"] == 1
     assert figures()["dagster_tick_age_seconds", "new_mail", "sensor"] < 60
+
+
+def test_daemons_that_are_needed_no_longer_do_not_count_as_silent(
+    new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]], tmp_path: Path
+) -> None:
+    with new_instance(tmp_path / "data") as instance:
+        assert samples(automation.daemon_families(instance)) == {}
+        for name, age in (("SENSOR", 10), ("OF_AN_EARLIER_RELEASE", 100_000)):
+            moment = datetime.now(UTC).timestamp() - age
+            instance.add_daemon_heartbeat(DaemonHeartbeat(moment, name, "its id"))
+
+        figures = samples(automation.daemon_families(instance))
+
+    ((name, age),) = figures.items()
+    assert name == ("dagster_daemon_heartbeat_age_seconds", "sensor")
+    assert age == pytest.approx(10, abs=5)
 
 
 def test_a_desk_without_a_ui_is_not_said_to_have_lost_it(closed_port: int) -> None:

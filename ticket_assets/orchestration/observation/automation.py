@@ -29,8 +29,13 @@ QUERY = """{ workspaceOrError { ... on Workspace { locationEntries {
 
 
 def daemon_families(instance: dg.DagsterInstance) -> Iterator[Metric]:
-    """The signs of life of the daemons; a desk whose daemon never ran has none."""
+    """The signs of life of the daemons; a desk whose daemon never ran has none.
+
+    Those of daemons that the instance needs no longer, after a change of its settings or another
+    release of Dagster, stay in its storage for ever.
+    """
     now = datetime.now(UTC).timestamp()
+    required = instance.get_required_daemon_types()
     yield gauges(
         "dagster_daemon_heartbeat_age_seconds",
         "Since the last sign of life of one of the daemon's parts.",
@@ -38,6 +43,7 @@ def daemon_families(instance: dg.DagsterInstance) -> Iterator[Metric]:
         {
             (name.lower(),): max(now - heartbeat.timestamp, 0.0)
             for name, heartbeat in instance.get_daemon_heartbeats().items()
+            if name in required
         },
     )
 
