@@ -11,6 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.events.log import EventLogEntry
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
@@ -176,6 +178,22 @@ def test_a_queued_run_waits(instance: dg.DagsterInstance) -> None:
 
     assert figures()["dagster_runs", "queued"] == 1
     assert 0 < figures()["dagster_oldest_queued_run_age_seconds",] < 60
+    assert figures()["dagster_oldest_started_run_age_seconds",] == 0
+    instance.handle_new_event(started_event(run, datetime.now(UTC) - timedelta(hours=2)))
+    assert figures()["dagster_oldest_started_run_age_seconds",] == pytest.approx(7200, abs=60)
+
+
+def started_event(run: dg.DagsterRun, moment: datetime) -> EventLogEntry:
+    event = DagsterEvent(DagsterEventType.RUN_START.value, run.job_name)
+    return EventLogEntry(
+        error_info=None,
+        level="INFO",
+        user_message="",
+        run_id=run.run_id,
+        timestamp=moment.timestamp(),
+        job_name=run.job_name,
+        dagster_event=event,
+    )
 
 
 def test_a_slot_that_a_run_holds_after_its_end(instance: dg.DagsterInstance) -> None:

@@ -92,6 +92,7 @@ def present_run_families(instance: dg.DagsterInstance) -> Iterator[Metric]:
     """The runs that have not ended."""
     now = datetime.now(UTC)
     records = instance.get_run_records(dg.RunsFilter(statuses=list(WAITING)))
+    started = [record.start_time for record in records if record.start_time]
     states = Counter(WAITING[record.dagster_run.status] for record in records)
     yield gauges(
         "dagster_runs",
@@ -108,6 +109,11 @@ def present_run_families(instance: dg.DagsterInstance) -> Iterator[Metric]:
         "dagster_oldest_queued_run_age_seconds",
         "How long the run waits that was queued first; 0 where none waits.",
         max((now - min(queued, default=now)).total_seconds(), 0.0),
+    )
+    yield gauge(
+        "dagster_oldest_started_run_age_seconds",
+        "How long the run is at work that started first; 0 where none is.",
+        max(now.timestamp() - min(started, default=now.timestamp()), 0.0),
     )
 
 
