@@ -3,9 +3,9 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +24,7 @@ from tests.defs.test_alerts import tick  # noqa: F401 - a fixture
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.desk import Desk
 from ticket_assets.drift.report import DriftReport
+from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.metrics.counters import Counters
 from ticket_assets.metrics.model import ModelFigures
 from ticket_assets.metrics.server import Exposition
@@ -229,11 +230,15 @@ def test_the_texts_of_a_run_over_many_days_count_once(instance: dg.DagsterInstan
     }
 
 
-def asset_figures(instance: dg.DagsterInstance, counters: Counters) -> dict[tuple[str, ...], float]:
+def asset_figures(
+    instance: dg.DagsterInstance, counters: Counters, landed: Sequence[date] = ()
+) -> dict[tuple[str, ...], float]:
     graph = GRAPH.resolve_asset_graph()
     figures = AssetFigures(Desk(Settings()), graph, counters)
     figures.read(instance)
-    return samples(figures.asset_families(instance))
+    return samples(figures.asset_families(instance)) | samples(
+        figures.partition_families(instance, landed)
+    )
 
 
 def test_the_state_of_assets_and_their_days(
@@ -256,6 +261,35 @@ def test_the_state_of_assets_and_their_days(
     later = asset_figures(instance, Counters())
     remaining = later["dagster_asset_freshness_remaining_seconds", "ticket_classifier"]
     assert timedelta(hours=23).total_seconds() < remaining <= timedelta(days=1).total_seconds()
+
+
+def test_mail_that_lands_while_nothing_runs_is_missing_although_the_log_says_nothing(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    desk = Desk(settings)
+    exposition = exposition_of(desk, instance)
+    exposition.refresh()
+    missing = 'dagster_asset_partitions{asset="raw_tickets",state="missing"}'
+    assert f"{missing} 0.0" in exposition.text.decode()
+
+    message = f"Date: {datetime.now(UTC):%a, %d %b %Y} 00:00:00 +0000\r\nSubject: VPN\r\n\r\nHi."
+    desk.landing.land([mail_message(message.encode(), "test")])
+    exposition.refresh()
+
+    assert f"{missing} 1.0" in exposition.text.decode()
+
+
+def test_a_drift_report_of_version_0_1_0(settings: Settings) -> None:
+    desk, day = Desk(settings), TODAY - timedelta(1)
+    report = {
+        "window_days": 2,
+        "metrics": [{"metric": "language", "distance": 0.3, "threshold": 0.2, "drifted": True}],
+    }
+    desk.reports.write(DriftReport(day, pd.DataFrame(), json.dumps(report), None))
+
+    figures = samples(ModelFigures(desk).drift_families(day))
+
+    assert figures["tickets_drift_ratio", "language", "day"] == pytest.approx(1.5)
 
 
 def check_figures(instance: dg.DagsterInstance, counters: Counters) -> dict[tuple[str, ...], float]:

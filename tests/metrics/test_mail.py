@@ -7,7 +7,7 @@ import pytest
 
 from ticket_assets.desk import Desk
 from ticket_assets.mail.back_off import BackOff, write_back_off
-from ticket_assets.mail.landed_days import day_fingerprint
+from ticket_assets.mail.landed_days import day_fingerprint, day_fingerprints
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.metrics.mail import DAYS, MailFigures, PredictedDay
 from ticket_assets.settings import Settings
@@ -35,9 +35,10 @@ class Mail:
     def figures(
         self, predicted: dict[date, PredictedDay] | None = None
     ) -> dict[tuple[str, ...], float]:
+        landed = day_fingerprints(self.desk.landing, self.desk.cursors)
         return {
             (sample.name, *sample.labels.values()): sample.value
-            for family in self._figures.families(predicted or {})
+            for family in self._figures.families(landed, predicted or {})
             for sample in family.samples
         }
 

@@ -30,6 +30,7 @@ from evidently.sdk.models import (
 from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
 
 from ticket_assets.drift.report import PRECISION
+from ticket_assets.drift.store import Row, drift_ratios, rows_by_window
 
 FIGURES = "evidently:metric_v2:Figures"
 """The type of all series: a group of figures, each with its label."""
@@ -46,18 +47,13 @@ def day_snapshot(document: Mapping[str, Any]) -> SnapshotModel:
         AttributeError, KeyError, TypeError, ValueError: it is no drift report.
     """
     day = datetime.fromisoformat(document["day"])
-    # Version 0.1.0 judged one window, whose length stands beside the rows.
-    window_days = {"window_days": document.get("window_days", 1)}
-    rows = [window_days | row for row in document["metrics"]]
-    own = min((row["window_days"] for row in rows), default=1)
-    windows = {
-        OF_THE_DAY: [row for row in rows if row["window_days"] == own],
-        OF_THE_WEEK: [row for row in rows if row["window_days"] != own],
-    }
+    windows = dict(zip((OF_THE_DAY, OF_THE_WEEK), rows_by_window(document), strict=True))
+    rows = [row for window in windows.values() for row in window]
     figures = document.get("figures", {})
     tickets = figures.get("tickets", {}).get("tickets", 0)
     drifted = {row["metric"] for row in rows if row["drifted"]}
-    groups = {name: _ratios(window) for name, window in windows.items()}
+    groups = {name: drift_ratios(window) for name, window in windows.items()}
+    ratios = [ratio for group in groups.values() for ratio in group.values()]
     widgets = [
         _numbers({"tickets of the day": tickets, "metrics that drifted": len(drifted)}),
         *(_bars(name, ratios) for name, ratios in groups.items() if ratios),
@@ -65,7 +61,6 @@ def day_snapshot(document: Mapping[str, Any]) -> SnapshotModel:
         *(_beside(*column) for column in document.get("distributions", {}).items()),
     ]
     if rows:
-        ratios = [ratio for window in windows.values() for ratio in _ratios(window).values()]
         groups[DRIFTED] = {"share": len(drifted) / len({row["metric"] for row in rows})}
         groups[LATEST] = {
             "tickets": tickets,
@@ -109,12 +104,7 @@ def _result(group: str, figures: Mapping[str, float]) -> ByLabelValue:
     return result
 
 
-def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Distance / threshold by metric."""
-    return {row["metric"]: row["distance"] / row["threshold"] for row in rows if row["threshold"]}
-
-
-def _table(title: str, rows: list[dict[str, Any]]) -> BaseWidgetInfo:
+def _table(title: str, rows: list[Row]) -> BaseWidgetInfo:
     header = ["metric", "distance", "drifts from", "drifted", "tickets", "days"]
     cells = [
         (

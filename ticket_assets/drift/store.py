@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FIGURES = "drift.json"
 HTML = "drift.html"
 _NAME = re.compile(rf"(\d{{4}}-\d\d-\d\d)/({FIGURES}|{HTML})")
+Row = dict[str, Any]
 _TICKET_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
 
 
@@ -97,6 +98,25 @@ class ReportStore:
 
     def _names(self) -> list[str]:
         return [blob.name for blob in self.blobs.list() if _NAME.fullmatch(blob.name)]
+
+
+def rows_by_window(document: Mapping[str, Any]) -> tuple[list[Row], list[Row]]:
+    """The rows of a `drift.json`: those of the day's own window, and those of its week.
+
+    Raises:
+        AttributeError, KeyError, TypeError: it is no drift report.
+    """
+    # Version 0.1.0 judged one window, whose length stands beside the rows.
+    window_days = {"window_days": document.get("window_days", 1)}
+    rows = [window_days | row for row in document["metrics"]]
+    own = min((row["window_days"] for row in rows), default=1)
+    day = [row for row in rows if row["window_days"] == own]
+    return day, [row for row in rows if row["window_days"] != own]
+
+
+def drift_ratios(rows: Iterable[Row]) -> dict[str, float]:
+    """Distance / threshold by metric: from 1 on it has drifted."""
+    return {row["metric"]: row["distance"] / row["threshold"] for row in rows if row["threshold"]}
 
 
 def _days(names: Iterable[str], kind: str) -> list[date]:

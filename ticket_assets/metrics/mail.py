@@ -15,7 +15,6 @@ from prometheus_client.core import Metric
 
 from ticket_assets.desk import Desk
 from ticket_assets.mail.back_off import read_back_off
-from ticket_assets.mail.landed_days import day_fingerprints
 from ticket_assets.metrics.families import gauge, gauges
 from ticket_assets.planning.failed_days import read_failed_days
 
@@ -46,17 +45,19 @@ class MailFigures:
         self._counts: dict[tuple[date, str], int] = {}
         self._landed_at: dict[tuple[date, str], list[datetime]] = {}
 
-    def families(self, predicted: Mapping[date, PredictedDay]) -> Iterator[Metric]:
+    def families(
+        self, landed: Mapping[date, str], predicted: Mapping[date, PredictedDay]
+    ) -> Iterator[Metric]:
         """The figures now.
 
         Args:
+            landed: the fingerprint of each day's mail.
             predicted: the days that have predictions.
 
         Raises:
             BlobStoreError: the landing zone or the cursors cannot be read.
         """
         desk, now = self._desk, datetime.now(UTC)
-        landed = day_fingerprints(desk.landing, desk.cursors)
         yield gauges(
             "tickets_landed_messages",
             f"Messages in the landing zone that were received on a day, of the last {DAYS}.",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import Metric
 
 from ticket_assets.desk import Desk
-from ticket_assets.drift.store import FIGURES
+from ticket_assets.drift.report import BY_CATEGORY
+from ticket_assets.drift.store import FIGURES, drift_ratios, rows_by_window
 from ticket_assets.metrics.families import gauge, gauges
 from ticket_assets.planning.learning_record import read_new_labels
 
@@ -26,7 +27,7 @@ class ModelFigures:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._champion: tuple[ModelVersion, Evaluation] | None = None
+        self._champion: tuple[ModelVersion, Evaluation, datetime | None] | None = None
 
     def families(self) -> Iterator[Metric]:
         """The champion, its evaluation, the target and the labels that wait for a training.
@@ -60,8 +61,9 @@ class ModelFigures:
         if name is None:
             return
         if self._champion is None or self._champion[0].version != name:
-            self._champion = (store.version(name), store.load_evaluation(name))
-        version, evaluation = self._champion
+            evaluation = store.load_evaluation(name)
+            self._champion = (store.version(name), evaluation, store.champion_changed_at())
+        version, evaluation, changed_at = self._champion
         yield gauges(
             "tickets_model_info",
             "The champion model, which sorts the mail.",
@@ -73,7 +75,7 @@ class ModelFigures:
             "When the champion was trained.",
             datetime.fromisoformat(version.created_at).timestamp(),
         )
-        if changed_at := store.champion_changed_at():
+        if changed_at:
             yield gauge(
                 "tickets_model_promoted_timestamp_seconds",
                 "When the champion was changed last, by promotion or rollback.",
@@ -94,19 +96,18 @@ class ModelFigures:
         if latest is None or content is None:
             return
         report: dict[str, Any] = json.loads(content)
-        rows: list[dict[str, Any]] = report["metrics"]
-        shortest = min((row["window_days"] for row in rows), default=0)
+        day, week = rows_by_window(report)
+        # The row of the estimate is the last one of a window.
+        estimate = [*day, *week][-1] if day else {}
         yield gauges(
             "tickets_drift_ratio",
             "Distance of the latest day's mail, and of its week's, from what the champion learnt,"
             " in thresholds: from 1 on it has drifted.",
             ("metric", "window"),
             {
-                (row["metric"], "week" if row["window_days"] > shortest else "day"): (
-                    row["distance"] / row["threshold"]
-                )
-                for row in rows
-                if row["threshold"]
+                (metric, window): ratio
+                for window, rows in (("day", day), ("week", week))
+                for metric, ratio in drift_ratios(rows).items()
             },
         )
         yield gauge(
@@ -116,19 +117,18 @@ class ModelFigures:
         )
         for bound, words in BOUNDS.items():
             name = f"estimated_precision{bound}"
-            if rows and rows[-1].get(name) is not None:
+            if name in estimate:
                 yield gauge(
                     f"tickets_{name}_ratio",
                     "Precision of the latest automatic tickets, of that day or its week, estimated"
                     f" without labels{words}.",
-                    rows[-1][name],
+                    estimate[name],
                 )
-        by_category = rows[-1].get("estimated_precision_by_category", {}) if rows else {}
         yield gauges(
             "tickets_estimated_label_precision_ratio",
             "The same, by predicted category.",
             ("label",),
-            {(label,): value for label, value in by_category.items()},
+            {(label,): value for label, value in estimate.get(BY_CATEGORY, {}).items()},
         )
 
 
@@ -164,24 +164,14 @@ def realised_families(figures: Mapping[str, Any]) -> Iterator[Metric]:
 
 def _evaluation_families(evaluation: Evaluation) -> Iterator[Metric]:
     targets = evaluation.targets
-    yield gauges(
-        "tickets_model_macro_f1",
-        "Macro-F1 on the hold-out, the most recent labelled tickets.",
-        ("target",),
-        {(name,): target.macro_f1 for name, target in targets.items()},
-    )
-    yield gauges(
-        "tickets_model_macro_f1_low",
-        "Lower end of its 95 % interval.",
-        ("target",),
-        {(name,): target.macro_f1_low for name, target in targets.items()},
-    )
-    yield gauges(
-        "tickets_model_macro_f1_high",
-        "Upper end of its 95 % interval.",
-        ("target",),
-        {(name,): target.macro_f1_high for name, target in targets.items()},
-    )
+    for bound, words in BOUNDS.items():
+        yield gauges(
+            f"tickets_model_macro_f1{bound}",
+            "Macro-F1, with a 95 % interval, on the hold-out, the most recent labelled"
+            f" tickets{words}.",
+            ("target",),
+            {(name,): getattr(target, f"macro_f1{bound}") for name, target in targets.items()},
+        )
     yield gauges(
         "tickets_model_coverage_ratio",
         "Share of the hold-out that is decided automatically.",

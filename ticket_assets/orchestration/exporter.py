@@ -17,6 +17,7 @@ from prometheus_client.core import Metric
 
 from ticket_assets import definitions
 from ticket_assets.desk import Desk
+from ticket_assets.mail.landed_days import day_fingerprints
 from ticket_assets.metrics.counters import Counters
 from ticket_assets.metrics.families import gauge
 from ticket_assets.metrics.mail import MailFigures
@@ -69,6 +70,11 @@ def exposition_of(desk: Desk, instance: dg.DagsterInstance) -> Exposition:
         yield from assets.ticket_families()
         yield from assets.asset_families(instance)
 
+    def mail_of_desk() -> Iterator[Metric]:
+        landed = day_fingerprints(desk.landing, desk.cursors)
+        yield from mail.families(landed, assets.predicted_days())
+        yield from assets.partition_families(instance, landed)
+
     def runs_of_instance() -> Iterator[Metric]:
         runs.count_ended_runs(instance, counters)
         yield from runs.present_run_families(instance)
@@ -103,7 +109,7 @@ def exposition_of(desk: Desk, instance: dg.DagsterInstance) -> Exposition:
             "code locations": lambda: automation.code_location_families(
                 desk.settings.ui_url, counters
             ),
-            "mail": lambda: mail.families(assets.predicted_days()),
+            "mail": mail_of_desk,
             "model": model_of_desk,
             "machine": lambda: machine_families(desk.folder, dagster_home(desk.folder)),
             "event log": log_size.families,

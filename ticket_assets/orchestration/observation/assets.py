@@ -3,7 +3,7 @@ and the figures that their materialisations carry."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from ticket_assets.defs.new_events import (
 )
 from ticket_assets.defs.ticket_predictions import TICKETS_BY
 from ticket_assets.desk import Desk
-from ticket_assets.mail.landed_days import LANDED_FINGERPRINT, day_fingerprints
+from ticket_assets.mail.landed_days import LANDED_FINGERPRINT
 from ticket_assets.metrics.counters import Counters
 from ticket_assets.metrics.families import counter, gauges
 from ticket_assets.metrics.mail import PredictedDay, recent_days
@@ -87,7 +87,7 @@ class AssetFigures:
         self._daily = [key for key in self._keys if graph.get(key).partitions_def is not None]
         self._days = {name: _Days(name) for (name,) in map(_name, self._daily)}
         self._seen: tuple[Bookmark, ...] = ()
-        self._partitions: dict[tuple[str, ...], float] = {}
+        self._failed: dict[str, int] = {}
 
     def read(self, instance: dg.DagsterInstance) -> None:
         """Read what is new in the log."""
@@ -103,7 +103,7 @@ class AssetFigures:
         if seen != self._seen:
             for days in self._days.values():
                 days.read(instance)
-            self._partitions = self._partition_counts(instance)
+            self._failed = {name: _failed_days(instance, dg.AssetKey(name)) for name in self._days}
             self._seen = seen
 
     def predicted_days(self) -> dict[date, PredictedDay]:
@@ -162,7 +162,7 @@ class AssetFigures:
             )
 
     def asset_families(self, instance: dg.DagsterInstance) -> Iterator[Metric]:
-        """Age, rows, freshness and the state of the days of each asset."""
+        """Age, rows and freshness of each asset."""
         now = datetime.now(UTC).timestamp()
         latest = {
             record.asset_entry.asset_key: record.asset_entry.last_materialization_record
@@ -216,13 +216,35 @@ class AssetFigures:
                 if key in made
             },
         )
+
+    def partition_families(
+        self, instance: dg.DagsterInstance, landed: Iterable[date]
+    ) -> Iterator[Metric]:
+        """The state of the days of each asset: it changes with mail and time, without an event.
+
+        Args:
+            landed: the days that have mail.
+        """
+        first, today = self._desk.first_day or date.min, datetime.now(UTC).date()
+        processed = {day.isoformat() for day in landed if first <= day <= today}
+        patience = timedelta(minutes=self._desk.settings.late_after_minutes)
+        left = days_left_half_way(instance, datetime.now(UTC) - patience)
+        late = {FOLLOWERS[asset]: len(days) for asset, days in left.items()}
+        counts: dict[tuple[str, ...], float] = {}
+        for name, days in self._days.items():
+            counts |= {
+                (name, "materialized"): len(days.made),
+                (name, "missing"): len(processed - days.made.keys()),
+                (name, "failed"): self._failed[name],
+                (name, "late"): late.get(name, 0),
+            }
         yield gauges(
             "dagster_asset_partitions",
             "Days of an asset: made, without it although mail has landed, failed in the last run"
             " that was to make it, and left behind what they are made from for longer than"
             " TICKETS_LATE_AFTER_MINUTES.",
             ("asset", "state"),
-            self._partitions,
+            counts,
         )
 
     def _rows_of(self, key: dg.AssetKey, latest: _Made) -> int | None:
@@ -231,46 +253,6 @@ class AssetFigures:
         days = self._days[key.to_user_string()].made.values()
         rows = [count for made in days if (count := _rows(made)) is not None]
         return sum(rows) if rows else None
-
-    def _partition_counts(self, instance: dg.DagsterInstance) -> dict[tuple[str, ...], float]:
-        landed = {day.isoformat() for day in self._processed_days()}
-        patience = timedelta(minutes=self._desk.settings.late_after_minutes)
-        left = days_left_half_way(instance, datetime.now(UTC) - patience)
-        late = {FOLLOWERS[asset]: len(days) for asset, days in left.items()}
-        counts: dict[tuple[str, ...], float] = {}
-        for key in self._daily:
-            made = instance.get_materialized_partitions(key)
-            (name,) = _name(key)
-            counts |= {
-                (name, "materialized"): len(made),
-                (name, "missing"): len(landed - made),
-                (name, "failed"): self._failed_days(instance, key),
-                (name, "late"): late.get(name, 0),
-            }
-        return counts
-
-    def _processed_days(self) -> list[date]:
-        first, today = self._desk.first_day or date.min, datetime.now(UTC).date()
-        landed = day_fingerprints(self._desk.landing, self._desk.cursors)
-        return [day for day in landed if first <= day <= today]
-
-    def _failed_days(self, instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
-        log = instance.event_log_storage
-        unmade = log.get_latest_asset_partition_materialization_attempts_without_materializations(
-            key
-        )
-        runs = {run_id for run_id, _ in unmade.values()}
-        failed = {
-            record.dagster_run.run_id
-            for record in (
-                instance.get_run_records(
-                    dg.RunsFilter(run_ids=list(runs), statuses=[dg.DagsterRunStatus.FAILURE])
-                )
-                if runs
-                else ()
-            )
-        }
-        return sum(run_id in failed for run_id, _ in unmade.values())
 
 
 def encoding_families(counters: Counters) -> Iterator[Metric]:
@@ -302,6 +284,23 @@ def _count_encoded_texts(instance: dg.DagsterInstance, counters: Counters) -> No
         if "run_texts_encoded" in figures and counters.is_new(f"{TEXTS} {event.run_id}"):
             counters.add(TEXTS, (), float(figures["run_texts_encoded"]))
             counters.add(SECONDS, (), float(figures["run_encoding_seconds"]))
+
+
+def _failed_days(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
+    log = instance.event_log_storage
+    unmade = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+    runs = {run_id for run_id, _ in unmade.values()}
+    failed = {
+        record.dagster_run.run_id
+        for record in (
+            instance.get_run_records(
+                dg.RunsFilter(run_ids=list(runs), statuses=[dg.DagsterRunStatus.FAILURE])
+            )
+            if runs
+            else ()
+        )
+    }
+    return sum(run_id in failed for run_id, _ in unmade.values())
 
 
 def _made(record: dg.EventLogRecord) -> _Made:
