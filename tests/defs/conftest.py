@@ -5,8 +5,11 @@ package is imported, and put back at once so that other tests see their own.
 """
 
 import os
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.error import SerializableErrorInfo
 
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
@@ -131,3 +150,64 @@ def labelled_desk() -> TrainingSet:
 def trained(labelled_desk: TrainingSet) -> TrainedClassifier:
     """A small classifier, whose figures the tests replace."""
     return train(labelled_desk, TrainingOptions(folds=2))
+
+
+@pytest.fixture
+def instance_in_memory(tmp_path: Path, new_dagster_folder: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance in memory that keeps ticks."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        shutil.copytree(new_dagster_folder, tmp_path / "dagster")
+        folder = tmp_path / "dagster/schedules"
+        instance._schedule_storage = SqliteScheduleStorage.from_local(str(folder))
+        yield instance
+
+
+@pytest.fixture
+def tick(instance: dg.DagsterInstance) -> Callable[..., None]:
+    """Records a tick of a sensor on the test's `instance`."""
+    location = InProcessCodeLocationOrigin(
+        LoadableTargetOrigin(executable_path=sys.executable, module_name=__name__)
+    )
+
+    def record(
+        status: TickStatus,
+        sensor: str = "new_mail",
+        *,
+        by_automation: bool = False,
+        error: str = "no",
+    ) -> None:
+        now = time.time()
+        ended = status != TickStatus.STARTED
+        well = ended and status != TickStatus.FAILURE and not by_automation
+        state = InstigatorState(
+            RemoteInstigatorOrigin(
+                repository_origin=RemoteRepositoryOrigin(location, "__repository__"),
+                instigator_name=sensor,
+            ),
+            InstigatorType.SENSOR,
+            InstigatorStatus.RUNNING,
+            SensorInstigatorData(
+                last_tick_timestamp=now, last_tick_success_timestamp=now if well else None
+            ),
+        )
+        if not instance.get_instigator_state(state.instigator_origin_id, state.selector_id):
+            instance.add_instigator_state(state)
+        elif ended:
+            instance.update_instigator_state(state)
+        instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                sensor,
+                InstigatorType.SENSOR,
+                status,
+                timestamp=now,
+                run_ids=[],
+                error=SerializableErrorInfo(error, [], None)
+                if status == TickStatus.FAILURE
+                else None,
+                skip_reason="no" if status == TickStatus.SKIPPED else None,
+                selector_id=state.selector_id,
+            )
+        )
+
+    return record

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
@@ -12,22 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import (
-    InProcessCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
 from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    SensorInstigatorData,
-    TickData,
     TickStatus,
 )
-from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._utils.error import SerializableErrorInfo
 
 from tests.alerts.receivers import WebhookServer
 from ticket_assets.alerts.memory import FILE
@@ -109,12 +94,7 @@ def instance(
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             yield instance
     else:
-        with dg.DagsterInstance.ephemeral() as instance:
-            # It keeps no ticks without.
-            shutil.copytree(new_dagster_folder, tmp_path / "dagster")
-            folder = tmp_path / "dagster/schedules"
-            instance._schedule_storage = SqliteScheduleStorage.from_local(str(folder))
-            yield instance
+        yield request.getfixturevalue("instance_in_memory")
 
 
 @pytest.fixture
@@ -307,55 +287,6 @@ def test_an_asset_that_stays_late(instance: dg.DagsterInstance, look: Callable):
     ]
     change(FreshnessState.FAIL, FreshnessState.PASS, timedelta(0))
     assert look() == ["An asset is up to date again: clean_tickets."]
-
-
-@pytest.fixture
-def tick(instance: dg.DagsterInstance) -> Callable[..., None]:
-    """Records a tick of a sensor."""
-    location = InProcessCodeLocationOrigin(
-        LoadableTargetOrigin(executable_path=sys.executable, module_name=__name__)
-    )
-
-    def record(
-        status: TickStatus,
-        sensor: str = "new_mail",
-        *,
-        by_automation: bool = False,
-        error: str = "no",
-    ) -> None:
-        now = time.time()
-        ended = status != TickStatus.STARTED
-        well = ended and status != FAILURE and not by_automation
-        state = InstigatorState(
-            RemoteInstigatorOrigin(
-                repository_origin=RemoteRepositoryOrigin(location, "__repository__"),
-                instigator_name=sensor,
-            ),
-            InstigatorType.SENSOR,
-            InstigatorStatus.RUNNING,
-            SensorInstigatorData(
-                last_tick_timestamp=now, last_tick_success_timestamp=now if well else None
-            ),
-        )
-        if not instance.get_instigator_state(state.instigator_origin_id, state.selector_id):
-            instance.add_instigator_state(state)
-        elif ended:
-            instance.update_instigator_state(state)
-        instance.create_tick(
-            TickData(
-                state.instigator_origin_id,
-                sensor,
-                InstigatorType.SENSOR,
-                status,
-                timestamp=now,
-                run_ids=[],
-                error=SerializableErrorInfo(error, [], None) if status == FAILURE else None,
-                skip_reason="no" if status == TickStatus.SKIPPED else None,
-                selector_id=state.selector_id,
-            )
-        )
-
-    return record
 
 
 FAILS = (

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
@@ -15,12 +14,10 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
-from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
 from dagster._daemon.types import DaemonHeartbeat
 from prometheus_client.core import Metric
 
-from tests.defs.test_alerts import tick  # noqa: F401 - a fixture
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.desk import Desk
 from ticket_assets.drift.report import DriftReport
@@ -74,13 +71,8 @@ def _rules() -> Iterator[None]:
 
 
 @pytest.fixture
-def instance(tmp_path: Path, new_dagster_folder: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        # It keeps no ticks without.
-        shutil.copytree(new_dagster_folder, tmp_path / "dagster")
-        folder = tmp_path / "dagster/schedules"
-        instance._schedule_storage = SqliteScheduleStorage.from_local(str(folder))
-        yield instance
+def instance(instance_in_memory: dg.DagsterInstance) -> dg.DagsterInstance:
+    return instance_in_memory
 
 
 def make(instance: dg.DagsterInstance, day: str = DAY) -> str:
@@ -331,7 +323,7 @@ def test_a_verdict_on_a_day_of_long_ago_counts_no_longer(instance: dg.DagsterIns
 
 def test_ticks_are_counted_from_the_first_look_on(
     instance: dg.DagsterInstance,
-    tick: Callable[..., None],  # noqa: F811
+    tick: Callable[..., None],
 ) -> None:
     counters = Counters()
 
