@@ -9,11 +9,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import DagsterRunStatus as RunStatus
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.runs.schema import RunsTable
 
 from ticket_assets.orchestration.executor import PatientClaims
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.living_runs import (
     ALIVE_TAG,
     HOST_TAG,
+    SILENT_POD_SECONDS,
     STALE_SECONDS,
     STARTED_BY_TAG,
     describe,
@@ -21,6 +26,7 @@ from ticket_assets.orchestration.living_runs import (
     living_runs,
     presence,
     wait_for_runs,
+    was_ended_elsewhere,
 )
 
 POOL = "warehouse"
@@ -48,6 +54,32 @@ def instance(
 ) -> Iterator[dg.DagsterInstance]:
     with new_instance(tmp_path) as instance:
         yield instance
+
+
+@pytest.fixture
+def instance_of_pods(
+    tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
+) -> Iterator[dg.DagsterInstance]:
+    """An instance whose runs start elsewhere. Its launcher cannot be made here, as in a run's pod:
+    the package is not even installed."""
+    with new_instance(tmp_path):
+        pass
+    with (tmp_path / "dagster" / "dagster.yaml").open("a") as configuration:
+        configuration.write("run_launcher: {module: dagster_docker, class: DockerRunLauncher}\n")
+    with desk_instance(tmp_path) as instance:
+        yield instance
+
+
+def set_back(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds: float) -> None:
+    """As if the run had been created, and last changed, so long ago."""
+    past = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=seconds)
+    assert isinstance(instance.run_storage, SqlRunStorage)
+    with instance.run_storage.connect() as connection:
+        connection.execute(
+            RunsTable.update()
+            .where(RunsTable.c.run_id == run.run_id)
+            .values(create_timestamp=past, update_timestamp=past)
+        )
 
 
 def started_run(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
@@ -105,6 +137,75 @@ def test_a_run_of_another_host_is_dead_when_it_has_been_silent_for_long(
 
     assert (run.run_id in living_runs(instance)) == alive
     assert bool(instance.event_log_storage.get_concurrency_run_ids()) == alive
+
+
+DAY_SECONDS = 86_400
+
+
+@pytest.mark.parametrize("status", [RunStatus.NOT_STARTED, RunStatus.STARTING])
+def test_a_run_that_waits_for_a_node_is_left_to_run_monitoring(
+    instance_of_pods: dg.DagsterInstance, status: RunStatus
+) -> None:
+    run = instance_of_pods.create_run_for_job(nothing, status=status)
+    set_back(instance_of_pods, run, DAY_SECONDS)
+
+    assert run.run_id in living_runs(instance_of_pods)
+
+
+@pytest.mark.parametrize("status", [RunStatus.NOT_STARTED, RunStatus.STARTING])
+def test_on_one_machine_such_a_run_is_dead(instance: dg.DagsterInstance, status: RunStatus) -> None:
+    run = instance.create_run_for_job(nothing, status=status)
+    set_back(instance, run, STALE_SECONDS)
+
+    assert run.run_id not in living_runs(instance)
+
+
+@pytest.mark.parametrize(
+    ("silence", "alive"), [(SILENT_POD_SECONDS - 60, True), (SILENT_POD_SECONDS, False)]
+)
+def test_a_pods_silence_counts_when_run_monitoring_would_have_noticed_long_ago(
+    instance_of_pods: dg.DagsterInstance, silence: float, alive: bool
+) -> None:
+    seen = datetime.now(UTC) - timedelta(seconds=silence)
+    run = started_run(instance_of_pods, **{HOST_TAG: "a-pod", ALIVE_TAG: seen.isoformat()})
+
+    assert (run.run_id in living_runs(instance_of_pods)) == alive
+
+
+def test_a_run_of_the_command_has_no_pod_of_its_own(instance_of_pods: dg.DagsterInstance) -> None:
+    seen = datetime.now(UTC) - timedelta(seconds=STALE_SECONDS)
+    signs = {HOST_TAG: "a-pod", ALIVE_TAG: seen.isoformat(), STARTED_BY_TAG: "the command"}
+    run = started_run(instance_of_pods, **signs)
+
+    assert run.run_id not in living_runs(instance_of_pods)
+
+
+def test_a_retry_is_not_judged_by_the_signs_of_the_run_that_failed(
+    instance: dg.DagsterInstance,
+) -> None:
+    seen = datetime.now(UTC) - timedelta(seconds=DAY_SECONDS)
+    failed = started_run(instance, **{HOST_TAG: "a-pod", ALIVE_TAG: seen.isoformat()})
+    retry = instance.create_run_for_job(
+        nothing,
+        tags=failed.tags,
+        parent_run_id=failed.run_id,
+        root_run_id=failed.run_id,
+        status=RunStatus.STARTING,
+    )
+
+    assert living_runs(instance).keys() == {retry.run_id}
+
+
+def test_a_pod_notices_that_its_run_was_ended(
+    instance_of_pods: dg.DagsterInstance,
+) -> None:
+    """Nobody else tells it: its run was failed by a daemon that could not see it, say."""
+    run = started_run(instance_of_pods)
+    assert not was_ended_elsewhere(instance_of_pods, run.run_id)
+
+    instance_of_pods.report_run_failed(run)
+
+    assert was_ended_elsewhere(instance_of_pods, run.run_id)
 
 
 def test_the_slot_of_a_dead_run_goes_to_the_run_that_waits_for_it(

@@ -4,6 +4,9 @@ A killed process, or a machine without power, ends no run: Dagster would hold it
 ever. Therefore each run's process locks a file. The system frees the lock however the process ends,
 and a later process with the same number does not hold it. Other hosts cannot see the lock: for them
 the process renews a tag of its run.
+
+Where a launcher starts runs in pods, it knows more: a pod that waits for a node gives no sign of
+life. Dagster's run monitoring asks it, and the tag is the second line.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from typing import IO
 import dagster as dg
 from dagster import DagsterRunStatus
 from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._utils import send_interrupt
 
 from ticket_assets.orchestration.instance import desk_instance
+from ticket_assets.orchestration.launcher import starts_runs_elsewhere
 
 HOST_TAG = "tickets/host"
 ALIVE_TAG = "tickets/alive_at"
@@ -32,6 +37,9 @@ SIGN_OF_LIFE_SECONDS = 30.0
 STALE_SECONDS = 300.0
 """A run on another host is dead after so long without a sign of life. Work that holds Python's
 global lock delays the signs, and clocks differ between hosts."""
+SILENT_POD_SECONDS = 3600.0
+"""The same for a run that a launcher has started elsewhere. Run monitoring notices a dead pod in
+minutes; while Postgres is away, no living one can give a sign."""
 POLL_SECONDS = 0.5
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
@@ -39,6 +47,13 @@ UNFINISHED = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+WAITING_FOR_A_POD = {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING}
+"""Run monitoring alone ends these, after its start timeout."""
+ENDED_FROM_OUTSIDE = {
+    DagsterRunStatus.CANCELING,
+    DagsterRunStatus.CANCELED,
+    DagsterRunStatus.FAILURE,
+}
 _locks: dict[str, IO[bytes]] = {}
 """Locks that this process holds, by run id."""
 
@@ -79,7 +94,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Marks the runs whose process is gone as failed, and frees the slots of all ended runs."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
-        cause = _cause_of_death(instance, record)
+        cause = cause_of_death(instance, record)
         # The run may have ended by itself since it was read.
         present = instance.get_run_by_id(run.run_id)
         if cause is None or present is None or present.status not in UNFINISHED:
@@ -139,8 +154,14 @@ def describe(record: dg.RunRecord) -> str:
     return f"run {record.dagster_run.run_id[:8]} (started {moment:%H:%M}{starter})"
 
 
-def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | None:
+def cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | None:
+    """A sentence on how a run was found dead that has not ended; None while it may live."""
     run = record.dagster_run
+    patience = STALE_SECONDS
+    if STARTED_BY_TAG not in run.tags and starts_runs_elsewhere(instance):
+        if run.status in WAITING_FOR_A_POD:
+            return None
+        patience = SILENT_POD_SECONDS
     host = run.tags.get(HOST_TAG)
     path = _lock_path(instance, run.run_id)
     noticed = f"noticed {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
@@ -153,16 +174,23 @@ def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str |
         )
     if run.run_id in _locks:
         return None
-    alive_at = run.tags.get(ALIVE_TAG)
-    last = datetime.fromisoformat(alive_at) if alive_at else record.update_timestamp
-    if last.tzinfo is None:
-        last = last.replace(tzinfo=UTC)
-    if (datetime.now(UTC) - last).total_seconds() < STALE_SECONDS:
+    last = _last_sign_of_life(record)
+    if (datetime.now(UTC) - last).total_seconds() < patience:
         return None
     return (
         f"This run{f' on {host}' if host else ''} has shown no sign of life since"
         f" {last:%Y-%m-%d %H:%M} UTC ({noticed})."
     )
+
+
+def _last_sign_of_life(record: dg.RunRecord) -> datetime:
+    run = record.dagster_run
+    if sign := run.tags.get(ALIVE_TAG):
+        alive_at = datetime.fromisoformat(sign)
+        # A retry inherits the tags of the run that failed.
+        if run.parent_run_id is None or alive_at >= record.create_timestamp:
+            return alive_at
+    return record.update_timestamp
 
 
 def _show_signs_of_life(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -172,8 +200,25 @@ def _show_signs_of_life(instance: dg.DagsterInstance, run_id: str) -> None:
             return
         try:
             instance.add_run_tags(run_id, {ALIVE_TAG: _timestamp()})
+            is_over = was_ended_elsewhere(instance, run_id)
         except Exception:  # the next sign makes up for a lost one
             logger.warning("Run %s could not show that it is alive.", run_id, exc_info=True)
+            continue
+        if is_over and run_id in _locks:
+            logger.warning("Run %s was ended from outside: its process ends too.", run_id)
+            send_interrupt()
+            return
+
+
+def was_ended_elsewhere(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run of this process, started where others cannot kill it, was canceled or failed.
+
+    Its days may be another run's by now.
+    """
+    if not starts_runs_elsewhere(instance):
+        return False
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.status in ENDED_FROM_OUTSIDE
 
 
 def _lock_path(instance: dg.DagsterInstance, run_id: str) -> Path:
