@@ -10,7 +10,7 @@ SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check checks crash validate bench explore exploration dashboards lint clean
+.PHONY: help install demo dev test check checks crash validate bench explore exploration dashboards secrets lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ exploration: $(VENV)/.notebook  ## Its page in docs/, of the demo
 
 dashboards: $(VENV)/.tests  ## The dashboards of Grafana, of monitoring/panels.yml
 	$(BIN)/python -m monitoring.dashboards
+
+secrets:  ## Passwords of docker-compose.yml, in compose/secrets; .env names the folder
+	compose/new-secrets ./compose/secrets
 
 lint: $(VENV)/.tests  ## Style and types
 	$(BIN)/ruff check .
