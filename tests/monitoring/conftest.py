@@ -5,7 +5,9 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.loopback import free_port
@@ -35,6 +37,7 @@ def watched(
                  "--until", datetime.now(UTC).date().isoformat())  # fmt: skip
     desk.command("import", sample / "mailbox.mbox", "--labels", sample / "labels.csv")
     desk.command("run")
+    _label_automatic_tickets(desk, sample / "mailbox.mbox")
     port = str(free_port())
     metrics = f"http://127.0.0.1:{port}/metrics"
     receiver = AlertReceiver()
@@ -52,6 +55,21 @@ def watched(
         }
         yield WatchedDesk(metrics, start_prometheus(targets, QUICKLY), receiver, daemon)
     receiver.stop()
+
+
+def _label_automatic_tickets(desk: LivingDesk, mailbox: Path) -> None:
+    """People confirm the automatic tickets that they had not labelled before the training."""
+    with duckdb.connect(str(desk.data / "warehouse.duckdb"), read_only=True) as connection:
+        automatic = connection.sql(
+            "select message_id, category, priority from tickets.ticket_predictions"
+            " join tickets.raw_tickets using (ticket_id)"
+            " where decision = 'auto' and not exists (from tickets.ticket_labels as label"
+            " where label.ticket_id = ticket_predictions.ticket_id)"
+        ).df()
+    assert len(automatic) > 5
+    automatic.to_csv(desk.folder / "confirmed.csv", index=False)
+    desk.command("import", mailbox, "--labels", desk.folder / "confirmed.csv")
+    desk.command("run", "--only", "ticket_labels")
 
 
 def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:

@@ -20,13 +20,12 @@ from tests.services.prometheus import ALERTS, program, rules
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NOT_HERE = {
-    # People have labelled no automatic ticket, and nobody has opened Dagster's UI.
-    "tickets_realised_precision_high_ratio",
+    # Nobody has opened Dagster's UI.
     "dagster_webserver_up",
     "dagster_code_location_load_error",
 }
-# People have labelled no automatic ticket, and nothing here runs in a container.
-WITHOUT_SERIES = re.compile("tickets_realised_|container_|cadvisor_")
+# Nothing here runs in a container.
+WITHOUT_SERIES = re.compile("container_|cadvisor_")
 RECORDED = {rule["record"]: rule["expr"] for rule in rules("rules.yml")}
 MAIN_QUERIES = (
     "sum by (decision) (tickets_predictions)",
