@@ -29,7 +29,7 @@ MINIMAL: dict[str, Any] = {
 
 
 def merged(*values: dict[str, Any]) -> dict[str, Any]:
-    """Values on top of each other, as Helm merges its files: mappings by key, the rest as a whole."""
+    """Values on top of each other, as Helm merges its files: mappings by key, the rest whole."""
     result: dict[str, Any] = {}
     for layer in values:
         for key, value in layer.items():
