@@ -1,0 +1,171 @@
+"""The launcher gives each run's pod what the run needs, and asks the right one whether it lives."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.launcher.base import WorkerStatus
+
+from tests.orchestration.jobs_api import NAMESPACE, JobsApi, jobs_api
+from ticket_assets import definitions
+from ticket_assets.orchestration import run_pods
+from ticket_assets.orchestration.instance import desk_instance
+from ticket_assets.orchestration.living_runs import ALIVE_TAG, STALE_SECONDS, STARTED_BY_TAG
+from ticket_assets.orchestration.run_pods import SIZE_TAG, RunPodLauncher, run_size
+
+LARGE = {"container_config": {"resources": {"limits": {"memory": "6Gi"}}}}
+DEFAULT = {
+    "container_config": {"resources": {"limits": {"memory": "1Gi", "cpu": "1"}}},
+    "pod_spec_config": {"active_deadline_seconds": 3600},
+    "job_spec_config": {"backoff_limit": 0, "ttl_seconds_after_finished": 3600},
+}
+
+
+@dg.job
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[JobsApi]:
+    with jobs_api(tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+def instance(
+    tmp_path: Path,
+    api: JobsApi,
+    new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]],
+) -> Iterator[dg.DagsterInstance]:
+    with new_instance(tmp_path):
+        pass
+    launcher = {
+        "module": RunPodLauncher.__module__,
+        "class": RunPodLauncher.__name__,
+        "config": {
+            "service_account_name": "run",
+            "instance_config_map": "instance",
+            "job_image": "ticket-assets:1",
+            "job_namespace": NAMESPACE,
+            "load_incluster_config": False,
+            "kubeconfig_file": str(api.configuration),
+            "run_k8s_config": DEFAULT,
+            "sizes": {"large": LARGE},
+        },
+    }
+    with (tmp_path / "dagster" / "dagster.yaml").open("a") as configuration:
+        yaml.safe_dump({"run_launcher": launcher}, configuration)
+    with desk_instance(tmp_path) as instance:
+        yield instance
+
+
+def run_of(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
+    return instance.create_run_for_job(nothing, tags=tags, status=dg.DagsterRunStatus.STARTED)
+
+
+def resources(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict:
+    context = instance.run_launcher.get_container_context_for_run(run)
+    assert context.run_k8s_config.job_spec_config == DEFAULT["job_spec_config"]
+    assert context.run_k8s_config.pod_spec_config["active_deadline_seconds"] == 3600
+    return context.run_k8s_config.container_config["resources"]
+
+
+def test_a_pod_gets_the_resources_of_its_runs_size(instance: dg.DagsterInstance) -> None:
+    large = run_of(instance, **{SIZE_TAG: "large"})
+
+    assert resources(instance, large) == {"limits": {"memory": "6Gi", "cpu": "1"}}
+    assert resources(instance, run_of(instance)) == DEFAULT["container_config"]["resources"]
+
+
+@pytest.mark.parametrize(
+    ("job", "assets", "sizes", "size"),
+    [
+        ("classify_mail", None, {"large", "small"}, "large"),
+        ("classify_mail", None, {"large", "gpu"}, "gpu"),
+        ("retrain", None, {"large", "gpu"}, "large"),
+        ("housekeeping", None, {"large", "gpu"}, "small"),
+        ("__ASSET_JOB", {"raw_tickets", "ticket_embeddings"}, {"large"}, "large"),
+        ("__ASSET_JOB", {"ticket_predictions", "drift_report"}, {"large"}, "small"),
+        ("collect_mail", {"ticket_collection"}, {"large"}, "small"),
+    ],
+)
+def test_what_encodes_or_trains_is_large(
+    job: str, assets: set[str] | None, sizes: set[str], size: str
+) -> None:
+    keys = None if assets is None else {dg.AssetKey(name) for name in assets}
+
+    assert run_size(dg.DagsterRun(job, asset_selection=keys), sizes) == size
+
+
+@pytest.mark.parametrize(
+    ("asset", "jobs"),
+    [
+        (run_pods.ENCODING, run_pods.ENCODING_JOBS),
+        (run_pods.TRAINING, run_pods.TRAINING_JOBS),
+    ],
+)
+def test_the_launcher_knows_which_jobs_do_so(asset: str, jobs: set[str]) -> None:
+    repository = definitions.defs.get_repository_def()
+
+    assert jobs == {
+        job.name
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+        and dg.AssetKey(asset) in job.asset_layer.selected_asset_keys
+    }
+
+
+def test_an_api_that_does_not_answer_ends_no_run(
+    instance: dg.DagsterInstance, api: JobsApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = run_of(instance)
+    api.add(run.run_id, datetime.now(UTC))
+    api.answer = 403
+
+    assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    (warning,) = [record.message for record in caplog.records if run.run_id in record.message]
+    assert "\n" not in warning
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [("Complete", WorkerStatus.FAILED), ("Failed", WorkerStatus.FAILED)],
+)
+def test_a_run_dies_with_its_pod(
+    instance: dg.DagsterInstance, api: JobsApi, condition: str, status: WorkerStatus
+) -> None:
+    run = run_of(instance)
+    name = api.add(run.run_id, datetime.now(UTC), condition)
+    counted = "succeeded" if condition == "Complete" else "failed"
+    api.jobs[name]["status"][counted] = 1
+
+    assert instance.run_launcher.check_run_worker_health(run).status == status
+
+
+def test_a_run_dies_with_its_job(instance: dg.DagsterInstance) -> None:
+    health = instance.run_launcher.check_run_worker_health(run_of(instance))
+
+    assert health.status == WorkerStatus.UNKNOWN
+    assert str(health.msg).endswith("could not be found")
+
+
+@pytest.mark.parametrize(
+    ("silence", "status"),
+    [(STALE_SECONDS - 60, WorkerStatus.RUNNING), (STALE_SECONDS, WorkerStatus.UNKNOWN)],
+)
+def test_a_run_of_the_command_has_no_job_and_lives_by_its_signs(
+    instance: dg.DagsterInstance, api: JobsApi, silence: float, status: WorkerStatus
+) -> None:
+    seen = datetime.now(UTC) - timedelta(seconds=silence)
+    run = run_of(instance, **{STARTED_BY_TAG: "the command", ALIVE_TAG: seen.isoformat()})
+
+    health = instance.run_launcher.check_run_worker_health(run)
+
+    assert health.status == status
+    assert not api.requests
+    assert (status == WorkerStatus.RUNNING) == (health.msg is None)
