@@ -110,8 +110,12 @@ def test_only_the_command_knows_of_dagsters_side(path: Path) -> None:
 @pytest.mark.parametrize("path", GRAPH, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_graph_does_not_know_what_drives_it(path: Path) -> None:
     above = ("ticket_assets.orchestration", "ticket_assets.cli")
-    # The sensor has to know a dead run from one that is at work; the nightly job removes old runs.
-    below = ("ticket_assets.orchestration.living_runs", "ticket_assets.orchestration.pruning")
+    # Sensors have to know a dead run from one that is at work, and where runs are started; the
+    # nightly job removes old runs.
+    below = tuple(
+        f"ticket_assets.orchestration.{name}"
+        for name in ("launcher", "living_runs", "pruning", "run_jobs")
+    )
 
     assert not [
         name for name in imported(path) if name.startswith(above) and not name.startswith(below)

@@ -9,6 +9,7 @@ from ticket_assets.defs.automation import CONDITIONS, FRESHNESS
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.orchestration.executor import patient_executor
+from ticket_assets.orchestration.launcher import process_instance, refuse_local_stores
 from ticket_assets.storage.tables import SCHEMA, TABLES
 
 OWNERS = ["team:support-data"]
@@ -18,7 +19,10 @@ TAGS = {"domain": "it-support"}
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
-# A code location, and each run, that would write with other labels or vectors does not load.
+# A code location whose runs would not find its stores does not load.
+if (instance := process_instance()) is not None:
+    refuse_local_stores(instance, DESK.settings)
+# Nor does one, nor a run, that would write with other labels or vectors.
 DESK.require_same_settings()
 
 

@@ -1,7 +1,7 @@
 """The part of Kubernetes' API that runs and their Jobs need, for what the product itself asks."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,12 +14,18 @@ JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 
 
 class JobsApi:
-    """Jobs by name, and the requests that were made; `answer` is the status of all answers."""
+    """Jobs by name, and the requests that were made.
+
+    `answer` is the status of all answers; a list has `page` Jobs at most.
+    """
+
+    stop: Callable[[], None]
 
     def __init__(self, address: str, folder: Path) -> None:
         self.jobs: dict[str, dict] = {}
         self.requests: list[str] = []
         self.answer = 200
+        self.page = 500
         self.configuration = folder / "kubeconfig"
         self.configuration.write_text(
             json.dumps(
@@ -53,9 +59,13 @@ class JobsApi:
         parts = urlsplit(path)
         name = parts.path.removeprefix(JOBS).removeprefix("/").removesuffix("/status")
         if not name:
-            selector = parse_qs(parts.query)["labelSelector"][0].split(",")
+            query = parse_qs(parts.query)
+            selector = query["labelSelector"][0].split(",")
+            first = int(query.get("continue", ["0"])[0])
             jobs = [job for job in self.jobs.values() if selected(job, selector)]
-            return 200, {"items": jobs, "metadata": {}}
+            following = first + self.page
+            more = {"continue": str(following)} if following < len(jobs) else {}
+            return 200, {"items": jobs[first:following], "metadata": more}
         if name not in self.jobs:
             return 404, {"message": f"{name} is not there"}
         return 200, self.jobs.pop(name) if method == "DELETE" else self.jobs[name]
@@ -94,6 +104,12 @@ def jobs_api(folder: Path) -> Iterator[JobsApi]:
         api = JobsApi(f"http://127.0.0.1:{server.server_port}", folder)
         thread = Thread(target=server.serve_forever)
         thread.start()
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+
+        api.stop = stop
         try:
             yield api
         finally:

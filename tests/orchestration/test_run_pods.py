@@ -3,19 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 from dagster._core.launcher.base import WorkerStatus
 
-from tests.orchestration.jobs_api import NAMESPACE, JobsApi, jobs_api
+from tests.orchestration.jobs_api import JobsApi
 from ticket_assets import definitions
 from ticket_assets.orchestration import run_pods
-from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.living_runs import ALIVE_TAG, STALE_SECONDS, STARTED_BY_TAG
-from ticket_assets.orchestration.run_pods import SIZE_TAG, RunPodLauncher, run_size
+from ticket_assets.orchestration.run_pods import SIZE_TAG, run_size
 
 LARGE = {"container_config": {"resources": {"limits": {"memory": "6Gi"}}}}
 DEFAULT = {
@@ -31,36 +28,10 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[JobsApi]:
-    with jobs_api(tmp_path) as api:
-        yield api
-
-
-@pytest.fixture
 def instance(
-    tmp_path: Path,
-    api: JobsApi,
-    new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]],
+    instance_of_pods: Callable[..., AbstractContextManager[dg.DagsterInstance]],
 ) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path):
-        pass
-    launcher = {
-        "module": RunPodLauncher.__module__,
-        "class": RunPodLauncher.__name__,
-        "config": {
-            "service_account_name": "run",
-            "instance_config_map": "instance",
-            "job_image": "ticket-assets:1",
-            "job_namespace": NAMESPACE,
-            "load_incluster_config": False,
-            "kubeconfig_file": str(api.configuration),
-            "run_k8s_config": DEFAULT,
-            "sizes": {"large": LARGE},
-        },
-    }
-    with (tmp_path / "dagster" / "dagster.yaml").open("a") as configuration:
-        yaml.safe_dump({"run_launcher": launcher}, configuration)
-    with desk_instance(tmp_path) as instance:
+    with instance_of_pods(run_k8s_config=DEFAULT, sizes={"large": LARGE}) as instance:
         yield instance
 
 

@@ -16,6 +16,7 @@ from dagster._serdes import ConfigurableClassData
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.orchestration.event_log import OpenSqliteStorage
+from ticket_assets.orchestration.launcher import refuse_local_stores
 from ticket_assets.settings import load_settings
 from ticket_assets.storage.whole_file import replace_file
 
@@ -108,9 +109,11 @@ def desk_instance(data_dir: Path) -> Iterator[dg.DagsterInstance]:
 
     Raises:
         InstanceError: as for `dagster_home`.
+        LauncherError: runs start in pods, which do not share the desk's stores.
         PostgresError: the storage's database cannot be used.
     """
     ref = InstanceRef.from_dir(str(dagster_home(data_dir)))
+    refuse_local_stores(ref, load_settings())
     if ref.storage_data and ref.storage_data.class_name == "DagsterSqliteStorage":
         open_storage = ConfigurableClassData(
             OpenSqliteStorage.__module__, OpenSqliteStorage.__name__, ref.storage_data.config_yaml

@@ -1,0 +1,134 @@
+"""Jobs are removed that are still at work when their run has ended, and no others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+
+from tests.orchestration.jobs_api import JOBS, JobsApi
+from ticket_assets.orchestration.run_jobs import JobsError, remove_jobs_of_ended_runs
+from ticket_assets.orchestration.run_pods import REAP_AFTER_SECONDS
+
+OURS = {"release": "ours"}
+NOW = datetime.now(UTC)
+LATER = NOW + timedelta(seconds=REAP_AFTER_SECONDS + 60)
+
+
+@dg.job
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def instance(
+    instance_of_pods: Callable[..., AbstractContextManager[dg.DagsterInstance]],
+) -> Iterator[dg.DagsterInstance]:
+    with instance_of_pods(labels=OURS) as instance:
+        yield instance
+
+
+def run_of(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> str:
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTING)
+    if status == dg.DagsterRunStatus.FAILURE:
+        instance.report_run_failed(run)
+    elif status == dg.DagsterRunStatus.CANCELED:
+        instance.report_run_canceled(run)
+    return run.run_id
+
+
+def requests(api: JobsApi) -> list[str]:
+    return [request.partition("?")[0] for request in api.requests]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_the_job_of_an_ended_run_is_removed_with_its_pods(
+    instance: dg.DagsterInstance, api: JobsApi, status: dg.DagsterRunStatus
+) -> None:
+    name = api.add(run_of(instance, status), NOW, **OURS)
+
+    assert remove_jobs_of_ended_runs(instance, LATER) == [name]
+    assert not api.jobs
+    assert requests(api) == [f"GET {JOBS}", f"DELETE {JOBS}/{name}"]
+    assert "propagationPolicy=Background" in api.requests[1]
+
+
+def test_the_job_of_a_run_that_was_deleted_is_removed(
+    instance: dg.DagsterInstance, api: JobsApi
+) -> None:
+    name = api.add(str(uuid4()), NOW, **OURS)
+
+    assert remove_jobs_of_ended_runs(instance, LATER) == [name]
+
+
+def test_other_jobs_stay(instance: dg.DagsterInstance, api: JobsApi) -> None:
+    """Those at work, those whose run has just ended, those that have finished, and those of another
+    desk in the namespace."""
+    failed = dg.DagsterRunStatus.FAILURE
+    api.add(run_of(instance, dg.DagsterRunStatus.STARTING), NOW, **OURS)
+    api.add(run_of(instance, failed), NOW, "Failed", **OURS)
+    api.add(run_of(instance, failed), NOW, "Complete", **OURS)
+    api.add(str(uuid4()), NOW, release="theirs")
+    just_ended = api.add(run_of(instance, failed), NOW - timedelta(hours=1), **OURS)
+    jobs = dict(api.jobs)
+
+    assert remove_jobs_of_ended_runs(instance, NOW + timedelta(seconds=60)) == []
+    assert api.jobs == jobs
+    assert requests(api) == [f"GET {JOBS}"]
+
+    assert remove_jobs_of_ended_runs(instance, LATER) == [just_ended]
+
+
+def test_without_labels_of_its_own_a_desk_removes_no_job_that_it_does_not_know(
+    instance_of_pods: Callable[..., AbstractContextManager[dg.DagsterInstance]], api: JobsApi
+) -> None:
+    with instance_of_pods() as instance:
+        api.add(str(uuid4()), NOW)
+        known = api.add(run_of(instance, dg.DagsterRunStatus.FAILURE), NOW)
+
+        assert remove_jobs_of_ended_runs(instance, LATER) == [known]
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (403, "Let the code location's service account list and delete Jobs there."),
+        (429, "The next look tries again."),
+        (500, "The next look tries again."),
+    ],
+)
+def test_an_api_that_refuses_is_told_in_one_line(
+    instance: dg.DagsterInstance, api: JobsApi, status: int, advice: str
+) -> None:
+    api.answer = status
+
+    with pytest.raises(JobsError) as error:
+        remove_jobs_of_ended_runs(instance, LATER)
+
+    assert f"in the namespace desk: it answers {status} " in str(error.value)
+    assert str(error.value).endswith(advice)
+    assert "\n" not in str(error.value)
+
+
+def test_an_api_that_is_down_is_told_in_one_line(
+    instance: dg.DagsterInstance, api: JobsApi
+) -> None:
+    instance.run_launcher  # noqa: B018 - it reads the address
+    api.stop()
+
+    with pytest.raises(JobsError, match="Connection refused") as error:
+        remove_jobs_of_ended_runs(instance, LATER)
+
+    assert "\n" not in str(error.value)
+
+
+def test_more_jobs_than_fit_one_page_are_all_seen(
+    instance: dg.DagsterInstance, api: JobsApi
+) -> None:
+    failed = [run_of(instance, dg.DagsterRunStatus.FAILURE) for _ in range(3)]
+    names = [api.add(run_id, NOW, **OURS) for run_id in failed]
+    api.page = 2
+
+    assert sorted(remove_jobs_of_ended_runs(instance, LATER)) == sorted(names)
