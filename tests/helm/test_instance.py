@@ -2,46 +2,12 @@
 
 import json
 
-import kubernetes
 import pytest
-from dagster._config import process_config, resolve_to_config_type
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.workspace.config_schema import process_workspace_config
-from dagster._serdes import class_from_code_pointer
-from dagster_k8s.job import construct_dagster_k8s_job
 
+from tests.helm.pods import launcher_of, run_job, run_jobs
 from tests.helm.rendering import FULLNAME, MINIMAL, NAMESPACE, instance_files, one, rendered
-
-
-@pytest.fixture
-def launcher(monkeypatch):
-    """Makes the launcher of the values, as the daemon does in its pod."""
-    monkeypatch.setattr(kubernetes.config, "load_incluster_config", lambda: None)
-
-    def make(*values):
-        section = instance_files(rendered(MINIMAL, *values))["dagster.yaml"]["run_launcher"]
-        launcher = class_from_code_pointer(section["module"], section["class"])
-        config = process_config(resolve_to_config_type(launcher.config_type()), section["config"])
-        assert config.success, config.errors
-        return launcher.from_config_value(None, config.value)
-
-    return make
-
-
-def job_of(launcher, tags=None):
-    """The Job that is sent for a run with these tags, as Kubernetes reads it."""
-    context = launcher.get_container_context_for_run(DagsterRun(job_name="a", tags=tags or {}))
-    job = construct_dagster_k8s_job(
-        context.get_k8s_job_config(None, launcher),
-        ["dagster", "api", "execute_run"],
-        "dagster-run-1",
-        context.run_k8s_config,
-        "dagster-run-1",
-        "run_worker",
-        {"dagster/run-id": "1"},
-    )
-    return kubernetes.client.ApiClient().sanitize_for_serialization(job)
 
 
 def test_dagster_reads_the_instance(tmp_path):
@@ -98,8 +64,8 @@ def test_the_workspace_is_the_service_of_the_code_location():
     ]
 
 
-def test_a_run_is_one_pod_that_is_not_tried_again(launcher):
-    job = job_of(launcher())
+def test_a_run_is_one_pod_that_is_not_tried_again():
+    job = run_jobs(rendered(MINIMAL))["of no size"]
 
     assert job["spec"]["backoffLimit"] == 0
     assert job["spec"]["ttlSecondsAfterFinished"] == 3600
@@ -112,13 +78,45 @@ def test_a_run_is_one_pod_that_is_not_tried_again(launcher):
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_a_tag_chooses_a_size_and_a_node(launcher):
+def test_a_run_gets_the_size_that_it_needs():
+    gpu = {"resources": {"limits": {"nvidia.com/gpu": 1}}, "nodeSelector": {"accelerator": "yes"}}
+    values = {"runLauncher": {"config": {"k8sRunLauncher": {"sizes": {"gpu": gpu}}}}}
+
+    pods = {
+        size: job["spec"]["template"]["spec"]
+        for size, job in run_jobs(rendered(MINIMAL, values)).items()
+    }
+
+    resources = {size: pod["containers"][0]["resources"] for size, pod in pods.items()}
+    assert resources == {
+        "of no size": {
+            "requests": {"cpu": "500m", "memory": "1536Mi"},
+            "limits": {"memory": "4Gi"},
+        },
+        "small": {"requests": {"cpu": "250m", "memory": "768Mi"}, "limits": {"memory": "2Gi"}},
+        "large": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "6Gi"}},
+        "gpu": {
+            "requests": {"cpu": "500m", "memory": "1536Mi"},
+            "limits": {"memory": "4Gi", "nvidia.com/gpu": "1"},
+        },
+    }
+    assert {size: pod.get("nodeSelector") for size, pod in pods.items()} == {
+        "of no size": None,
+        "small": None,
+        "large": None,
+        "gpu": {"accelerator": "yes"},
+    }
+
+
+def test_a_tag_chooses_a_size_and_a_node():
     tag = {
         "container_config": {"resources": {"limits": {"memory": "9Gi"}}},
         "pod_spec_config": {"node_selector": {"disk": "fast"}},
     }
 
-    pod = job_of(launcher(), {"dagster-k8s/config": json.dumps(tag)})["spec"]["template"]["spec"]
+    job = run_job(launcher_of(rendered(MINIMAL)), {"dagster-k8s/config": json.dumps(tag)})
+
+    pod = job["spec"]["template"]["spec"]
 
     assert pod["containers"][0]["resources"]["limits"] == {"memory": "9Gi"}
     assert pod["nodeSelector"] == {"disk": "fast"}
@@ -138,6 +136,8 @@ def test_a_tag_chooses_a_size_and_a_node(launcher):
         {"job_spec_config": {"backoff_limit": 3}},
     ],
 )
-def test_a_tag_changes_nothing_that_reaches_out_of_the_pod(launcher, tag):
+def test_a_tag_changes_nothing_that_reaches_out_of_the_pod(tag):
+    launcher = launcher_of(rendered(MINIMAL))
+
     with pytest.raises(Exception, match="violated the allowed list"):
-        job_of(launcher(), {"dagster-k8s/config": json.dumps(tag)})
+        run_job(launcher, {"dagster-k8s/config": json.dumps(tag)})

@@ -103,6 +103,15 @@ default
 {{- if .Values.chroma.enabled -}}
 {{- $_ := set $settings "TICKETS_CHROMA_URL" (printf "http://%s-chroma:%d" $fullname (int .Values.chroma.port)) -}}
 {{- end -}}
+{{- with .Values.objectStore -}}
+{{- if .enabled -}}
+{{- $_ := set $settings "TICKETS_FILES" (printf "s3://%s/desk" .bucket) -}}
+{{- $_ := set $settings "TICKETS_WAREHOUSE_DATA" (printf "s3://%s/tables" .bucket) -}}
+{{- $_ := set $settings "TICKETS_S3_ENDPOINT" (printf "http://%s-object-store:%d" $fullname (int .port)) -}}
+{{- $_ := set $settings "TICKETS_S3_REGION" "us-east-1" -}}
+{{- $_ := set $settings "TICKETS_S3_KEY_ID" .accessKey -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.ingress -}}
 {{- if .enabled -}}
 {{- if .dagsterWebserver.host -}}
@@ -155,7 +164,7 @@ existing Secret. */}}
 {{- if not .Values.postgresql.enabled -}}
 {{- $_ := set $keys "warehouse-password" ($given.warehousePassword | default .Values.postgresql.postgresqlPassword) -}}
 {{- end -}}
-{{- if $settings.TICKETS_S3_KEY_ID -}}
+{{- if or $settings.TICKETS_S3_KEY_ID .Values.objectStore.enabled -}}
 {{- $_ := set $keys "s3-secret" $given.s3Secret -}}
 {{- end -}}
 {{- if and $settings.TICKETS_IMAP_USER (not $given.imapToken) (not (has "imap-token" $given.existingKeys)) -}}

@@ -41,6 +41,7 @@ labels:
   {{- with .values.labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- if or .checksums .values.annotations }}
 annotations:
   {{- range .checksums }}
   checksum/{{ . }}: {{ include (printf "tickets.config.%s" .) $ | sha256sum }}
@@ -48,6 +49,7 @@ annotations:
   {{- with .values.annotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Of a container of the product. */}}
@@ -100,6 +102,17 @@ envFrom:
 {{/* The keys that are files in pods with the desk's code: all but the webhook, which is a variable. */}}
 {{- define "tickets.secretFiles" -}}
 {{- toJson (without (keys (fromJson (include "tickets.secretKeys" .)) | sortAlpha) "alert-webhook") -}}
+{{- end -}}
+
+{{/* Those that the stores need: what reads a desk and neither fetches nor mails. */}}
+{{- define "tickets.storeSecretFiles" -}}
+{{- $files := list -}}
+{{- range $key := fromJsonArray (include "tickets.secretFiles" .) -}}
+{{- if has $key (list "dagster-password" "warehouse-password" "s3-secret" "chroma-token") -}}
+{{- $files = append $files $key -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $files -}}
 {{- end -}}
 
 {{/* Waits for Postgres, so that a first start is not a series of crashes. */}}

@@ -17,7 +17,7 @@
 {{- if not $value -}}{{- $missing = append $missing $key -}}{{- end -}}
 {{- end -}}
 {{- if has "s3-secret" $missing -}}
-{{- fail "settings.TICKETS_S3_KEY_ID is set without its secret: set secrets.s3Secret, or secrets.existingSecret to a Secret with the key s3-secret." -}}
+{{- fail "The key of the object store has no secret: set secrets.s3Secret, or secrets.existingSecret to a Secret with the key s3-secret." -}}
 {{- end -}}
 {{- if has "imap-password" $missing -}}
 {{- fail "settings.TICKETS_IMAP_USER is set without a password: set secrets.imapPassword or secrets.imapToken, or secrets.existingSecret to a Secret with the key imap-password." -}}
@@ -38,6 +38,20 @@
 {{- if and $pg.enabled (eq $pg.postgresqlDatabase $pg.warehouseDatabase) -}}
 {{- fail "postgresql.postgresqlDatabase and postgresql.warehouseDatabase are the same: Dagster's history and the tables need a database each." -}}
 {{- end -}}
+{{- range $name, $place := dict
+  "TICKETS_S3_SECRET" "secrets.s3Secret"
+  "TICKETS_IMAP_PASSWORD" "secrets.imapPassword"
+  "TICKETS_CHROMA_TOKEN" "secrets.chromaToken"
+  "TICKETS_ALERT_WEBHOOK" "secrets.alertWebhook" -}}
+{{- if get $.Values.settings $name -}}
+{{- fail (printf "settings.%s is a secret, which everybody who may read ConfigMaps would see: set %s, or secrets.existingSecret." $name $place) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list "TICKETS_DATA_DIR" "TICKETS_DAGSTER_POSTGRES_PASSWORD_FILE" "TICKETS_WAREHOUSE_PASSWORD_FILE" "TICKETS_S3_SECRET_FILE" "TICKETS_IMAP_PASSWORD_FILE" "TICKETS_IMAP_TOKEN_FILE" "TICKETS_CHROMA_TOKEN_FILE" "TICKETS_SMTP_PASSWORD_FILE" -}}
+{{- if get $.Values.settings $name -}}
+{{- fail (printf "settings.%s is where the chart mounts something: leave it out. Passwords are in secrets." $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if not (hasPrefix "ducklake:postgres:" $settings.TICKETS_WAREHOUSE) -}}
 {{- fail "settings.TICKETS_WAREHOUSE is not a shared warehouse: a DuckDB file takes one writer, and each run is a pod of its own. Leave it out, or set it like ducklake:postgres:host=db dbname=tickets." -}}
 {{- end -}}
@@ -51,6 +65,9 @@
 {{- end -}}
 {{- if not (hasPrefix "s3://" (toString (get $settings "TICKETS_FILES"))) -}}
 {{- fail "settings.TICKETS_FILES names no bucket: mail and models in a pod's own folder are lost with the pod. Set it like s3://bucket/desk." -}}
+{{- end -}}
+{{- if and .Values.objectStore.enabled .Values.settings.TICKETS_S3_ENDPOINT -}}
+{{- fail "settings.TICKETS_S3_ENDPOINT names an object store of your own, and objectStore.enabled would start another: set objectStore.enabled to false." -}}
 {{- end -}}
 {{- if not (get $settings "TICKETS_CHROMA_URL") -}}
 {{- fail "chroma.enabled is false and settings.TICKETS_CHROMA_URL names no server: embedded Chroma takes one process, and each run is a pod of its own. Enable it, or name a server." -}}
