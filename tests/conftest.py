@@ -28,6 +28,7 @@ from ticket_assets.mail.imap import ImapAccount
 pytest_plugins = (
     "tests.services.browser",
     "tests.services.chroma",
+    "tests.services.containers",
     "tests.services.postgres",
     "tests.services.prometheus",
     "tests.services.s3",

@@ -23,7 +23,7 @@ import numpy as np
 from ticket_assets.cores import available_cores
 from ticket_assets.embedding.backends import Backend
 from ticket_assets.embedding.backends.openvino import FILES, NETWORK, TOKENIZER, OpenVinoBackend
-from ticket_assets.embedding.backends.transformers import TransformersBackend
+from ticket_assets.embedding.backends.transformers import TransformersBackend, require_packages
 from ticket_assets.embedding.encoder import Encoder, Vectors
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.fingerprint import file_sha256, short_digest
@@ -90,6 +90,8 @@ def reason_against(model: EncoderModel, precision: Precision) -> str | None:
                 return reason
             if importlib.util.find_spec("nncf") is None:
                 return "the Python package nncf, which makes it, is not installed"
+        else:
+            require_packages(model, f"is not converted in {folder.parent}")
         try:
             # PyTorch would stay in the memory of this process.
             alone = "torch" not in sys.modules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import platform
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,8 @@ def has_gpu() -> bool:
     """Whether PyTorch computes on a GPU. It is only asked where there may be one: its import takes
     seconds and hundreds of megabytes."""
     if not any(Path(file).exists() for file in _GPU_FILES):
+        return False
+    if importlib.util.find_spec("torch") is None:
         return False
     import torch
 

@@ -85,6 +85,8 @@ def resolve_model(
     first time (about 5 s). A Hugging Face id is read from the local cache, and only fetched when
     `allow_download` is true.
 
+    One that was prepared in `encoders_dir` (`embedding.prepared`) needs nothing else of it here.
+
     Args:
         dimension: keep only so many numbers of each vector, the first, for encoders trained for it
             (matryoshka). None: all.
@@ -92,7 +94,13 @@ def resolve_model(
     Raises:
         EncoderError: there is no such encoder on this machine, or it cannot be used.
     """
-    model = _find_model(name, encoders_dir, allow_download)
+    try:
+        model = _find_model(name, encoders_dir, allow_download)
+    except EncoderError:
+        prepared = _prepared_model(name, encoders_dir)
+        if prepared is None:
+            raise
+        model = prepared
     if dimension is None:
         return model
     if dimension > model.hidden_size:
@@ -101,6 +109,23 @@ def resolve_model(
             f" {model.hidden_size} numbers. Set it to that or fewer, or leave it unset."
         )
     return replace(model, dimension=dimension)
+
+
+def description_of(name: str, encoders_dir: Path) -> Path:
+    """The file with what `name` stood for when it was prepared."""
+    return encoders_dir / "prepared" / f"{name.lower().replace('/', '--')}.json"
+
+
+def _prepared_model(name: str, encoders_dir: Path) -> EncoderModel | None:
+    described = _read_json(description_of(name, encoders_dir))
+    if not described:
+        return None
+    return EncoderModel(
+        **described,
+        folder=encoders_dir / described["name"],
+        dimension=described["hidden_size"],
+        converted=_converted(encoders_dir, described["name"], described["revision"]),
+    )
 
 
 def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,24 @@ from ticket_assets.embedding.hardware import Precision
 if TYPE_CHECKING:
     from ticket_assets.embedding.backends import Floats, Integers
     from ticket_assets.embedding.presets import EncoderModel
+
+
+def require_packages(model: EncoderModel, use: str) -> None:
+    """Refuses what needs PyTorch where it is left out, as in the product's image.
+
+    Args:
+        use: what of the encoder needs it, as in "has to be converted".
+
+    Raises:
+        EncoderError: it or transformers is not installed.
+    """
+    missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
+    if missing:
+        raise EncoderError(
+            f"{model.name} {use}, which needs {' and '.join(missing)}: pip install"
+            f" {' '.join(missing)}, or take an encoder that was prepared elsewhere"
+            " (python -m ticket_assets.embedding.prepared)."
+        )
 
 
 class TransformersBackend:
@@ -36,8 +55,10 @@ class TransformersBackend:
             threads: CPU threads of PyTorch in this process; None: as many as it takes.
 
         Raises:
-            EncoderError: the folder's files are not those of a usable encoder.
+            EncoderError: the folder's files are not those of a usable encoder, or PyTorch or
+                transformers is not installed.
         """
+        require_packages(model, f"is computed by transformers{f' ({reason})' if reason else ''}")
         if threads is not None:
             import torch
 
