@@ -22,6 +22,7 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._utils.interrupts import pop_captured_interrupt
 
+from ticket_assets.orchestration.launcher import starts_runs_elsewhere
 from ticket_assets.orchestration.living_runs import (
     POLL_SECONDS,
     STARTED_BY_TAG,
@@ -29,6 +30,7 @@ from ticket_assets.orchestration.living_runs import (
     end_dead_runs,
     show_presence,
 )
+from ticket_assets.orchestration.termination import ending_in_time
 
 WAITS_FOR = "Waits for "
 """Beginning of a run's message about the other run that it waits for."""
@@ -78,6 +80,16 @@ class PatientExecutor(InProcessExecutor):
         instance, run = plan_context.instance, plan_context.dagster_run
         show_presence(instance, run.run_id)
         end_dead_runs(instance)
+        if STARTED_BY_TAG in run.tags or not starts_runs_elsewhere(instance):
+            yield from self._execute(plan_context, execution_plan)
+            return
+        with ending_in_time(instance, run):
+            yield from self._execute(plan_context, execution_plan)
+
+    def _execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        instance, run = plan_context.instance, plan_context.dagster_run
         try:
             yield from ExecuteRunWithPlanIterable(
                 execution_plan=execution_plan,
