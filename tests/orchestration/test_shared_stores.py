@@ -119,6 +119,30 @@ def test_four_processes_sort_four_ranges_of_days_at_once(sorted_on_both):
     assert_same(embedded, shared)
 
 
+def test_two_runs_for_one_day_at_once_both_succeed(sorted_on_both):
+    embedded, shared = sorted_on_both
+    day = str(sorted(landed(shared))[1])
+
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail"),
+                *("--day", day),
+            ],
+            cwd=shared.folder,
+            env=shared.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=600)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 2, said
+    assert_same(embedded, shared)
+
+
 def test_nothing_is_left_to_do(sorted_on_both):
     for stores in sorted_on_both:
         assert "Nothing new" in stores.tickets("run")

@@ -22,6 +22,8 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._utils.interrupts import pop_captured_interrupt
 
+from ticket_assets.defs.partitions import DESK
+from ticket_assets.orchestration.day_turns import WAITS_FOR, wait_for_days
 from ticket_assets.orchestration.launcher import starts_runs_elsewhere
 from ticket_assets.orchestration.living_runs import (
     POLL_SECONDS,
@@ -31,9 +33,6 @@ from ticket_assets.orchestration.living_runs import (
     show_presence,
 )
 from ticket_assets.orchestration.termination import ending_in_time
-
-WAITS_FOR = "Waits for "
-"""Beginning of a run's message about the other run that it waits for."""
 
 
 class PatientClaims(InstanceConcurrencyContext):
@@ -116,6 +115,8 @@ class PatientExecutor(InProcessExecutor):
 def _execute_steps(
     job_context: PlanExecutionContext, execution_plan: ExecutionPlan
 ) -> Iterator[dg.DagsterEvent]:
+    if DESK.settings.warehouse:
+        wait_for_days(job_context.instance, job_context.dagster_run, DESK.leases)
     with PatientClaims(job_context.instance, job_context.dagster_run) as claims:
         yield from inner_plan_execution_iterator(job_context, execution_plan, claims)
 
