@@ -285,6 +285,13 @@ class Settings(BaseSettings):
     dagster_postgres_password_file: Path | None = Field(
         default=None, description="File with the password of that database's user."
     )
+    run_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description="Most days of one run that a backfill or a sensor starts, so that a year is"
+        " made by several runs at once where the stores are shared. Unset: one run for all days.",
+    )
     target_precision: float = Field(
         default=0.95, gt=0.5, lt=1.0, description="Precision that automatic labels must keep."
     )

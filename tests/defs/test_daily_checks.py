@@ -11,7 +11,7 @@ import pytest
 
 from ticket_assets.defs import audit
 from ticket_assets.defs.clean_tickets import languages_are_known, no_text_is_empty
-from ticket_assets.defs.partitions import DAILY, SINGLE_RUN
+from ticket_assets.defs.partitions import BACKFILLS, DAILY
 from ticket_assets.defs.raw_tickets import ticket_ids_are_unique
 from ticket_assets.defs.ticket_collection import (
     a_vector_finds_itself,
@@ -61,7 +61,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 # What Dagster records of a run over several days
 
 
-@dg.asset(partitions_def=DAILY, backfill_policy=SINGLE_RUN)
+@dg.asset(partitions_def=DAILY, backfill_policy=BACKFILLS)
 def raw_tickets() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult()
 

@@ -152,6 +152,50 @@ def test_what_is_written_by_day_is_partitioned_by_day_and_backfilled_in_one_run(
     assert all(node.backfill_policy == dg.BackfillPolicy.single_run() for node in daily)
 
 
+RUNS_OF_FIVE_DAYS = """
+from dagster._core.definitions.automation_tick_evaluation_context import (
+    build_run_requests_with_backfill_policies,
+)
+from dagster._core.definitions.events import AssetKeyPartitionKey
+import dagster as dg
+from ticket_assets.defs.partitions import run_window
+from ticket_assets.definitions import defs
+
+graph = defs.resolve_asset_graph()
+days = [f"2025-06-0{number}" for number in range(1, 6)]
+keys = [dg.AssetKey("raw_tickets"), dg.AssetKey("ticket_predictions")]
+with dg.DagsterInstance.ephemeral() as instance:
+    requests = build_run_requests_with_backfill_policies(
+        [AssetKeyPartitionKey(key, day) for key in keys for day in days], graph, instance
+    )
+for request in requests:
+    print(*run_window(request.tags), len(request.asset_selection))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("run_days", "runs"),
+    [
+        ("", ["2025-06-01 2025-06-05 2"]),
+        ("2", ["2025-06-01 2025-06-02 2", "2025-06-03 2025-06-04 2", "2025-06-05 2025-06-05 2"]),
+    ],
+)
+def test_a_run_has_as_many_days_as_it_may(
+    product_environment: dict[str, str], run_days: str, runs: list[str]
+):
+    """Of what automation requests, and of backfills."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS_OF_FIVE_DAYS],
+        env=product_environment | {"TICKETS_RUN_DAYS": run_days},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout.splitlines() == runs
+
+
 def test_checks_of_wrong_data_block_and_checks_of_changed_mail_do_not(product: dg.Definitions):
     graph = product.resolve_asset_graph()
     checks = [graph.get_check_spec(key) for key in graph.asset_check_keys]

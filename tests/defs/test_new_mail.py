@@ -469,6 +469,35 @@ def test_labels_for_a_first_champion_have_the_whole_graph_run_over_all_days_once
     assert windows(tick()) == [("collect_mail", day(6), day(6))]
 
 
+def test_days_that_follow_each_other_are_several_runs_where_a_run_has_a_limit(tick, land, end):
+    land(3, 4, 5, 6, 7, 9)
+
+    assert windows(tick(run_days=2)) == [
+        ("collect_mail", day(3), day(4)),
+        ("collect_mail", day(5), day(6)),
+        ("collect_mail", day(7), day(7)),
+        ("collect_mail", day(9), day(9)),
+    ]
+    assert windows(tick(run_days=2)) == []
+    end()
+    assert windows(tick(run_days=2)) == []
+
+
+def test_such_runs_collect_before_one_run_learns(tick, land, end, landing):
+    land(3, 4, 5)
+    landing.land_labels(
+        Label(category, None, mail_message(mail("x", 1), "x").received_at, "desk", f"{number:020x}",
+              None)
+        for number, category in enumerate(["network", "printing"] * 5)
+    )  # fmt: skip
+
+    first = windows(tick(run_days=2))
+    end()
+
+    assert first == [("collect_mail", day(3), day(4)), ("collect_mail", day(5), day(5))]
+    assert windows(tick(run_days=2)) == [("whole_graph", day(3), day(5))]
+
+
 def test_mail_from_before_the_loaded_partitions_asks_for_a_reload(tick, landing, land):
     landing.land([mail_message(mail("old", -5), "test")])
     land(3)

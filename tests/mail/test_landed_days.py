@@ -121,3 +121,16 @@ def test_several_days_have_another_fingerprint_when_one_has():
     assert overall_fingerprint({TUESDAY: "t", MONDAY: "m"}) == both
     assert overall_fingerprint({MONDAY: "m", TUESDAY: "u"}) != both
     assert overall_fingerprint({MONDAY: "t", TUESDAY: "m"}) != both
+
+
+@pytest.mark.parametrize(
+    ("most", "parts"),
+    [
+        (None, [(MONDAY, WEDNESDAY)]),
+        (3, [(MONDAY, WEDNESDAY)]),
+        (2, [(MONDAY, TUESDAY), (WEDNESDAY, WEDNESDAY)]),
+        (1, [(day, day) for day in (MONDAY, TUESDAY, WEDNESDAY)]),
+    ],
+)
+def test_days_are_parted(most, parts):
+    assert DayRange(MONDAY, WEDNESDAY).parts(most) == [DayRange(*part) for part in parts]

@@ -9,8 +9,8 @@ import pandas as pd
 
 from ticket_assets.defs.io_managers import ORIGINS, inherit_origins
 from ticket_assets.defs.partitions import (
+    BACKFILLS,
     DAILY,
-    SINGLE_RUN,
     Verdicts,
     daily_check,
     record_each_day,
@@ -29,7 +29,7 @@ from ticket_assets.storage.day_origins import require_new_links
     " bounces, list mail and empty messages are left out; a ticket that repeats another names the"
     " first of them (duplicate_of), of the same day or of the 30 days before.",
     partitions_def=DAILY,
-    backfill_policy=SINGLE_RUN,
+    backfill_policy=BACKFILLS,
     group_name=TEXT,
     kinds={"duckdb", "pandas"},
     code_version=CODE_VERSIONS["clean_tickets"],

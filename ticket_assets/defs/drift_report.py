@@ -9,8 +9,8 @@ import pandas as pd
 
 from ticket_assets.defs.io_managers import record_origins
 from ticket_assets.defs.partitions import (
+    BACKFILLS,
     DAILY,
-    SINGLE_RUN,
     Verdicts,
     daily_check,
     days_of_run,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     },
     deps=["ticket_predictions", "ticket_embeddings", "clean_tickets", "ticket_classifier"],
     partitions_def=DAILY,
-    backfill_policy=SINGLE_RUN,
+    backfill_policy=BACKFILLS,
     group_name=DRIFT,
     pool=WAREHOUSE_POOL,
 )

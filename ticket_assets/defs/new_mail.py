@@ -222,7 +222,9 @@ def _request_days(
     write_failed_days(desk.cursors, goal.landed, failed)
     notes += _explanations(plan, failed)
     learning = _learning(instance, goal, memory)
-    if learning and contents and not at_work:
+    # Where several runs share the days, they encode them first: learning takes one run.
+    collects_first = bool(desk.settings.run_days and plan.ranges)
+    if learning and contents and not at_work and not collects_first:
         requests, new = [_request_learning(contents, learning, memory)], []
     else:
         to_run = [day for days in plan.ranges for day in days.days()]
@@ -230,7 +232,8 @@ def _request_days(
         requests = [
             _request_range(goal.job, part, contents, memory)
             for days in plan.ranges
-            for part in consecutive(day for day in days.days() if day not in new)
+            for together in consecutive(day for day in days.days() if day not in new)
+            for part in together.parts(desk.settings.run_days)
         ]
     reported = _report(new[:OBSERVATIONS_PER_TICK], contents, memory)
     is_settled = not (plan.ranges or plan.busy or plan.waiting or plan.standing or learning)

@@ -40,7 +40,11 @@ the definitions, and nowhere else in `defs/`."""
 DAILY = dg.DailyPartitionsDefinition(
     start_date=first_day(DESK).isoformat(), timezone="UTC", end_offset=1
 )
-SINGLE_RUN = dg.BackfillPolicy.single_run()
+BACKFILLS = (
+    dg.BackfillPolicy.multi_run(DESK.settings.run_days)
+    if DESK.settings.run_days
+    else dg.BackfillPolicy.single_run()
+)
 
 
 def days_of_run(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[date]:

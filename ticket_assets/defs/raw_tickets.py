@@ -9,8 +9,8 @@ import pandas as pd
 from ticket_assets.defs.io_managers import record_origins
 from ticket_assets.defs.landed_mail import unreported_mail
 from ticket_assets.defs.partitions import (
+    BACKFILLS,
     DAILY,
-    SINGLE_RUN,
     Verdicts,
     daily_check,
     latest_materialisations,
@@ -53,7 +53,7 @@ from ticket_assets.storage.day_origins import Origin, read_links, require_new_li
     },
     deps=["landed_mail"],
     partitions_def=DAILY,
-    backfill_policy=SINGLE_RUN,
+    backfill_policy=BACKFILLS,
     group_name=MAIL,
     pool=WAREHOUSE_POOL,
 )

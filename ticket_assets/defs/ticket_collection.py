@@ -10,8 +10,8 @@ import dagster as dg
 
 from ticket_assets.defs.io_managers import inherit_origins
 from ticket_assets.defs.partitions import (
+    BACKFILLS,
     DAILY,
-    SINGLE_RUN,
     Verdicts,
     daily_check,
     days_of_run,
@@ -39,7 +39,7 @@ SAME_VECTOR = 1 - 1e-4
     description="Vectors of all tickets, searchable; day, language, text hash and labels as"
     " metadata. Only what differs from the tables is sent.",
     partitions_def=DAILY,
-    backfill_policy=SINGLE_RUN,
+    backfill_policy=BACKFILLS,
     group_name=SORTING,
     kinds={"chroma"},
     code_version=CODE_VERSIONS["ticket_collection"],

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from ticket_assets.defs.io_managers import inherit_origins
 from ticket_assets.defs.partitions import (
+    BACKFILLS,
     DAILY,
-    SINGLE_RUN,
     Verdicts,
     daily_check,
     days_of_run,
@@ -32,7 +32,7 @@ UNIT_LENGTH_TOLERANCE = 1e-3
     description="The encoder's vector of every clean ticket. A text that the same encoder has seen"
     " before is not encoded again.",
     partitions_def=DAILY,
-    backfill_policy=SINGLE_RUN,
+    backfill_policy=BACKFILLS,
     group_name=TEXT,
     kinds={"duckdb", "openvino", "huggingface"},
     code_version=CODE_VERSIONS["ticket_embeddings"],

@@ -9,8 +9,8 @@ import pandas as pd
 
 from ticket_assets.defs.io_managers import inherit_origins
 from ticket_assets.defs.partitions import (
+    BACKFILLS,
     DAILY,
-    SINGLE_RUN,
     Verdicts,
     daily_check,
     days_of_run,
@@ -36,7 +36,7 @@ COUNTED = ("decision", "category", "priority", "queue")
     " decision (auto or review), queue, the words behind a category that a person has to look at,"
     " and the nearest labelled tickets of earlier days.",
     partitions_def=DAILY,
-    backfill_policy=SINGLE_RUN,
+    backfill_policy=BACKFILLS,
     group_name=SORTING,
     kinds={"duckdb", "scikitlearn"},
     code_version=CODE_VERSIONS["ticket_predictions"],

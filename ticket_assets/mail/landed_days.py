@@ -34,6 +34,15 @@ class DayRange:
             self.first + timedelta(number) for number in range((self.last - self.first).days + 1)
         ]
 
+    def parts(self, most_days: int | None) -> list[DayRange]:
+        """The same days in ranges of so many at most; None is no limit."""
+        days = self.days()
+        length = most_days or len(days)
+        return [
+            DayRange(days[start], days[min(start + length, len(days)) - 1])
+            for start in range(0, len(days), length)
+        ]
+
 
 def listed_fingerprints(landing: LandingZone, days: Iterable[date]) -> dict[date, str]:
     """What identifies the messages that have landed for each of the days; their order does not
