@@ -17,31 +17,29 @@ COPY image/requirements.py pyproject.toml /
 RUN mkdir /requirements && python3 /requirements.py /pyproject.toml /requirements
 COPY constraints.txt /requirements/
 
-# pip has a place of its own, so that the image has none.
-FROM base AS pip
-RUN python3 -m venv /opt/pip
-
+# pip comes from a folder that goes, so that the image has none. Wheels, pip's cache and pip.conf
+# are there only while it works.
 FROM base AS dependencies
 COPY --from=requirements /requirements/runtime.txt /requirements/constraints.txt /requirements/
-RUN --mount=type=bind,from=pip,source=/opt/pip,target=/opt/pip \
-    --mount=type=bind,source=wheels,target=/wheels \
+RUN --mount=type=bind,source=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    python3 -m venv --without-pip /opt/ticket-assets/venv \
-    && /opt/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-compile \
+    python3 -m venv /tmp/pip && python3 -m venv --without-pip /opt/ticket-assets/venv \
+    && /tmp/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-compile \
       --find-links /wheels -c /requirements/constraints.txt -r /requirements/runtime.txt \
-    && python3 -m compileall -q -j 0 /opt/ticket-assets/venv/lib
+    && python3 -m compileall -q -j 0 /opt/ticket-assets/venv/lib \
+    && rm -rf /tmp/pip
 
 # Encoders, converted for every CPU. Only this stage has PyTorch, and of the product only the
 # modules that convert, so that other changes do not convert again.
 FROM dependencies AS encoders
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=requirements /requirements/conversion.txt /requirements/
-RUN --mount=type=bind,from=pip,source=/opt/pip,target=/opt/pip \
-    --mount=type=bind,source=wheels,target=/wheels \
+RUN --mount=type=bind,source=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /opt/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-compile \
+    python3 -m venv /tmp/pip \
+    && /tmp/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-compile \
       --find-links /wheels ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
       -c /requirements/constraints.txt -r /requirements/conversion.txt
 ARG ENCODERS=multilingual-e5-small
@@ -59,11 +57,11 @@ RUN /opt/ticket-assets/venv/bin/python -m ticket_assets.embedding.prepared /enco
 FROM dependencies AS product
 COPY LICENSE README.md pyproject.toml /src/
 COPY ticket_assets /src/ticket_assets
-RUN --mount=type=bind,from=pip,source=/opt/pip,target=/opt/pip \
-    --mount=type=bind,source=wheels,target=/wheels \
+RUN --mount=type=bind,source=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /opt/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-deps \
+    python3 -m venv /tmp/pip \
+    && /tmp/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-deps \
       --find-links /wheels --root /product /src
 
 FROM dependencies AS image

@@ -46,6 +46,6 @@ def test_the_base_is_pinned_to_a_release() -> None:
 def test_nothing_else_than_the_named_base_is_pulled() -> None:
     text = DOCKERFILE.read_text()
     stages = set(re.findall(r"^FROM \S+ AS (\w+)$", text, re.MULTILINE))
-    sources = set(re.findall(r"^FROM (\S+)|--from=(\w+)|from=(\w+)", text, re.MULTILINE))
+    sources = set(re.findall(r"^FROM (\S+)|--from=(\w+)", text, re.MULTILINE))
 
     assert {next(filter(None, names)) for names in sources} <= stages | {"${BASE}"}
