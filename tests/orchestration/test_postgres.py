@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -111,6 +112,25 @@ def test_a_connection_that_the_server_has_closed_is_replaced(
             assert cursor.rowcount > 0
 
         assert instance.get_run_ids() == [run_id]
+
+
+@pytest.mark.slow
+def test_a_server_that_restarts_is_waited_for(
+    postgres: PostgresServer, database: Parameters, use: Callable[..., None], tmp_path: Path
+) -> None:
+    """For longer than Dagster does, which gives up after six seconds."""
+    use(url(database))
+    with desk_instance(tmp_path) as instance, ThreadPoolExecutor() as threads:
+        run_id = instance.create_run_for_job(JOB).run_id
+        with psycopg2.connect(**database) as server, server.cursor() as cursor:
+            cursor.execute("checkpoint")  # the tests' server does not wait for its disk
+
+        postgres.stop()
+        asked = threads.submit(instance.get_run_ids)
+        assert not wait([asked], timeout=12).done
+        postgres.start()
+
+        assert asked.result(timeout=60) == [run_id]
 
 
 def test_what_a_run_is_started_with_names_the_storage_and_not_the_password(

@@ -4,6 +4,7 @@ what it lacks."""
 import multiprocessing
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -277,8 +278,26 @@ def test_without_the_extensions_it_says_what_to_install(database, tmp_path, monk
         lake(database | {"application_name": "other"}, tmp_path).tables()
 
 
+def test_a_server_that_restarts_is_waited_for(postgres, database, tmp_path):
+    warehouse = lake(database, tmp_path, patience=60.0)
+    add_labels(warehouse, "mail")
+    with closing(psycopg2.connect(**database)) as connection, connection.cursor() as cursor:
+        cursor.execute("checkpoint")  # the tests' server does not wait for its disk
+
+    postgres.stop()
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(categories, warehouse)
+        written = threads.submit(add_labels, warehouse, "vpn")
+        assert not wait([read, written], timeout=1).done
+        postgres.start()
+        assert read.result(timeout=60)[0] == "mail"
+        written.result(timeout=60)
+
+    assert categories(warehouse) == ["mail", "vpn"]
+
+
 def test_a_restarted_server_is_used_again(postgres, database, tmp_path):
-    warehouse = lake(database, tmp_path)
+    warehouse = lake(database, tmp_path, patience=0.0)
     add_labels(warehouse, "mail")
     with closing(psycopg2.connect(**database)) as connection, connection.cursor() as cursor:
         cursor.execute("checkpoint")  # the tests' server does not wait for its disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ CONNECTIONS, MOST_CONNECTIONS = 5, 20
 """Of a process: those that stay open when nobody uses them, and those at once. A run uses one or
 two; the daemon asks from many threads."""
 CONNECT_SECONDS = 10
+PATIENCE_SECONDS = 10.0
+"""For a database that has answered before, as while it restarts; Dagster tries six times."""
 TABLES = {"runs", "instance_info", "event_logs", "instigators"}
 """One table of each of Dagster's three storages, and the one that Dagster makes by itself later."""
 
@@ -65,6 +68,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
                 f"Cannot use {place(url)} for Dagster: {reason}. Check TICKETS_DAGSTER_POSTGRES,"
                 " its password and that the server runs."
             ) from None
+        # From now on: where it has never answered, that is told at once.
+        sql.event.listen(engine, "do_connect", _connect_patiently)
         text = url.render_as_string(hide_password=False)
         # It makes the tables through connections of its own.
         super().__init__(text, should_autocreate_tables=not has_tables, inst_data=inst_data)
@@ -81,6 +86,20 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> PooledPostgresStorage:
         return cls(inst_data)
+
+
+def _connect_patiently(
+    dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]
+) -> Any:
+    """Connects in SQLAlchemy's place."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return dialect.connect(*arguments, **parameters)
+        except psycopg2.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 def database_url(settings: Settings) -> sql.URL:

@@ -123,8 +123,8 @@ class DuckLake(Warehouse):
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._refused(), closing(self._cursor()) as connection:
-            connection.execute("begin transaction read only")
-            self._lock(connection, "files", "try_advisory_xact_lock_shared", self._patience)
+            function = "try_advisory_xact_lock_shared"
+            self._begin(connection, "files", function, self._patience, "transaction read only")
             connection.execute("use lake")
             self.refuse_newer_once(connection)
             yield connection
@@ -195,20 +195,37 @@ class DuckLake(Warehouse):
     def _locked(self, name: str, patience: float) -> Iterator[None]:
         """Holds a lock of Postgres; that of a process which dies is free at once."""
         with closing(self._cursor()) as connection:
-            connection.begin()
-            self._lock(connection, name, "try_advisory_xact_lock", patience)
+            self._begin(connection, name, "try_advisory_xact_lock", patience)
             yield
 
-    def _lock(
-        self, connection: duckdb.DuckDBPyConnection, name: str, function: str, patience: float
+    def _begin(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        name: str,
+        function: str,
+        patience: float,
+        transaction: str = "",
     ) -> None:
-        """Takes a lock until the end of the connection's transaction."""
+        """Begins a transaction that holds a lock until its end.
+
+        Waits `patience` seconds for others that hold the lock, and as long as readers do for a
+        server that has gone away: it may be restarting.
+        """
         digest = hashlib.sha256(f"ticket-assets warehouse {name}".encode()).digest()
         key = int.from_bytes(digest[:8], signed=True)
-        deadline, wait = time.monotonic() + patience, 0.01
         query = f"from postgres_query('{_CATALOGUE}', 'select pg_{function}({key})')"
-        while connection.execute(query).fetchall() != [(True,)]:
-            if time.monotonic() > deadline:
+        begun_at, wait = time.monotonic(), 0.01
+        connection.execute(f"begin {transaction}")
+        while True:
+            try:
+                if connection.execute(query).fetchall() == [(True,)]:
+                    return
+            except duckdb.Error as error:
+                if "Postgres" not in str(error) or time.monotonic() > begun_at + self._patience:
+                    raise
+                connection.rollback()
+                connection.execute(f"begin {transaction}")
+            if time.monotonic() > begun_at + patience:
                 raise WarehouseError(
                     f"The warehouse at {self.access.place} is in use by another process. Try again"
                     " when it has finished."
