@@ -26,7 +26,7 @@ class ChromaServer:
 
     def start(self) -> None:
         with self._log.open("a") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [
                     *(COMMAND, "run", "--host", "127.0.0.1", "--port", str(self.port)),
                     *("--path", self.folder),
@@ -37,11 +37,11 @@ class ChromaServer:
         wait_until(self._answers, "the Chroma server")
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
+        self.process.terminate()
+        self.process.wait(30)
 
     def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
+        assert self.process.poll() is None, self._log.read_text()
         try:
             address = f"{self.url}/api/v2/heartbeat"
             urllib.request.urlopen(address, timeout=5).close()  # noqa: S310

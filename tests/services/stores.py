@@ -65,7 +65,7 @@ class SharedStores(Stores):
 
     def __init__(self, folder: Path, postgres, s3, chroma: ChromaServer) -> None:
         self.database, self.bucket = postgres.database(), s3.bucket()
-        self.s3, self.chroma = s3, chroma
+        self.postgres, self.s3, self.chroma = postgres, s3, chroma
         password = folder.with_name(f"{folder.name}.password")
         password.write_text(self.database["password"])
         catalogue = " ".join(
