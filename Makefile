@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses
 # The table of `make checks`.
 SUMMARY := checks.md
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+# What builds images, unless named.
+ENGINE ?= $(firstword $(notdir $(foreach engine,buildah podman docker,$(shell command -v $(engine)))) docker)
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check checks crash validate bench explore exploration dashboards secrets lint clean
+.PHONY: help install demo dev test check checks crash validate bench explore exploration dashboards secrets image pin lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +79,14 @@ dashboards: $(VENV)/.tests  ## The dashboards of Grafana, of monitoring/panels.y
 
 secrets:  ## Passwords of docker-compose.yml, in compose/secrets; .env names the folder
 	compose/new-secrets ./compose/secrets
+
+image:  ## The image of all roles, by buildah, podman or Docker: docs/image.md
+	$(ENGINE) build $(IMAGE_ARGS) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --tag ticket-assets:$(VERSION) .
+
+# A person runs it, where the registries can be reached; it needs skopeo.
+pin:  ## Write the digests of the images that others make beside their tags
+	$(PYTHON) image/pin.py Dockerfile docker-compose.yml helm/ticket-assets/values.yaml
 
 lint: $(VENV)/.tests  ## Style and types
 	$(BIN)/ruff check .

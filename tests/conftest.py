@@ -102,6 +102,7 @@ username_attribute = sub
 
 
 FIRST = (
+    "image/test_image.py",
     "orchestration/test_by_itself.py",
     "orchestration/",
     "monitoring/",
@@ -109,7 +110,7 @@ FIRST = (
     "drift/",
     "defs/",
 )
-"""What takes longest begins first; the first of all mostly waits."""
+"""What takes longest begins first: the image that others wait for, and what itself mostly waits."""
 
 
 def pytest_collection_modifyitems(items):
