@@ -11,6 +11,7 @@ import pytest
 from ticket_assets.defs.partitions import DAILY, first_day, run_window
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage
+from ticket_assets.orchestration import run_pods
 from ticket_assets.settings import Settings
 from ticket_assets.storage.tables import TABLES
 
@@ -150,6 +151,26 @@ def test_what_is_written_by_day_is_partitioned_by_day_and_backfilled_in_one_run(
     }
     assert all(node.partitions_def == DAILY for node in daily)
     assert all(node.backfill_policy == dg.BackfillPolicy.single_run() for node in daily)
+
+
+@pytest.mark.parametrize(
+    ("asset", "jobs"),
+    [
+        (run_pods.ENCODING, run_pods.ENCODING_JOBS),
+        (run_pods.TRAINING, run_pods.TRAINING_JOBS),
+    ],
+)
+def test_the_launcher_of_pods_knows_which_jobs_encode_or_train(
+    product: dg.Definitions, asset: str, jobs: set[str]
+):
+    repository = product.get_repository_def()
+
+    assert jobs == {
+        job.name
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+        and dg.AssetKey(asset) in job.asset_layer.selected_asset_keys
+    }
 
 
 RUNS_OF_FIVE_DAYS = """

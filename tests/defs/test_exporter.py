@@ -27,6 +27,7 @@ from ticket_assets.metrics.model import ModelFigures
 from ticket_assets.metrics.server import Exposition
 from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.exporter import exposition_of
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.observation import automation, checks, runs
 from ticket_assets.orchestration.observation.assets import AssetFigures, encoding_families
 from ticket_assets.planning.learning_record import write_new_labels
@@ -404,6 +405,37 @@ def test_every_part_of_an_instance_in_postgres_can_be_read(
     assert 'dagster_runs_ended_total{job_name="__ASSET_JOB",status="success"} 1.0' in figures
     (size,) = re.findall(r"^dagster_event_log_bytes (\S+)", figures, re.MULTILINE)
     assert float(size) > 0
+
+
+def test_every_part_can_be_read_where_the_launcher_of_pods_cannot_be_made(
+    new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exporter's pod has no right to ask Kubernetes, and needs none: the slot of a dead pod is
+    known from its run."""
+    with new_instance(settings.data_dir):
+        pass
+    with (settings.data_dir / "dagster" / "dagster.yaml").open("a") as configuration:
+        configuration.write(
+            "run_launcher: {module: dagster._core.test_utils, class: ExplodingRunLauncher}\n"
+        )
+    with desk_instance(settings.data_dir) as instance:
+        run = instance.create_run_for_job(dg.GraphDefinition(name="any").to_job())
+        log = instance.event_log_storage
+        log.initialize_concurrency_limit_to_default("models")
+        log.claim_concurrency_slot("models", run.run_id, "a_step")
+        exposition = exposition_of(Desk(settings), instance)
+
+        exposition.refresh()
+        alive = exposition.text.decode()
+        instance.report_run_failed(run)
+        exposition.refresh()
+        dead = exposition.text.decode()
+
+    assert set(failed_parts(exposition).values()) == {"0.0"}
+    by_ended = 'dagster_pool_slots_held_by_ended_runs{pool="models"}'
+    assert (f"{by_ended} 0.0" in alive, f"{by_ended} 1.0" in dead) == (True, True)
 
 
 def test_verdicts_are_read_after_the_latest_runs_were_deleted(

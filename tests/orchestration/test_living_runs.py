@@ -60,12 +60,13 @@ def instance(
 def instance_of_pods(
     tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 ) -> Iterator[dg.DagsterInstance]:
-    """An instance whose runs start elsewhere. Its launcher cannot be made here, as in a run's pod:
-    the package is not even installed."""
+    """An instance whose runs start elsewhere."""
     with new_instance(tmp_path):
         pass
     with (tmp_path / "dagster" / "dagster.yaml").open("a") as configuration:
-        configuration.write("run_launcher: {module: dagster_docker, class: DockerRunLauncher}\n")
+        configuration.write(
+            "run_launcher: {module: dagster._core.test_utils, class: ExplodingRunLauncher}\n"
+        )
     with desk_instance(tmp_path) as instance:
         yield instance
 

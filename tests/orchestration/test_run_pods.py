@@ -9,8 +9,6 @@ import pytest
 from dagster._core.launcher.base import WorkerStatus
 
 from tests.orchestration.jobs_api import JobsApi
-from ticket_assets import definitions
-from ticket_assets.orchestration import run_pods
 from ticket_assets.orchestration.living_runs import ALIVE_TAG, STALE_SECONDS, STARTED_BY_TAG
 from ticket_assets.orchestration.run_pods import SIZE_TAG, run_size
 
@@ -71,24 +69,6 @@ def test_what_encodes_or_trains_is_large(
     keys = None if assets is None else {dg.AssetKey(name) for name in assets}
 
     assert run_size(dg.DagsterRun(job, asset_selection=keys), sizes) == size
-
-
-@pytest.mark.parametrize(
-    ("asset", "jobs"),
-    [
-        (run_pods.ENCODING, run_pods.ENCODING_JOBS),
-        (run_pods.TRAINING, run_pods.TRAINING_JOBS),
-    ],
-)
-def test_the_launcher_knows_which_jobs_do_so(asset: str, jobs: set[str]) -> None:
-    repository = definitions.defs.get_repository_def()
-
-    assert jobs == {
-        job.name
-        for job in repository.get_all_jobs()
-        if not job.name.startswith("__")
-        and dg.AssetKey(asset) in job.asset_layer.selected_asset_keys
-    }
 
 
 def test_an_api_that_does_not_answer_ends_no_run(

@@ -15,15 +15,13 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import pop_captured_interrupt
 
 from ticket_assets.defs.partitions import run_window
-from ticket_assets.orchestration.living_runs import describe, end_dead_runs
+from ticket_assets.orchestration.living_runs import WAITS_FOR, describe, end_dead_runs
 from ticket_assets.storage.leases import Leases
 
 TURN_TAG = "tickets/turn"
 """On a run that is at work on its days; its value is the run's id, since a retry inherits tags."""
 LEASE = "turns.lock"
 POLL_SECONDS = 2.0
-WAITS_FOR = "Waits for "
-"""Beginning of a run's message about the other run that it waits for."""
 
 
 def wait_for_days(instance: dg.DagsterInstance, run: dg.DagsterRun, leases: Leases) -> None:

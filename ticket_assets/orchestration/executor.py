@@ -22,12 +22,11 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._utils.interrupts import pop_captured_interrupt
 
-from ticket_assets.defs.partitions import DESK
-from ticket_assets.orchestration.day_turns import WAITS_FOR, wait_for_days
 from ticket_assets.orchestration.launcher import starts_runs_elsewhere
 from ticket_assets.orchestration.living_runs import (
     POLL_SECONDS,
     STARTED_BY_TAG,
+    WAITS_FOR,
     describe,
     end_dead_runs,
     show_presence,
@@ -115,6 +114,10 @@ class PatientExecutor(InProcessExecutor):
 def _execute_steps(
     job_context: PlanExecutionContext, execution_plan: ExecutionPlan
 ) -> Iterator[dg.DagsterEvent]:
+    # Of the definitions, which a run has loaded by now, and which load this module.
+    from ticket_assets.defs.partitions import DESK
+    from ticket_assets.orchestration.day_turns import wait_for_days
+
     if DESK.settings.warehouse:
         wait_for_days(job_context.instance, job_context.dagster_run, DESK.leases)
     with PatientClaims(job_context.instance, job_context.dagster_run) as claims:

@@ -41,6 +41,8 @@ SILENT_POD_SECONDS = 3600.0
 """The same for a run that a launcher has started elsewhere. Run monitoring notices a dead pod in
 minutes; while Postgres is away, no living one can give a sign."""
 POLL_SECONDS = 0.5
+WAITS_FOR = "Waits for "
+"""Beginning of a run's message about the other run that it waits for."""
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,

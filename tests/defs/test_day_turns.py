@@ -14,7 +14,8 @@ from dagster._utils.interrupts import capture_interrupts
 
 from tests.services import wait_until
 from ticket_assets.orchestration import day_turns
-from ticket_assets.orchestration.day_turns import TURN_TAG, WAITS_FOR, wait_for_days
+from ticket_assets.orchestration.day_turns import TURN_TAG, wait_for_days
+from ticket_assets.orchestration.living_runs import WAITS_FOR
 from ticket_assets.storage.leases import FileLeases
 
 
