@@ -13,8 +13,16 @@ from ticket_assets.orchestration.run_jobs import JobsError, remove_jobs_of_ended
 from ticket_assets.orchestration.run_pods import REAP_AFTER_SECONDS
 
 OURS = {"release": "ours"}
-NOW = datetime.now(UTC)
-LATER = NOW + timedelta(seconds=REAP_AFTER_SECONDS + 60)
+
+
+def now(seconds: float = 0) -> datetime:
+    """So many seconds from now."""
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def later() -> datetime:
+    """When the Job of a run that has just ended may go."""
+    return now(REAP_AFTER_SECONDS + 1)
 
 
 @dg.job
@@ -47,9 +55,9 @@ def requests(api: JobsApi) -> list[str]:
 def test_the_job_of_an_ended_run_is_removed_with_its_pods(
     instance: dg.DagsterInstance, api: JobsApi, status: dg.DagsterRunStatus
 ) -> None:
-    name = api.add(run_of(instance, status), NOW, **OURS)
+    name = api.add(run_of(instance, status), now(), **OURS)
 
-    assert remove_jobs_of_ended_runs(instance, LATER) == [name]
+    assert remove_jobs_of_ended_runs(instance, later()) == [name]
     assert not api.jobs
     assert requests(api) == [f"GET {JOBS}", f"DELETE {JOBS}/{name}"]
     assert "propagationPolicy=Background" in api.requests[1]
@@ -58,37 +66,37 @@ def test_the_job_of_an_ended_run_is_removed_with_its_pods(
 def test_the_job_of_a_run_that_was_deleted_is_removed(
     instance: dg.DagsterInstance, api: JobsApi
 ) -> None:
-    name = api.add(str(uuid4()), NOW, **OURS)
+    name = api.add(str(uuid4()), now(), **OURS)
 
-    assert remove_jobs_of_ended_runs(instance, LATER) == [name]
+    assert remove_jobs_of_ended_runs(instance, later()) == [name]
 
 
 def test_other_jobs_stay(instance: dg.DagsterInstance, api: JobsApi) -> None:
     """Those at work, those whose run has just ended, those that have finished, and those of another
     desk in the namespace."""
     failed = dg.DagsterRunStatus.FAILURE
-    api.add(run_of(instance, dg.DagsterRunStatus.STARTING), NOW, **OURS)
-    api.add(run_of(instance, failed), NOW, "Failed", **OURS)
-    api.add(run_of(instance, failed), NOW, "Complete", **OURS)
-    api.add(str(uuid4()), NOW, release="theirs")
-    just_ended = api.add(run_of(instance, failed), NOW - timedelta(hours=1), **OURS)
+    api.add(run_of(instance, dg.DagsterRunStatus.STARTING), now(), **OURS)
+    api.add(run_of(instance, failed), now(), "Failed", **OURS)
+    api.add(run_of(instance, failed), now(), "Complete", **OURS)
+    api.add(str(uuid4()), now(), release="theirs")
+    just_ended = api.add(run_of(instance, failed), now(-3600), **OURS)
     jobs = dict(api.jobs)
 
-    assert remove_jobs_of_ended_runs(instance, NOW + timedelta(seconds=60)) == []
+    assert remove_jobs_of_ended_runs(instance, now()) == []
     assert api.jobs == jobs
     assert requests(api) == [f"GET {JOBS}"]
 
-    assert remove_jobs_of_ended_runs(instance, LATER) == [just_ended]
+    assert remove_jobs_of_ended_runs(instance, later()) == [just_ended]
 
 
 def test_without_labels_of_its_own_a_desk_removes_no_job_that_it_does_not_know(
     instance_of_pods: Callable[..., AbstractContextManager[dg.DagsterInstance]], api: JobsApi
 ) -> None:
     with instance_of_pods() as instance:
-        api.add(str(uuid4()), NOW)
-        known = api.add(run_of(instance, dg.DagsterRunStatus.FAILURE), NOW)
+        api.add(str(uuid4()), now())
+        known = api.add(run_of(instance, dg.DagsterRunStatus.FAILURE), now())
 
-        assert remove_jobs_of_ended_runs(instance, LATER) == [known]
+        assert remove_jobs_of_ended_runs(instance, later()) == [known]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,7 @@ def test_an_api_that_refuses_is_told_in_one_line(
     api.answer = status
 
     with pytest.raises(JobsError) as error:
-        remove_jobs_of_ended_runs(instance, LATER)
+        remove_jobs_of_ended_runs(instance, later())
 
     assert f"in the namespace desk: it answers {status} " in str(error.value)
     assert str(error.value).endswith(advice)
@@ -119,7 +127,7 @@ def test_an_api_that_is_down_is_told_in_one_line(
     api.stop()
 
     with pytest.raises(JobsError, match="Connection refused") as error:
-        remove_jobs_of_ended_runs(instance, LATER)
+        remove_jobs_of_ended_runs(instance, later())
 
     assert "\n" not in str(error.value)
 
@@ -128,7 +136,7 @@ def test_more_jobs_than_fit_one_page_are_all_seen(
     instance: dg.DagsterInstance, api: JobsApi
 ) -> None:
     failed = [run_of(instance, dg.DagsterRunStatus.FAILURE) for _ in range(3)]
-    names = [api.add(run_id, NOW, **OURS) for run_id in failed]
+    names = [api.add(run_id, now(), **OURS) for run_id in failed]
     api.page = 2
 
-    assert sorted(remove_jobs_of_ended_runs(instance, LATER)) == sorted(names)
+    assert sorted(remove_jobs_of_ended_runs(instance, later())) == sorted(names)
