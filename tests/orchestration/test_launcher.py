@@ -94,14 +94,18 @@ def test_the_sensor_removes_jobs_and_says_which(instance: dg.DagsterInstance, ap
     run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTING)
     instance.report_run_failed(run)
     name = api.add(run.run_id, datetime.now(UTC) - timedelta(hours=1))
+    dead = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTING)
+    api.add(dead.run_id, datetime.now(UTC), "Failed")
     sensor = runpy.run_path(str(run_pods.__file__))["reap_jobs"]
 
     def said() -> str | None:
         tick = sensor.evaluate_tick(dg.build_sensor_context(instance))
         return tick.skip_message
 
-    assert said() == f"Removed: {name}."
-    assert said() == "No Job is left behind."
+    assert said() == (
+        f"Removed: {name}. Failed, since their pods ended before they began: {dead.run_id}."
+    )
+    assert said() == "Each Job at work has a run at work."
 
 
 def test_other_desks_have_no_such_sensor() -> None:

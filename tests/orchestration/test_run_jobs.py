@@ -1,4 +1,5 @@
-"""Jobs are removed that are still at work when their run has ended, and no others."""
+"""Jobs are removed that are still at work when their run has ended, and no others; runs fail whose
+Job has ended before they began."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -7,9 +8,10 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
 from tests.orchestration.jobs_api import JOBS, JobsApi
-from ticket_assets.orchestration.run_jobs import JobsError, remove_jobs_of_ended_runs
+from ticket_assets.orchestration.run_jobs import JobsError, reconcile_jobs
 from ticket_assets.orchestration.run_pods import REAP_AFTER_SECONDS
 
 OURS = {"release": "ours"}
@@ -47,6 +49,12 @@ def run_of(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> str:
     return run.run_id
 
 
+def removed(instance: dg.DagsterInstance, at: datetime) -> list[str]:
+    done = reconcile_jobs(instance, at)
+    assert not done.failed
+    return done.removed
+
+
 def requests(api: JobsApi) -> list[str]:
     return [request.partition("?")[0] for request in api.requests]
 
@@ -57,7 +65,7 @@ def test_the_job_of_an_ended_run_is_removed_with_its_pods(
 ) -> None:
     name = api.add(run_of(instance, status), now(), **OURS)
 
-    assert remove_jobs_of_ended_runs(instance, later()) == [name]
+    assert removed(instance, later()) == [name]
     assert not api.jobs
     assert requests(api) == [f"GET {JOBS}", f"DELETE {JOBS}/{name}"]
     assert "propagationPolicy=Background" in api.requests[1]
@@ -68,7 +76,7 @@ def test_the_job_of_a_run_that_was_deleted_is_removed(
 ) -> None:
     name = api.add(str(uuid4()), now(), **OURS)
 
-    assert remove_jobs_of_ended_runs(instance, later()) == [name]
+    assert removed(instance, later()) == [name]
 
 
 def test_other_jobs_stay(instance: dg.DagsterInstance, api: JobsApi) -> None:
@@ -82,11 +90,11 @@ def test_other_jobs_stay(instance: dg.DagsterInstance, api: JobsApi) -> None:
     just_ended = api.add(run_of(instance, failed), now(-3600), **OURS)
     jobs = dict(api.jobs)
 
-    assert remove_jobs_of_ended_runs(instance, now()) == []
+    assert removed(instance, now()) == []
     assert api.jobs == jobs
     assert requests(api) == [f"GET {JOBS}"]
 
-    assert remove_jobs_of_ended_runs(instance, later()) == [just_ended]
+    assert removed(instance, later()) == [just_ended]
 
 
 def test_without_labels_of_its_own_a_desk_removes_no_job_that_it_does_not_know(
@@ -96,7 +104,7 @@ def test_without_labels_of_its_own_a_desk_removes_no_job_that_it_does_not_know(
         api.add(str(uuid4()), now())
         known = api.add(run_of(instance, dg.DagsterRunStatus.FAILURE), now())
 
-        assert remove_jobs_of_ended_runs(instance, later()) == [known]
+        assert removed(instance, later()) == [known]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_an_api_that_refuses_is_told_in_one_line(
     api.answer = status
 
     with pytest.raises(JobsError) as error:
-        remove_jobs_of_ended_runs(instance, later())
+        removed(instance, later())
 
     assert f"in the namespace desk: it answers {status} " in str(error.value)
     assert str(error.value).endswith(advice)
@@ -127,7 +135,7 @@ def test_an_api_that_is_down_is_told_in_one_line(
     api.stop()
 
     with pytest.raises(JobsError, match="Connection refused") as error:
-        remove_jobs_of_ended_runs(instance, later())
+        removed(instance, later())
 
     assert "\n" not in str(error.value)
 
@@ -139,4 +147,33 @@ def test_more_jobs_than_fit_one_page_are_all_seen(
     names = [api.add(run_id, now(), **OURS) for run_id in failed]
     api.page = 2
 
-    assert sorted(remove_jobs_of_ended_runs(instance, later())) == sorted(names)
+    assert sorted(removed(instance, later())) == sorted(names)
+
+
+@pytest.mark.parametrize("condition", ["Failed", "Complete"])
+def test_a_run_whose_pod_ended_before_it_began_fails_and_is_tried_again(
+    instance: dg.DagsterInstance, api: JobsApi, condition: str
+) -> None:
+    """As one that was out of memory while Python loaded, or whose image has no such command."""
+    run_id = run_of(instance, dg.DagsterRunStatus.STARTING)
+    name = api.add(run_id, now(), condition, **OURS)
+
+    assert reconcile_jobs(instance, now()).failed == [run_id]
+
+    failed = instance.get_run_by_id(run_id)
+    assert failed is not None
+    assert failed.status == dg.DagsterRunStatus.FAILURE
+    assert auto_reexecution_should_retry_run(instance, failed, None)
+    (event,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert event.dagster_event
+    assert str(event.dagster_event.message).endswith(f"kubectl describe job {name}")
+    assert reconcile_jobs(instance, now()).failed == []
+
+
+def test_a_run_that_has_begun_is_left_to_run_monitoring(
+    instance: dg.DagsterInstance, api: JobsApi
+) -> None:
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED)
+    api.add(run.run_id, now(), "Failed", **OURS)
+
+    assert removed(instance, later()) == []

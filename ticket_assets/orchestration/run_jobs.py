@@ -1,16 +1,20 @@
-"""Removes the Kubernetes Jobs of runs that have ended without them.
+"""Makes runs and their Kubernetes Jobs agree where Dagster leaves them apart.
 
-Dagster marks a run as failed whose pod did not start in time, and leaves its Job (dagster#16535):
-the pod would start one day after all, for a run that others have done meanwhile.
+It marks a run as failed whose pod did not start in time, and leaves its Job (dagster#16535): the
+pod would start one day after all, for a run that others have done meanwhile. And it does not look
+at the pod of a run that has not begun: one that dies before waits for the start timeout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster import DagsterRunStatus
+from dagster._core.events import JobFailureData, RunFailureReason
 from kubernetes.client import ApiException, BatchV1Api, V1Job
 from urllib3.exceptions import HTTPError
 
@@ -25,14 +29,24 @@ TIMEOUT_SECONDS = (5, 20)
 
 
 class JobsError(TicketAssetsError):
-    """Jobs cannot be removed."""
+    """Jobs cannot be read or removed."""
 
 
-def remove_jobs_of_ended_runs(instance: dg.DagsterInstance, now: datetime) -> list[str]:
-    """Removes the Jobs that are at work for runs that have ended or are gone; returns their names.
+@dataclass(frozen=True)
+class Reconciled:
+    """What was done."""
 
-    It takes one request where there is none. A Job that has finished is removed by Kubernetes,
-    with its log, after `ttlSecondsAfterFinished`.
+    removed: list[str]
+    """Jobs that were at work for runs that have ended or are gone."""
+    failed: list[str]
+    """Runs whose pod had ended before they began."""
+
+
+def reconcile_jobs(instance: dg.DagsterInstance, now: datetime) -> Reconciled:
+    """Removes Jobs whose run has ended, and fails runs whose Job has ended before they began.
+
+    It takes one request where there is nothing to remove. A Job that has finished is removed by
+    Kubernetes, with its log, after `ttlSecondsAfterFinished`.
 
     Raises:
         JobsError: the API does not allow it or does not answer, or runs get no pods of ours.
@@ -46,12 +60,16 @@ def remove_jobs_of_ended_runs(instance: dg.DagsterInstance, now: datetime) -> li
         )
     api, namespace = BatchV1Api(), launcher.job_namespace  # the launcher has said where the API is
     with _explained(namespace):
-        at_work = [job for job in _jobs(api, namespace, launcher.labels) if not _has_finished(job)]
+        jobs = list(_jobs(api, namespace, launcher.labels))
+        finished = [job for job in jobs if _has_finished(job)]
+        # Before anything that may fail.
+        failed = _fail_runs_that_never_began(instance, finished)
+        at_work = [job for job in jobs if not _has_finished(job)]
         ended_before = now - timedelta(seconds=launcher.reap_after_seconds)
-        superfluous = _superfluous(instance, at_work, ended_before, is_ours=bool(launcher.labels))
-        for name in superfluous:
+        removed = _superfluous(instance, at_work, ended_before, is_ours=bool(launcher.labels))
+        for name in removed:
             _remove(api, namespace, name)
-    return superfluous
+    return Reconciled(removed, failed)
 
 
 def _jobs(api: BatchV1Api, namespace: str, labels: Mapping[str, str]) -> Iterator[V1Job]:
@@ -74,6 +92,25 @@ def _has_finished(job: V1Job) -> bool:
         condition.type in {"Complete", "Failed"} and condition.status == "True"
         for condition in job.status.conditions or ()
     )
+
+
+def _fail_runs_that_never_began(
+    instance: dg.DagsterInstance, finished: Sequence[V1Job]
+) -> list[str]:
+    names = {job.metadata.labels[RUN_LABEL]: job.metadata.name for job in finished}
+    if not names:
+        return []
+    # A run that has begun, and ended, has said so before its Job finished.
+    starting = [DagsterRunStatus.STARTING]
+    runs = instance.get_runs(dg.RunsFilter(run_ids=list(names), statuses=starting))
+    for run in runs:
+        instance.report_run_failed(
+            run,
+            "The pod of this run has ended before the run began: kubectl describe job"
+            f" {names[run.run_id]}",
+            JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION),
+        )
+    return [run.run_id for run in runs]
 
 
 def _superfluous(
@@ -135,6 +172,6 @@ def _explained(namespace: str) -> Iterator[None]:
     else:
         return
     raise JobsError(
-        "Kubernetes does not remove the Jobs of ended runs in the namespace"
-        f" {namespace}: {reason}. {advice}"
+        f"Kubernetes does not give or remove the Jobs of runs in the namespace {namespace}:"
+        f" {reason}. {advice}"
     )
