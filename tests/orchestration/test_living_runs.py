@@ -181,6 +181,23 @@ def test_a_run_of_the_command_has_no_pod_of_its_own(instance_of_pods: dg.Dagster
     assert run.run_id not in living_runs(instance_of_pods)
 
 
+def test_a_run_that_the_ui_has_made_again_of_such_a_run_has_one(
+    instance_of_pods: dg.DagsterInstance,
+) -> None:
+    command = started_run(instance_of_pods, **{STARTED_BY_TAG: "the command"})
+    again = instance_of_pods.create_run_for_job(
+        nothing,
+        tags=command.tags,
+        parent_run_id=command.run_id,
+        root_run_id=command.run_id,
+        status=RunStatus.STARTING,
+    )
+    for run in (command, again):
+        set_back(instance_of_pods, run, DAY_SECONDS)
+
+    assert living_runs(instance_of_pods).keys() == {again.run_id}
+
+
 def test_a_retry_is_not_judged_by_the_signs_of_the_run_that_failed(
     instance: dg.DagsterInstance,
 ) -> None:

@@ -25,10 +25,10 @@ from dagster._utils.interrupts import pop_captured_interrupt
 from ticket_assets.orchestration.launcher import starts_runs_elsewhere
 from ticket_assets.orchestration.living_runs import (
     POLL_SECONDS,
-    STARTED_BY_TAG,
     WAITS_FOR,
     describe,
     end_dead_runs,
+    is_of_command,
     show_presence,
 )
 from ticket_assets.orchestration.termination import ending_in_time
@@ -78,7 +78,7 @@ class PatientExecutor(InProcessExecutor):
         instance, run = plan_context.instance, plan_context.dagster_run
         show_presence(instance, run.run_id)
         end_dead_runs(instance)
-        if STARTED_BY_TAG in run.tags or not starts_runs_elsewhere(instance):
+        if is_of_command(run) or not starts_runs_elsewhere(instance):
             yield from self._execute(plan_context, execution_plan)
             return
         with ending_in_time(instance, run):
@@ -106,7 +106,7 @@ class PatientExecutor(InProcessExecutor):
             )
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             # A person ended the command. A run of the daemon fails instead, and is tried again.
-            if STARTED_BY_TAG in run.tags:
+            if is_of_command(run):
                 instance.report_run_canceling(run, "Interrupted by Ctrl-C or SIGTERM.")
             raise
 

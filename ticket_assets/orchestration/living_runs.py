@@ -143,6 +143,12 @@ def wait_for_runs(data_dir: Path, patience: float) -> list[str]:
     return [living[run_id] for run_id in awaited if run_id in living]
 
 
+def is_of_command(run: dg.DagsterRun) -> bool:
+    """Whether the run is at work in the process of a command. One that Dagster has made again from
+    such a run, with its tags, is not."""
+    return STARTED_BY_TAG in run.tags and run.parent_run_id is None
+
+
 def describe(record: dg.RunRecord) -> str:
     """A run in words: "run 1a2b3c4d (started 14:03 by the sensor new_mail)"."""
     tags = record.dagster_run.tags
@@ -160,7 +166,7 @@ def cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | 
     """A sentence on how a run was found dead that has not ended; None while it may live."""
     run = record.dagster_run
     patience = STALE_SECONDS
-    if STARTED_BY_TAG not in run.tags and starts_runs_elsewhere(instance):
+    if not is_of_command(run) and starts_runs_elsewhere(instance):
         if run.status in WAITING_FOR_A_POD:
             return None
         patience = SILENT_POD_SECONDS

@@ -16,7 +16,7 @@ from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
-from ticket_assets.orchestration.living_runs import STARTED_BY_TAG, cause_of_death
+from ticket_assets.orchestration.living_runs import cause_of_death, is_of_command
 
 SIZE_TAG = "tickets/size"
 """Names the size of a run's pod in place of the one that its assets need."""
@@ -78,7 +78,7 @@ class RunPodLauncher(K8sRunLauncher):
         return K8sContainerContext.create_for_run(dagster_run, sized, include_run_tags=True)
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        if STARTED_BY_TAG in run.tags:
+        if is_of_command(run):
             record = self._instance.get_run_record_by_id(run.run_id)
             cause = cause_of_death(self._instance, record) if record else None
             return CheckRunHealthResult(
