@@ -7,15 +7,10 @@ from typing import Any
 
 import yaml
 
-from tests.helm.rendering import FULLNAME, NAMESPACE, rendered
+from tests.helm.rendering import rendered
 from tests.kubernetes.objects import Object
 
 IMAGE = "localhost/ticket-assets:test"
-CONFIGURATION, STATE, SECRETS = (
-    "/etc/ticket-assets",
-    "/var/lib/ticket-assets",
-    "/run/secrets/ticket-assets",
-)
 MADE_BY_THE_CHART = {
     *("data_dir", "warehouse", "warehouse_password_file", "s3_secret"),
     *("dagster_postgres", "dagster_postgres_password_file"),
@@ -25,7 +20,7 @@ QUICKLY: dict[str, Any] = {
     "dagsterDaemon": {
         "runCoordinator": {"config": {"queuedRunCoordinator": {"dequeueIntervalSeconds": 1}}},
         "runMonitoring": {
-            "startTimeoutSeconds": 40,
+            "startTimeoutSeconds": 30,
             "cancelTimeoutSeconds": 20,
             "pollIntervalSeconds": 1,
             "freeSlotsAfterRunEndSeconds": 1,
@@ -40,21 +35,21 @@ def chart_objects(
     catalogue: Mapping[str, str],
     database: Mapping[str, str],
     port: int,
-    **values: Any,
+    image: str = IMAGE,
 ) -> list[Object]:
-    """The objects of the release, in the order in which they are applied.
+    """The objects of the release.
 
     Args:
         settings: of the desk, by field.
         catalogue: connection parameters of the warehouse's database.
         database: connection parameters of Dagster's, on the same server.
         port: of this machine, on which the code location listens.
-        values: more values of the chart.
+        image: of all pods.
     """
-    image, _, tag = IMAGE.rpartition(":")
+    repository, _, tag = image.rpartition(":")
     objects = rendered(
         {
-            "image": {"repository": image, "tag": tag},
+            "image": {"repository": repository, "tag": tag},
             "settings": {
                 f"TICKETS_{field}".upper(): value
                 for field, value in settings.items()
@@ -78,7 +73,6 @@ def chart_objects(
             "runLauncher": {"config": {"k8sRunLauncher": {"loadInclusterConfig": False}}},
         },
         QUICKLY,
-        values,
     )
     for made in objects:
         if "workspace.yaml" in made.get("data", {}):
@@ -87,59 +81,7 @@ def chart_objects(
                 # No name of a Service means anything on this machine.
                 location["grpc_server"]["host"] = "127.0.0.1"
             made["data"]["workspace.yaml"] = yaml.safe_dump(workspace)
-    objects += [
-        _deployment("code-location", _code_location(port)),
-        _deployment("daemon", f"dagster-daemon run -w {CONFIGURATION}/workspace.yaml".split()),
-    ]
-    order = ["ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Secret"]
-    return sorted(
-        (made for made in objects if made["kind"] in {*order, "Deployment"}),
-        key=lambda made: [*order, "Deployment"].index(made["kind"]),
-    )
-
-
-def _code_location(port: int) -> list[str]:
-    return (
-        "dagster api grpc --module-name ticket_assets.definitions --location-name ticket_assets"
-        f" --host 0.0.0.0 --port {port}"
-    ).split()
-
-
-def _deployment(name: str, command: list[str]) -> Object:
-    labels = {"app": name}
-    volumes = {
-        CONFIGURATION: {"name": "configuration", "configMap": {"name": f"{FULLNAME}-instance"}},
-        STATE: {"name": "state", "emptyDir": {}},
-        "/tmp": {"name": "tmp", "emptyDir": {}},  # noqa: S108
-        SECRETS: {"name": "secrets", "secret": {"secretName": f"{FULLNAME}-secrets"}},
-    }
-    container = {
-        "name": "dagster",
-        "image": IMAGE,
-        "command": command,
-        "envFrom": [{"configMapRef": {"name": f"{FULLNAME}-settings"}}],
-        "env": [
-            {"name": "DAGSTER_HOME", "value": CONFIGURATION},
-            {"name": "DAGSTER_CURRENT_IMAGE", "value": IMAGE},
-        ],
-        "volumeMounts": [
-            {"name": volume["name"], "mountPath": path} for path, volume in volumes.items()
-        ],
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": f"{FULLNAME}-{name}", "namespace": NAMESPACE},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "strategy": {"type": "Recreate"},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "serviceAccountName": f"{FULLNAME}-{name}",
-                    "containers": [container],
-                    "volumes": list(volumes.values()),
-                },
-            },
-        },
-    }
+            instance = yaml.safe_load(made["data"]["dagster.yaml"])
+            instance["run_launcher"]["config"]["reap_after_seconds"] = 1
+            made["data"]["dagster.yaml"] = yaml.safe_dump(instance)
+    return objects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -13,7 +13,7 @@ from tests.kubernetes.access import Access
 from tests.kubernetes.controllers import Controllers
 from tests.kubernetes.kubelet import EVICTED, Ending, Kubelet
 from tests.kubernetes.objects import Object, ObjectStore, name_of, plural, timestamp
-from tests.kubernetes.runtimes import LocalProcesses, Runtime
+from tests.kubernetes.runtimes import Runtime
 from tests.kubernetes.server import ApiServer, validate
 
 LOOK_SECONDS = 0.1
@@ -22,33 +22,24 @@ LOOK_SECONDS = 0.1
 class Cluster:
     """The cluster; close it when it is not needed any more."""
 
-    def __init__(
-        self,
-        folder: Path,
-        environment: Mapping[str, str],
-        runtime: Callable[[Path], Runtime] | None = None,
-        *,
-        warm: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, runtime: Runtime) -> None:
         """A cluster without any object.
 
         Args:
-            folder: of the pods' volumes and logs.
-            environment: variables of every container of this machine's processes.
-            runtime: given the pods' folder, what runs them instead of such processes.
-            warm: whether the pods of runs are forked from a process that has loaded the libraries.
+            folder: of the pods' volumes and logs (in `pods`) and of kubeconfigs.
+            runtime: runs the containers.
         """
         pods = folder / "pods"
         self.store = ObjectStore()
         self._folder = folder
         self._access = Access(self.store)
-        self._runtime = runtime(pods) if runtime else LocalProcesses(pods, environment, warm=warm)
-        self.node = Kubelet(self.store, self._runtime, pods)
+        self.runtime = runtime
+        self.node = Kubelet(self.store, self.runtime, pods)
         self.api = ApiServer(
             self.store,
             self._access,
             lambda _, pod: self.node.log(pod),
-            self._runtime.unlocated,
+            self.runtime.unlocated,
         )
         self._controllers = Controllers(self.store, self.api.delete)
         self._is_closed = threading.Event()
@@ -59,7 +50,7 @@ class Cluster:
         self._is_closed.set()
         self._thread.join(10)
         self.api.close()
-        self._runtime.close()
+        self.runtime.close()
 
     def apply(self, namespace: str, objects: Iterable[Object]) -> None:
         """Makes the objects, or replaces those of the same name."""

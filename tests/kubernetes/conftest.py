@@ -36,3 +36,37 @@ def desk(sample, shared_stores, postgres, tmp_path_factory):
     stores.tickets("import", sample.mailbox, "--labels", sample.labels)
     yield desk
     desk.close()
+
+
+@pytest.fixture(scope="session")
+def days(desk):
+    """The days on which mail was received."""
+    return sorted(desk.stores.desk().landing.days())
+
+
+@pytest.fixture(scope="session")
+def sorted_desk(desk, days):
+    """The desk in the cluster, after a run of the whole graph; its tables."""
+    run = desk.launch("whole_graph", days[0], datetime.now(UTC).date())
+    assert desk.outcome(run) == ["SUCCESS"]
+    return desk.stores.tables()
+
+
+@pytest.fixture
+def day(desk, days, sorted_desk):
+    """A day that has to be made again."""
+    desk.lose(days[2])
+    assert desk.stores.tables() != sorted_desk
+    return days[2]
+
+
+@pytest.fixture
+def well(desk, sorted_desk):
+    """Asserts that afterwards runs, Jobs and rows are as if nothing had happened."""
+
+    def assert_well():
+        desk.wait_until(lambda: not desk.unfinished(), "all runs have ended")
+        desk.wait_until(lambda: not desk.orphans(), "no Job of an ended run is left")
+        assert desk.differences(sorted_desk) == {}
+
+    return assert_well

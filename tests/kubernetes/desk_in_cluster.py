@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sysconfig
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import platformdirs
+import psycopg2
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
@@ -21,13 +25,16 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from psycopg2.extensions import make_dsn
 
 from tests.helm.rendering import FULLNAME, NAMESPACE
-from tests.kubernetes.chart import chart_objects
+from tests.kubernetes.chart import IMAGE, chart_objects
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.controllers import job_end
+from tests.kubernetes.gate import Gate
 from tests.kubernetes.objects import Object, name_of
+from tests.kubernetes.runtimes import LocalProcesses, Runtime
 from tests.loopback import free_port
 from tests.services.stores import SharedStores
 from ticket_assets.settings import child_environment
+from ticket_assets.storage.tables import SCHEMA
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -36,6 +43,8 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+REAPER = "reap_jobs"
+LONG_NUMBER = re.compile(r"-?\d+\.\d{9,}(e-?\d+)?")
 LAUNCH = """
 mutation($parameters: ExecutionParams!) {
   launchRun(executionParams: $parameters) {
@@ -66,7 +75,14 @@ class DeskInCluster:
     """The desk; its stores are shared, and everything that works on them is a pod."""
 
     def __init__(
-        self, folder: Path, stores: SharedStores, database: Mapping[str, str], **settings: str
+        self,
+        folder: Path,
+        stores: SharedStores,
+        database: Mapping[str, str],
+        *,
+        image: str = IMAGE,
+        runtime: Callable[[Path, dict[str, str]], Runtime] | None = None,
+        **settings: str,
     ) -> None:
         """A desk whose objects are applied and whose pods start.
 
@@ -74,9 +90,13 @@ class DeskInCluster:
             folder: for the cluster and this process.
             stores: where its mail, tables and vectors are.
             database: connection parameters of Dagster's database.
+            image: of its pods.
+            runtime: runs its pods, given their folder and the image's variables. Without it they
+                are processes that have loaded the libraries already.
             settings: more settings of the desk, by field.
         """
         self.stores, self._folder, self._exit = stores, folder, ExitStack()
+        self.gate = self._exit.enter_context(closing(Gate(stores.s3.endpoint)))
         secret = folder / "dagster-password"
         secret.write_text(database["password"])
         server = {key: value for key, value in database.items() if key != "password"}
@@ -84,14 +104,18 @@ class DeskInCluster:
         stores.settings |= {
             "dagster_postgres": make_dsn(**server),
             "dagster_postgres_password_file": str(secret),
+            "s3_endpoint": self.gate.url,
             **settings,
         }
         stores.environment = child_environment(stores.settings)
-        self.cluster = self._exit.enter_context(
-            closing(Cluster(folder, _image_environment(), warm=True))
-        )
-        objects = chart_objects(stores.settings, stores.database, database, free_port())
-        self.cluster.apply(NAMESPACE, self._adapted(objects))
+        self.image = image
+        pods, environment = folder / "pods", _image_environment()
+        make = runtime or partial(LocalProcesses, warm=True)
+        self.cluster = self._exit.enter_context(closing(Cluster(folder, make(pods, environment))))
+        objects = chart_objects(stores.settings, stores.database, database, free_port(), image)
+        self._apply(objects, "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Secret", "Job")
+        wait_until(self._is_migrated, "Dagster's tables are not there")
+        self._apply(objects, "Deployment")
         self.instance, self._workspace = self._connect(make_dsn(**database))
         self.switch_off()
         self.cluster.scale(NAMESPACE, f"{FULLNAME}-daemon", 1)
@@ -99,23 +123,37 @@ class DeskInCluster:
     def close(self) -> None:
         self._exit.close()
 
-    def _adapted(self, objects: list[Object]) -> Iterator[Object]:
-        """The objects, with what processes of this machine need."""
-        for made in objects:
-            if "dagster.yaml" in made.get("data", {}):
-                self._configuration = made["data"]
-            if made["kind"] == "Deployment":
-                self._adapt(made)
-            yield made
+    def _apply(self, objects: list[Object], *kinds: str) -> None:
+        """Applies the objects of these kinds, as far as runs need them."""
+        for kind in kinds:
+            for made in objects:
+                if made["kind"] != kind:
+                    continue
+                if kind == "Deployment":
+                    if not name_of(made).endswith(("code-location", "daemon")):
+                        continue
+                    self._adapt(made)
+                if "dagster.yaml" in made.get("data", {}) and name_of(made).endswith("instance"):
+                    self._configuration = made["data"]
+                self.cluster.apply(NAMESPACE, [made])
+
+    def _is_migrated(self) -> bool:
+        job = self.cluster.store.get("jobs", NAMESPACE, f"{FULLNAME}-migrate")
+        ended = job_end(job) is not None
+        assert not ended or job["status"].get("succeeded"), self.log("migrate")
+        return ended
 
     def _adapt(self, deployment: Object) -> None:
+        """Gives the pods of this machine the account that they have in their files elsewhere."""
         spec = deployment["spec"]["template"]["spec"]
         account = self.cluster.kubeconfig(NAMESPACE, spec["serviceAccountName"])
         for container in spec["containers"]:
-            container["env"] += [
-                {"name": "KUBECONFIG", "value": str(account)},
-                {"name": "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS", "value": "1"},
-            ]
+            container.setdefault("env", []).extend(
+                [
+                    {"name": "KUBECONFIG", "value": str(account)},
+                    {"name": "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS", "value": "1"},
+                ]
+            )
         # The daemon begins when its sensors are switched off.
         deployment["spec"]["replicas"] = int(not name_of(deployment).endswith("daemon"))
 
@@ -178,6 +216,8 @@ class DeskInCluster:
         """Leaves runs to the test: no sensor and no schedule starts one."""
         for repository in self._repositories():
             for sensor in repository.get_sensors():
+                if sensor.name == REAPER:
+                    continue
                 self.instance.stop_sensor(sensor.get_remote_origin_id(), sensor.selector_id, sensor)
             for schedule in repository.get_schedules():
                 self.instance.stop_schedule(
@@ -201,6 +241,89 @@ class DeskInCluster:
 
         context = self._workspace.create_request_context()
         return dict(execute_dagster_graphql(context, query, variables).data)
+
+    def backfill(self, job: str, days: list[date]) -> str:
+        """The id of a new backfill over these days."""
+        parameters = {
+            "selector": {
+                "partitionSetName": f"{job}_partition_set",
+                "repositorySelector": {
+                    "repositoryLocationName": "ticket_assets",
+                    "repositoryName": "__repository__",
+                },
+            },
+            "partitionNames": [str(day) for day in days],
+        }
+        answer = self.ask(BACKFILL, parameters=parameters)["launchPartitionBackfill"]
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+        return str(answer["backfillId"])
+
+    def deployed(self, app: str) -> Object:
+        """The pod of a Deployment."""
+        found: list[Object] = []
+
+        def is_running() -> bool:
+            found[:] = [
+                pod
+                for pod in self.cluster.store.list("pods", NAMESPACE, "", "status.phase=Running")
+                if name_of(pod).startswith(f"{FULLNAME}-{app}-")
+                and not pod["metadata"].get("deletionTimestamp")
+            ]
+            return bool(found)
+
+        self.wait_until(is_running, f"{app} runs")
+        return found[0]
+
+    def restart(self, app: str) -> None:
+        """Replaces the pod of a Deployment, as a new version does."""
+        former = name_of(self.deployed(app))
+        self.cluster.restart(NAMESPACE, f"{FULLNAME}-{app}")
+        self.wait_until(lambda: name_of(self.deployed(app)) != former, f"{app} is another pod")
+
+    def reload(self) -> None:
+        """Has the webserver load the code location anew."""
+        self.wait_until(
+            lambda: "Started Dagster code server" in self.log("code-location"), "it is loaded"
+        )
+        self._workspace.reload_code_location("ticket_assets")
+
+    def lose(self, day: date) -> None:
+        """Removes what was made of a day's mail: it is there again only if it is made again.
+
+        Not the vectors: computed in other company they differ in the eighth digit.
+        """
+        with self.stores.desk().warehouse.transaction() as connection:
+            connection.execute(f"set schema = '{SCHEMA}'")
+            for table in ("raw_tickets", "clean_tickets", "ticket_predictions"):
+                connection.execute(
+                    f"delete from {table} where received_at::date = ?",  # noqa: S608
+                    [day],
+                )
+
+    @contextmanager
+    def writers_waiting(self) -> Iterator[None]:
+        """Lets no run write its first row until the block ends."""
+        with self.stores.desk().warehouse.transaction():
+            yield
+
+    @contextmanager
+    def commits_waiting(self) -> Iterator[Callable[[], bool]]:
+        """Lets no run commit what it has written until the block ends; yields whether one tries."""
+        with (
+            closing(psycopg2.connect(**self.stores.database)) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("lock table ducklake_snapshot in exclusive mode")
+
+            def is_tried() -> bool:
+                cursor.execute(
+                    "select count(*) from pg_locks"
+                    " where relation = 'ducklake_snapshot'::regclass and not granted"
+                )
+                return bool(cursor.fetchone()[0])
+
+            yield is_tried
 
     # What there is
 
@@ -226,12 +349,54 @@ class DeskInCluster:
         self.wait_until(is_settled, f"run {run_id} has ended")
         return [run.status.value for run in self.runs(run_id)]
 
+    def runs_of(self, backfill: str) -> list[dg.DagsterRun]:
+        return list(self.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill})))
+
+    def errors(self, run_id: str) -> str:
+        """What the steps of a run say that have failed."""
+        causes = []
+        for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+            error = entry.get_dagster_event().step_failure_data.error
+            while error is not None:
+                causes.append(error.message)
+                error = error.cause
+        return "".join(causes)
+
+    def at_work(self, run_id: str) -> Object:
+        """The pod of a run, once its first step has begun."""
+        self.wait_until(lambda: "STEP_START" in self.kinds(run_id), f"run {run_id} is at work")
+        return self.pod(run_id)
+
+    def kinds(self, run_id: str) -> set[str]:
+        """The kinds of the run's events so far."""
+        return {
+            entry.dagster_event.event_type_value
+            for entry in self.instance.all_logs(run_id)
+            if entry.dagster_event is not None
+        }
+
     def events(self, run_id: str) -> str:
         """What the run's log says."""
-        return "\n".join(entry.user_message for entry in self.instance.all_logs(run_id))
+        return "\n".join(entry.message for entry in self.instance.all_logs(run_id))
 
     def job(self, run_id: str) -> Object | None:
         return self.cluster.store.find("jobs", NAMESPACE, f"dagster-run-{run_id}")
+
+    def jobs(self, run_id: str) -> list[Object]:
+        """The Jobs that there are of a run and its repetitions."""
+        runs = {run.run_id for run in self.runs(run_id)}
+        return [
+            job
+            for job in self.cluster.store.list("jobs", NAMESPACE)
+            if job["metadata"]["labels"].get("dagster/run-id") in runs
+        ]
+
+    def answers(self, verb: str, resource: str, code: int) -> int:
+        """How many requests of a kind the API has answered with this code."""
+        return sum(
+            (request.verb, request.resource, request.code) == (verb, resource, code)
+            for request in self.cluster.api.requests
+        )
 
     def pod(self, run_id: str, phase: str = "Running") -> Object:
         """The run's pod, once it is in this phase."""
@@ -280,7 +445,18 @@ class DeskInCluster:
             if left["metadata"]["labels"]["dagster/run-id"] not in living
         ]
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+    def differences(self, tables: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """The rows that are lost, or there once too often, by table."""
+        present = self.stores.tables()
+        differences = {}
+        for name in present.keys() | tables.keys():
+            counts = Counter(map(rounded, present.get(name, [])))
+            counts.subtract(map(rounded, tables.get(name, [])))
+            if changed := sorted(f"{count:+} {row}" for row, count in counts.items() if count):
+                differences[name] = changed
+        return differences
+
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -301,6 +477,11 @@ class DeskInCluster:
         for run in self.instance.get_runs(limit=1):
             lines += [f"-- run {run.run_id}", *self.run_log(run.run_id).splitlines()[-40:]]
         return "\n".join(lines)
+
+
+def rounded(row: str) -> str:
+    """A row with figures of nine digits: beyond them, sums differ with the order of rows."""
+    return LONG_NUMBER.sub(lambda number: f"{float(number[0]):.9g}", row)
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:

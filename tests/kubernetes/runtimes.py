@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 
 OWN_PATHS = {"/tmp"}  # noqa: S108
 """What every machine has, where a container has a volume."""
-WARM = ["dagster", "api", "execute_run"]
+RUN = ["dagster", "api", "execute_run"]
 """Begins the command of a run's pod."""
 
 
@@ -80,6 +80,8 @@ class LocalProcesses:
         """
         self._pods, self._environment = pods, environment
         self._warm = WarmProcesses() if warm else None
+        self.clock: dict[str, str] = {}
+        """Variables that set the clock of the processes to come off."""
         self._cold: list[ColdProcess] = []
 
     def located(self, text: str, root: Path, mounts: Sequence[str]) -> str:
@@ -99,12 +101,13 @@ class LocalProcesses:
         command = [located(argument) for argument in launch.command]
         environment = {
             **self._environment,
+            **self.clock,
             **{name: located(value) for name, value in launch.environment.items()},
         }
         home = launch.root / "home"
         home.mkdir(parents=True, exist_ok=True)
         environment.setdefault("HOME", str(home))
-        if self._warm is not None and command[:3] == WARM:
+        if self._warm is not None and command[:3] == RUN and not self.clock:
             return self._warm.start(command, environment, home, launch.log)
         process = ColdProcess(command, environment, home, launch.log)
         self._cold.append(process)

@@ -7,6 +7,7 @@ from kubernetes import client, config
 
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.objects import name_of
+from tests.kubernetes.runtimes import LocalProcesses
 from tests.kubernetes.server import RequestFault
 
 NAMESPACE = "desk"
@@ -21,7 +22,8 @@ RULES = [
 
 @pytest.fixture
 def cluster(tmp_path):
-    cluster = Cluster(tmp_path, {"PATH": "/usr/bin:/bin"})
+    runtime = LocalProcesses(tmp_path / "pods", {"PATH": "/usr/bin:/bin"})
+    cluster = Cluster(tmp_path, runtime)
     cluster.apply(
         NAMESPACE,
         [
