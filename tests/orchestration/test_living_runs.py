@@ -13,6 +13,7 @@ from dagster import DagsterRunStatus as RunStatus
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable
 
+from ticket_assets.orchestration import living_runs as living_runs_module
 from ticket_assets.orchestration.executor import PatientClaims
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.living_runs import (
@@ -145,10 +146,11 @@ DAY_SECONDS = 86_400
 
 @pytest.mark.parametrize("status", [RunStatus.NOT_STARTED, RunStatus.STARTING])
 def test_a_run_that_waits_for_a_node_is_left_to_run_monitoring(
-    instance_of_pods: dg.DagsterInstance, status: RunStatus
+    instance_of_pods: dg.DagsterInstance, status: RunStatus, later: Callable[[float], None]
 ) -> None:
     run = instance_of_pods.create_run_for_job(nothing, status=status)
-    set_back(instance_of_pods, run, DAY_SECONDS)
+    living_runs(instance_of_pods)
+    later(DAY_SECONDS)
 
     assert run.run_id in living_runs(instance_of_pods)
 
@@ -161,28 +163,57 @@ def test_on_one_machine_such_a_run_is_dead(instance: dg.DagsterInstance, status:
     assert run.run_id not in living_runs(instance)
 
 
-@pytest.mark.parametrize(
-    ("silence", "alive"), [(SILENT_POD_SECONDS - 60, True), (SILENT_POD_SECONDS, False)]
-)
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many seconds pass on this process's own clock."""
+    clock = [1000.0]
+    monkeypatch.setattr(living_runs_module, "monotonic", lambda: clock[0])
+
+    def pass_by(seconds: float) -> None:
+        clock[0] += seconds
+
+    return pass_by
+
+
 def test_a_pods_silence_counts_when_run_monitoring_would_have_noticed_long_ago(
-    instance_of_pods: dg.DagsterInstance, silence: float, alive: bool
+    instance_of_pods: dg.DagsterInstance, later: Callable[[float], None]
 ) -> None:
-    seen = datetime.now(UTC) - timedelta(seconds=silence)
-    run = started_run(instance_of_pods, **{HOST_TAG: "a-pod", ALIVE_TAG: seen.isoformat()})
+    run = started_run(instance_of_pods, **{HOST_TAG: "a-pod", ALIVE_TAG: "2026-11-01T10:00:00Z"})
 
-    assert (run.run_id in living_runs(instance_of_pods)) == alive
+    assert run.run_id in living_runs(instance_of_pods)
+    later(SILENT_POD_SECONDS - 1)
+    assert run.run_id in living_runs(instance_of_pods)
+    later(1)
+    assert run.run_id not in living_runs(instance_of_pods)
 
 
-def test_a_run_of_the_command_has_no_pod_of_its_own(instance_of_pods: dg.DagsterInstance) -> None:
-    seen = datetime.now(UTC) - timedelta(seconds=STALE_SECONDS)
-    signs = {HOST_TAG: "a-pod", ALIVE_TAG: seen.isoformat(), STARTED_BY_TAG: "the command"}
+def test_a_pod_that_gives_signs_lives_whatever_its_clock_says(
+    instance_of_pods: dg.DagsterInstance, later: Callable[[float], None]
+) -> None:
+    run = started_run(instance_of_pods, **{HOST_TAG: "a-pod", ALIVE_TAG: "2026-11-01T10:00:00Z"})
+
+    for minute in range(1, 4):
+        assert run.run_id in living_runs(instance_of_pods)
+        later(SILENT_POD_SECONDS / 2)
+        sign = f"2026-11-01T10:{minute:02}:00Z"
+        instance_of_pods.add_run_tags(run.run_id, {ALIVE_TAG: sign})
+
+    assert run.run_id in living_runs(instance_of_pods)
+
+
+def test_a_run_of_the_command_has_no_pod_of_its_own(
+    instance_of_pods: dg.DagsterInstance, later: Callable[[float], None]
+) -> None:
+    signs = {HOST_TAG: "a-pod", ALIVE_TAG: "2026-11-01T10:00:00Z", STARTED_BY_TAG: "the command"}
     run = started_run(instance_of_pods, **signs)
 
+    assert run.run_id in living_runs(instance_of_pods)
+    later(STALE_SECONDS)
     assert run.run_id not in living_runs(instance_of_pods)
 
 
 def test_a_run_that_the_ui_has_made_again_of_such_a_run_has_one(
-    instance_of_pods: dg.DagsterInstance,
+    instance_of_pods: dg.DagsterInstance, later: Callable[[float], None]
 ) -> None:
     command = started_run(instance_of_pods, **{STARTED_BY_TAG: "the command"})
     again = instance_of_pods.create_run_for_job(
@@ -192,8 +223,8 @@ def test_a_run_that_the_ui_has_made_again_of_such_a_run_has_one(
         root_run_id=command.run_id,
         status=RunStatus.STARTING,
     )
-    for run in (command, again):
-        set_back(instance_of_pods, run, DAY_SECONDS)
+    living_runs(instance_of_pods)
+    later(DAY_SECONDS)
 
     assert living_runs(instance_of_pods).keys() == {again.run_id}
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import IO
 
 import dagster as dg
@@ -59,6 +60,10 @@ ENDED_FROM_OUTSIDE = {
 _locks: dict[str, IO[bytes]] = {}
 """Locks that this process holds, by run id."""
 
+_signs: dict[str, tuple[datetime, float]] = {}
+"""The last sign of each run that starts elsewhere, and when this process saw it first, on its own
+clock."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -94,7 +99,10 @@ def show_presence(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Marks the runs whose process is gone as failed, and frees the slots of all ended runs."""
-    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
+    unfinished = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+    for run_id in _signs.keys() - {record.dagster_run.run_id for record in unfinished}:
+        _signs.pop(run_id, None)
+    for record in unfinished:
         run = record.dagster_run
         cause = cause_of_death(instance, record)
         # The run may have ended by itself since it was read.
@@ -134,10 +142,10 @@ def wait_for_runs(data_dir: Path, patience: float) -> list[str]:
         data_dir: data folder of the desk.
         patience: seconds to wait at most.
     """
-    deadline = time.monotonic() + patience
+    deadline = monotonic() + patience
     with desk_instance(data_dir) as instance:
         awaited = living = living_runs(instance)
-        while awaited.keys() & living.keys() and time.monotonic() < deadline:
+        while awaited.keys() & living.keys() and monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             living = living_runs(instance)
     return [living[run_id] for run_id in awaited if run_id in living]
@@ -165,8 +173,9 @@ def describe(record: dg.RunRecord) -> str:
 def cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | None:
     """A sentence on how a run was found dead that has not ended; None while it may live."""
     run = record.dagster_run
+    is_elsewhere = starts_runs_elsewhere(instance)
     patience = STALE_SECONDS
-    if not is_of_command(run) and starts_runs_elsewhere(instance):
+    if is_elsewhere and not is_of_command(run):
         if run.status in WAITING_FOR_A_POD:
             return None
         patience = SILENT_POD_SECONDS
@@ -183,12 +192,28 @@ def cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | 
     if run.run_id in _locks:
         return None
     last = _last_sign_of_life(record)
-    if (datetime.now(UTC) - last).total_seconds() < patience:
+    if is_elsewhere:
+        silence = _watched_silence(run.run_id, last)
+    else:
+        silence = (datetime.now(UTC) - last).total_seconds()
+    if silence < patience:
         return None
     return (
         f"This run{f' on {host}' if host else ''} has shown no sign of life since"
         f" {last:%Y-%m-%d %H:%M} UTC ({noticed})."
     )
+
+
+def _watched_silence(run_id: str, last: datetime) -> float:
+    """For how many seconds this process has seen no other sign of a run.
+
+    The clocks of nodes differ, and one that has jumped must not end the runs of all others.
+    """
+    sign, since = _signs.get(run_id, (None, 0.0))
+    if sign != last:
+        since = monotonic()
+        _signs[run_id] = (last, since)
+    return monotonic() - since
 
 
 def _last_sign_of_life(record: dg.RunRecord) -> datetime:
