@@ -239,8 +239,13 @@ def _made_base(containers: Containers) -> str:
 
 
 def _default_base() -> str:
+    """The base that the Dockerfile names, with the Python that runs the tests."""
     lines = (PROJECT / "Dockerfile").read_text("utf-8").splitlines()
-    return next(line for line in lines if line.startswith("ARG BASE=")).partition("=")[2]
+    base = next(line for line in lines if line.startswith("ARG BASE=")).partition("=")[2]
+    repository, _, tag = base.partition("@")[0].rpartition(":")
+    here = ".".join(map(str, sys.version_info[:2]))
+    version, _, variant = tag.partition("-")
+    return base if version.startswith(f"{here}.") else f"{repository}:{here}-{variant}"
 
 
 def context_files(project: Path) -> list[Path]:
@@ -267,10 +272,11 @@ def _state(project: Path, *others: str) -> str:
 
 
 def _remove_former(containers: Containers) -> None:
-    said = containers.podman("images", "--quiet", "--no-trunc", PRODUCT).stdout
-    newest_first = list(dict.fromkeys(said.split()))
-    for image in newest_first[KEPT_IMAGES:]:
-        containers.podman("rmi", "--force", image, check=False)
+    names = ("--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={PRODUCT}:*")
+    newest_first = containers.podman("images", *names).stdout.split()
+    for name in newest_first[KEPT_IMAGES:]:
+        # One that another session uses stays.
+        containers.podman("rmi", name, check=False)
 
 
 @pytest.fixture(scope="session")

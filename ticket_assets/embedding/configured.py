@@ -12,7 +12,7 @@ from ticket_assets.cores import available_cores
 from ticket_assets.embedding.backends import Backend
 from ticket_assets.embedding.backends.openvino import OpenVinoBackend
 from ticket_assets.embedding.backends.transformers import TransformersBackend
-from ticket_assets.embedding.conversion import folder_of, is_known, reason_against
+from ticket_assets.embedding.conversion import folder_of, is_converted, reason_against
 from ticket_assets.embedding.encoder import CPU_BATCH_TOKENS, Encoder, model_id
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import Precision, candidates, has_gpu
@@ -50,8 +50,11 @@ class ConfiguredEncoder:
 
     @property
     def needs_conversion(self) -> bool:
-        """Whether its first use here comes with a conversion, or a comparison on this CPU."""
-        return not has_gpu() and not is_known(self.model, self.precisions[0])
+        """Whether its first use here comes with a conversion, which takes a minute or two.
+
+        A comparison on another kind of CPU takes a second.
+        """
+        return not has_gpu() and not is_converted(self.model, self.precisions[0])
 
     @cached_property
     def encoder(self) -> Encoder:

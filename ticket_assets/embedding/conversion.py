@@ -67,11 +67,9 @@ def folder_of(model: EncoderModel, precision: Precision) -> Path:
     return model.converted / ("int8" if precision == "int8" else "float")
 
 
-def is_known(model: EncoderModel, precision: Precision) -> bool:
-    """Whether the encoder has been converted and compared on this kind of CPU."""
-    record = _record(model, folder_of(model, precision))
-    compared = _compared_here(model, precision)
-    return record is not None and (bool(record["refused"]) or compared.is_file())
+def is_converted(model: EncoderModel, precision: Precision) -> bool:
+    """Whether the encoder has been converted, or was found not to be convertible here."""
+    return _record(model, folder_of(model, precision)) is not None
 
 
 def reason_against(model: EncoderModel, precision: Precision) -> str | None:
