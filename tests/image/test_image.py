@@ -59,6 +59,10 @@ def test_it_runs_as_an_unprivileged_user_by_default(containers, product_image) -
     assert containers.run(product_image, "id", "-u").stdout == "10001\n"
 
 
+def test_its_first_process_passes_signals_on_and_reaps(containers, product_image) -> None:
+    assert containers.run(product_image, "cat", "/proc/1/comm", options=ALONE).stdout == "tini\n"
+
+
 def test_dagster_loads_the_graph(run) -> None:
     done = run("dagster", "definitions", "validate", "-m", "ticket_assets.definitions")
 
