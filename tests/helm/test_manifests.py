@@ -370,7 +370,7 @@ def test_a_first_start_needs_no_migration_and_an_upgrade_begins_with_it():
 
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
     container = job["spec"]["template"]["spec"]["containers"][0]
-    assert container["command"] == ["tickets", "dagster", "migrate"]
+    assert container["args"] == ["tickets", "dagster", "migrate"]
     # Before an upgrade only the former release's ConfigMaps are there: it has all settings itself.
     assert "envFrom" not in container
     settings = one(rendered(MINIMAL), "ConfigMap", "settings")["data"]

@@ -86,7 +86,8 @@ default
 {{- end -}}
 {{- end -}}
 
-{{/* All settings of the pods, as YAML; what stands in `settings` goes before what the chart knows. */}}
+{{/* All settings of the pods, as YAML; what stands in `settings` goes before what the chart knows. A
+number format that every processor computes alike: `auto` would be the first node's, for all of them. */}}
 {{- define "tickets.settings" -}}
 {{- $fullname := include "tickets.fullname" . -}}
 {{- $files := "/run/secrets/ticket-assets" -}}
@@ -95,6 +96,7 @@ default
 {{- $port := int $pg.service.port -}}
 {{- $settings := dict
   "TICKETS_DATA_DIR" "/var/lib/ticket-assets"
+  "TICKETS_ENCODER_PRECISION" "fp32"
   "TICKETS_DAGSTER_POSTGRES" (printf "postgresql://%s@%s:%d/%s" $pg.postgresqlUsername $host $port $pg.postgresqlDatabase)
   "TICKETS_DAGSTER_POSTGRES_PASSWORD_FILE" (printf "%s/dagster-password" $files)
   "TICKETS_WAREHOUSE" (printf "ducklake:postgres:host=%s port=%d dbname=%s user=%s" $host $port $pg.warehouseDatabase $pg.postgresqlUsername)

@@ -119,7 +119,7 @@ envFrom:
 {{- define "tickets.waitForPostgres" -}}
 - name: wait-for-postgres
   {{- include "tickets.containerImage" . | nindent 2 }}
-  command: [python, /etc/ticket-assets-scripts/wait_for_postgres.py]
+  args: [python, /etc/ticket-assets-scripts/wait_for_postgres.py]
   {{- include "tickets.environment" . | nindent 2 }}
   resources:
     requests: {cpu: 50m, memory: 64Mi}
