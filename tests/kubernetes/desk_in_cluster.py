@@ -148,12 +148,7 @@ class DeskInCluster:
         spec = deployment["spec"]["template"]["spec"]
         account = self.cluster.kubeconfig(NAMESPACE, spec["serviceAccountName"])
         for container in spec["containers"]:
-            container.setdefault("env", []).extend(
-                [
-                    {"name": "KUBECONFIG", "value": str(account)},
-                    {"name": "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS", "value": "1"},
-                ]
-            )
+            container.setdefault("env", []).append({"name": "KUBECONFIG", "value": str(account)})
         # The daemon begins when its sensors are switched off.
         deployment["spec"]["replicas"] = int(not name_of(deployment).endswith("daemon"))
 
