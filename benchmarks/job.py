@@ -48,11 +48,13 @@ class BenchError(TicketAssetsError):
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that has ended: what it printed, how long it took, the most memory it had."""
+    """A command that has ended: what it printed, how long it took, the most memory it had, and the
+    CPU seconds of it and its children."""
 
     output: str
     seconds: float
     peak_mb: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Desk:
         Raises:
             BenchError: it fails; the message holds the end of what it printed.
         """
-        return _run([sys.executable, "-m", "ticket_assets", *arguments], self.environment)
+        return run_command([sys.executable, "-m", "ticket_assets", *arguments], self.environment)
 
     def sort_sample(self, messages: int) -> JobCost:
         """Import a sample mailbox and materialise the whole graph."""
@@ -146,7 +148,7 @@ class Desk:
         """What is done once in the life of an installation: the encoder's files are unpacked and
         converted, and its vectors compared with those of transformers."""
         # Not in this process, whose peak memory would count as that of the processes it starts.
-        _run([sys.executable, "-c", PREPARE_ENCODER], self.environment)
+        run_command([sys.executable, "-c", PREPARE_ENCODER], self.environment)
 
     def _encoder(self) -> ConfiguredEncoder:
         from ticket_assets.embedding.configured import configured_encoder
@@ -185,7 +187,7 @@ class Desk:
         model = self._encoder().model
         out = self.folder / "plain"
         out.mkdir()
-        done = _run(
+        done = run_command(
             [
                 sys.executable, str(plain_script.__file__), str(tickets), str(model.folder),
                 model.prefix, "256", str(out),
@@ -195,7 +197,12 @@ class Desk:
         return ScriptCost(done.seconds, json.loads(done.output.splitlines()[-1]), done.peak_mb)
 
 
-def _run(command: list[str], environment: dict[str, str]) -> Finished:
+def run_command(command: list[str], environment: dict[str, str]) -> Finished:
+    """Run a command to its end.
+
+    Raises:
+        BenchError: it fails; the message holds the end of what it printed.
+    """
     with TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")
         started = time.perf_counter()
@@ -211,7 +218,12 @@ def _run(command: list[str], environment: dict[str, str]) -> Finished:
         if process.returncode:
             ending = errors.read_text("utf-8", "replace").strip().splitlines()[-3:]
             raise BenchError(f"{' '.join(command[1:6])} failed: {' '.join(ending)}")
-        return Finished(output.read_text("utf-8"), seconds, usage.ru_maxrss / KILOBYTES_PER_MB)
+        return Finished(
+            output.read_text("utf-8"),
+            seconds,
+            usage.ru_maxrss / KILOBYTES_PER_MB,
+            usage.ru_utime + usage.ru_stime,
+        )
 
 
 def _new_requests(count: int, day: date, seed: int) -> Iterator[SampleMail]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class Sizes:
     memory: int = 100_000
     drift: int = 7_000
     pairs: int = 4
+    scaling: tuple[int, int, int, int] = (800, 2_800, 15, 45)
 
 
 QUICK = Sizes(
@@ -39,6 +41,7 @@ QUICK = Sizes(
     memory=3000,
     drift=1_600,
     pairs=1,
+    scaling=(300, 900, 14, 28),
 )
 """Some minutes in all: shows that everything works, and not what it costs."""
 
@@ -192,6 +195,34 @@ def exporter(setup: Setup) -> Iterator[Line]:
     yield at_most("exporter", f"failed scrapes of {len(scrapes.seconds):,}", scrapes.errors, 0)
 
 
+def scaling(setup: Setup) -> Iterator[Line]:
+    """What each step costs as mails and days become more, and what it leaves in the stores."""
+    from benchmarks.scaling import (
+        ONE_MACHINE,
+        SHARED,
+        DeskSizes,
+        embedded,
+        lines,
+        processor,
+        shared_servers,
+    )
+    from benchmarks.scaling import scaling as measured
+    from ticket_assets.cores import available_cores
+
+    if sys.platform != "linux":
+        yield Line("scaling", "costs", "not measured: the memory of a step is told by Linux alone")
+        return
+    sizes = DeskSizes(*setup.sizes.scaling)
+    yield Line("scaling", "measured on", f"{available_cores()} cores of {processor()}")
+    yield from lines(ONE_MACHINE, measured(embedded, setup.encoder, sizes))
+    with shared_servers() as make:
+        if make is None:
+            missing = "not measured: it needs Debian's postgresql and the extras dev and shared"
+            yield Line("scaling", SHARED, missing)
+        else:
+            yield from lines(SHARED, measured(make, setup.encoder, sizes))
+
+
 def _job_seconds(setup: Setup, messages: int) -> float:
     from benchmarks.job import Desk
 
@@ -207,5 +238,6 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "memory": memory,
     "drift": drift,
     "exporter": exporter,
+    "scaling": scaling,
 }
 """In the order in which they are run."""
