@@ -246,3 +246,9 @@ def test_values_of_another_kind_are_refused(values):
 @pytest.mark.parametrize("case", VARIANTS)
 def test_what_can_work_is_taken(case):
     assert rendered(VARIANTS[case])
+
+
+def test_a_section_cannot_be_taken_away():
+    """Helm removes what is null; a section that is not there is told as one."""
+    with pytest.raises(helm.HelmValuesError, match="missing property 'settings'"):
+        rendered(MINIMAL, {"settings": None})
