@@ -1,0 +1,39 @@
+"""Runs go on while the daemon or the code location starts anew."""
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
+
+JOB = "classify_mail"
+
+
+def test_the_daemon_is_restarted_in_the_middle(desk, day, well):
+    with desk.writers_waiting():
+        run = desk.launch(JOB, day)
+        desk.at_work(run)
+        desk.restart("daemon")
+
+    assert desk.outcome(run) == ["SUCCESS"]
+    well()
+
+
+def test_the_daemon_is_killed_while_runs_wait(desk, days, day, well):
+    with desk.writers_waiting():
+        runs = [desk.launch(JOB, of_day) for of_day in days[:5]]
+        desk.at_work(runs[0])
+        desk.cluster.kill(desk.deployed("daemon"))
+
+    assert [desk.outcome(run) for run in runs] == [["SUCCESS"]] * 5
+    well()
+
+
+def test_the_code_location_is_redeployed_under_a_run(desk, day, days, well):
+    with desk.writers_waiting():
+        run = desk.launch(JOB, day)
+        desk.at_work(run)
+        desk.restart("code-location")
+    desk.reload()
+
+    assert desk.outcome(run) == ["SUCCESS"]
+    assert desk.outcome(desk.launch(JOB, days[0])) == ["SUCCESS"]
+    well()
