@@ -1,6 +1,10 @@
-"""Runs go on while the daemon or the code location starts anew."""
+"""Runs go on while the daemon or the code location starts anew, or their history is pruned."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from ticket_assets.orchestration.pruning import prune_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
@@ -36,4 +40,17 @@ def test_the_code_location_is_redeployed_under_a_run(desk, day, days, well):
 
     assert desk.outcome(run) == ["SUCCESS"]
     assert desk.outcome(desk.launch(JOB, days[0])) == ["SUCCESS"]
+    well()
+
+
+def test_the_event_log_is_pruned_under_a_run(desk, day, well):
+    ended = desk.launch(JOB, day)
+    assert desk.outcome(ended) == ["SUCCESS"]
+    desk.lose(day)
+    with desk.writers_waiting():
+        run = desk.launch(JOB, day)
+        desk.at_work(run)
+        prune_runs(desk.instance, datetime.now(UTC) + timedelta(days=1))
+
+    assert desk.outcome(run) == ["SUCCESS"]
     well()
