@@ -1,5 +1,5 @@
-"""Four processes that share nothing but the stores, as pods do, sort four ranges of days at once:
-what they leave is what one run over all days leaves."""
+"""Four that share nothing but the stores, as processes and as containers of the image, sort four
+ranges of days at once: what they leave is what one run over all days leaves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from psycopg2.extensions import make_dsn
 
+from tests.services.containers import HARDENED, Containers
 from tests.services.stores import SharedStores
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
@@ -33,24 +34,11 @@ class Desk(SharedStores):
 
     def __init__(self, folder: Path, postgres, s3, chroma) -> None:
         super().__init__(folder, postgres, s3, chroma)
+        # The one that the image has.
+        self.settings["encoder"] = "multilingual-e5-small"
+        self.environment["TICKETS_ENCODER"] = self.settings["encoder"]
         self.history = make_dsn(**postgres.database())
         self.environment["TICKETS_DAGSTER_POSTGRES"] = self.history
-
-    def sorting(self, name: str, first: date, last: date) -> subprocess.Popen[str]:
-        """A process that sorts these days, with a data folder of its own."""
-        folder = self.folder.with_name(f"{self.folder.name}-{name}")
-        folder.mkdir()
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail"),
-                *("--from", str(first), "--to", str(last)),
-            ],
-            cwd=folder,
-            env={**self.environment, "TICKETS_DATA_DIR": str(folder)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         return self.desk().warehouse.rows(query)
@@ -96,9 +84,58 @@ def by_one(new_desk, mailbox) -> Desk:
     return desk
 
 
-@pytest.fixture(scope="module")
-def by_four(new_desk, mailbox, by_one) -> Desk:
-    """A desk with the same mail and champion, after four processes have sorted it at once."""
+def sorting(first: date, last: date) -> list[str]:
+    """The command that sorts these days."""
+    return ["run", "--job", "classify_mail", "--from", str(first), "--to", str(last)]
+
+
+def in_processes(desk: Desk, ranges: list[tuple[date, date]], _: pytest.FixtureRequest) -> None:
+    """Sorts all ranges at once, each in a process with a data folder of its own."""
+    processes = []
+    for place, days in enumerate(ranges):
+        folder = desk.folder.with_name(f"{desk.folder.name}-{place}")
+        folder.mkdir()
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "ticket_assets", *sorting(*days)],
+                cwd=folder,
+                env={**desk.environment, "TICKETS_DATA_DIR": str(folder)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    said = [process.communicate(timeout=1200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * RANGES, said
+
+
+def in_containers(
+    desk: Desk, ranges: list[tuple[date, date]], request: pytest.FixtureRequest
+) -> None:
+    """Sorts all ranges at once, each in a container that has nothing but what it is told."""
+    engine: Containers = request.getfixturevalue("containers")
+    image = request.getfixturevalue("product_image")
+    password, place = desk.environment["TICKETS_WAREHOUSE_PASSWORD_FILE"], "/run/secrets/warehouse"
+    settings = {
+        name: value
+        for name, value in desk.environment.items()
+        if name.startswith("TICKETS_") and name != "TICKETS_DATA_DIR"
+    }
+    options = [
+        *(*HARDENED, "--user", "23456:0", "--network", "host"),
+        *("--tmpfs", "/var/lib/ticket-assets:rw,mode=1777,notmpcopyup"),
+        *("--volume", f"{password}:{place}:ro"),
+    ]
+    for name, value in (settings | {"TICKETS_WAREHOUSE_PASSWORD_FILE": place}).items():
+        options += ["--env", f"{name}={value}"]
+    started = [engine.start(image, "tickets", *sorting(*days), options=options) for days in ranges]
+    codes = [engine.podman("wait", container.name).stdout.strip() for container in started]
+    assert codes == ["0"] * RANGES, [container.log()[-2000:] for container in started]
+
+
+@pytest.fixture(scope="module", params=[in_processes, in_containers])
+def by_four(request, new_desk, mailbox, by_one) -> Desk:
+    """A desk with the same mail and champion, after four have sorted it at once."""
     desk = new_desk()
     desk.tickets("import", mailbox.mailbox, "--labels", mailbox.labels)
     desk.tickets("run", "--only", "ticket_labels")
@@ -108,14 +145,9 @@ def by_four(new_desk, mailbox, by_one) -> Desk:
     )
     days = sorted(desk.desk().landing.days())
     each = len(days) // RANGES
-    ranges = [days[place * each : (place + 1) * each] for place in range(RANGES)]
-    ranges[-1] += days[RANGES * each :]
-    processes = [
-        desk.sorting(f"pod{place}", of_range[0], of_range[-1])
-        for place, of_range in enumerate(ranges)
-    ]
-    said = [process.communicate(timeout=1200)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * RANGES, said
+    firsts = [days[place * each] for place in range(RANGES)]
+    lasts = [*(first - timedelta(days=1) for first in firsts[1:]), days[-1]]
+    request.param(desk, list(zip(firsts, lasts, strict=True)), request)
     return desk
 
 
