@@ -1,0 +1,27 @@
+"""A run whose pod cannot start fails after a while, says why, and is run again; its Job goes."""
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
+
+JOB = "classify_mail"
+AGAIN = ["FAILURE", "SUCCESS"]
+
+
+def failed(desk, run):
+    """What the run's log says, once it has failed."""
+    desk.wait_until(lambda: desk.status(run).value == "FAILURE", "the run has failed")
+    return desk.events(run)
+
+
+def test_an_image_that_cannot_be_pulled(desk, day, well):
+    desk.cluster.node.lost_images.add(desk.image)
+    try:
+        run = desk.launch(JOB, day)
+        assert "Failed to pull image" in failed(desk, run)
+        desk.wait_until(lambda: desk.job(run) is None, "its Job is gone")
+    finally:
+        desk.cluster.node.lost_images.clear()
+
+    assert desk.outcome(run) == AGAIN
+    well()
