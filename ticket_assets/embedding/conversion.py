@@ -42,12 +42,17 @@ LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.9995, "int8": 
 LEAST_SAME_NEIGHBOURS = 0.95
 """Share of the five nearest tickets that vectors in int8 must leave the same."""
 
-_FORMAT = "1"  # Raise it when the converted files change.
+_FORMAT = "2"  # Raise it when the converted files change.
 _MAX_TOKENS = 256
 """Longest text that is compared, as the settings have it by default."""
 _SMOOTHING = 0.8
 """The exponent of SmoothQuant, which divides a channel's range between rows and weights. Of 0.6 to
 0.95, none is better for multilingual-e5-small; more calibration texts are."""
+_KEPT_IN_FLOATS = r".*(?<!attention\.)output\.dense/.*"
+"""Of encoders like BERT, the product that ends each layer's feed-forward part: its inputs have a
+few very large channels. multilingual-e5-small on AVX512-VNNI, 1,000 requests: with all products in
+int8 the least cosine is 0.9990 and 94.3 % of the nearest tickets stay the same; with these in bf16
+0.9994 and 96.1 %, for 15 % of the speed."""
 _CALIBRATION_REQUESTS = 250
 _JUDGED_REQUESTS = 1000
 """Requests of the sample mailbox on which int8 is judged; it was not calibrated on them."""
@@ -290,6 +295,8 @@ def _save_quantised(floats: Path, exact: Encoder, folder: Path) -> None:
         model_type=nncf.ModelType.TRANSFORMER,
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(samples),
+        # An encoder of another kind has none of these.
+        ignored_scope=nncf.IgnoredScope(patterns=[_KEPT_IN_FLOATS], validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
         ),
