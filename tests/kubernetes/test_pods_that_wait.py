@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.helm.rendering import FULLNAME, NAMESPACE
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
 JOB = "classify_mail"
@@ -14,6 +16,19 @@ def failed(desk, run):
     return desk.events(run)
 
 
+def test_a_pod_for_which_there_is_no_room(desk, day, well):
+    desk.cluster.node.is_full = True
+    try:
+        run = desk.launch(JOB, day)
+        assert "1 Insufficient memory" in failed(desk, run)
+        desk.wait_until(lambda: desk.job(run) is None, "its Job is gone")
+    finally:
+        desk.cluster.node.is_full = False
+
+    assert desk.outcome(run) == AGAIN
+    well()
+
+
 def test_an_image_that_cannot_be_pulled(desk, day, well):
     desk.cluster.node.lost_images.add(desk.image)
     try:
@@ -22,6 +37,20 @@ def test_an_image_that_cannot_be_pulled(desk, day, well):
         desk.wait_until(lambda: desk.job(run) is None, "its Job is gone")
     finally:
         desk.cluster.node.lost_images.clear()
+
+    assert desk.outcome(run) == AGAIN
+    well()
+
+
+def test_a_secret_that_is_missing(desk, day, well):
+    secret = desk.cluster.store.get("secrets", NAMESPACE, f"{FULLNAME}-secrets")
+    desk.cluster.store.remove("secrets", NAMESPACE, f"{FULLNAME}-secrets")
+    try:
+        run = desk.launch(JOB, day)
+        assert f'secrets "{FULLNAME}-secrets" not found' in failed(desk, run)
+        desk.wait_until(lambda: desk.job(run) is None, "its Job is gone")
+    finally:
+        desk.cluster.store.create("secrets", NAMESPACE, secret)
 
     assert desk.outcome(run) == AGAIN
     well()
