@@ -6,9 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from ticket_assets.orchestration.event_log import OpenEventLog
+
+JOB = dg.GraphDefinition(name="any").to_job()
 
 
 @pytest.fixture
@@ -71,3 +75,28 @@ def test_the_event_log_of_a_desk_is_held_open_and_no_other(
 
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as other:
         assert not isinstance(other.event_log_storage, OpenEventLog)
+
+
+def test_a_run_has_failed_before_its_failure_can_be_read(
+    tmp_path: Path,
+    new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Else the daemon, when it reads the event too early, never tries the run again."""
+    seen: list[tuple[str, dg.DagsterRunStatus]] = []
+    store = SqliteEventLogStorage.store_event
+
+    def watched(log: SqliteEventLogStorage, event: dg.EventLogEntry) -> None:
+        store(log, event)
+        if event.dagster_event and event.dagster_event.is_run_failure:
+            run = instance.get_run_by_id(event.run_id)
+            assert run is not None
+            seen.append((run.tags[RUN_FAILURE_REASON_TAG], run.status))
+
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event", watched)
+    with new_instance(tmp_path) as instance:
+        run = instance.create_run_for_job(JOB, status=dg.DagsterRunStatus.STARTED)
+        why = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
+        instance.report_run_failed(run, "Its pod is gone.", why)
+
+    assert seen == [("UNEXPECTED_TERMINATION", dg.DagsterRunStatus.FAILURE)]

@@ -1,12 +1,15 @@
-"""Dagster's event log in SQLite, kept up with runs over many days: its files are held open."""
+"""Dagster's event log: kept up with runs over many days, and written so that no retry is lost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
@@ -18,7 +21,22 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 
-class OpenEventLog(SqliteEventLogStorage):
+class FailedRunsFirst(SqlEventLogStorage):
+    """An event log in which a run has failed before its failure is read.
+
+    Dagster stores the event and then the run's status. Its daemon, when it reads the event between
+    the two, sees a run that has not failed, does not try it again, and never looks again.
+    """
+
+    def store_event(self, event: EventLogEntry) -> None:
+        failure = event.dagster_event
+        if failure and failure.is_run_failure and self.has_instance:
+            at = datetime.fromtimestamp(event.timestamp, UTC)
+            self._instance.run_storage.handle_run_event(event.run_id, failure, at)
+        super().store_event(event)
+
+
+class OpenEventLog(FailedRunsFirst, SqliteEventLogStorage):
     """Dagster's event log in SQLite, which holds its files open from one event to the next.
 
     A run over 60 days writes some 2,000 events. Dagster opens the database several times for each,

@@ -14,6 +14,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from psycopg2.extensions import parse_dsn
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.orchestration.event_log import FailedRunsFirst
 from ticket_assets.settings import Settings, load_settings
 
 CONNECTIONS, MOST_CONNECTIONS = 5, 20
@@ -30,7 +31,7 @@ class PostgresError(TicketAssetsError):
     """Dagster's database cannot be used."""
 
 
-class PooledEventLog(PostgresEventLogStorage):
+class PooledEventLog(FailedRunsFirst, PostgresEventLogStorage):
     """Dagster's event log in Postgres, which closes its connections when the instance is closed."""
 
     def dispose(self) -> None:
