@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+CLOCK_OFFSET = "CLOCK_OFFSET_SECONDS"
 OWN_PATHS = {"/tmp"}  # noqa: S108
 """What every machine has, where a container has a volume."""
 RUN = ["dagster", "api", "execute_run"]
@@ -80,8 +81,8 @@ class LocalProcesses:
         """
         self._pods, self._environment = pods, environment
         self._warm = WarmProcesses() if warm else None
-        self.clock: dict[str, str] = {}
-        """Variables that set the clock of the processes to come off."""
+        self.clock_offset = 0.0
+        """Seconds by which the clock of the runs to come is wrong, where they are forked."""
         self._cold: list[ColdProcess] = []
 
     def located(self, text: str, root: Path, mounts: Sequence[str]) -> str:
@@ -101,13 +102,13 @@ class LocalProcesses:
         command = [located(argument) for argument in launch.command]
         environment = {
             **self._environment,
-            **self.clock,
+            CLOCK_OFFSET: str(self.clock_offset),
             **{name: located(value) for name, value in launch.environment.items()},
         }
         home = launch.root / "home"
         home.mkdir(parents=True, exist_ok=True)
         environment.setdefault("HOME", str(home))
-        if self._warm is not None and command[:3] == RUN and not self.clock:
+        if self._warm is not None and command[:3] == RUN:
             return self._warm.start(command, environment, home, launch.log)
         process = ColdProcess(command, environment, home, launch.log)
         self._cold.append(process)

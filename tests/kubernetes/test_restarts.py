@@ -54,3 +54,21 @@ def test_the_event_log_is_pruned_under_a_run(desk, day, well):
 
     assert desk.outcome(run) == ["SUCCESS"]
     well()
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_the_clock_of_a_node_jumps(desk, day, days, well, hours):
+    """The pods on that node take no run for dead that is at work on another one."""
+    with desk.writers_waiting():
+        run = desk.launch(JOB, day)
+        desk.at_work(run)
+        desk.cluster.runtime.clock_offset = 3600.0 * hours
+        try:
+            later = desk.launch(JOB, days[0])
+            desk.at_work(later)
+        finally:
+            desk.cluster.runtime.clock_offset = 0.0
+        assert desk.status(run).value == "STARTED"
+
+    assert [desk.outcome(run), desk.outcome(later)] == [["SUCCESS"], ["SUCCESS"]]
+    well()

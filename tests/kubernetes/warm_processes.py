@@ -18,6 +18,8 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any
 
+import time_machine
+
 # Not the graph: it reads the settings and asks the stores when it is imported.
 LIBRARIES = (
     "dagster",
@@ -95,6 +97,8 @@ def become(order: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         time.tzset()
+        if offset := float(os.environ.pop("CLOCK_OFFSET_SECONDS")):
+            time_machine.travel(time.time() + offset).start()
         sys.argv = order["command"]
         (command,) = entry_points(group="console_scripts", name=sys.argv[0])
         command.load()()
