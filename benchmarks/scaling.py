@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks import scaling_run
 from benchmarks.job import SEED, Desk, run_command
 from benchmarks.table import Line
 
@@ -137,7 +136,7 @@ def _figures(make_stores: Callable[[Path], Stores], encoder: str, mails: int, da
         )
         seconds, peaks = {IMPORT: landed.cpu_seconds}, {IMPORT: landed.peak_mb}
         for kind, job in ((FIRST, "whole_graph"), (AGAIN, "classify_mail")):
-            script = str(scaling_run.__file__)
+            script = str(Path(__file__).with_name("scaling_run.py"))
             done = run_command([sys.executable, script, job], desk.environment)
             measured = json.loads(done.output.splitlines()[-1])
             for step, cost in measured["cpu_seconds"].items():
