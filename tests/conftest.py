@@ -174,6 +174,13 @@ def new_instance(new_dagster_folder, monkeypatch):
     return open_copy
 
 
+@pytest.fixture
+def instance(tmp_path, new_instance):
+    """The instance of a new desk."""
+    with new_instance(tmp_path) as instance:
+        yield instance
+
+
 class Dovecot:
     """A server on the loopback that knows every user; started and stopped by the fixture."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.settings import variable_of
 from ticket_assets.storage.blobs import BlobChangedError, BlobNotFoundError, Blobs
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def differences(recorded: DeskRecord, present: DeskRecord) -> dict[str, str]:
         former, value = getattr(recorded, field.name), getattr(present, field.name)
         is_open = field.name == "encoder_precision" and None in (former, value)
         if former != value and not is_open:
-            descriptions[f"TICKETS_{field.name.upper()}"] = f"{_shown(value)}, was {_shown(former)}"
+            descriptions[variable_of(field.name)] = f"{_shown(value)}, was {_shown(former)}"
     return descriptions
 
 

@@ -556,7 +556,7 @@ class Settings(BaseSettings):
             SettingsError: both are set, or the file cannot be read.
         """
         value, file = getattr(self, name, None), getattr(self, f"{name}_file")
-        variable = f"{PREFIX}{name}".upper()
+        variable = variable_of(name)
         if value and file:
             raise SettingsError(f"Set one of {variable} and {variable}_FILE, not both.")
         if not file:
@@ -659,6 +659,11 @@ def use_settings(**changes: Any) -> Settings:
     return load_settings()
 
 
+def variable_of(field: str) -> str:
+    """The variable that a setting is read from."""
+    return f"{PREFIX}{field}".upper()
+
+
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of a child process with only these settings (by field), and with the Dagster
     home of its own data folder."""
@@ -667,7 +672,7 @@ def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.upper().startswith((PREFIX, "DAGSTER_HOME"))
     }
-    return inherited | {f"{PREFIX}{field}".upper(): value for field, value in settings.items()}
+    return inherited | {variable_of(field): value for field, value in settings.items()}
 
 
 def _refuse_unknown_variables() -> None:
@@ -697,7 +702,7 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         field = str(problem["loc"][0])
-        variable = PREFIX + field.upper()
+        variable = variable_of(field)
         description = Settings.model_fields[field].description
         reason = problem["msg"].removeprefix("Value error, ")
         value = problem["input"]

@@ -2,14 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts
 
 from tests.services import wait_until
@@ -22,14 +20,6 @@ from ticket_assets.storage.leases import FileLeases
 @dg.job
 def nothing() -> None:
     pass
-
-
-@pytest.fixture
-def instance(
-    tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
-) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path) as instance:
-        yield instance
 
 
 @pytest.fixture

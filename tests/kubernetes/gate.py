@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.loopback import LoopbackServer
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
@@ -28,20 +29,13 @@ class Refusal:
         ).encode()
 
 
-class Gate:
+class Gate(LoopbackServer):
     """Passes requests on to a server on the loopback, unless `refusal` is set."""
 
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target).netloc
         self.refusal: Refusal | None = None
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(_handler(self))
 
 
 def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:

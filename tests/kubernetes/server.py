@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,6 +16,7 @@ import kubernetes_validate
 
 from tests.kubernetes.access import Access
 from tests.kubernetes.objects import ApiError, Object, ObjectStore, owned_by, timestamp
+from tests.loopback import LoopbackServer
 
 VERSION = "1.36"
 GRACE_SECONDS = 30
@@ -71,7 +72,7 @@ class Call:
         return f"{self.resource}/{self.part}" if self.part else self.resource
 
 
-class ApiServer:
+class ApiServer(LoopbackServer):
     """The API on the loopback, as much of it as pods, Jobs and their like need.
 
     Nobody can watch: whoever wants to know asks again.
@@ -89,14 +90,7 @@ class ApiServer:
         self._faults: list[RequestFault] = []
         self._lock = threading.Lock()
         self.requests: list[Request] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(_handler(self))
 
     def fail(self, fault: RequestFault) -> None:
         """Has the next requests of a kind answered otherwise."""

@@ -50,14 +50,6 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def instance(
-    tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
-) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path) as instance:
-        yield instance
-
-
-@pytest.fixture
 def instance_of_pods(
     tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 ) -> Iterator[dg.DagsterInstance]:

@@ -52,7 +52,7 @@ class ConfiguredEncoder:
     def needs_conversion(self) -> bool:
         """Whether its first use here comes with a conversion, which takes a minute or two.
 
-        A comparison on another kind of CPU takes a second.
+        A comparison on another kind of CPU takes some seconds.
         """
         return not has_gpu() and not is_converted(self.model, self.precisions[0])
 

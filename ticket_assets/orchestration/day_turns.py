@@ -8,10 +8,10 @@ another's rows between two of its steps fails its checks.
 from __future__ import annotations
 
 import time
+from datetime import date
 
 import dagster as dg
-from dagster import DagsterRunStatus
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster import DagsterExecutionInterruptedError, DagsterRunStatus
 from dagster._utils.interrupts import pop_captured_interrupt
 
 from ticket_assets.defs.partitions import run_window
@@ -31,12 +31,13 @@ def wait_for_days(instance: dg.DagsterInstance, run: dg.DagsterRun, leases: Leas
         DagsterExecutionInterruptedError: a signal came while it waited.
         LeaseError: the lock of the turns cannot be had.
     """
-    if run_window(run.tags) is None:
+    window = run_window(run.tags)
+    if window is None:
         return
     waits_for: set[str] = set()
     while not pop_captured_interrupt():
         with leases.hold(LEASE, wait=True):
-            other = _at_work_on_same_day(instance, run)
+            other = _at_work_on(window, instance, run)
             if other is None:
                 instance.add_run_tags(run.run_id, {TURN_TAG: run.run_id})
                 return
@@ -48,8 +49,10 @@ def wait_for_days(instance: dg.DagsterInstance, run: dg.DagsterRun, leases: Leas
     raise DagsterExecutionInterruptedError
 
 
-def _at_work_on_same_day(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.RunRecord | None:
-    window = run_window(run.tags)
+def _at_work_on(
+    window: tuple[date, date], instance: dg.DagsterInstance, run: dg.DagsterRun
+) -> dg.RunRecord | None:
+    """Another run than this one that is at work on a day of the window."""
     at_work = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
     for record in instance.get_run_records(at_work):
         other = record.dagster_run
@@ -58,7 +61,6 @@ def _at_work_on_same_day(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg
             other.run_id != run.run_id
             and other.tags.get(TURN_TAG) == other.run_id
             and days
-            and window
             and days[0] <= window[1]
             and window[0] <= days[1]
         ):

@@ -10,7 +10,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import class_from_code_pointer
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.settings import Settings
+from ticket_assets.settings import Settings, variable_of
 
 POD_STORES = ("warehouse", "files", "chroma_url", "dagster_postgres")
 """The settings of stores that pods can share. Without one of them its store is in the data folder,
@@ -55,7 +55,7 @@ def refuse_local_stores(ref: InstanceRef, settings: Settings) -> None:
     Raises:
         LauncherError: there is such a store.
     """
-    local = [f"TICKETS_{name}".upper() for name in POD_STORES if getattr(settings, name) is None]
+    local = [variable_of(name) for name in POD_STORES if getattr(settings, name) is None]
     if local and starts_pods(ref):
         raise LauncherError(
             f"dagster.yaml starts each run in a pod of its own ({_launcher(ref)}), and pods share"

@@ -109,14 +109,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
         present = instance.get_run_by_id(run.run_id)
         if cause is None or present is None or present.status not in UNFINISHED:
             continue
-        if present.status == DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, cause)
-        else:
-            instance.report_run_failed(
-                run,
-                cause,
-                JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION),
-            )
+        report_death(instance, present, cause)
     for run_id in instance.event_log_storage.get_concurrency_run_ids():
         holder = instance.get_run_by_id(run_id)
         if holder is None or holder.is_finished:
@@ -124,6 +117,16 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
     for path in _lock_path(instance, "any").parent.glob("*.lock"):
         if path.stem not in _locks and not _is_locked(path):
             path.unlink(missing_ok=True)
+
+
+def report_death(instance: dg.DagsterInstance, run: dg.DagsterRun, cause: str) -> None:
+    """Ends a run without a process: as canceled if somebody wanted that, else as failed, so that it
+    is tried again."""
+    if run.status == DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, cause)
+    else:
+        reason = RunFailureReason.UNEXPECTED_TERMINATION
+        instance.report_run_failed(run, cause, JobFailureData(error=None, failure_reason=reason))
 
 
 def living_runs(instance: dg.DagsterInstance) -> dict[str, str]:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterRunStatus
-from dagster._core.events import JobFailureData, RunFailureReason
 from kubernetes.client import ApiException, BatchV1Api, V1Job
 from urllib3.exceptions import HTTPError
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.orchestration.living_runs import report_death
 from ticket_assets.orchestration.run_pods import RunPodLauncher
 
 RUN_LABEL = "dagster/run-id"
@@ -104,11 +104,11 @@ def _fail_runs_that_never_began(
     starting = [DagsterRunStatus.STARTING]
     runs = instance.get_runs(dg.RunsFilter(run_ids=list(names), statuses=starting))
     for run in runs:
-        instance.report_run_failed(
+        report_death(
+            instance,
             run,
             "The pod of this run has ended before the run began: kubectl describe job"
             f" {names[run.run_id]}",
-            JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION),
         )
     return [run.run_id for run in runs]
 

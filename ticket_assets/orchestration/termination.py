@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from dagster import DagsterRunStatus
-from dagster._core.events import JobFailureData, RunFailureReason
+
+from ticket_assets.orchestration.living_runs import report_death
 
 PATIENCE_SECONDS = 15.0
 """From the signal until the process ends in the middle of its work; Kubernetes gives it 30."""
@@ -69,9 +69,5 @@ def _report_end(instance: dg.DagsterInstance, run_id: str) -> None:
     if run is None or run.is_finished:
         return
     cause = "The process of this run was told to end and has stopped in the middle of a step."
-    if run.status == DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, cause)
-    else:
-        reason = RunFailureReason.UNEXPECTED_TERMINATION
-        instance.report_run_failed(run, cause, JobFailureData(error=None, failure_reason=reason))
+    report_death(instance, run, cause)
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
