@@ -17,8 +17,6 @@ from typing import Any
 import dagster as dg
 import psutil
 
-from ticket_assets.orchestration.runs import materialise
-
 CHECKS = "checks"
 REST = "start and bookkeeping"
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
@@ -66,6 +64,9 @@ class Meter:
 
 
 def main() -> None:
+    # Here, as it loads the graph with the settings of this moment.
+    from ticket_assets.orchestration.runs import materialise
+
     meter = Meter()
     summary = materialise(listener=meter.listen, job_name=sys.argv[1])
     if not summary.success:

@@ -43,6 +43,10 @@ from ticket_assets.settings import PREFIX, Settings, load_settings
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.warehouse import ensure_table
 
+assert "ticket_assets.definitions" not in sys.modules, (
+    "A module of other tests has loaded the graph, and with it settings that are not these"
+)
+
 FIRST_DAY = date(2025, 6, 1)
 _folder = tempfile.TemporaryDirectory(prefix="tickets-defs-", ignore_cleanup_errors=True)
 PRODUCT_ENVIRONMENT = {
