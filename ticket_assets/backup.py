@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from ticket_assets.mail.removal import removing
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs, BlobStoreError
 from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.tables import DAY_TABLES
+from ticket_assets.storage.unfinished import scratch_folder
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
@@ -93,7 +93,9 @@ def back_up(desk: Desk, target: str, *, keep: int, on_progress: Progress | None 
     with removing(desk.landing, desk.leases):
         if not _holds_tables(desk) and not desk.landing.days():
             raise BackupError(f"There is nothing to back up in {desk.files.location}.")
+        desk.remove_unfinished()
         _own(desk, blobs)
+        blobs.remove_unfinished()
         created_at = datetime.now(UTC)
         name = f"{created_at:%Y%m%dT%H%M%S%fZ}"
         folder = blobs.under(f"snapshots/{name}")
@@ -180,6 +182,7 @@ def tell_backups(desk: Desk, erased: Collection[str]) -> dict[str, str | None]:
             _note_erased(blobs, set(erased))
             mirror = blobs.under("landing")
             mirror.delete(_of_tickets((blob.name for blob in mirror.list()), erased))
+            blobs.remove_unfinished()
             told[location] = None
         except BlobStoreError as error:
             told[location] = str(error)
@@ -254,13 +257,11 @@ def _digested(
 
 def _database(path: Path) -> bytes:
     """The content of a SQLite file that may be written to meanwhile."""
-    with (
-        tempfile.NamedTemporaryFile(suffix=".db") as copy,
-        closing(sqlite3.connect(path)) as source,
-        closing(sqlite3.connect(copy.name)) as target,
-    ):
-        source.backup(target)
-        return Path(copy.name).read_bytes()
+    with scratch_folder() as scratch:
+        copy = scratch / path.name
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        return copy.read_bytes()
 
 
 def _copy_tables(
@@ -271,11 +272,11 @@ def _copy_tables(
 
     rows: dict[str, int] = {}
     vector_length = None
-    with tempfile.TemporaryDirectory() as scratch:
-        for table, count, length in export_tables(desk.warehouse, Path(scratch), PARQUET_BYTES):
+    with scratch_folder() as scratch:
+        for table, count, length in export_tables(desk.warehouse, scratch, PARQUET_BYTES):
             rows[table] = count
             vector_length = length or vector_length
-            for path in sorted(Path(scratch, table).glob("*.parquet")):
+            for path in sorted((scratch / table).glob("*.parquet")):
                 content = path.read_bytes()
                 name = f"tables/{table}/{path.name}"
                 files[name] = hashlib.sha256(content).hexdigest()
@@ -380,14 +381,14 @@ def _bring_tables(desk: Desk, folder: Blobs, snapshot: Snapshot, on_progress: Pr
     from ticket_assets.storage.table_files import import_tables
 
     tables = {name: d for name, d in snapshot.files.items() if name.startswith("tables/")}
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         for name, content in _verified(folder, tables):
-            path = Path(scratch, name)
+            path = scratch / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         import_tables(
             desk.warehouse,
-            {table: Path(scratch, "tables", table) for table in snapshot.rows},
+            {table: scratch / "tables" / table for table in snapshot.rows},
             snapshot.vector_length,
         )
     on_progress("tables", len(snapshot.rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ticket_assets.desk_record import (
@@ -22,7 +23,6 @@ from ticket_assets.storage.blobs import BlobChangedError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date
-    from pathlib import Path
 
     from ticket_assets.classification.model_store import ModelStore
     from ticket_assets.drift.store import ReportStore
@@ -113,6 +113,21 @@ class Desk:
         if recorded is None and self.warehouse.exists:
             return adopted_record(self.warehouse, present)
         return recorded
+
+    def remove_unfinished(self, *, dry_run: bool = False) -> list[Path]:
+        """Remove the files that writers which died, or filled the disk, have left unfinished;
+        returns them. Those of living writers stay.
+
+        Raises:
+            BlobStoreError: one cannot be removed.
+        """
+        from ticket_assets.storage.folder_blobs import FolderBlobs
+        from ticket_assets.storage.unfinished import remove_scratch
+
+        return [
+            *map(Path, FolderBlobs(self.folder).remove_unfinished(dry_run=dry_run)),
+            *remove_scratch(dry_run=dry_run),
+        ]
 
     @cached_property
     def leases(self) -> Leases:

@@ -122,6 +122,7 @@ def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> 
         return _remove(desk, set(ticket_ids), dry_run=True)
     with removing(desk.landing, desk.leases):
         bury(desk.landing, ticket_ids)
+        desk.remove_unfinished()
         return _remove(desk, set(ticket_ids), dry_run=False)
 
 

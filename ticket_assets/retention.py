@@ -66,6 +66,7 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
     if not landing.days() and landing.purged_until() is None:
         return Purge(0, 0, None, None, 0)
     with removing(landing, desk.leases):
+        desk.remove_unfinished()
         first = landing.first_unpurged_day(desk.first_day)
         never_processed = 0
         if first is not None:

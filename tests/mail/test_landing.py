@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import os
 import pickle
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
@@ -190,20 +188,6 @@ def test_temporary_and_foreign_files_are_not_messages(tmp_path):
     assert [landing.read(landed) for landed in landing.messages(NOON.date())] == [b"x"]
     assert landing.counts([NOON.date()]) == {NOON.date(): 1}
     assert landing.days() == [NOON.date()]
-
-
-def test_what_a_dead_process_left_is_removed_after_an_hour(tmp_path):
-    LandingZone(FolderBlobs(tmp_path)).land([message("x")])
-    landing = LandingZone(FolderBlobs(tmp_path))
-    old = landing.files.folder / "2025-03-03" / ".old.tmp"
-    young = landing.files.folder / "2025-03-03" / ".young.tmp"
-    old.touch()
-    young.touch()
-    os.utime(old, (time.time() - 7200,) * 2)
-
-    landing.land([message("y")])
-
-    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_each_message_is_announced_once_it_is_on_disk(landing):

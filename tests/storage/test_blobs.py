@@ -1,10 +1,8 @@
 """Files by name are the same in a folder and in a bucket."""
 
-import os
 import pickle
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -168,17 +166,17 @@ def test_another_process_opens_the_same_store(blobs):
 def test_a_folder_holds_no_file_but_its_blobs(tmp_path):
     blobs = FolderBlobs(tmp_path)
     (tmp_path / "a").mkdir()
-    stale, fresh, lock = (tmp_path / "a" / name for name in (".b.1.tmp", ".b.2.tmp", ".lock"))
-    for path in (stale, fresh, lock):
-        path.write_text("unfinished")
-    os.utime(stale, (time.time() - 7200,) * 2)
+    unfinished = f".b.{'0' * 32}.tmp"
+    for name in (unfinished, ".lock"):
+        (tmp_path / "a" / name).write_text("unfinished")
 
     blobs.write([("a/b", b"text")])
     blobs.create("a/b", b"other text")
 
-    assert {path.name for path in (tmp_path / "a").iterdir()} == {"b", ".b.2.tmp", ".lock"}
     assert [blob.name for blob in blobs.list()] == ["a/b"]
     assert list(blobs.names("a")) == ["b"]
+    assert blobs.remove_unfinished() == [str(tmp_path / "a" / unfinished)]
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"b", ".lock"}
 
 
 @pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd"])

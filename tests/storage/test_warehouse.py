@@ -229,3 +229,40 @@ def test_a_warehouse_without_any_table_says_the_same(tmp_path: Path) -> None:
         WarehouseError, match=r"clean_tickets does not exist\. Materialise it first"
     ):
         DuckDBFile(tmp_path / "empty.duckdb").frame("select * from clean_tickets")
+
+
+KILLED = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1], config={"memory_limit": "60MB", "threads": 1})
+connection.execute("set force_compression = 'uncompressed'")
+connection.begin()
+connection.execute(
+    "insert into tickets.ticket_labels (ticket_id)"
+    " select 'Zwyrtalka ' || i from range(300000) r(i)"
+)
+rows = connection.execute(
+    "select ticket_id || repeat(' Zwyrtalka', 20) as text from tickets.ticket_labels order by text"
+)
+rows.fetchone()
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_had_not_committed_is_in_no_byte_after_a_rewrite(path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    spilled = path.with_name("warehouse.duckdb.tmp")
+    halves = [path.with_name(f".warehouse.duckdb.rewritten{end}") for end in ("", ".wal")]
+    for half in halves:
+        half.write_text("Zwyrtalka")
+    assert b"Zwyrtalka" in path.read_bytes()
+    assert any(b"Zwyrtalka" in file.read_bytes() for file in spilled.iterdir())
+    warehouse = DuckDBFile(path)
+    assert warehouse.frame("from ticket_labels").empty
+    assert warehouse.keeps_former_rows
+
+    warehouse.rewrite({})
+
+    assert list(path.parent.iterdir()) == [path]
+    assert b"Zwyrtalka" not in path.read_bytes()
+    assert not warehouse.keeps_former_rows

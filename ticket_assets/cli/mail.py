@@ -113,6 +113,7 @@ def import_mail(
         desk.require_same_settings()
     routing = desk.routing
     landing = desk.landing
+    desk.remove_unfinished()
     with progress_bar() as progress:
         task = progress.add_task("Landing messages", total=None)
         report = import_path(
@@ -188,6 +189,7 @@ def fetch(
     if not accept_settings:
         desk.require_same_settings()
     landing = desk.landing
+    desk.remove_unfinished()
     with progress_bar() as progress:
         task = progress.add_task("Fetching", total=None)
         poll = Poll(

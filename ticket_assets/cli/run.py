@@ -87,6 +87,7 @@ def run(
     if not only or MADE_FROM_MAIL & set(only):
         first_day = _first_day_with_mail(desk, first_day, last_day)
     desk.record_settings(accept=accept_settings)
+    desk.remove_unfinished()
     from ticket_assets.planning.needed_runs import needed_runs
 
     needed = None

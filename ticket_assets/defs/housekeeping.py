@@ -36,6 +36,11 @@ def prune_old_models(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk
     )
 
 
+@dg.op(description="Removes files that processes which died have left unfinished.")
+def remove_unfinished_files(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk]) -> None:
+    context.log.info(f"{counted(len(desk.remove_unfinished()), 'unfinished file')} removed.")
+
+
 @dg.op(
     description="Merges the small files of a shared warehouse and removes those of former states.",
 )
@@ -47,6 +52,7 @@ def tidy_warehouse(desk: dg.ResourceParam[Desk]) -> None:
 def housekeeping() -> None:
     prune_old_runs()
     prune_old_models()
+    remove_unfinished_files()
     tidy_warehouse()
 
 

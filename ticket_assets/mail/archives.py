@@ -9,7 +9,6 @@ import lzma
 import os
 import stat
 import tarfile
-import tempfile
 import time
 import zipfile
 import zlib
@@ -21,6 +20,7 @@ from typing import IO, Any, NamedTuple
 
 from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.mailboxes import MAX_MAIL_BYTES
+from ticket_assets.storage.unfinished import scratch_folder
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
 MAX_MEMBERS = 1_000_000
@@ -95,8 +95,8 @@ def members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
 @contextmanager
 def spooled(member: Member) -> Iterator[Path]:
     """The member as a temporary file of the same kind and time, under a name of our own."""
-    with tempfile.TemporaryDirectory(prefix="tickets-") as folder:
-        path = Path(folder) / f"table{member.suffix}"
+    with scratch_folder() as folder:
+        path = folder / f"table{member.suffix}"
         size = 0
         with path.open("wb") as file:
             while chunk := member.stream.read(_CHUNK_BYTES):

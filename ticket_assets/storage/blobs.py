@@ -102,6 +102,10 @@ class Blobs(Protocol):
         """When a name directly in the folder last came or went, in nanoseconds; 0 for an absent
         folder. None: the store does not tell, of any folder."""
 
+    def remove_unfinished(self, *, dry_run: bool = False) -> Sequence[str]:
+        """Remove what writers that died have left of blobs that they did not complete; returns the
+        places. A bucket has none, since each blob is one request."""
+
     def under(self, prefix: str) -> Blobs:
         """The same store, seen from one of its folders."""
 

@@ -143,6 +143,9 @@ class BucketBlobs:
     def changed_at(self, folder: str) -> int | None:
         return None
 
+    def remove_unfinished(self, *, dry_run: bool = False) -> Sequence[str]:
+        return []
+
     def under(self, prefix: str) -> BucketBlobs:
         return BucketBlobs(f"s3://{self._bucket}/{self._prefix}{prefix}", self._access)
 

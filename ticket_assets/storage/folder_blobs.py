@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -16,10 +15,8 @@ from ticket_assets.storage.blobs import (
     BlobStoreError,
     changed_meanwhile,
 )
+from ticket_assets.storage.unfinished import remove_unfinished
 from ticket_assets.storage.whole_file import replace_files, temporary_file
-
-STALE_SECONDS = 3600
-"""A temporary file this old was left by a process that died."""
 
 
 class FolderBlobs:
@@ -28,7 +25,6 @@ class FolderBlobs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._start = f"{folder}/"
-        self._swept_at: dict[Path, float] = {}
 
     @property
     def location(self) -> str:
@@ -150,6 +146,10 @@ class FolderBlobs:
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
+    def remove_unfinished(self, *, dry_run: bool = False) -> Sequence[str]:
+        with self._explained("write"):
+            return list(map(str, remove_unfinished(self.folder, dry_run=dry_run)))
+
     def under(self, prefix: str) -> FolderBlobs:
         return FolderBlobs(Path(self._path(prefix)))
 
@@ -173,15 +173,6 @@ class FolderBlobs:
             former = next(parent for parent in folder.parents if parent.is_dir())
             folder.mkdir(parents=True, exist_ok=True)
             return {parent for parent in folder.parents if former in (parent, *parent.parents)}
-        # Remove what dead writers left, once in a while.
-        now = time.time()
-        if self._swept_at.get(folder, 0.0) < now - STALE_SECONDS:
-            self._swept_at[folder] = now
-            for entry in _entries(folder):
-                if entry.name[0] == "." and entry.name.endswith(".tmp"):
-                    with suppress(FileNotFoundError):  # its writer is alive, or another removed it
-                        if entry.stat().st_mtime < now - STALE_SECONDS:
-                            os.unlink(entry)
         return set()
 
     @contextmanager

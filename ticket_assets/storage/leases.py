@@ -58,7 +58,7 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
     while True:
         with path.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_at(path, lock.fileno()):
+            if not is_at(path, lock.fileno()):
                 # The former holder has removed the file that this process waited for.
                 continue
             try:
@@ -160,7 +160,8 @@ def _refused_by_postgres() -> Iterator[None]:
         ) from None
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one at the path, and neither removed nor replaced."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,9 +53,6 @@ def vector_type(connection: duckdb.DuckDBPyConnection, length: int) -> str:
 class Warehouse(ABC):
     """The tables, read and written through connections that are closed soon."""
 
-    keeps_former_rows = False
-    """Whether rows that are gone stay readable until a `rewrite`, which an erasure that was
-    interrupted has to repeat."""
     scratch: Path
     """Folder for files that are too large for the memory."""
     _is_known = False
@@ -68,6 +66,12 @@ class Warehouse(ABC):
     @abstractmethod
     def revision(self) -> int:
         """Another one after each write; 0 when there is no warehouse yet."""
+
+    @property
+    @abstractmethod
+    def keeps_former_rows(self) -> bool:
+        """Whether rows that are in no table may be readable in the files, until a `rewrite`: they
+        were replaced, or a process was killed before it had committed them."""
 
     @abstractmethod
     def connect(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
@@ -189,6 +193,7 @@ class DuckDBFile(Warehouse):
         self.path = path
         self.scratch = path.parent
         self._patience = patience
+        self._rewritten = 0
 
     @property
     def exists(self) -> bool:
@@ -197,6 +202,10 @@ class DuckDBFile(Warehouse):
     @property
     def revision(self) -> int:
         return self.path.stat().st_mtime_ns if self.path.exists() else 0
+
+    @property
+    def keeps_former_rows(self) -> bool:
+        return self.revision != self._rewritten
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -233,9 +242,9 @@ class DuckDBFile(Warehouse):
         # DuckDB leaves deleted rows readable in the file until their place is used again; a new
         # file has never held them. After a crash the file is the old one or the new one.
         rewritten = self.path.with_name(f".{self.path.name}.rewritten")
-        rewritten.unlink(missing_ok=True)
         connection = self._open(read_only=False)
         try:
+            self._remove_remains(rewritten)
             (name,) = connection.execute("select current_database()").fetchall()[0]
             connection.execute("checkpoint")
             connection.execute(f"attach '{_quoted(rewritten)}' as rewritten")
@@ -259,6 +268,14 @@ class DuckDBFile(Warehouse):
         finally:
             connection.close()
             rewritten.unlink(missing_ok=True)
+        self._rewritten = self.revision
+
+    def _remove_remains(self, rewritten: Path) -> None:
+        """Remove what killed processes have left, while this one holds the file alone: half of a
+        rewritten file, and rows that were too many for the memory."""
+        for path in (rewritten, rewritten.with_name(f"{rewritten.name}.wal")):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.path.with_name(f"{self.path.name}.tmp"), ignore_errors=True)
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self._patience

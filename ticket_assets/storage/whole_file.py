@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
+
+from ticket_assets.storage.unfinished import unfinished_file
 
 FILES_AT_ONCE = 100
 """Files open at a time; macOS allows a process 256."""
@@ -29,15 +30,11 @@ def replace_file(path: Path, content: str | bytes) -> None:
 @contextmanager
 def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
     """A file beside `path` with this content, on disk; it is removed if it was not renamed."""
-    with _temporary(str(path)) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file)
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+    with unfinished_file(str(path)) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file)
+        yield Path(file.name)
 
 
 def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
@@ -50,19 +47,14 @@ def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
     with ThreadPoolExecutor(SYNCS_AT_ONCE) as threads:
         while group := list(islice(remaining, FILES_AT_ONCE)):
             with ExitStack() as opened:
-                temporaries = [opened.enter_context(_temporary(path)) for path, _ in group]
-                for file, (_, content) in zip(temporaries, group, strict=True):
-                    file.write(content)
-                    file.flush()
+                temporaries: list[BinaryIO] = []
+                for path, content in group:
+                    temporaries.append(opened.enter_context(unfinished_file(path)))
+                    temporaries[-1].write(content)
+                    temporaries[-1].flush()
                 if len(group) == 1:
                     os.fsync(temporaries[0])
                 else:
                     list(threads.map(os.fsync, temporaries))
-            for file, (path, _) in zip(temporaries, group, strict=True):
-                os.replace(file.name, path)
-
-
-def _temporary(path: str) -> BinaryIO:
-    """An open file beside `path`, of a name that no other writer of it has."""
-    folder, name = os.path.split(path)
-    return open(os.path.join(folder, f".{name}.{uuid4().hex}.tmp"), "xb")
+                for file, (path, _) in zip(temporaries, group, strict=True):
+                    os.replace(file.name, path)
