@@ -134,6 +134,27 @@ def test_the_environment_is_read_in_the_settings_alone() -> None:
     assert readers == {"settings.py"}
 
 
+def test_everything_that_is_printed_goes_through_the_console() -> None:
+    """There it becomes text: elsewhere a name from outside could be markup or control a terminal.
+
+    prepared.py is what builds an image, and prints names of its own alone."""
+    printers = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if (isinstance(node, ast.Name) and node.id == "print")
+        or (isinstance(node, ast.Attribute) and node.attr in {"echo", "secho", "from_markup"})
+        or (
+            (isinstance(node, ast.Attribute) and node.attr in {"stdout", "stderr"})
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "sys"
+        )
+        or (isinstance(node, ast.alias) and node.name in {"rich.markup", "Console"})
+    }
+
+    assert printers - {"embedding/prepared.py"} == {"cli/console.py", "cli/__init__.py"}
+
+
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [

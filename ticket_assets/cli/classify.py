@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from ticket_assets.cli.console import output, print_json
+from ticket_assets.cli.console import output, print_json, styled
 from ticket_assets.cli.start import command_desk
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ticket_assets.triage import SortedTicket
 
 app = typer.Typer()
@@ -48,16 +49,13 @@ def print_ticket(ticket: SortedTicket) -> None:
     ):
         if label is not None:
             reason = ticket.review_reasons.get(target)
-            verdict = f"[yellow]review[/]: {reason}" if reason else "[green]auto[/]"
-            table.add_row(target, f"[bold]{escape(label)}[/]", f"{confidence:.1%}", verdict)
-    table.add_row("queue", escape(ticket.queue))
-    decision = (
-        "[green]auto[/]" if ticket.decision == "auto" else "[yellow]review[/]: a person should look"
-    )
-    table.add_row("decision", decision)
+            table.add_row(target, styled((label, "bold")), f"{confidence:.1%}", _verdict(reason))
+    table.add_row("queue", ticket.queue)
+    is_sure = ticket.decision == "auto"
+    table.add_row("decision", _verdict(None if is_sure else "a person should look"))
     output.print(table)
     if ticket.terms:
-        output.print(f"because of {escape(', '.join(term for term, _ in ticket.terms))}")
+        output.print(f"because of {', '.join(term for term, _ in ticket.terms)}")
     if not ticket.nearest:
         return
     nearest = Table(
@@ -69,6 +67,11 @@ def print_ticket(ticket: SortedTicket) -> None:
             neighbour["category"],
             neighbour["priority"] or "",
             neighbour["day"],
-            escape(" ".join(neighbour["text"].split())[:80]),
+            " ".join(neighbour["text"].split())[:80],
         )
     output.print(nearest)
+
+
+def _verdict(reason: str | None) -> Text:
+    """That it is automatic, or why a person has to review it."""
+    return styled(("review", "yellow"), f": {reason}") if reason else styled(("auto", "green"))

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from ticket_assets.cli.columns import Columns, column_mapping
-from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
+from ticket_assets.cli.console import output, print_json, print_warning, progress_bar, styled
 from ticket_assets.cli.start import command_desk
 from ticket_assets.plural import counted
 
@@ -89,16 +88,20 @@ def print_quality(quality: Quality, splits: int) -> None:
         lead, least, largest = target.lead(PRODUCT, TFIDF)
         right = "none to judge" if target.precision is None else f"{target.precision:.1%} right"
         candidates = ", ".join(f"{c} in {n}" for c, n in Counter(target.chosen).most_common())
+        output.print()
         output.print(
-            f"\n[bold]{name}[/]: macro-F1 {target.mean(PRODUCT):.3f} (chosen: {candidates})\n"
+            styled((name, "bold"), f": macro-F1 {target.mean(PRODUCT):.3f} (chosen: {candidates})"),
+            soft_wrap=True,
+        )
+        for line in (
             f"  {TFIDF}: {target.mean(TFIDF):.3f}, {lead:+.3f} for the product"
-            f" ({least:+.3f} to {largest:+.3f})\n"
-            f"  {MAJORITY}: {target.mean(MAJORITY):.3f}\n"
+            f" ({least:+.3f} to {largest:+.3f})",
+            f"  {MAJORITY}: {target.mean(MAJORITY):.3f}",
             f"  decided without a person: {target.coverage:.1%}, {right} (target"
             f" {target.target_precision:.0%} of each label; kept in"
             f" {target.splits_that_keep_the_target} of {splits} splits)",
-            soft_wrap=True,
-        )
+        ):
+            output.print(line, soft_wrap=True)
         output.print(_labels_table(target))
     for name, reason in quality.skipped_targets.items():
         print_warning(f"{name} is not measured. {reason}")
@@ -111,7 +114,7 @@ def _labels_table(target: TargetQuality) -> Table:
     for label in target.labels:
         right = f"{label.right / label.automatic:.1%}" if label.automatic else "–"
         table.add_row(
-            escape(label.label), f"{label.tickets:,}", f"{label.f1:.3f}",
+            label.label, f"{label.tickets:,}", f"{label.f1:.3f}",
             f"{label.automatic:,}", right,
         )  # fmt: skip
     return table

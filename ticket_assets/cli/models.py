@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ticket_assets.cli.console import output, print_json, print_markdown
+from ticket_assets.cli.console import output, print_json, print_markdown, styled
 from ticket_assets.cli.start import command_desk
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def print_models(models: Sequence[ListedModel]) -> None:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in (model.macro_f1 or {}).items())
         table.add_row(
             model.version,
-            f"[bold green]{model.standing}[/]" if champion else model.standing,
+            styled((model.standing, "bold green")) if champion else model.standing,
             model.created_at[:16].replace("T", " "),
             f"{model.training_tickets:,}",
             scores,

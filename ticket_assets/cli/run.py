@@ -17,6 +17,7 @@ from ticket_assets.cli.console import (
     print_json,
     print_warning,
     progress_bar,
+    styled,
 )
 from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
 from ticket_assets.cli.status import print_status
@@ -231,8 +232,9 @@ def _on_days(days: list[str]) -> str:
 def print_run(summary: RunSummary) -> None:
     """Show a run: checks that did not pass, counts, and the reason of each failure."""
     for failed in sorted(summary.failed_checks, key=lambda check: not check.blocking):
-        verdict = "[bold red]failed[/]" if failed.blocking else "[yellow]warns[/]"
-        output.print(f"{verdict}  {failed.asset}: {failed.check}{_on_days(failed.days)}")
+        verdict = ("failed", "bold red") if failed.blocking else ("warns", "yellow")
+        place = f"  {failed.asset}: {failed.check}{_on_days(failed.days)}"
+        output.print(styled(verdict, place))
     output.print(
         f"{counted(len(summary.materialised), 'asset')} materialised,"
         f" {counted(len(summary.passed_checks), 'check')} passed,"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ticket_assets.cli.console import output, print_json, print_warning
+from ticket_assets.cli.console import output, print_json, print_warning, styled
 from ticket_assets.cli.start import command_desk
 from ticket_assets.plural import counted
 
@@ -74,9 +74,9 @@ def print_status(figures: dict[str, Any], location: str) -> None:
             )
     if figures["drift"]:
         drift = figures["drift"]
-        verdict = "[yellow]drifts[/]" if drift["drifted"] else "[green]quiet[/]"
+        verdict = ("drifts", "yellow") if drift["drifted"] else ("quiet", "green")
         reasons = f" ({', '.join(drift['metrics'])})" if drift["metrics"] else ""
-        output.print(f"Drift         {drift['day']}: {verdict}{reasons}", soft_wrap=True)
+        output.print(styled(f"Drift         {drift['day']}: ", verdict, reasons), soft_wrap=True)
 
 
 def _print_champion(champion: dict[str, Any] | None) -> None:

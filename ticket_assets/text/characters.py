@@ -24,6 +24,32 @@ _UNSEEN_CHARACTERS = re.compile(f"[{_UNSEEN}]")
 _UNREADABLE = re.compile(f"[\r{_BREAKING}{_BLANK}{_UNSEEN}\uff01-\uff5e]")
 
 
+# What a terminal or a reader's eye would obey instead of showing it: controls, marks that turn the
+# direction of writing, line separators, invisible letters and tags, lone surrogates. Joiners and
+# variation selectors stay: scripts and emoji need them.
+_OBEYED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str, keep: str = "") -> str:
+    """`text` with each character that would be obeyed instead of read written out, as `\\x1b`.
+
+    Names come from mail, files and other people's systems: shown as they are, one of them could
+    clear a terminal, or read backwards.
+
+    Args:
+        keep: characters that stay, such as a line break.
+    """
+
+    def written_out(match: re.Match[str]) -> str:
+        character = match[0]
+        return character if character in keep else ascii(character)[1:-1]
+
+    return _OBEYED.sub(written_out, text)
+
+
 def readable(text: str) -> str:
     """`text` in NFC, with `\\n` line breaks, plain blanks, and nothing a reader cannot see."""
     if _UNREADABLE.search(text):
