@@ -24,6 +24,7 @@ from ticket_assets.classification.training import train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet, text_groups
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.exports import export_message, open_export
+from ticket_assets.mail.input_files import InputFile
 from ticket_assets.mail.labels import LabelSet
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
 from ticket_assets.plural import counted
@@ -166,7 +167,7 @@ def labelled_tickets(
         ExportError: the file is not a table, or has no subject and no body.
         QualityError: it has no category, or too few different texts.
     """
-    table = open_export(path, column_mapping)
+    table = open_export(InputFile(path), column_mapping)
     if "category" not in table.columns:
         raise QualityError(
             f"{path} has no column known as a category. Say which one it is, like `--column"

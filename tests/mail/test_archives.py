@@ -7,6 +7,7 @@ import lzma
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from ticket_assets.mail import archives
 from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import import_path, read_mailbox
+from ticket_assets.mail.input_files import NO_FILES
 from ticket_assets.mail.labels import UnknownLabelError
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.storage.folder_blobs import FolderBlobs
@@ -175,7 +177,7 @@ def test_links_and_devices_are_passed_over_and_counted(tmp_path):
     for path, count in ((as_tar, 3), (as_zip, 1)):
         ignored = archives.Counter()
         assert contents(path, ignored=ignored) == [FIRST]
-        assert ignored == {"links and devices": count}
+        assert ignored == {NO_FILES: count}
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
@@ -196,6 +198,118 @@ def test_a_zip_bomb_is_refused(landing, tmp_path, name):
     path = zipped(tmp_path / "a.zip", {name: b"id,body\n" + b"x" * (40 << 20)})
 
     with pytest.raises(ExportError, match=r"unpacks to more than 200 times.*import it in parts"):
+        imported(landing, path)
+
+    assert not landing.files.folder.exists()
+
+
+@pytest.fixture
+def refusal_of():
+    """The reason why an archive is refused, and the bytes of memory that Python takes to see it."""
+
+    def read(path):
+        tracemalloc.start()
+        with pytest.raises(ExportError) as refused:
+            contents(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return str(refused.value), peak
+
+    return read
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_bomb_in_small_parts_is_refused_before_it_takes_memory(landing, tmp_path, pack):
+    part = FIRST + b"x" * (1 << 20)
+    path = pack(tmp_path / "a.archive", {f"{number}.eml": part for number in range(40)})
+    read = []
+
+    with pytest.raises(ExportError, match="unpacks to more than 200 times its size"):
+        read.extend(len(message.message.content) for message in read_mailbox(path))
+    with pytest.raises(ExportError):
+        imported(landing, path)
+
+    assert sum(read) <= 200 * path.stat().st_size
+    assert not landing.files.folder.exists()
+
+
+def test_an_archive_of_mails_that_are_much_alike_is_no_bomb(landing, tmp_path):
+    """As a monitoring system writes them: in tar.gz they take a fiftieth of their size."""
+    table = b"<table><tr><td>Notification Type</td><td>PROBLEM</td></tr></table>\n" * 40
+    names = [os.urandom(16).hex() for _ in range(500)]
+    files = {
+        f"{name}.eml": FIRST.replace(b"<1@x>", f"<{name}@x>".encode()) + table for name in names
+    }
+
+    for number, pack in enumerate((zipped, tarred)):
+        report = imported(landing, pack(tmp_path / pack.__name__, files))
+        assert (report.landed, report.already_there) == ((500, 0), (0, 500))[number]
+
+
+@pytest.mark.parametrize("line", [b"x", b"\n", b"\r\n"])
+def test_a_mail_without_end_takes_no_more_memory_than_the_largest(
+    tmp_path, monkeypatch, refusal_of, line
+):
+    monkeypatch.setattr("ticket_assets.mail.mailboxes.MAX_MAIL_BYTES", 1 << 20)
+    monkeypatch.setattr("ticket_assets.mail.archives.MAX_RATIO", 1 << 20)
+    files = {"a.mbox": FROM_LINE + line * ((8 << 20) // len(line))}
+
+    reason, peak = refusal_of(zipped(tmp_path / "a.zip", files))
+
+    assert "exceeds 1 MB, which no mail does" in reason
+    assert peak < 8 << 20
+
+
+def test_a_zip_that_lists_too_many_files_is_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = zipped(tmp_path / "a.zip", {f"{number}.eml": FIRST for number in range(30)})
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 1000)
+
+    with pytest.raises(ExportError, match="lists too many files, which no mailbox does"):
+        contents(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_name_of_a_hundred_megabytes_in_a_tar_is_refused_unread(tmp_path, kind, refusal_of):
+    path = tmp_path / "a.tar"
+    name = tarfile.TarInfo("name")
+    name.type, name.size = kind, 100 << 20
+    with path.open("wb") as file:
+        file.write(name.tobuf())
+        file.truncate(200 << 20)
+
+    reason, peak = refusal_of(path)
+
+    assert "cannot be read (broken header" in reason
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("name", ["a.eml", "a.mbox", "a.csv"])
+def test_holes_in_a_tar_count_as_what_is_read_of_them(tmp_path, name):
+    path = tmp_path / "a.tar"
+    info = tarfile.TarInfo(name)
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 512
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"00000000000\x0000000001000\x00"  # 512 bytes at 0
+    header[483:495] = b"10000000000\x00"  # of 1 GB
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\x00 " % sum(header)
+    path.write_bytes(header + FROM_LINE.ljust(512, b"x") + bytes(1024))
+
+    with pytest.raises(ExportError, match=r"200 times its size|exceeds 160 MB"):
+        contents(path)
+
+
+def test_a_cut_zip_does_not_pass_for_the_zip_that_lies_in_it(landing, tmp_path):
+    inner = zipped(tmp_path / "inner.zip", {"inner.eml": SECOND}).read_bytes()
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.eml", FIRST)
+        archive.writestr("older.zip", inner)
+        archive.writestr("b.eml", FIRST + b"more\n")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"b.eml")])
+
+    with pytest.raises(ExportError, match=r"its end is missing.*get the archive again"):
         imported(landing, path)
 
     assert not landing.files.folder.exists()

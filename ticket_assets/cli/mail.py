@@ -150,7 +150,7 @@ def import_mail(
     _note_doubts(report, landing)
     if report.ignored:
         ignored = ", ".join(f"{kind}: {count:,}" for kind, count in report.ignored.items())
-        print_warning(f"Passed over in the archive: {ignored}.")
+        print_warning(f"Passed over in {path}: {ignored}.")
     if not any(landing.labels()):
         print_warning(
             "No labels have landed yet, and sorting is learnt from them: import them with --labels"

@@ -16,24 +16,28 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from ticket_assets.mail.exports import ExportError
-from ticket_assets.mail.mailboxes import MAX_MAIL_BYTES
+from ticket_assets.mail.input_files import NO_FILES, InputFile
 from ticket_assets.storage.unfinished import scratch_folder
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
 MAX_MEMBERS = 1_000_000
-"""Files in one archive: the mails of a large desk's ten years, and 1 GB of ZIP directory."""
+"""Files in one archive: the mails of a large desk's ten years."""
+MAX_DIRECTORY_BYTES = 32 << 20
+"""The list of a ZIP's files, which is held in memory: some 200,000 mails, in 160 MB."""
 MAX_UNPACKED_BYTES = 64 << 30
 """The most that is read from one archive: an import of more fits no afternoon and no disk."""
 MAX_TABLE_BYTES = 4 << 30
 """A table is read several times and so is copied to the temporary folder, which is often small."""
 MAX_RATIO = 200
-"""Uncompressed to compressed size: mail reaches 10, exports of repetitive tickets 50; the bombs
-that deflate can make start at 1,000."""
-RATIO_FREE_BYTES = 16 << 20
-"""Read before the ratio counts: a small file may well be one letter over and over."""
+"""What is read from an archive to its size: mail reaches 10, exports of repetitive tickets 50; the
+bombs that deflate can make start at 1,000, whether in one large file or in many small ones."""
+LEAST_BYTES = 4096
+"""Counted of a smaller archive: it takes a block of the disk as well."""
+MAX_TAR_HEADER_BYTES = 1 << 20
+"""Long names and the like before a file in a tar, which are read into memory."""
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _DECOMPRESSORS: dict[bytes, Any] = {
@@ -42,6 +46,10 @@ _DECOMPRESSORS: dict[bytes, Any] = {
     b"\xfd7zXZ\x00": lzma.open,
 }
 _TAR_MAGIC = slice(257, 262)
+_TAR_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 
 _CHUNK_BYTES = 1 << 20
 _DAMAGES = (
@@ -61,35 +69,42 @@ class Member(NamedTuple):
     """In lower case, with its dot."""
     where: str
     """The member and its archive, for messages."""
+    size: int
+    """Bytes, unpacked; the stream has no more."""
     written_at: float
     """Seconds since 1970, as an unpacked file would carry them."""
-    stream: io.BufferedReader
+    stream: io.BufferedReader[Any]
 
 
-def is_archive(start: bytes, path: Path) -> bool:
-    """Whether a file that starts with these bytes is a ZIP or a tar archive, compressed or not."""
+def is_archive(start: bytes, file: InputFile) -> bool:
+    """Whether a file that starts with these bytes is a ZIP or a tar archive, compressed or not.
+
+    Raises:
+        ExportError: a ZIP holds too many files to be looked at.
+    """
     if start.startswith(_ZIP):
-        return not _is_document(path)
+        return not _is_document(file)
     if start[_TAR_MAGIC] == b"ustar":
         return True
     for magic, decompressor in _DECOMPRESSORS.items():
         if start.startswith(magic):
-            with suppress(*_DAMAGES), decompressor(path) as file:
-                return bool(file.read(tarfile.BLOCKSIZE)[_TAR_MAGIC] == b"ustar")
+            with suppress(*_DAMAGES), file.open() as packed, decompressor(packed) as unpacked:
+                return bool(unpacked.read(tarfile.BLOCKSIZE)[_TAR_MAGIC] == b"ustar")
             # It cannot be decompressed: reading it raises the error that says so.
-            return ".t" in path.name.lower()
+            return ".t" in file.path.name.lower()
     return False
 
 
-def members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
-    """The files in an archive, in its order; `ignored` counts links and devices.
+def members(file: InputFile, ignored: Counter[str]) -> Iterator[Member]:
+    """The files in an archive, in its order; `ignored` counts what is no file.
 
     Raises:
         ExportError: the archive is damaged, has a password, or unpacks to more than any mailbox.
     """
-    with path.open("rb") as file:
-        is_zip = file.read(4) in _ZIP
-    return _zip_members(path, ignored) if is_zip else _tar_members(path, ignored)
+    with file.open() as opened:
+        is_zip = opened.read(4) in _ZIP
+        opened.seek(0)
+        yield from (_zip_members if is_zip else _tar_members)(opened, file.path, ignored)
 
 
 @contextmanager
@@ -114,73 +129,57 @@ def spooled(member: Member) -> Iterator[Path]:
 
 
 class _Budget:
-    """How much of an archive has been read, against what a mailbox may hold."""
+    """How much of an archive may be read, all its files together: as much as a mailbox can hold."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int) -> None:
         self.path = path
-        self.members = 0
-        self.unpacked = 0
+        self._allowed = min(MAX_UNPACKED_BYTES, MAX_RATIO * max(size, LEAST_BYTES))
+        self._members = 0
+        self._unpacked = 0
 
     def add_member(self) -> None:
-        self.members += 1
-        if self.members > MAX_MEMBERS:
-            raise self._refused(f"holds more than {MAX_MEMBERS:,} files")
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise _refused(self.path, f"holds more than {MAX_MEMBERS:,} files")
 
-    def add(self, read: int, stream_total: int, compressed: int) -> None:
-        self.unpacked += read
-        if self.unpacked > MAX_UNPACKED_BYTES:
-            raise self._refused(f"unpacks to more than {_gb(MAX_UNPACKED_BYTES)}")
-        if stream_total > max(RATIO_FREE_BYTES, MAX_RATIO * compressed):
-            raise self._refused(f"unpacks to more than {MAX_RATIO} times its size")
-
-    def _refused(self, excess: str) -> ExportError:
-        return ExportError(
-            f"{self.path} {excess}, which no mailbox does: unpack it yourself if you trust it, and"
-            " import it in parts."
-        )
+    def add(self, size: int) -> None:
+        self._unpacked += size
+        if self._unpacked > self._allowed:
+            is_ratio = self._allowed < MAX_UNPACKED_BYTES
+            most = f"{MAX_RATIO} times its size" if is_ratio else _gb(MAX_UNPACKED_BYTES)
+            raise _refused(self.path, f"unpacks to more than {most}")
 
 
 class _Counted(io.RawIOBase):
     """A stream out of an archive whose bytes count and whose failures are explained."""
 
-    def __init__(self, stream: IO[bytes], where: str, compressed: int, budget: _Budget) -> None:
+    def __init__(self, stream: IO[bytes], where: str, budget: _Budget) -> None:
         self._stream = stream
         self._where = where
-        self._compressed = compressed
         self._budget = budget
-        self._total = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            chunk = self._stream.read(len(buffer))
+            chunk = self._stream.read(min(len(buffer), _CHUNK_BYTES))
         except _DAMAGES as error:
             raise _damaged(self._where, error) from None
         buffer[: len(chunk)] = chunk
-        self._total += len(chunk)
-        self._budget.add(len(chunk), self._total, self._compressed)
+        self._budget.add(len(chunk))
         return len(chunk)
-
-
-class _Lines(io.BufferedReader):
-    """Lines of bounded length: a hostile file may be a single one."""
-
-    def __next__(self) -> bytes:
-        line = self.readline(MAX_MAIL_BYTES + 1)
-        if not line:
-            raise StopIteration
-        if len(line) > MAX_MAIL_BYTES:
-            raise ExportError(
-                f"A mailbox in the archive holds a line of over {_gb(MAX_MAIL_BYTES)}, which no"
-                " mail does: take that file out of it."
-            )
-        return line
 
 
 class _StrictTarInfo(tarfile.TarInfo):
     """A tar header that is broken is an error, not the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictTarInfo:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _TAR_HEADERS and info.size > MAX_TAR_HEADER_BYTES:
+            raise tarfile.InvalidHeaderError("over 1 MB")  # type: ignore[attr-defined]
+        return info
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:
@@ -192,15 +191,19 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"broken header ({error})") from None
 
 
-def _zip_members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
-    budget = _Budget(path)
-    with _explained(str(path)), zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
+def _zip_members(file: BinaryIO, path: Path, ignored: Counter[str]) -> Iterator[Member]:
+    budget = _Budget(path, os.fstat(file.fileno()).st_size)
+    with _explained(str(path)), _zip(file, path) as archive:
+        entries = archive.infolist()
+        # The directory of a ZIP that is cut off may be that of another ZIP inside it.
+        if entries and min(info.header_offset for info in entries) > 0:
+            raise zipfile.BadZipFile("its end is missing")
+        for info in entries:
             budget.add_member()
             if info.is_dir():
                 continue
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-                ignored["links and devices"] += 1
+                ignored[NO_FILES] += 1
                 continue
             where = _where(info.filename, path)
             if info.flag_bits & 0x1:
@@ -210,41 +213,47 @@ def _zip_members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
                 )
             with _explained(where):
                 stream = archive.open(info)
-            counted = _Counted(stream, where, info.compress_size, budget)
-            with stream, _Lines(counted) as lines:
-                yield _member(info.filename, where, _zip_time(info), lines)
+            with stream, io.BufferedReader(_Counted(stream, where, budget)) as content:
+                yield _member(info.filename, where, info.file_size, _zip_time(info), content)
 
 
-def _tar_members(path: Path, ignored: Counter[str]) -> Iterator[Member]:
-    budget = _Budget(path)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        file.seek(0)
-        openers = [opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)]
-        # The whole stream counts, so that no bomb hides in a skipped member.
-        whole = io.BufferedReader(
-            _Counted(openers[0](file) if openers else file, str(path), size, budget)
-        )
-        with (
-            _explained(str(path)),
-            tarfile.open(fileobj=whole, mode="r|", tarinfo=_StrictTarInfo) as archive,
-        ):
-            known: list[tarfile.TarInfo] = vars(archive)["members"]
-            while (info := archive.next()) is not None:
-                known.clear()  # or a tar of a million files would keep them all
-                budget.add_member()
-                if info.isdir():
-                    continue
-                stream = archive.extractfile(info) if info.isreg() else None
-                if stream is None:
-                    ignored["links and devices"] += 1
-                    continue
-                where = _where(info.name, path)
-                with _Lines(_Counted(stream, where, size, _Budget(path))) as lines:
-                    yield _member(info.name, where, float(info.mtime), lines)
-        while whole.read(_CHUNK_BYTES):  # the checksum comes last
-            pass
+def _zip(file: BinaryIO, path: Path) -> zipfile.ZipFile:
+    """An opened ZIP, unless its directory is too large to be read into memory."""
+    with suppress(OSError):
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+        if end and end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
+            raise _refused(path, "lists too many files")
+    return zipfile.ZipFile(file)
+
+
+def _tar_members(file: BinaryIO, path: Path, ignored: Counter[str]) -> Iterator[Member]:
+    start, size = file.read(8), os.fstat(file.fileno()).st_size
+    file.seek(0)
+    openers = [opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)]
+    # The whole stream counts, so that no bomb hides in a skipped member; and the members do, since
+    # one with holes is longer than its part of the stream.
+    stream = openers[0](file) if openers else file
+    whole = io.BufferedReader(_Counted(stream, str(path), _Budget(path, size)))
+    budget = _Budget(path, size)
+    with (
+        _explained(str(path)),
+        tarfile.open(fileobj=whole, mode="r|", tarinfo=_StrictTarInfo) as archive,
+    ):
+        known: list[tarfile.TarInfo] = vars(archive)["members"]
+        while (info := archive.next()) is not None:
+            known.clear()  # or a tar of a million files would keep them all
+            budget.add_member()
+            if info.isdir():
+                continue
+            content = archive.extractfile(info) if info.isreg() else None
+            if content is None:
+                ignored[NO_FILES] += 1
+                continue
+            where = _where(info.name, path)
+            with io.BufferedReader(_Counted(content, where, budget)) as counted:
+                yield _member(info.name, where, info.size, float(info.mtime), counted)
+    while whole.read(_CHUNK_BYTES):  # the checksum comes last
+        pass
 
 
 @contextmanager
@@ -263,30 +272,40 @@ def _zip_time(info: zipfile.ZipInfo) -> float:
         return 0.0
 
 
-def _member(name: str, where: str, written_at: float, stream: io.BufferedReader) -> Member:
+def _member(
+    name: str, where: str, size: int, written_at: float, stream: io.BufferedReader[Any]
+) -> Member:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     return Member(
         name=parts[-1] if parts else "",
         folder=parts[-2] if len(parts) > 1 else "",
         suffix=PurePosixPath(name).suffix.lower(),
         where=where,
+        size=size,
         written_at=written_at,
         stream=stream,
     )
 
 
-def _is_document(path: Path) -> bool:
+def _is_document(file: InputFile) -> bool:
     """Whether a ZIP is a workbook or a text document in disguise."""
-    with suppress(*_DAMAGES), zipfile.ZipFile(path) as archive:
+    with suppress(*_DAMAGES), file.open() as opened, _zip(opened, file.path) as archive:
         names = archive.namelist()
         return "[Content_Types].xml" in names or names[:1] == ["mimetype"]
-    return path.suffix.lower() in {".xlsx", ".xlsm", ".docx", ".ods"}
+    return file.suffix in {".xlsx", ".xlsm", ".docx", ".ods"}
 
 
 def _where(name: str, path: Path) -> str:
     # A name from an archive may hold anything, a line break or a terminal's commands included.
     shown = "".join(char if char.isprintable() else "?" for char in name)
     return f"{shown} in {path}"
+
+
+def _refused(path: Path, excess: str) -> ExportError:
+    return ExportError(
+        f"{path} {excess}, which no mailbox does: unpack it yourself if you trust it, and import"
+        " it in parts."
+    )
 
 
 def _damaged(where: str, error: BaseException) -> ExportError:

@@ -71,11 +71,12 @@ def read_back_off(cursors: Blobs, source: str) -> BackOff:
 
 def write_back_off(cursors: Blobs, source: str, back_off: BackOff) -> None:
     content = json.dumps(asdict(back_off), default=datetime.isoformat, ensure_ascii=False)
-    cursors.replace(_name(source), content.encode())
+    # What is no Unicode in the name of a folder becomes an escape of JSON.
+    cursors.replace(_name(source), content.encode("utf-8", "backslashreplace"))
 
 
 def _name(source: str) -> str:
-    return f"source-{hashlib.sha256(source.encode()).hexdigest()[:20]}.json"
+    return f"source-{hashlib.sha256(os.fsencode(source)).hexdigest()[:20]}.json"
 
 
 def _digest(configuration: bytes, salt: bytes) -> str:

@@ -9,14 +9,16 @@ import re
 import unicodedata
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TextIO, cast
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
+from ticket_assets.mail.input_files import InputFile
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import as_utc, believable, mail_date
 from ticket_assets.text.languages import all_words, languages, one_of
@@ -29,7 +31,8 @@ TABLE_SUFFIXES = {
     ".json": "jsonl",
     ".parquet": "parquet",
 }
-_CELL_LIMIT = 1 << 30  # the csv module refuses cells over 128 KB, which a long thread exceeds
+MAX_ROW_CHARACTERS = 32 << 20
+"""Many times the longest thread; a row is held in memory several times over."""
 _PARQUET_BATCH = 1000
 _START_BYTES = 65536
 _SHOWN_COLUMNS = 40
@@ -53,13 +56,13 @@ class Row(NamedTuple):
 class Table:
     """An exported table whose rows are streamed anew at each iteration."""
 
-    path: Path
+    file: InputFile
     kind: str
     columns: dict[str, str]
     """The column of each field that has one."""
 
     def __iter__(self) -> Iterator[Row]:
-        return _rows(self.path, self.kind)
+        return _rows(self.file, self.kind)
 
     def value(self, row: Row, field: str) -> Any:
         """A field's value in a row; None when it is absent or blank."""
@@ -97,25 +100,26 @@ def label_columns() -> dict[str, list[str]]:
 
 
 def open_table(
-    path: Path, fields: Mapping[str, Sequence[str]], column_mapping: Mapping[str, str]
+    file: InputFile, fields: Mapping[str, Sequence[str]], column_mapping: Mapping[str, str]
 ) -> Table:
     """The table in a file, with the columns that hold the given fields.
 
     Raises:
         ExportError: the file is not such a table, or a mapped field or column does not exist.
     """
-    kind = TABLE_SUFFIXES.get(path.suffix.lower())
+    path, kind = file.path, TABLE_SUFFIXES.get(file.suffix)
     if kind is None:
         raise ExportError(f"{path} is not a table: expected {', '.join(TABLE_SUFFIXES)}.")
     try:
-        is_empty = path.stat().st_size == 0
+        with file.open() as opened:
+            start = opened.read(_START_BYTES)
     except OSError as error:
         raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
-    if is_empty:
+    if not start:
         raise ExportError(f"{path} is empty.")
-    if kind != "parquet" and _is_binary(path):
+    if kind != "parquet" and _is_binary(start):
         raise ExportError(f"{path} is not text, whatever its name says: save it as UTF-8 CSV.")
-    names = _column_names(path, kind)
+    names = _column_names(file, kind)
     if not names:
         raise ExportError(f"{path} names no columns: expected a header line, or JSON objects.")
     folded = {fold(name): name for name in reversed(names)}
@@ -133,20 +137,20 @@ def open_table(
                 f"{path} has no column {column!r} for {field}. Its columns: {_listed(names)}."
             )
         columns[field] = column if column in names else folded[fold(column)]
-    return Table(path, kind, columns)
+    return Table(file, kind, columns)
 
 
-def open_export(path: Path, column_mapping: Mapping[str, str]) -> Table:
+def open_export(file: InputFile, column_mapping: Mapping[str, str]) -> Table:
     """A table of tickets.
 
     Raises:
         ExportError: as `open_table`, or neither a subject nor a body column was found.
     """
-    table = open_table(path, ticket_columns(), column_mapping)
+    table = open_table(file, ticket_columns(), column_mapping)
     if "subject" not in table.columns and "body" not in table.columns:
         raise ExportError(
-            f"{path} has no column known as a subject or a body. Its columns:"
-            f" {_listed(_column_names(path, table.kind))}. Say which one it is,"
+            f"{file.path} has no column known as a subject or a body. Its columns:"
+            f" {_listed(_column_names(file, table.kind))}. Say which one it is,"
             " like `--column body=MyColumn`."
         )
     return table
@@ -260,38 +264,36 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN_COLUMNS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _is_binary(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(_START_BYTES)
+def _is_binary(start: bytes) -> bool:
     return b"\x00" in start and not start.startswith(_UTF_16_MARKS)
 
 
-def _column_names(path: Path, kind: str) -> list[str]:
+def _column_names(file: InputFile, kind: str) -> list[str]:
     if kind == "parquet":
-        return [str(name) for name in _parquet(path).schema_arrow.names]
+        return [str(name) for name in _parquet(file).schema_arrow.names]
     if kind == "jsonl":
         names: dict[str, None] = {}
-        for row in _rows(path, kind):
+        for row in _rows(file, kind):
             names.update(dict.fromkeys(row.values if not row.broken else ()))
             if row.number >= 100:  # rows may leave out what they do not have
                 break
         return list(names)
-    return _csv_header(path)[0]
+    return _csv_header(file)[0]
 
 
-def _rows(path: Path, kind: str) -> Iterator[Row]:
-    return {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[kind](path)
+def _rows(file: InputFile, kind: str) -> Iterator[Row]:
+    return {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[kind](file)
 
 
-def _csv_header(path: Path) -> tuple[list[str], str, str]:
+def _csv_header(file: InputFile) -> tuple[list[str], str, str]:
     """Column names, delimiter and encoding."""
-    encoding = _encoding(path)
-    csv.field_size_limit(_CELL_LIMIT)
-    with path.open(encoding=encoding, errors="replace", newline="") as file:
-        headers = []
-        for delimiter in (",", ";", "\t"):
-            file.seek(0)
-            headers.append((next(csv.reader(file, delimiter=delimiter), []), delimiter))
+    encoding = _encoding(file)
+    csv.field_size_limit(MAX_ROW_CHARACTERS)  # 128 KB by default, which a long thread exceeds
+    headers = []
+    for delimiter in (",", ";", "\t"):
+        with _as_text_file(file, encoding) as text:
+            lines = _kept(text, [], file)
+            headers.append((next(csv.reader(lines, delimiter=delimiter), []), delimiter))
     names, delimiter = max(headers, key=lambda header: len(header[0]))
     return _distinct([name.strip() for name in names]), delimiter, encoding
 
@@ -306,14 +308,18 @@ def _distinct(names: list[str]) -> list[str]:
     return distinct
 
 
-def _encoding(path: Path) -> str:
+def _as_text_file(file: InputFile, encoding: str) -> TextIO:
+    return TextIOWrapper(file.open(), encoding, errors="replace", newline="")
+
+
+def _encoding(file: InputFile) -> str:
     decoder = getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        if file.read(2) in _UTF_16_MARKS:
+    with file.open() as opened:
+        if opened.read(2) in _UTF_16_MARKS:
             return "utf-16"
-        file.seek(0)
+        opened.seek(0)
         try:
-            while chunk := file.read(1 << 20):
+            while chunk := opened.read(1 << 20):
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -321,11 +327,11 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
-    names, delimiter, encoding = _csv_header(path)
-    with path.open(encoding=encoding, errors="replace", newline="") as file:
+def _csv_rows(file: InputFile) -> Iterator[Row]:
+    names, delimiter, encoding = _csv_header(file)
+    with _as_text_file(file, encoding) as text:
         lines: list[str] = []
-        reader = csv.reader(_kept(file, lines), delimiter=delimiter)
+        reader = csv.reader(_kept(text, lines, file), delimiter=delimiter)
         next(reader)
         number = 0
         while True:
@@ -351,17 +357,26 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                 yield Row(number, dict(zip(names, cells, strict=False)), None)
 
 
-def _kept(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
-    for line in lines:
+def _kept(text: TextIO, kept: list[str], file: InputFile) -> Iterator[str]:
+    """The lines of a text, added to `kept`; whoever clears that begins a row."""
+    size = 0
+    while line := text.readline(MAX_ROW_CHARACTERS):
+        size = len(line) + (size if kept else 0)
+        if size >= MAX_ROW_CHARACTERS:
+            raise ExportError(
+                f"{file.path} holds a row of over {MAX_ROW_CHARACTERS >> 20} MB, which no ticket"
+                " has: check that its quotes match."
+            )
         kept.append(line)
         yield line
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    encoding = _encoding(path)
-    with path.open(encoding=encoding, errors="replace") as file:
+def _jsonl_rows(file: InputFile) -> Iterator[Row]:
+    path, lines = file.path, list[str]()
+    with _as_text_file(file, _encoding(file)) as text:
         number = 0
-        for line in file:
+        for line in _kept(text, lines, file):
+            lines.clear()
             if not line.strip():
                 continue
             number += 1
@@ -380,20 +395,20 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                 yield Row(number, {"text": line.strip()}, "not a JSON object")
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(file: InputFile) -> Iterator[Row]:
     number = 0
-    for batch in _parquet(path).iter_batches(batch_size=_PARQUET_BATCH):
+    for batch in _parquet(file).iter_batches(batch_size=_PARQUET_BATCH):
         for values in batch.to_pylist():
             number += 1
             yield Row(number, values, None)
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(file: InputFile) -> Any:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(file.open())
     except pyarrow.ArrowException as error:
         reason = " ".join(str(error).split())
-        raise ExportError(f"{path} is not a readable Parquet file: {reason}") from None
+        raise ExportError(f"{file.path} is not a readable Parquet file: {reason}") from None

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.exports import TABLE_SUFFIXES, ExportError
 from ticket_assets.mail.importing import read_mailbox
+from ticket_assets.mail.input_files import InputFile, no_file, scanned
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError
 from ticket_assets.mail.landing import BATCH_MESSAGES, IncomingMessage, LandingReport, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
@@ -60,12 +61,8 @@ class FolderReport:
 
 class _File(NamedTuple):
     version: FileVersion
-    path: Path
-    changed_at: float
-
-    @property
-    def suffix(self) -> str:
-        return self.path.suffix.lower()
+    file: InputFile
+    changed_at: float = 0.0
 
 
 def poll_maildir(
@@ -81,18 +78,14 @@ def poll_maildir(
     """Land the messages of a Maildir that were not there before; nothing in it is moved.
 
     A message is known by its name before `:2,`, which stays the same when it is read, flagged or
-    moved from `new` to `cur`. `deadline` is one of `time.monotonic()`.
+    moved from `new` to `cur`. What is no file is refused. `deadline` is one of `time.monotonic()`.
 
     Raises:
         FolderError: there is no Maildir.
         BlobStoreError: the landing zone cannot be written.
     """
-    present: dict[FileVersion, Path] = {}
     try:
-        for name in ("new", "cur"):
-            for entry in os.scandir(folder / name):
-                if not entry.name.startswith("."):
-                    present[FileVersion(entry.name.partition(":2,")[0])] = Path(entry.path)
+        files, refusals = _maildir_files(folder)
     except OSError as error:
         raise FolderError(
             f"Cannot read the Maildir {folder}: {error.strerror} ({error.filename}). Check"
@@ -100,14 +93,33 @@ def poll_maildir(
         ) from None
     with SeenFiles(cursors, folder) as seen:
         look = _Look(landing, seen, deadline, first_day, on_message)
-        seen.forget(look.known.keys() - present.keys())
-        waiting = sorted(version for version in present if not look.is_done(version))
+        seen.forget(look.known.keys() - files.keys() - refusals.keys())
+        for version, reason in refusals.items():
+            look.refuse(version, reason, again=True)
+        waiting = sorted(version for version in files if not look.is_done(version))
         look.land_mails(
-            [(version, present[version]) for version in waiting[:max_messages]],
-            lambda path: [mail_message(path.read_bytes(), f"maildir:{folder.name}")],
+            [_File(version, files[version]) for version in waiting[:max_messages]],
+            lambda file: [mail_message(file.read(), f"maildir:{folder.name}")],
         )
         look.report.remaining += len(waiting[max_messages:])
     return look.report
+
+
+def maildir_refusals(folder: Path, cursors: Blobs) -> tuple[str, ...]:
+    """Why what is still in a Maildir cannot be used, as far as polls have seen it, by name."""
+    remembered = SeenFiles.refusals(cursors, folder)
+    try:
+        files, refusals = _maildir_files(folder) if remembered else ({}, {})
+    except OSError:
+        return ()
+    present = {version.name for version in (*files, *refusals)}
+    return tuple(reason for name, reason in remembered.items() if name in present)
+
+
+def drop_folder_refusals(folder: Path, cursors: Blobs) -> tuple[str, ...]:
+    """The same of a drop folder."""
+    remembered = SeenFiles.refusals(cursors, folder)
+    return tuple(reason for name, reason in remembered.items() if os.path.lexists(folder / name))
 
 
 def poll_drop_folder(
@@ -128,7 +140,8 @@ def poll_drop_folder(
 
     A file is read when its name, size or time is new, and has been left alone for
     `settled_seconds`. One that was refused is read again when the labels or the columns change.
-    Names that begin with a dot or end like an unfinished copy are passed over. `deadline` is one of
+    Names that begin with a dot or end like an unfinished copy are passed over; what is no file is
+    refused. `deadline` is one of
     `time.monotonic()`: the next poll goes on with the file that it interrupts, and a poll with a
     deadline refuses files above POLLED_BYTES. `max_messages` counts `.eml` files.
 
@@ -141,23 +154,23 @@ def poll_drop_folder(
     reader = _reader(labels, column_mapping, limit)
     with SeenFiles(cursors, folder) as seen:
         look = _Look(landing, seen, deadline, first_day, on_message, reader=reader)
-        files, unreadable = _files(folder)
-        names = {file.version.name for file in files} | {version.name for version, _ in unreadable}
+        files, refusals = _files(folder)
+        names = {version.name for version in (*(file.version for file in files), *refusals)}
         seen.forget(version for version in look.known if version.name not in names)
-        for version, reason in unreadable:
+        for version, reason in refusals.items():
             look.refuse(version, reason, again=True)
         due = look.due(files, time.time() - settled_seconds, limit)
-        mails = [file for file in due if file.suffix == ".eml"]
+        mails = [file for file in due if file.file.suffix == ".eml"]
         look.land_mails(
-            [(file.version, file.path) for file in mails[:max_messages]],
-            lambda path: [
+            mails[:max_messages],
+            lambda file: [
                 replace(imported.message, source=f"eml:{folder.name}")
-                for imported in read_mailbox(path)
+                for imported in read_mailbox(file.path, folder=folder)
             ],
         )
         look.report.remaining += len(mails[max_messages:])
         for file in due:
-            if file.suffix != ".eml":
+            if file.file.suffix != ".eml":
                 look.land_file(file, labels, column_mapping)
     return look.report
 
@@ -206,7 +219,7 @@ class _Look:
             if file.changed_at > settled_at:
                 self.report.remaining += 1
             elif limit is not None and file.version.size > limit:
-                size = f"{file.path} exceeds {limit >> 20} MB"
+                size = f"{file.file.path} exceeds {limit >> 20} MB"
                 self.refuse(file.version, f"{size}: land it with `tickets fetch`.")
             else:
                 due.append(file)
@@ -217,14 +230,16 @@ class _Look:
         by the next look (`again`)."""
         if not again:
             reason += " It is tried again once it or the settings have changed."
+        # A file's name may be in any encoding.
+        reason = reason.encode("utf-8", "backslashreplace").decode()
         if version not in self.known or self.known[version].refusal != reason:
             self.report.problems.append(reason)
         self._seen.refuse(version, reason, None if again else self._reader)
 
     def land_mails(
         self,
-        files: list[tuple[FileVersion, Path]],
-        read: Callable[[Path], list[IncomingMessage]],
+        files: list[_File],
+        read: Callable[[InputFile], list[IncomingMessage]],
     ) -> None:
         """Land small files together."""
         on_the_way: deque[FileVersion | None] = deque()
@@ -233,19 +248,19 @@ class _Look:
 
         def messages() -> Iterator[IncomingMessage]:
             nonlocal unread
-            for version, path in files:
+            for version, file, _ in files:
                 if self.is_late:
                     return
                 unread -= 1
                 try:
-                    contents = read(path)
+                    contents = read(file)
                 except FileNotFoundError:
                     continue  # a mail program has moved it meanwhile: the next look finds it
                 except ExportError as error:
                     self.refuse(version, str(error))
                     continue
                 except OSError as error:
-                    self.refuse(version, _unreadable(path, error), again=True)
+                    self.refuse(version, _unreadable(file.path, error), again=True)
                     continue
                 on_the_way.extend([*[None] * (len(contents) - 1), version])
                 yield from contents
@@ -275,13 +290,15 @@ class _Look:
         if self.is_late:
             self.report.remaining += 1
             return
-        mapping = column_mapping if file.suffix in TABLE_SUFFIXES else None
+        path, mapping = file.file.path, None
+        if file.file.suffix in TABLE_SUFFIXES:
+            mapping = column_mapping
         done = self.known[file.version].messages if file.version in self.known else 0
         is_done = False
 
         def messages() -> Iterator[IncomingMessage]:
             nonlocal done, is_done
-            mailbox = read_mailbox(file.path, column_mapping=mapping)
+            mailbox = read_mailbox(path, folder=file.file.folder, column_mapping=mapping)
             for imported in islice(mailbox, done, None):
                 yield imported.message
                 done += 1
@@ -292,9 +309,9 @@ class _Look:
 
         try:
             # As in an import, a file that is damaged or has an unknown label lands nothing.
-            mailbox = read_mailbox(file.path, column_mapping=mapping)
+            mailbox = read_mailbox(path, folder=file.file.folder, column_mapping=mapping)
             labels = [imported.label for imported in mailbox if imported.label]
-            allowed.check(labels, str(file.path))
+            allowed.check(labels, str(path))
             self.report.add(self._landing.land(messages(), self._on_message, self._first_day))
         except (ExportError, UnknownLabelError) as error:
             self.refuse(file.version, str(error))
@@ -316,39 +333,76 @@ def _unreadable(path: Path, error: OSError) -> str:
     return f"Cannot read {path}: {error.strerror}."
 
 
-def _files(folder: Path) -> tuple[list[_File], list[tuple[FileVersion, str]]]:
-    """The files below a folder, and the folders below it that cannot be read."""
+def _maildir_files(
+    folder: Path,
+) -> tuple[dict[FileVersion, InputFile], dict[FileVersion, str]]:
+    """The messages of a Maildir, and why what else is there cannot be read.
+
+    Raises:
+        OSError: there is no Maildir.
+    """
+    files: dict[FileVersion, InputFile] = {}
+    refusals: dict[FileVersion, str] = {}
+    for name in ("new", "cur"):
+        with scanned(folder, Path(name)) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                version = FileVersion(entry.name.partition(":2,")[0])
+                path = folder / name / entry.name
+                if entry.is_file(follow_symlinks=False):
+                    files[version] = InputFile(path, folder)
+                elif reason := _no_file(entry, path):
+                    refusals[version] = reason
+    return files, {version: refusals[version] for version in refusals.keys() - files.keys()}
+
+
+def _files(folder: Path) -> tuple[list[_File], dict[FileVersion, str]]:
+    """The files below a folder, and why what else is there cannot be read."""
     files: list[_File] = []
-    unreadable: list[tuple[FileVersion, str]] = []
-    folders = [folder]
+    refusals: dict[FileVersion, str] = {}
+    folders = [Path()]
     while folders:
         current = folders.pop()
         try:
-            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
+            with scanned(folder, current) as entries:
+                # The files in a Maildir's `tmp` are still being delivered.
+                is_maildir = {"cur", "new"} <= {entry.name for entry in entries}
+                for entry in entries:
+                    name = entry.name.lower()
+                    if name.startswith(".") or name.endswith(_UNFINISHED_SUFFIXES):
+                        continue
+                    inner = current / entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if not (is_maildir and entry.name == "tmp"):
+                            folders.append(inner)
+                    elif not entry.is_file(follow_symlinks=False):
+                        if reason := _no_file(entry, folder / inner):
+                            refusals[FileVersion(str(inner))] = reason
+                    elif status := _status(entry):
+                        version = FileVersion(str(inner), status.st_size, status.st_mtime_ns)
+                        # A copy keeps the original's time of writing, but not that of its change.
+                        files.append(
+                            _File(version, InputFile(folder / inner, folder), status.st_ctime)
+                        )
         except OSError as error:
-            if current == folder:
+            if current == Path():
                 raise FolderError(
                     f"Cannot read the drop folder {folder}: {error.strerror}. Check"
                     " TICKETS_DROP_FOLDER and its permissions."
                 ) from None
-            name = f"{current.relative_to(folder)}/"
-            unreadable.append((FileVersion(name), _unreadable(current, error)))
-            continue
-        # The files in a Maildir's `tmp` are still being delivered.
-        is_maildir = {"cur", "new"} <= {entry.name for entry in entries}
-        for entry in entries:
-            name = entry.name.lower()
-            if name.startswith(".") or name.endswith(_UNFINISHED_SUFFIXES):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if not (is_maildir and entry.name == "tmp"):
-                    folders.append(Path(entry.path))
-            elif entry.is_file():
-                status = entry.stat()
-                path = Path(entry.path)
-                version = FileVersion(
-                    str(path.relative_to(folder)), status.st_size, status.st_mtime_ns
-                )
-                # A copy keeps the original's time of writing, but not that of its last change.
-                files.append(_File(version, path, status.st_ctime))
-    return files, unreadable
+            refusals[FileVersion(f"{current}/")] = _unreadable(folder / current, error)
+    return files, refusals
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """An entry's own status; None when it has gone meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _no_file(entry: os.DirEntry[str], path: Path) -> str | None:
+    status = _status(entry)
+    return _unreadable(path, no_file(path, status.st_mode)) if status else None

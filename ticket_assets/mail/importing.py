@@ -26,14 +26,14 @@ from ticket_assets.mail.exports import (
     fold,
     open_export,
 )
-from ticket_assets.mail.labels import LabelSet, file_time, ordered_priorities, read_labels
+from ticket_assets.mail.input_files import MAX_MAIL_BYTES, InputFile
+from ticket_assets.mail.labels import LabelSet, ordered_priorities, read_labels
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone, ticket_id_of
 from ticket_assets.mail.mailboxes import (
-    MAX_MAIL_BYTES,
+    eml_files,
     eml_messages,
-    eml_paths,
     mail_message,
-    maildir_paths,
+    maildir_files,
     mbox_lines,
     mbox_messages,
 )
@@ -86,12 +86,13 @@ class ImportReport:
     copies: int
     """Those of them beyond the first of their message id: the message came in several forms."""
     ignored: Mapping[str, int]
-    """Counts of the files of an archive that were passed over, by kind."""
+    """Counts of what was passed over in an archive or a folder, by kind."""
 
 
 def read_mailbox(
     path: Path,
     *,
+    folder: Path | None = None,
     column_mapping: Mapping[str, str] | None = None,
     ignored: Counter[str] | None = None,
 ) -> Iterator[Imported]:
@@ -99,27 +100,28 @@ def read_mailbox(
 
     Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, tables in CSV, TSV, JSON
     Lines or Parquet, and ZIP and tar archives of them; `column_mapping` says which column of a
-    table holds a field. `ignored` counts the other files of an archive.
+    table holds a field. `folder` is the one above a file that a person named, if they did not name
+    the file. `ignored` counts the other files of an archive, and what is no file in a folder.
 
     Raises:
         ExportError: the path is none of these, or a table lacks what a ticket needs.
     """
-    kind = _kind(path)
+    ignored = Counter() if ignored is None else ignored
+    file = InputFile(path, folder)
+    kind = _kind(file)
     if kind == "table":
-        yield from _read_export(path, column_mapping or {}, path.name)
+        yield from _read_export(file, column_mapping or {}, path.name)
         return
     if kind == "archive":
-        yield from _read_archive(
-            path, column_mapping or {}, Counter() if ignored is None else ignored
-        )
+        yield from _read_archive(file, column_mapping or {}, ignored)
         return
     if column_mapping:
         raise ExportError(f"{path} has no columns to map: it is not a table.")
     messages = {
-        "mbox": lambda: mbox_messages(path, f"mbox:{path.name}"),
-        "maildir": lambda: eml_messages(maildir_paths(path), f"maildir:{path.name}"),
-        "eml folder": lambda: eml_messages(eml_paths(path), f"eml:{path.name}"),
-        "eml": lambda: eml_messages([path], f"eml:{path.name}"),
+        "mbox": lambda: mbox_messages(file, f"mbox:{path.name}"),
+        "maildir": lambda: eml_messages(maildir_files(path, ignored), f"maildir:{path.name}"),
+        "eml folder": lambda: eml_messages(eml_files(path, ignored), f"eml:{path.name}"),
+        "eml": lambda: eml_messages([file], f"eml:{path.name}"),
     }[kind]()
     for message in messages:
         yield Imported(message, None)
@@ -131,9 +133,10 @@ def has_columns(path: Path) -> bool:
     Raises:
         ExportError: the path is no mailbox and no export.
     """
-    kind = _kind(path)
+    file = InputFile(path)
+    kind = _kind(file)
     if kind == "archive":
-        return any(_member_kind(member) == "table" for member in members(path, Counter()))
+        return any(_member_kind(member) == "table" for member in members(file, Counter()))
     return kind == "table"
 
 
@@ -251,14 +254,15 @@ def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iter
 
     An archive is read to its end, so that a damaged one is refused before anything lands.
     """
-    kind = _kind(path)
+    file = InputFile(path)
+    kind = _kind(file)
     if kind == "archive":
-        for imported in _read_archive(path, column_mapping or {}, Counter()):
+        for imported in _read_archive(file, column_mapping or {}, Counter()):
             if imported.label:
                 yield imported.label
     if kind != "table":
         return
-    columns = open_export(path, column_mapping or {}).columns
+    columns = open_export(file, column_mapping or {}).columns
     if columns.keys() & {"category", "priority"}:
         for imported in read_mailbox(path, column_mapping=column_mapping):
             if imported.label:
@@ -266,10 +270,11 @@ def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iter
 
 
 def _read_archive(
-    path: Path, column_mapping: Mapping[str, str], ignored: Counter[str]
+    file: InputFile, column_mapping: Mapping[str, str], ignored: Counter[str]
 ) -> Iterator[Imported]:
+    path = file.path
     read: Counter[str] = Counter()
-    for member in members(path, ignored):
+    for member in members(file, ignored):
         kind = _member_kind(member)
         if kind is None:
             is_nested = member.suffix in ARCHIVE_SUFFIXES
@@ -282,19 +287,18 @@ def _read_archive(
             for message in mbox_lines(member.stream, f"mbox:{member.name}"):
                 yield Imported(message, None)
         else:
-            content = member.stream.read(MAX_MAIL_BYTES + 1)
-            if len(content) > MAX_MAIL_BYTES:
+            if member.size > MAX_MAIL_BYTES:
                 raise ExportError(
                     f"{member.where} exceeds {MAX_MAIL_BYTES >> 20} MB, which no mail does: take it"
                     " out of the archive."
                 )
-            yield Imported(mail_message(content, f"{kind}:{path.name}"), None)
+            yield Imported(mail_message(member.stream.read(), f"{kind}:{path.name}"), None)
     if not read:
-        passed_over = ", ".join(f"{kind}: {count:,}" for kind, count in ignored.items())
+        passed_over = _passed_over(ignored) or " (it is empty)"
         raise ExportError(
-            f"{path} holds no mail ({passed_over or 'it is empty'}): expected mbox files, a"
-            " Maildir, .eml files or tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside"
-            " it and import them by themselves."
+            f"{path} holds no mail{passed_over}: expected mbox files, a Maildir, .eml files or"
+            " tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside it and import"
+            " them by themselves."
         )
     if column_mapping and not read["table"]:
         raise ExportError(f"{path} has no columns to map: it holds no table.")
@@ -317,17 +321,19 @@ def _member_kind(member: Member) -> Kind | None:
 def _read_archived_export(member: Member, column_mapping: Mapping[str, str]) -> Iterator[Imported]:
     with spooled(member) as path:
         try:
-            yield from _read_export(path, column_mapping, member.name)
+            yield from _read_export(InputFile(path), column_mapping, member.name)
         except ExportError as error:
             # The person knows the file by its name in the archive, not by that of our copy.
             raise ExportError(str(error).replace(str(path), member.where)) from None
 
 
-def _read_export(path: Path, column_mapping: Mapping[str, str], name: str) -> Iterator[Imported]:
-    table = open_export(path, column_mapping)
-    source = f"{path.suffix[1:].lower()}:{name}"
+def _read_export(
+    file: InputFile, column_mapping: Mapping[str, str], name: str
+) -> Iterator[Imported]:
+    table = open_export(file, column_mapping)
+    source = f"{file.suffix[1:]}:{name}"
     # The people who gave the labels did so before the file was written; no cell says when.
-    labelled_at = file_time(path)
+    labelled_at = file.written_at()
     for row in table:
         message = export_message(table, row, source)
         category, priority = table.text(row, "category"), table.text(row, "priority")
@@ -344,30 +350,40 @@ def _read_export(path: Path, column_mapping: Mapping[str, str], name: str) -> It
         yield Imported(message, label)
 
 
-def _kind(path: Path) -> Kind:
-    if path.is_dir():
-        if maildir_paths(path):
-            return "maildir"
-        if not eml_paths(path):
-            raise ExportError(f"{path} holds no mail: expected a Maildir or .eml files.")
-        return "eml folder"
+def _passed_over(ignored: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{kind}: {count:,}" for kind, count in ignored.items())
+    return f" ({counts})" if counts else ""
+
+
+def _kind(file: InputFile) -> Kind:
+    path = file.path
     try:
-        with path.open("rb") as file:
-            start = file.read(_START_BYTES)
+        if file.folder is None and path.is_dir():
+            ignored: Counter[str] = Counter()
+            if maildir_files(path, ignored):
+                return "maildir"
+            if not eml_files(path, ignored):
+                passed_over = _passed_over(ignored)
+                raise ExportError(
+                    f"{path} holds no mail{passed_over}: expected a Maildir or .eml files."
+                )
+            return "eml folder"
+        with file.open() as opened:
+            start = opened.read(_START_BYTES)
     except OSError as error:
         raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
     if not start.strip():
         raise ExportError(f"{path} is empty.")
-    if path.suffix.lower() in TABLE_SUFFIXES:
+    if file.suffix in TABLE_SUFFIXES:
         return "table"
     if start.startswith(b"From "):
         return "mbox"
-    if is_archive(start, path):
+    if is_archive(start, file):
         return "archive"
     for magic, format_and_advice in _NOT_MAIL.items():
         if start.startswith(magic):
             raise ExportError(f"{path} is {format_and_advice}.")
-    if path.suffix.lower() == ".eml" or re.match(rb"[!-9;-~]+:", start):
+    if file.suffix == ".eml" or re.match(rb"[!-9;-~]+:", start):
         return "eml"
     raise ExportError(
         f"{path} is not known as a mailbox or an export: expected an mbox file, a Maildir, .eml"

@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from ticket_assets.mail.exports import (
     open_table,
 )
 from ticket_assets.mail.headers import bare_id
+from ticket_assets.mail.input_files import InputFile
 from ticket_assets.mail.landing import Label
 from ticket_assets.text.languages import languages
 
@@ -43,12 +44,13 @@ def read_labels(path: Path) -> Iterator[Label]:
     Raises:
         ExportError: the file or its columns cannot be used, or a row with a label is broken.
     """
-    table = open_table(path, label_columns(), {})
+    file = InputFile(path)
+    table = open_table(file, label_columns(), {})
     if not table.columns.keys() & {"ticket_id", "message_id"}:
         raise ExportError(f"{path} names no ticket: expected a column ticket_id or message_id.")
     if not table.columns.keys() & {"category", "priority"}:
         raise ExportError(f"{path} holds no label: expected a column category or priority.")
-    written_at = file_time(path)
+    written_at = file.written_at()
     for row in table:
         if row.broken:
             raise ExportError(f"{path}, row {row.number} is broken: {row.broken}.")
@@ -67,16 +69,11 @@ def _label(table: Table, row: Row, written_at: datetime) -> Label:
         category=table.text(row, "category"),
         priority=table.text(row, "priority"),
         labelled_at=as_datetime(table.value(row, "labelled_at")) or written_at,
-        labelled_by=table.text(row, "labelled_by") or table.path.name,
+        labelled_by=table.text(row, "labelled_by") or table.file.path.name,
         ticket_id=named if is_ticket_id else None,
         # A desk's own number under "ticket" is the message id in its exports.
         message_id=bare_id(table.text(row, "message_id") or (None if is_ticket_id else named)),
     )
-
-
-def file_time(path: Path) -> datetime:
-    """When a file was last written, in UTC."""
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def unknown_labels(

@@ -550,12 +550,17 @@ def _to_land(message: IncomingMessage, name: str, landed_at: datetime) -> Landed
         ticket_id=ticket_id_of(content_hash),
         extension=message.extension,
         name=name,
-        source=message.source,
+        source=_valid(message.source),
         received_at=_moment_of(message, landed_at),
         received_at_source=message.received_at_source if message.received_at else "landed",
         landed_at=landed_at,
         size_bytes=len(message.content),
     )
+
+
+def _valid(text: str) -> str:
+    """Text with the name of a file in it, which may be in any encoding, as Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _folder(name: str) -> str:
@@ -604,6 +609,7 @@ def _label_line(label: Label) -> bytes:
     fields = {
         **{name: getattr(label, name) for name in _LABEL_FIELDS},
         "labelled_at": as_utc(label.labelled_at).isoformat(),
+        "labelled_by": _valid(label.labelled_by),
         "message_id": bare_id(label.message_id),
     }
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"

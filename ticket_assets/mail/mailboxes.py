@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.headers import header_fields, message_id, split_message
+from ticket_assets.mail.input_files import MAX_MAIL_BYTES, NO_FILES, InputFile, scanned
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import believable, mail_date, received_by
 
-MAX_MAIL_BYTES = 512 << 20
-"""More than three times what the largest mail servers accept; one message is held in memory."""
-
+_PIECE_BYTES = 1 << 20
 # The line that starts a message in an mbox: an address, then a date. Sentences of a body that
 # merely begin with "From " hold no weekday with a time after it.
 _DATED_FROM = re.compile(
@@ -42,44 +44,78 @@ def mail_message(
     )
 
 
-def eml_messages(paths: Iterable[Path], source: str) -> Iterator[IncomingMessage]:
+def eml_messages(files: Iterable[InputFile], source: str) -> Iterator[IncomingMessage]:
     """One message per file.
 
     Raises:
         ExportError: a file cannot be read, or a mail program moved it in the meantime.
     """
-    for path in paths:
+    for file in files:
         try:
-            content = path.read_bytes()
+            content = file.read()
+        except FileNotFoundError:
+            raise ExportError(f"{file.path} has gone while it was read. Import again.") from None
         except OSError as error:
-            raise ExportError(f"Cannot read {path}: {error.strerror}. Import again.") from None
+            raise ExportError(f"Cannot read {file.path}: {error.strerror}.") from None
         yield mail_message(content, source)
 
 
-def maildir_paths(folder: Path) -> list[Path]:
-    """The delivered messages of a Maildir, read or not; those in `tmp` are still being written."""
-    return sorted(
-        path
-        for name in ("cur", "new")
-        if (folder / name).is_dir()
-        for path in (folder / name).iterdir()
-        if path.is_file() and not path.name.startswith(".")
-    )
+def maildir_files(folder: Path, ignored: Counter[str]) -> list[InputFile]:
+    """The delivered messages of a Maildir, read or not; those in `tmp` are still being written.
+
+    `ignored` counts what lies there and is no file.
+    """
+    files = []
+    for name in ("cur", "new"):
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            scanned(folder, Path(name)) as entries,
+        ):
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_file(follow_symlinks=False):
+                    files.append(InputFile(folder / name / entry.name, folder))
+                else:
+                    ignored[NO_FILES] += 1
+    return sorted(files, key=lambda file: file.path)
 
 
-def eml_paths(folder: Path) -> list[Path]:
-    """Every `.eml` file below a folder."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".eml")
+def eml_files(folder: Path, ignored: Counter[str]) -> list[InputFile]:
+    """Every `.eml` file below a folder, by path.
+
+    `ignored` counts the links there, what else bears such a name and is no file, and the folders
+    that cannot be read.
+    """
+    files = []
+    names = [Path()]
+    while names:
+        name = names.pop()
+        try:
+            with scanned(folder, name) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        names.append(name / entry.name)
+                    elif entry.is_symlink():
+                        ignored[NO_FILES] += 1
+                    elif entry.name.lower().endswith(".eml"):
+                        if entry.is_file(follow_symlinks=False):
+                            files.append(InputFile(folder / name / entry.name, folder))
+                        else:
+                            ignored[NO_FILES] += 1
+        except OSError:
+            ignored["folders that cannot be read"] += 1
+    return sorted(files, key=lambda file: file.path)
 
 
-def mbox_messages(path: Path, source: str) -> Iterator[IncomingMessage]:
+def mbox_messages(file: InputFile, source: str) -> Iterator[IncomingMessage]:
     """The messages of an mbox file, one in memory at a time."""
-    with path.open("rb") as lines:
-        yield from mbox_lines(lines, source)
+    with file.open() as opened:
+        yield from mbox_lines(opened, source)
 
 
-def mbox_lines(lines: Iterable[bytes], source: str) -> Iterator[IncomingMessage]:
-    """The messages in the lines of an mbox, one in memory at a time.
+def mbox_lines(stream: BinaryIO, source: str) -> Iterator[IncomingMessage]:
+    """The messages of an mbox, one in memory at a time.
 
     `mailbox.mbox` first scans the whole file for its table of contents and does not unquote
     `>From ` (mboxo, mboxrd), which would make another message of the same mail fetched elsewhere.
@@ -87,40 +123,47 @@ def mbox_lines(lines: Iterable[bytes], source: str) -> Iterator[IncomingMessage]
     Raises:
         ExportError: a message is so large that the file is none of mail.
     """
-    remaining = iter(lines)
-    first = next(remaining, b"")
+    # Long lines come in pieces: a hostile file may be a single one.
+    lines = iter(lambda: stream.readline(_PIECE_BYTES), b"")
+    first = next(lines, b"")
     # Writers that do not date their "From " lines are rare: only then is an undated one, after
     # an empty line, taken as the start of a message.
     dated = _DATED_FROM.match(first.rstrip()) is not None
     delivered_at = _delivery_date(first)
-    body: list[bytes] = []
-    size = 0
+    body = bytearray()  # a list of lines would take ten times the memory of the shortest ones
     after_blank = False
-    for line in remaining:
-        if line.startswith(b"From ") and (
-            _DATED_FROM.match(line.rstrip()) if dated else after_blank
+    for line in lines:
+        if (
+            line.startswith(b"From ")
+            and _begins_line(body)
+            and (_DATED_FROM.match(line.rstrip()) if dated else after_blank)
         ):
-            yield mail_message(_joined(body), source, delivered_at)
-            body, size, delivered_at = [], 0, _delivery_date(line)
+            yield mail_message(_message(body), source, delivered_at)
+            body, delivered_at = bytearray(), _delivery_date(line)
             continue
         if not dated:
             after_blank = not line.strip(b"\r\n")
-        body.append(line[1:] if line.startswith(b">") and _QUOTED_FROM.match(line) else line)
-        size += len(line)
-        if size > MAX_MAIL_BYTES:
+        if len(body) + len(line) > MAX_MAIL_BYTES:
             raise ExportError(
                 f"A message of {source} exceeds {MAX_MAIL_BYTES >> 20} MB, which no mail does:"
                 " check that the file is an mbox."
             )
-    if any(line.strip() for line in body):
-        yield mail_message(_joined(body), source, delivered_at)
+        is_quoted = line.startswith(b">") and _begins_line(body) and _QUOTED_FROM.match(line)
+        body += line[1:] if is_quoted else line
+    if body.strip():
+        yield mail_message(_message(body), source, delivered_at)
 
 
-def _joined(lines: list[bytes]) -> bytes:
+def _begins_line(body: bytearray) -> bool:
+    return not body or body.endswith(b"\n")
+
+
+def _message(body: bytearray) -> bytes:
     # The empty line before the next "From " line belongs to the mbox.
-    if lines and not lines[-1].strip(b"\r\n"):
-        lines = lines[:-1]
-    return b"".join(lines)
+    last_line = body.rfind(b"\n", 0, max(len(body) - 1, 0)) + 1
+    if not body[last_line:].strip(b"\r\n"):
+        del body[last_line:]
+    return bytes(body)
 
 
 def _delivery_date(line: bytes) -> datetime | None:

@@ -100,15 +100,13 @@ class SeenFiles:
         self._connection.executemany("delete from seen where name = ?", names)
 
     @classmethod
-    def refusals(cls, cursors: Blobs, folder: Path) -> tuple[str, ...]:
-        """Why files that are still in the folder cannot be used, by name."""
+    def refusals(cls, cursors: Blobs, folder: Path) -> dict[str, str]:
+        """Why files cannot be used that were in the folder when it was last looked at, by name."""
         with cls(cursors, folder) as seen:
             remembered = sorted(seen.progress().items())
-        return tuple(
-            progress.refusal
-            for version, progress in remembered
-            if progress.refusal and (folder / version.name).exists()
-        )
+        return {
+            version.name: progress.refusal for version, progress in remembered if progress.refusal
+        }
 
     def _opened(self) -> sqlite3.Connection:
         """The remembered database; a new one if there is none, or if it is damaged."""

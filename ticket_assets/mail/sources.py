@@ -16,6 +16,8 @@ from ticket_assets.mail.back_off import Failure, read_back_off, write_back_off
 from ticket_assets.mail.folders import (
     SETTLED_SECONDS,
     FolderReport,
+    drop_folder_refusals,
+    maildir_refusals,
     poll_drop_folder,
     poll_maildir,
 )
@@ -27,7 +29,6 @@ from ticket_assets.mail.imap import (
     fetch_new,
 )
 from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
-from ticket_assets.mail.seen_files import SeenFiles
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.blobs import Blobs, BlobStoreError
@@ -173,7 +174,7 @@ class Maildir:
         return str(self.folder).encode(errors="surrogateescape")
 
     def refusals(self, cursors: Blobs) -> tuple[str, ...]:
-        return ()  # a message is asked for again at each poll
+        return maildir_refusals(self.folder, cursors)
 
     def poll(self, poll: Poll) -> SourceReport:
         report = poll_maildir(
@@ -206,7 +207,7 @@ class DropFolder:
         return f"{self.folder} {self.routing}".encode(errors="surrogateescape")
 
     def refusals(self, cursors: Blobs) -> tuple[str, ...]:
-        return SeenFiles.refusals(cursors, self.folder)
+        return drop_folder_refusals(self.folder, cursors)
 
     def poll(self, poll: Poll) -> SourceReport:
         routing = load_routing(self.routing)
