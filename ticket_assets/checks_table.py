@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ticket_assets.markdown import markdown_table
+from ticket_assets.markdown import bold, markdown_table
 from ticket_assets.plural import counted
 
 Severity = Literal["ERROR", "WARN"]
@@ -52,7 +52,7 @@ class CheckOutcome:
             return "not judged"
         if not self.failures:
             return "passed"
-        return "**failed**" if self.severity == "ERROR" else "warns"
+        return "failed" if self.severity == "ERROR" else "warns"
 
 
 @dataclass
@@ -81,13 +81,13 @@ class CheckedGraph:
     def to_markdown(self, fail_on: Severity) -> str:
         """The whole outcome, for the summary of a job or the comment of a pull request."""
         verdicts = [outcome.verdict for of_asset in self.checks.values() for outcome in of_asset]
-        counts = {name: verdicts.count(name) for name in ("passed", "warns", "**failed**")}
+        counts = {name: verdicts.count(name) for name in ("passed", "warns", "failed")}
         lines = [
             f"## Asset checks {'passed' if self.passes(fail_on) else 'failed'}",
             "",
             f"{counted(len(self.materialised), 'asset')} materialised;"
             f" {counted(len(verdicts), 'check')}: {counts['passed']} passed,"
-            f" {counts['warns']} warn, {counts['**failed**']} failed,"
+            f" {counts['warns']} warn, {counts['failed']} failed,"
             f" {len(verdicts) - sum(counts.values())} not judged.",
             *(["", "A warning fails as well."] if fail_on == "WARN" else []),
             "",
@@ -109,7 +109,7 @@ class CheckedGraph:
                     (
                         asset,
                         outcome.check,
-                        outcome.verdict,
+                        bold("failed") if outcome.verdict == "failed" else outcome.verdict,
                         ", ".join(
                             ([outcome.severity] if outcome.days else [])
                             + (["blocks"] if outcome.blocking else [])

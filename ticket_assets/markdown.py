@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ticket_assets.text.characters import visible
+
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 80
+
+# Signs of Markdown and HTML, wherever they stand; underscores that could begin or end an emphasis,
+# of which those within a name, as in raw_tickets, are none; what makes a link of an address.
+_SIGNS = re.compile(
+    r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|@|(?<=\bwww)\.", re.IGNORECASE
+)
 
 
 class Markdown(str):
     """A text that is shown as Markdown."""
 
     __slots__ = ()
+
+
+def plain(text: str) -> str:
+    """`text` such that Markdown shows it as it is, on one line."""
+    line = visible(" ".join(text.split()))
+    return _SIGNS.sub(r"\\\g<0>", line)
+
+
+def bold(text: str) -> Markdown:
+    """`text` in bold, whatever it holds."""
+    return Markdown(f"**{plain(text)}**")
 
 
 def preview(frame: pd.DataFrame, columns: Sequence[str]) -> Markdown:
@@ -34,7 +54,7 @@ def markdown_table(
 
     Args:
         figures: align all columns but the first to the right.
-        characters: the most that a cell may have.
+        characters: the most that a cell may have. A cell that is `Markdown` stays as it is.
     """
     rules = [" --- |", *[" ---: |" if figures else " --- |"] * (len(header) - 1)]
     lines = [f"| {' | '.join(map(_cell, header))} |", "|" + "".join(rules)]
@@ -49,9 +69,13 @@ def counts(values: pd.Series) -> Markdown:
 
 def picture(title: str, png: bytes) -> Markdown:
     """A plot that the UI shows where the metadata stands."""
-    return Markdown(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")
+    return Markdown(
+        f"![{plain(title)}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
+    )
 
 
 def _cell(value: object, characters: int = PREVIEW_CHARACTERS) -> str:
-    text = " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= characters else text[: characters - 1] + "…"
+    if isinstance(value, Markdown):
+        return value
+    text = " ".join(str(value).split())
+    return plain(text if len(text) <= characters else text[: characters - 1] + "…")

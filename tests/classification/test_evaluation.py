@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
+from tests.hostile_names import NAMES, OBEYED
 from ticket_assets.classification.baselines import (
     most_frequent_by_category,
     most_frequent_by_topic,
@@ -26,8 +28,10 @@ from ticket_assets.classification.evaluation_plots import (
     precision_coverage_png,
     reliability_png,
 )
+from ticket_assets.classification.model_card import model_card
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
+from ticket_assets.markdown import plain
 
 
 @pytest.fixture
@@ -200,3 +204,29 @@ def test_pictures_are_small_pngs(draw, target, trained: TrainedClassifier):
 
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(picture) < 60_000
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.filterwarnings("ignore:Glyph")  # DejaVu has not all scripts
+def test_names_of_labels_are_text_in_tables_pictures_and_the_card(name, trained: TrainedClassifier):
+    target = trained.evaluation.targets["category"]
+    hostile = replace(
+        target,
+        labels=(name, *target.labels[1:]),
+        per_class=tuple(replace(score, label=name) for score in target.per_class),
+        excluded_classes={name: 3},
+    )
+    evaluation = replace(trained.evaluation, targets={"category": hostile})
+
+    card = model_card(replace(trained, evaluation=evaluation), "0123456789ab")
+
+    assert confusion_matrix_png(evaluation, "category").startswith(b"\x89PNG")
+    assert not OBEYED.intersection(card) - {"\n"}
+    shown = {
+        child.type
+        for token in MarkdownIt("commonmark").enable("table").parse(card)
+        for child in token.children or ()
+        if name[:8] in child.content
+    }
+    assert shown <= {"text"}
+    assert f"never predicted: {plain(name)} (3)." in card

@@ -23,6 +23,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import read_back_off, write_back_off
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.blobs import Blobs
+from ticket_assets.text.characters import visible
 
 TIMEOUT_SECONDS = 10.0
 """For each answer that is waited for."""
@@ -58,7 +59,7 @@ class Log:
 
     def send(self, sentences: Sequence[str]) -> None:
         for sentence in sentences:
-            logger.warning("%s", sentence)
+            logger.warning("%s", visible(sentence))
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -228,7 +229,7 @@ def tell(
                 channel.send(sentences)
         except DeliveryError as error:
             failures.append(f"The {channel.name} has not taken an alert: {error}")
-            logger.warning("%s The next look tries again.", failures[-1])
+            logger.warning("%s The next look tries again.", visible(failures[-1]))
             continue
         if set(memory.told[channel.name]) != set(present):
             memory.told[channel.name] = sorted(present)

@@ -15,7 +15,7 @@ from ticket_assets.classification.calibration import (
     reliability,
 )
 from ticket_assets.classification.features import Booleans, Floats, Integers
-from ticket_assets.markdown import Markdown, markdown_table
+from ticket_assets.markdown import Markdown, bold, markdown_table
 
 BOOTSTRAP_SAMPLES = 1000
 MISTAKES_SHOWN = 10
@@ -371,7 +371,7 @@ def candidates_table(evaluation: Evaluation, target: str) -> Markdown:
     scores = evaluation.targets[target]
     rows = (
         (
-            f"**{score.name}**" if score.name == scores.winner else score.name,
+            bold(score.name) if score.name == scores.winner else score.name,
             f"{score.macro_f1:.3f}",
             f"{score.log_loss:.3f}",
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ticket_assets.classification.evaluation import Evaluation
+from ticket_assets.text.characters import visible
 
 INK, ACCENT, PALE = "#22303c", "#1f6fb2", "#9aa7b2"
 
@@ -92,4 +93,5 @@ def _axes(output: io.BytesIO, size: tuple[float, float]) -> Iterator[Any]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 22 else name[:21] + "…"
+    short = visible(name if len(name) <= 22 else name[:21] + "…")
+    return short.replace("$", r"\$")  # between two of them Matplotlib reads mathematics

@@ -13,7 +13,7 @@ from ticket_assets.classification.evaluation import (
     per_language_table,
 )
 from ticket_assets.classification.training import TrainedClassifier
-from ticket_assets.markdown import markdown_table
+from ticket_assets.markdown import markdown_table, plain
 
 
 def model_card(trained: TrainedClassifier, version: str) -> str:
@@ -23,7 +23,7 @@ def model_card(trained: TrainedClassifier, version: str) -> str:
     for target in evaluation.targets:
         sections.append(_target_section(evaluation, target))
     for target, reason in evaluation.skipped_targets.items():
-        sections.append(f"## {target.capitalize()}\n\nNot predicted. {reason}")
+        sections.append(f"## {target.capitalize()}\n\nNot predicted. {plain(reason)}")
     sections.append(_limits(evaluation))
     return "\n\n".join(sections) + "\n"
 
@@ -37,7 +37,7 @@ probability, and leaves to people what it is not sure of.
 
 | | |
 |---|---|
-| encoder | {evaluation.encoder} |
+| encoder | {plain(evaluation.encoder)} |
 | labelled tickets | {len(trained.training_tickets)} |
 | received | {evaluation.training_from} to {evaluation.training_to} (UTC) |
 | evaluated on those received | {evaluation.holdout_from} to {evaluation.holdout_to} (UTC) |
@@ -101,6 +101,7 @@ def _scores(scores: TargetEvaluation) -> str:
 
 
 def _order_errors(highest: str, errors: OrderErrors) -> str:
+    highest = plain(highest)
     lower = errors.highest_called_lower
     missed = (
         f"none of the evaluated tickets was {highest}"
@@ -116,7 +117,7 @@ def _order_errors(highest: str, errors: OrderErrors) -> str:
 def _excluded(scores: TargetEvaluation) -> str:
     if not scores.excluded_classes:
         return "Every label seen was learnt."
-    names = ", ".join(f"{name} ({count})" for name, count in scores.excluded_classes.items())
+    names = ", ".join(f"{plain(name)} ({count})" for name, count in scores.excluded_classes.items())
     return f"Too few tickets to be learnt, hence never predicted: {names}."
 
 

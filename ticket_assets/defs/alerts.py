@@ -218,7 +218,9 @@ def _refusals(desk: Desk) -> list[str]:
 
 def _files_and_days(desk: Desk) -> Iterator[Problem]:
     for refusal in _refusals(desk):
-        yield Problem("refused", hashlib.sha256(refusal.encode()).hexdigest()[:16])
+        yield Problem(
+            "refused", hashlib.sha256(refusal.encode(errors="surrogateescape")).hexdigest()[:16]
+        )
     for failed in read_failed_days(desk.cursors):
         if failed.next_try is None:
             yield Problem("standing", "", failed.day)

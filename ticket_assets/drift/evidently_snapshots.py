@@ -29,7 +29,7 @@ from evidently.sdk.models import (
 )
 from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
 
-from ticket_assets.drift.report import PRECISION
+from ticket_assets.drift.report import PRECISION, as_page_text
 from ticket_assets.drift.store import Row, drift_ratios, rows_by_window
 
 FIGURES = "evidently:metric_v2:Figures"
@@ -138,7 +138,7 @@ def _bars(title: str, ratios: Mapping[str, float]) -> BaseWidgetInfo:
 
 def _beside(column: str, spread: Mapping[str, Any]) -> BaseWidgetInfo:
     """The shares of a column's values on both sides."""
-    number = float if spread["numerical"] else str
+    number = float if spread["numerical"] else as_page_text
     bars = [
         {
             "type": "bar",

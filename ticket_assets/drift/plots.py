@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ticket_assets.drift.report import DriftReport
-from ticket_assets.markdown import markdown_table
+from ticket_assets.markdown import bold, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def drift_markdown(report: DriftReport) -> str:
         return f"No tickets on {report.day}: nothing to compare."
     rows = (
         (
-            f"**{name}**" if row["drifted"] else name,
+            bold(name) if row["drifted"] else name,
             f"{row['distance']:.3f}",
             f"{row['threshold']:.3f}",
             "yes" if row["drifted"] else "no",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import warnings
 from collections import Counter
@@ -27,6 +28,7 @@ from ticket_assets.drift.thresholds import (
 from ticket_assets.drift.window import WEEK_DAYS, looks_at
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.tables import TABLES
+from ticket_assets.text.characters import visible
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -388,6 +390,19 @@ def _along_the_shift(reference: _Side, current: _Side) -> tuple[pd.DataFrame, pd
     return tables[0], tables[1]
 
 
+def as_page_text(label: str) -> str:
+    """A name as a page of Evidently shows it and nothing else.
+
+    Evidently writes names into a script of the page as they are, where `</script>` would end it,
+    and Plotly takes tags in them for its own. It reads entities.
+    """
+    return html.escape(visible(label), quote=False)
+
+
+def _as_page_text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(**{name: table[name].map(as_page_text) for name in CATEGORICAL})
+
+
 def _run_evidently(
     reference: pd.DataFrame,
     current: pd.DataFrame,
@@ -411,6 +426,8 @@ def _run_evidently(
         unknown_columns=[VECTOR],
         embeddings={EMBEDDING: [SHIFT]},
     )
+    if drawn:
+        reference, current = _as_page_text(reference), _as_page_text(current)
     metrics: list[Any] = []
     for row in rows:
         metric, method, threshold = row["metric"], row["method"], row["threshold"]

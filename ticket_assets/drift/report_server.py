@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from starlette.responses import HTMLResponse, Response
 
 LOOPBACK = "127.0.0.1"
+SAFEGUARDS = {
+    "content-security-policy": "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:;"
+    " worker-src blob:; style-src 'unsafe-inline'; img-src data: blob:; font-src data:",
+    "x-content-type-options": "nosniff",
+}
+"""A page needs the scripts and pictures that it holds, and asks nobody for others."""
 
 
 class ReportServerError(TicketAssetsError):
@@ -46,14 +52,15 @@ def report_application(reports: ReportStore, base: str) -> Starlette:
 
     # Plain functions: Starlette runs them in threads, since a store may take its time.
     def days(_: Request) -> HTMLResponse:
-        return HTMLResponse(_days_page(reports))
+        return HTMLResponse(_days_page(reports), headers=SAFEGUARDS)
 
     def report(request: Request) -> Response:
         content = reports.read(request.path_params["name"])
         if content is None:
             return PlainTextResponse("There is no such report.", 404)
         is_html = request.path_params["name"].endswith(".html")
-        return Response(content, media_type="text/html" if is_html else "application/json")
+        media_type = "text/html" if is_html else "application/json"
+        return Response(content, media_type=media_type, headers=SAFEGUARDS)
 
     def unavailable(_: Request, error: Exception) -> Response:
         return PlainTextResponse(str(error), 503)

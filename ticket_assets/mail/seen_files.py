@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
+from ticket_assets.text.characters import visible
 
 SAVE_SECONDS = 10.0
 """A process that is killed reads again what it has read since."""
@@ -80,7 +81,8 @@ class SeenFiles:
 
     def refuse(self, file: FileVersion, refusal: str, reader: str | None) -> None:
         """Remember why a file cannot be used with the settings that `reader` identifies."""
-        row = (os.fsencode(file.name), file.size, file.modified_ns, refusal, reader)
+        # It names the file, whose name need not be UTF-8.
+        row = (os.fsencode(file.name), file.size, file.modified_ns, visible(refusal), reader)
         self._connection.execute("insert or replace into seen values (?, ?, ?, 0, true, ?, ?)", row)
 
     def remember(self, files: Iterable[FileVersion], messages: int = 0, *, done: bool) -> None:

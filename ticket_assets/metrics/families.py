@@ -12,6 +12,7 @@ from prometheus_client.core import (
 )
 
 from ticket_assets.metrics.counters import Histogram
+from ticket_assets.text.characters import visible
 
 Labels = tuple[str, ...]
 
@@ -25,7 +26,7 @@ def gauges(name: str, text: str, labels: Labels, values: Mapping[Labels, float])
     """A gauge with a value for each combination of labels."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):
-        family.add_metric(key, value)
+        family.add_metric(_shown(key), value)
     return family
 
 
@@ -33,7 +34,7 @@ def counter(name: str, text: str, labels: Labels, values: Mapping[Labels, float]
     """A counter; its name ends in `_total`."""
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):
-        family.add_metric(key, value)
+        family.add_metric(_shown(key), value)
     return family
 
 
@@ -41,5 +42,10 @@ def histogram(name: str, text: str, labels: Labels, values: Mapping[Labels, Hist
     """A histogram for each combination of labels."""
     family = HistogramMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):
-        family.add_metric(key, value.buckets(), value.total)
+        family.add_metric(_shown(key), value.buckets(), value.total)
     return family
+
+
+def _shown(labels: Labels) -> Labels:
+    """Labels' values as text: a folder's name need not be UTF-8, which Prometheus requires."""
+    return tuple(map(visible, labels))
