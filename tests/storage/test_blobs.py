@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
         lambda: blobs.replace("a", b""),
         lambda: blobs.create("a", b""),
     ):
-        with pytest.raises(BlobStoreError, match=r"^Cannot write .*file: .*\. Check its space"):
+        with pytest.raises(BlobStoreError, match=r"^Cannot write .*file: .*\. A file stands where"):
             write()
 
 

@@ -192,15 +192,16 @@ def test_a_file_that_is_no_warehouse_is_named_at_once(tmp_path: Path, name: str)
         DuckDBFile(path, patience=1).tables()
 
     message = str(error.value)
-    assert message.startswith(f"The warehouse {path} cannot be read: IO Error: ")
+    assert message.startswith(f"The warehouse {path} cannot be used: IO Error: ")
     assert message.endswith(
-        " not a valid DuckDB database file. Move the file away and run `tickets run` to build it"
-        " again from the landing zone."
+        " not a valid DuckDB database file. `tickets doctor --repair` sets a damaged one aside, and"
+        " `tickets run` makes it anew from the landing zone."
     )
     assert "\n" not in message
 
 
-def test_a_damaged_block_met_by_a_query_is_an_error_for_people(path: Path) -> None:
+@pytest.mark.parametrize("use", ["read", "change", "rewrite"])
+def test_a_damaged_block_is_an_error_for_people_whoever_meets_it(path: Path, use: str) -> None:
     with duckdb.connect(str(path)) as connection:
         connection.execute("create table tickets.raw_tickets as select uuid() u from range(200000)")
     content = bytearray(path.read_bytes())
@@ -208,8 +209,21 @@ def test_a_damaged_block_met_by_a_query_is_an_error_for_people(path: Path) -> No
     content[middle : middle + 1000] = b"?" * 1000
     path.write_bytes(content)
 
-    with pytest.raises(WarehouseError, match=r"cannot be read: IO Error: .*\. Move the file away"):
-        DuckDBFile(path, patience=0).frame("select max(u) from raw_tickets")
+    warehouse = DuckDBFile(path, patience=0)
+
+    def meet_it() -> None:
+        if use == "read":
+            warehouse.frame("select max(u) from raw_tickets")
+        elif use == "rewrite":
+            warehouse.rewrite({})
+        else:
+            with warehouse.transaction() as connection:
+                connection.execute("delete from tickets.raw_tickets where u = uuid()")
+
+    with pytest.raises(
+        WarehouseError, match=r"cannot be used: IO Error: .*\. `tickets doctor --re"
+    ):
+        meet_it()
 
 
 def test_a_table_that_was_not_materialised_is_named(path: Path) -> None:

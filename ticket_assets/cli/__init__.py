@@ -6,6 +6,7 @@ import atexit
 import gc
 import signal
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 
 import typer
@@ -28,7 +29,7 @@ from ticket_assets.cli import (
     status,
 )
 from ticket_assets.cli.console import print_error
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.errors import TicketAssetsError, explained
 
 app = typer.Typer(
     name="tickets",
@@ -51,7 +52,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 def main() -> None:
-    """Run the command; an error meant for people is one line and exit code 1."""
+    """Run the command; any error is one line and exit code 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that is not UTF-8 shows what it can
             stream.reconfigure(errors="replace")
@@ -59,15 +60,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         app()
-    except TicketAssetsError as error:
-        print_error(str(error))
-        sys.exit(1)
-    except OSError as error:
-        path = f": {error.filename}" if error.filename else ""
-        print_error(
-            f"{error.strerror or error}{path}. Check the path, its permissions and the free"
-            " space, then run the command again."
-        )
+    except Exception as error:
+        if sys.flags.dev_mode and not isinstance(error, TicketAssetsError):
+            raise
+        with suppress(OSError):  # the error may be that nothing can be written
+            print_error(explained(error))
         sys.exit(1)
     except SystemExit as stop:
         if stop.code in {INTERRUPTED, TERMINATED}:

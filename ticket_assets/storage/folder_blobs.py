@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ticket_assets.errors import system_advice
 from ticket_assets.storage.blobs import (
     Blob,
     BlobNotFoundError,
@@ -187,10 +189,10 @@ class FolderBlobs:
             raise self._refused(what, error) from error
 
     def _refused(self, what: str, error: OSError) -> BlobStoreError:
-        return BlobStoreError(
-            f"Cannot {what} {self.location}: {error.strerror}. Check its space and permissions,"
-            " then do the same again."
-        )
+        # A temporary file is told by the name that it was to have.
+        name = re.sub(r"/\.([^/]+)\.[0-9a-f]{32}\.tmp$", r"/\1", str(error.filename or ""))
+        advice = system_advice(error) or "Check it, then do the same again."
+        return BlobStoreError(f"Cannot {what} {name or self.location}: {error.strerror}. {advice}")
 
 
 def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:

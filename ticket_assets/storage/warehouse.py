@@ -8,7 +8,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.errors import TicketAssetsError, system_advice
 from ticket_assets.storage.migrations import migrate, refuse_newer
 from ticket_assets.storage.tables import SCHEMA, VECTOR, Change, Table
 
@@ -214,27 +214,18 @@ class DuckDBFile(Warehouse):
                 f"There is no warehouse at {self.path} yet. Import mail with `tickets import PATH`,"
                 " then `tickets run`."
             )
-        connection = self._open(read_only=True)
-        try:
+        with self._opened(read_only=True) as connection:
             self.refuse_newer_once(connection)
             yield connection
-        except duckdb.IOException as error:
-            raise self._unreadable(error) from None
-        finally:
-            connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._open(read_only=False)
-        try:
+        with self._opened(read_only=False) as connection:
             connection.begin()
             migrate(connection)
             yield connection
             connection.commit()
-        finally:
-            # Closing drops a transaction that was not committed.
-            connection.close()
 
     def rewrite(
         self, changes: Mapping[str, Change], frames: Mapping[str, pd.DataFrame] | None = None
@@ -242,8 +233,9 @@ class DuckDBFile(Warehouse):
         # DuckDB leaves deleted rows readable in the file until their place is used again; a new
         # file has never held them. After a crash the file is the old one or the new one.
         rewritten = self.path.with_name(f".{self.path.name}.rewritten")
-        connection = self._open(read_only=False)
-        try:
+        with ExitStack() as stack:
+            stack.callback(rewritten.unlink, missing_ok=True)
+            connection = stack.enter_context(self._opened(read_only=False))
             self._remove_remains(rewritten)
             (name,) = connection.execute("select current_database()").fetchall()[0]
             connection.execute("checkpoint")
@@ -265,9 +257,6 @@ class DuckDBFile(Warehouse):
                 os.fsync(file.fileno())
             # While the lock is held, so that nobody writes to the old file any more.
             rewritten.replace(self.path)
-        finally:
-            connection.close()
-            rewritten.unlink(missing_ok=True)
         self._rewritten = self.revision
 
     def _remove_remains(self, rewritten: Path) -> None:
@@ -286,7 +275,7 @@ class DuckDBFile(Warehouse):
             except (duckdb.IOException, duckdb.ConnectionException) as error:
                 # A connection error means that a connection of this process writes.
                 if isinstance(error, duckdb.IOException) and LOCKED not in str(error):
-                    raise self._unreadable(error) from None
+                    raise self._refusal(error) from None
                 if time.monotonic() > deadline:
                     raise WarehouseError(
                         f"The warehouse {self.path} is in use by another process. Try again when"
@@ -295,10 +284,34 @@ class DuckDBFile(Warehouse):
                 time.sleep(wait)
                 wait = min(wait * 2, 1.0)
 
-    def _unreadable(self, error: duckdb.IOException) -> WarehouseError:
+    @contextmanager
+    def _opened(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection; closing it drops a transaction that was not committed.
+
+        Raises:
+            WarehouseError: the system or a damaged file refuses something.
+        """
+        connection = self._open(read_only=read_only)
+        try:
+            yield connection
+        except (
+            duckdb.IOException,
+            duckdb.FatalException,
+            duckdb.InternalException,
+            duckdb.OutOfMemoryException,
+            duckdb.SerializationException,
+        ) as error:
+            raise self._refusal(error) from None
+        finally:
+            connection.close()
+
+    def _refusal(self, error: duckdb.Error) -> WarehouseError:
+        advice = system_advice(error) or (
+            "`tickets doctor --repair` sets a damaged one aside, and `tickets run` makes it anew"
+            " from the landing zone."
+        )
         return WarehouseError(
-            f"The warehouse {self.path} cannot be read: {first_line(error)} Move the file away"
-            " and run `tickets run` to build it again from the landing zone."
+            f"The warehouse {self.path} cannot be used: {first_line(error)} {advice}"
         )
 
 
