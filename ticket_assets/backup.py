@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from ticket_assets.half_restored import RESTORING, BackupError, refuse_half_restored
 from ticket_assets.mail.changed_days import INDEX, MESSAGE_FILE
-from ticket_assets.mail.landing import ticket_id_of
+from ticket_assets.mail.landing import DamagedOriginalError, is_damaged, ticket_id_of
 from ticket_assets.mail.removal import removing
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs, BlobStoreError
 from ticket_assets.storage.folder_blobs import FolderBlobs
@@ -86,6 +86,7 @@ def back_up(desk: Desk, target: str, *, keep: int, on_progress: Progress | None 
     Raises:
         BackupError: there is nothing to copy, or the target belongs to another desk.
         LandingError: an erasure or purge is under way.
+        DamagedOriginalError: the snapshot is complete but for damaged originals, which it names.
         BlobStoreError, WarehouseError: a store cannot be read, or the target cannot be written.
     """
     blobs = _target(desk, target)
@@ -105,12 +106,14 @@ def back_up(desk: Desk, target: str, *, keep: int, on_progress: Progress | None 
             folder.replace(database, content)  # one at a time: they may be large
         rows, vector_length = _copy_tables(desk, folder, files, on_progress)
         _note_erased(blobs, desk.landing.erased())
-        messages = _mirror_messages(desk, blobs, on_progress)
+        messages, damaged = _mirror_messages(desk, blobs, on_progress)
         snapshot = Snapshot(name, created_at.isoformat(), messages, rows, vector_length, files)
         folder.replace(SNAPSHOT, _json(asdict(snapshot)))
         _remember(desk, blobs.location)
     for older in _names(blobs)[:-keep]:
         _remove(blobs, older)
+    if damaged:
+        raise DamagedOriginalError(f"{desk.files.location}/landing", damaged)
     return snapshot
 
 
@@ -286,23 +289,29 @@ def _copy_tables(
     return rows, vector_length
 
 
-def _mirror_messages(desk: Desk, blobs: Blobs, on_progress: Progress) -> int:
+def _mirror_messages(desk: Desk, blobs: Blobs, on_progress: Progress) -> tuple[int, list[str]]:
     """Copy the messages that the target lacks, and remove there those that the desk has erased or
-    purged; returns how many it holds. One that merely is not here any more stays there."""
+    purged. One that merely is not here any more stays there.
+
+    Returns how many it holds, and the names of the damaged originals, which are not copied.
+    """
     landing, mirror = desk.files.under("landing"), blobs.under("landing")
     there = {blob.name for blob in mirror.list()}
     present = [blob for blob in landing.list() if _is_message(blob.name)]
     copied = 0
+    damaged: list[str] = []
     for batch in _batches(blob for blob in present if blob.name not in there):
-        mirror.write(landing.read_many(batch))
-        copied += len(batch)
+        contents = dict(landing.read_many(batch))
+        damaged += [name for name, content in contents.items() if is_damaged(name, content)]
+        mirror.write((name, contents[name]) for name in contents.keys() - set(damaged))
+        copied += len(contents.keys() - set(damaged))
         on_progress("messages", copied)
     missing = there - {blob.name for blob in present}
     purged = desk.landing.purged_hashes({name.partition("/")[0] for name in missing})
     gone = _of_tickets(missing, desk.landing.erased())
     gone |= {name for name in missing if _content_hash(name) in purged}
     mirror.delete(gone)
-    return len(there) + copied - len(gone)
+    return len(there) + copied - len(gone), damaged
 
 
 def _batches(messages: Iterable[Any]) -> Iterator[list[str]]:

@@ -10,11 +10,18 @@ from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 import pytest
+import time_machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.services.s3 import KEY_ID, SECRET
-from ticket_assets.mail.landing import IncomingMessage, Label, LandingError, LandingZone
+from ticket_assets.mail.landing import (
+    DamagedOriginalError,
+    IncomingMessage,
+    Label,
+    LandingError,
+    LandingZone,
+)
 from ticket_assets.mail.removal import bury, mark_purged
 from ticket_assets.storage.blobs import BlobStoreError
 from ticket_assets.storage.bucket_blobs import BucketBlobs
@@ -111,6 +118,96 @@ def test_landing_the_same_again_changes_nothing(landing):
     assert (first.landed, first.already_there) == (2, 1)
     assert (second.landed, second.already_there, second.days) == (0, 3, ())
     assert list(landing.files.list()) == before
+
+
+@pytest.mark.parametrize("content", [b"Bonjour", b"", b"x" * 100], ids=["altered", "cut", "longer"])
+def test_landing_the_same_mail_heals_a_damaged_original(landing, content):
+    landing.land([message("bonjour"), message("other")])
+    before = [blob.name for blob in landing.files.list("2025-03-03")]
+    (damaged,) = (m for m in landing.messages(NOON.date()) if landing.read(m) == b"bonjour")
+    landing.files.replace(damaged.name, content)
+
+    with pytest.raises(DamagedOriginalError, match=damaged.name):
+        landing.read(damaged)
+    report = landing.land([message("bonjour"), message("other")])
+
+    assert (report.landed, report.healed, report.already_there) == (0, 1, 1)
+    assert landing.read(damaged) == b"bonjour"
+    assert [blob.name for blob in landing.files.list("2025-03-03")] == before
+
+
+@pytest.mark.parametrize("received_at", [NOON, None], ids=["dated", "undated"])
+@pytest.mark.parametrize("is_set_aside", [True, False], ids=["set aside", "in its place"])
+def test_what_heals_keeps_its_day_and_its_time(landing, received_at, is_set_aside):
+    week_ago = datetime.now(UTC) - timedelta(days=7)
+    with time_machine.travel(week_ago, tick=False):
+        landing.land([message("x", received_at)])
+    (day,) = landing.days()
+    (before,) = landing.messages(day)
+    landing.files.replace(before.name, b"y")
+    if is_set_aside:
+        landing.set_aside([before.name])
+        assert landing.days() == []
+
+    report = landing.land([message("x", received_at)])
+
+    assert (report.landed, report.healed) == (0, 1)
+    assert landing.days() == [day]
+    assert list(landing.messages(day)) == [before]
+    assert not list(landing.files.list("damaged"))
+
+
+def test_what_was_erased_does_not_heal(landing):
+    landing.land([message("x")])
+    (erased,) = landing.messages(NOON.date())
+    landing.files.replace(erased.name, b"y")
+    landing.set_aside([erased.name])
+    bury(landing, [erased.ticket_id])
+
+    report = landing.land([message("x")])
+
+    assert (report.landed, report.healed, report.erased_before) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda line: line[:40],
+        lambda line: line.replace(b"12:00", b"13:00"),
+        lambda line: line.replace(b"sha256", b"sha265"),
+        lambda line: b"\xff" + line[1:],
+        lambda _: b"[]\n",
+    ],
+    ids=["cut", "another time", "another name", "no text", "another kind"],
+)
+def test_a_line_of_a_manifest_that_was_altered_is_as_if_there_was_none(landing, altered):
+    landing.land([message("a", message_id="1@x"), message("b", message_id="2@x")])
+    (manifest,) = landing.files.list("2025-03-03/_manifests")
+    first, second = landing.files.read(manifest.name).splitlines(keepends=True)
+    landing.files.replace(manifest.name, altered(first).rstrip(b"\n") + b"\n" + second)
+
+    messages = list(landing.messages(NOON.date()))
+
+    assert sorted(landed.source for landed in messages) == ["test", "unknown"]
+    assert [line["message_id"] for line in landing.manifest_lines(["2025-03-03"])] == ["2@x"]
+
+
+def test_a_line_of_a_manifest_of_an_earlier_version_has_no_checksum(landing):
+    landing.land([message("a", message_id="1@x")])
+    (manifest,) = landing.files.list("2025-03-03/_manifests")
+    line = json.loads(landing.files.read(manifest.name))
+    line.pop("crc32")
+    landing.files.replace(manifest.name, json.dumps(line).encode())
+
+    assert [line["message_id"] for line in landing.manifest_lines(["2025-03-03"])] == ["1@x"]
+
+
+@pytest.mark.parametrize("name", ["labels", "erased"])
+def test_a_line_that_nothing_can_stand_for_is_refused_by_its_file(landing, name):
+    landing.files.replace(f"{name}/a.jsonl", b'{"ticket_id": "0123456789')
+
+    with pytest.raises(LandingError, match=rf"{name}/a.jsonl, line 1 was cut or altered"):
+        list(landing.labels()) if name == "labels" else landing.erased()
 
 
 def test_a_message_without_a_date_lands_today_and_only_once(landing):
@@ -418,7 +515,7 @@ def test_a_reader_sees_whole_messages_with_their_source_while_another_process_la
 def test_a_zone_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "landing").write_text("a file where the folder should be")
 
-    with pytest.raises(BlobStoreError, match=r"Cannot write .*landing: "):
+    with pytest.raises(BlobStoreError, match=r"Cannot write .*landing.*: "):
         LandingZone(FolderBlobs(tmp_path / "landing")).land([message()])
-    with pytest.raises(BlobStoreError, match=r"Cannot write .*landing: "):
+    with pytest.raises(BlobStoreError, match=r"Cannot write .*landing.*: "):
         LandingZone(FolderBlobs(tmp_path / "landing")).land_labels([label("vpn", ticket_id="t")])

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ticket_assets.mail.landing import IncomingMessage, LandingZone
+from ticket_assets.mail.landing import DamagedOriginalError, IncomingMessage, LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.tables import TABLES
@@ -53,6 +53,22 @@ def test_a_mail_becomes_a_row_of_the_contract(landing):
         "source": "mbox:a",
         "size_bytes": len(MAIL),
     }
+
+
+def test_a_day_with_damaged_originals_is_refused_by_name(landing):
+    first, second, _ = sorted(
+        blob.name for blob in landing.files.list(str(DAY)) if ".eml" in blob.name
+    )
+    landing.files.write([(first, b"Subject: forged\n\nx"), (second, b"")])
+
+    with pytest.raises(DamagedOriginalError) as error:
+        raw_tickets(landing, [DAY], max_message_bytes=10_000)
+
+    assert str(error.value) == (
+        f"{landing.files.location}/{first} holds other bytes than those that landed, as do 1 more"
+        " originals. Import that mail again, which heals it. `tickets doctor` names every damaged"
+        " original, and with --repair sets them aside: their days are then processed without them."
+    )
 
 
 def test_what_is_unreadable_or_too_large_is_rejected_with_its_reason_and_path(landing):

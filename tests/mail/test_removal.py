@@ -70,6 +70,49 @@ def test_the_tickets_of_a_sender_are_told_by_headers_however_long(landing):
     assert landed_tickets(landing, sent | {"0" * 20}) == sent
 
 
+def test_an_erasure_reaches_originals_that_were_set_aside_and_lines_that_were_cut(landing):
+    landing.land([mail("anne@example.org", "secret"), mail("bob@example.org", "other")])
+    landing.land_labels(
+        Label("vpn", None, datetime(2025, 3, 5, tzinfo=UTC), "Bob", None, f"{text}@x")
+        for text in ("secret", "other")
+    )
+    (hers,) = tickets_sent_by(landing, ["anne@example.org"])
+    (original,) = (name for name in names(landing) if hers in name)
+    landing.files.replace(original, landing.files.read(original)[:-1] + b"?")
+    landing.set_aside([original])
+    (manifest,) = landing.manifests([str(MONDAY)])
+    line = next(line for line in landing.files.read(manifest).splitlines() if b"secret" in line)
+    others = landing.files.read(manifest).replace(line, line[30:])
+    landing.files.replace(manifest, others)
+    (labels,) = (name for name in names(landing) if name.startswith("labels/"))
+    landing.files.replace(
+        labels, landing.files.read(labels).replace(b'{"category', b'"category', 1)
+    )
+
+    assert tickets_sent_by(landing, ["anne@example.org"]) == {hers}
+    bury(landing, [hers])
+    remove_labels(landing, [hers])
+    removed = remove_messages(landing, [hers])
+
+    assert (removed.messages, removed.manifest_lines) == (1, 1)
+    assert b"secret" not in everything(landing)
+    assert b"other" in everything(landing)
+
+
+def test_a_purge_reaches_originals_that_were_set_aside(landing):
+    landing.land([mail("anne@example.org", "secret"), mail("bob@example.org", "other", TUESDAY)])
+    damaged = [name for name in names(landing) if name.endswith(".eml")]
+    landing.files.write((name, b"secret") for name in damaged)
+    landing.set_aside(damaged)
+
+    mark_purged(landing, MONDAY)
+
+    assert remove_purged(landing) == 1
+    assert [blob.name for blob in landing.files.list("damaged")] == [
+        f"damaged/{name}" for name in damaged if name.startswith(str(TUESDAY))
+    ]
+
+
 def test_erased_messages_labels_and_lines_leave_no_byte(landing):
     landing.land([mail("anne@example.org", "secret"), mail("bob@example.org", "other")])
     landing.land_labels(

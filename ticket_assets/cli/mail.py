@@ -138,6 +138,10 @@ def import_mail(
             else ""
         )
         output.print(f"{counted(report.labelled, 'ticket')} with a label now{copies}.")
+    if report.healed:
+        print_warning(
+            f"{counted(report.healed, 'damaged original')} replaced by the mail that had landed."
+        )
     if report.erased_before:
         print_warning(
             f"{counted(report.erased_before, 'message')} had been erased and will not land again."
@@ -156,7 +160,7 @@ def import_mail(
             "No labels have landed yet, and sorting is learnt from them: import them with --labels"
             " FILE, or say which column of an export holds them, like --column category=Queue."
         )
-    if report.landed or report.labels:
+    if report.landed or report.labels or report.healed:
         output.print("Next: tickets run")
 
 

@@ -69,6 +69,8 @@ class ImportReport:
 
     landed: int
     already_there: int
+    healed: int
+    """Messages whose original was damaged or had been set aside, and is whole again."""
     erased_before: int
     """Messages that a person had erased: they do not land again."""
     undated: int
@@ -177,6 +179,7 @@ def import_path(
     return ImportReport(
         landed=landed.landed,
         already_there=landed.already_there,
+        healed=landed.healed,
         erased_before=landed.erased_before,
         undated=landed.undated,
         labels=labels,

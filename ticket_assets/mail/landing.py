@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import islice
@@ -45,12 +47,39 @@ FIRST_DAY = "first_day"
 ERASED = "erased"
 """Folder of the ids of erased tickets; they hold nothing of a person."""
 LABELS = "labels"
+DAMAGED = "damaged"
+"""Folder of originals that were set aside since their bytes had changed, under their days. One goes
+when the same mail lands again."""
 
+_LINE_FIELDS = (
+    "sha256",
+    "source",
+    "received_at",
+    "received_at_source",
+    "landed_at",
+    "message_id",
+)
+"""Of a manifest's line."""
+_MOMENTS = {"received_at", "landed_at", "labelled_at"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LABEL_FIELDS = ("category", "priority", "labelled_at", "labelled_by", "ticket_id", "message_id")
 
 
 class LandingError(TicketAssetsError):
     """The landing zone holds something it never wrote, or cannot do what is asked now."""
+
+
+class DamagedOriginalError(LandingError):
+    """Originals hold other bytes than those that landed."""
+
+    def __init__(self, location: str, names: Iterable[str]) -> None:
+        first, *others = sorted(names)
+        more = f", as do {len(others):,} more originals" if others else ""
+        super().__init__(
+            f"{location}/{first} holds other bytes than those that landed{more}. Import that mail"
+            " again, which heals it. `tickets doctor` names every damaged original, and with"
+            " --repair sets them aside: their days are then processed without them."
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +129,8 @@ class LandingReport:
 
     landed: int
     already_there: int
+    healed: int
+    """Messages whose original was damaged or had been set aside, and is whole again."""
     days: tuple[date, ...]
     """Days that received a new message, sorted."""
     older: int
@@ -119,6 +150,11 @@ class ResolvedLabels:
     """Labels whose message id no landed message has."""
     copies: int
     """Labelled tickets beyond the first of their message id: the message came in several forms."""
+
+
+def is_damaged(name: str, content: bytes) -> bool:
+    """Whether the original of this name holds other bytes than those that landed."""
+    return hashlib.sha256(content).hexdigest() != _content_hash(name)
 
 
 def ticket_id_of(content_hash: str) -> str:
@@ -155,13 +191,14 @@ class LandingZone:
             BlobStoreError: the zone cannot be written; the batches before have landed.
         """
         landed: Counter[date] = Counter()
-        already_there = undated = erased_before = 0
+        already_there = healed = undated = erased_before = 0
         names = _LandedNames(self)
         for batch in _batches(messages):
-            new, erased = self._new_messages(batch, names)
-            self._write_batch(new)
+            new, damaged, erased = self._new_messages(batch, names)
+            self._write_batch(new, damaged)
             landed.update(message.received_at.date() for _, message in new)
-            already_there += len(batch) - len(new) - erased
+            already_there += len(batch) - len(new) - len(damaged) - erased
+            healed += len(damaged)
             erased_before += erased
             undated += sum(message.received_at_source == "landed" for _, message in new)
             if on_message:
@@ -172,6 +209,7 @@ class LandingZone:
         return LandingReport(
             landed=landed.total(),
             already_there=already_there,
+            healed=healed,
             days=tuple(sorted(landed)),
             older=sum(count for day, count in landed.items() if first_day and day < first_day),
             undated=undated,
@@ -212,8 +250,15 @@ class LandingZone:
         yield from sorted(messages, key=lambda message: (message.received_at, message.content_hash))
 
     def read(self, message: LandedMessage) -> bytes:
-        """The original bytes."""
-        return self.files.read(message.name)
+        """The original bytes.
+
+        Raises:
+            DamagedOriginalError: they are not those that landed.
+        """
+        content = self.files.read(message.name)
+        if is_damaged(message.name, content):
+            raise DamagedOriginalError(self.files.location, [message.name])
+        return content
 
     def counts(self, days: Iterable[date]) -> dict[date, int]:
         """How many messages each of the days has; no manifest is read."""
@@ -240,7 +285,7 @@ class LandingZone:
     def purged_hashes(self, folders: Iterable[str]) -> set[str]:
         """Content hashes of the messages that retention removed from these days."""
         manifests = (f"{folder}/{MANIFESTS}/{PURGED_MANIFEST}" for folder in folders)
-        return {line["sha256"] for _, lines in self.lines_of(manifests) for line in lines}
+        return {line["sha256"] for _, lines in self.lines_of(manifests, "sha256") for line in lines}
 
     def refuse_purged(self, day: date) -> None:
         """Pass when the day may still be processed: the rows of a purged day stay as they are.
@@ -267,7 +312,7 @@ class LandingZone:
         """Ids of the tickets that a person had erased."""
         # What was written there is never changed, so each is read once.
         names = {f"{ERASED}/{name}" for name in self.files.names(ERASED)}
-        for name, lines in self.lines_of(names - self._erased.keys()):
+        for name, lines in self.lines_of(names - self._erased.keys(), "ticket_id"):
             self._erased[name] = {line["ticket_id"] for line in lines}
         return set().union(*(self._erased[name] for name in names & self._erased.keys()))
 
@@ -302,7 +347,8 @@ class LandingZone:
 
     def labels(self) -> Iterator[Label]:
         """Every label ever landed, in no particular order of time."""
-        for _, lines in self.lines_of(f"{LABELS}/{name}" for name in self.label_files()):
+        names = (f"{LABELS}/{name}" for name in self.label_files())
+        for _, lines in self.lines_of(names, *_LABEL_FIELDS):
             for line in lines:
                 fields = {name: line[name] for name in _LABEL_FIELDS}
                 yield Label(**{**fields, "labelled_at": _moment(line["labelled_at"])})
@@ -346,33 +392,40 @@ class LandingZone:
         ]
 
     def manifest_lines(self, folders: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The lines of the manifests of days."""
-        for _, lines in self.lines_of(self.manifests(folders)):
-            yield from lines
+        """The lines of the manifests of days, but for those that were cut or altered: their
+        messages are as if no manifest named them."""
+        for _, manifest in self.files.read_many(self.manifests(folders)):
+            yield from filter(None, map(manifest_entries, manifest.splitlines()))
 
-    def lines_of(self, names: Iterable[str]) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-        """Each name with the lines of its JSON Lines; absent ones are left out.
+    def lines_of(
+        self, names: Iterable[str], *fields: str
+    ) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+        """Each name with the lines of its JSON Lines, which have these fields; absent ones are left
+        out.
 
         Raises:
-            LandingError: a line is not JSON.
+            LandingError: a line was cut or altered.
         """
         for name, content in self.files.read_many(names):
-            yield name, self._lines(name, content)
+            yield name, self._lines(name, content, fields)
 
-    def _lines(self, name: str, content: bytes) -> Iterator[dict[str, Any]]:
+    def _lines(
+        self, name: str, content: bytes, fields: tuple[str, ...]
+    ) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(content.splitlines(), 1):
-            try:
-                yield json.loads(line)
-            except ValueError:
+            entries = line_entries(line, fields)
+            if entries is None:
                 raise LandingError(
-                    f"{self.files.location}/{name}, line {number} is not JSON: the file was changed"
-                    " by hand; restore it from a backup."
-                ) from None
+                    f"{self.files.location}/{name}, line {number} was cut or altered. `tickets"
+                    " doctor` says what is lost with it; --repair keeps the other lines."
+                )
+            yield entries
 
     def _new_messages(
         self, batch: list[IncomingMessage], landed_names: _LandedNames
-    ) -> tuple[list[tuple[IncomingMessage, LandedMessage]], int]:
-        """The messages that have to be written, and how many others were erased before."""
+    ) -> tuple[list[_Landing], list[_Landing], int]:
+        """The messages that have to be written, those that take the place of damaged originals, and
+        how many others were erased before."""
         landed_at = datetime.now(UTC)
         started_at = self._started_at()
         hashes = [hashlib.sha256(message.content).hexdigest() for message in batch]
@@ -380,17 +433,21 @@ class LandingZone:
             f"{_moment_of(message, landed_at).date()}/{content_hash}.{message.extension}"
             for message, content_hash in zip(batch, hashes, strict=True)
         ]
-        there = self.files.present(names)
+        intact, places = self._compared(dict(zip(names, batch, strict=True)))
         new: dict[str, tuple[IncomingMessage, LandedMessage]] = {}
         for message, content_hash, name in zip(batch, hashes, names, strict=True):
-            if name not in there and content_hash not in new:
+            if name not in intact and content_hash not in new:
                 new[content_hash] = message, _to_land(message, name, landed_at)
         unsure = {
-            _file(landed.name)
+            _file(landed.name): message
             for message, landed in new.values()
-            if _may_have_another_day(message, started_at)
+            if landed.name not in places.values() and _may_have_another_day(message, started_at)
         }
-        elsewhere = landed_names.hold(unsure)
+        elsewhere, places_elsewhere = self._compared(
+            {name: unsure[_file(name)] for name in landed_names.hold(set(unsure))}
+        )
+        places |= places_elsewhere
+        landed_elsewhere = set(map(_file, elsewhere))
         # A message whose day is not sure may have been purged on any.
         purged = self.purged_hashes(
             day_folders(self.files)
@@ -402,27 +459,46 @@ class LandingZone:
         fresh = [
             (message, landed)
             for message, landed in new.values()
-            if _file(landed.name) not in elsewhere
+            if _file(landed.name) not in landed_elsewhere
             and landed.content_hash not in purged
             and landed.ticket_id not in erased
         ]
+        places |= landed_names.set_aside
+        healing = [
+            (message, replace(landed, name=places[_file(landed.name)]))
+            for message, landed in fresh
+            if _file(landed.name) in places
+        ]
+        fresh = [(message, landed) for message, landed in fresh if _file(landed.name) not in places]
         landed_names.add(_file(landed.name) for _, landed in fresh)
-        return fresh, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
+        return fresh, healing, sum(ticket_id_of(content_hash) in erased for content_hash in hashes)
 
-    def _write_batch(self, new: list[tuple[IncomingMessage, LandedMessage]]) -> None:
-        if not new:
+    def _compared(self, messages: Mapping[str, IncomingMessage]) -> tuple[set[str], dict[str, str]]:
+        """Those of the names under which the messages are, whole; the others that are there, which
+        are damaged, by file."""
+        present = self.files.present(messages)
+        intact = {
+            name
+            for name, content in self.files.read_many(sorted(present))
+            if content == messages[name].content
+        }
+        return intact, {_file(name): name for name in present - intact}
+
+    def _write_batch(self, new: list[_Landing], healing: list[_Landing]) -> None:
+        if not new and not healing:
             return
         lines: dict[str, list[tuple[str, str]]] = {}
         for message, landed in new:
-            line = {
-                "sha256": landed.content_hash,
-                "source": landed.source,
-                "received_at": landed.received_at.isoformat(),
-                "received_at_source": landed.received_at_source,
-                "landed_at": landed.landed_at.isoformat(),
-                "message_id": bare_id(message.message_id),
-            }
-            text = json.dumps(line) + "\n"
+            text = manifest_line(
+                {
+                    "sha256": landed.content_hash,
+                    "source": landed.source,
+                    "received_at": landed.received_at.isoformat(),
+                    "received_at_source": landed.received_at_source,
+                    "landed_at": landed.landed_at.isoformat(),
+                    "message_id": bare_id(message.message_id),
+                }
+            )
             lines.setdefault(_folder(landed.name), []).append((landed.ticket_id, text))
         batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.jsonl"
 
@@ -431,13 +507,25 @@ class LandingZone:
                 kept = "".join(text for ticket_id, text in of_day if ticket_id not in gone)
                 yield f"{day}/{MANIFESTS}/{batch}", kept.encode()
 
-        with self.changing(map(date.fromisoformat, lines)):
+        # What takes the place of a damaged original has its line already.
+        written = [*new, *healing]
+        with self.changing({date.fromisoformat(_folder(landed.name)) for _, landed in written}):
             self.files.write(manifests(set()))
-            self.files.write((landed.name, message.content) for message, landed in new)
+            self.files.write((landed.name, message.content) for message, landed in written)
             # An erasure that began meanwhile may have looked for them before they were there.
-            if gone := {landed.ticket_id for _, landed in new} & self.erased():
-                self.files.delete(landed.name for _, landed in new if landed.ticket_id in gone)
+            if gone := {landed.ticket_id for _, landed in written} & self.erased():
+                self.files.delete(landed.name for _, landed in written if landed.ticket_id in gone)
                 self.files.write(manifests(gone))
+            self.files.delete(f"{DAMAGED}/{landed.name}" for _, landed in healing)
+
+    def set_aside(self, names: Iterable[str]) -> None:
+        """Take damaged originals out of their days; importing their mail again brings them back."""
+        names = sorted(names)
+        with self.changing({date.fromisoformat(_folder(name)) for name in names}):
+            self.files.write(
+                (f"{DAMAGED}/{name}", content) for name, content in self.files.read_many(names)
+            )
+            self.files.delete(names)
 
     def _landed_message(self, blob: Blob, day: date, line: dict[str, Any] | None) -> LandedMessage:
         if line is None:
@@ -482,7 +570,7 @@ class LandingZone:
 
     def _marked_day(self, name: str, meaning: str) -> date | None:
         try:
-            text = self.files.read(name).decode().strip()
+            text = self.files.read(name).decode(errors="replace").strip()
         except BlobNotFoundError:
             return None
         day = iso_day(text)
@@ -500,6 +588,10 @@ class LandingZone:
         return day
 
 
+_Landing = tuple[IncomingMessage, LandedMessage]
+"""A message and what it becomes in the landing zone."""
+
+
 class _LandedNames:
     """The file names under any day of a landing zone, for one landing.
 
@@ -512,9 +604,14 @@ class _LandedNames:
         self._looked_for = 0
         self._starts: set[int] | None = None
         self._days: list[str] | None = None
+        self.set_aside = {
+            _file(blob.name): blob.name.removeprefix(f"{DAMAGED}/")
+            for blob in zone.files.list(DAMAGED)
+        }
+        """Where damaged originals were, by file."""
 
     def hold(self, names: set[str]) -> set[str]:
-        """Those of the names of which a message has landed under any day."""
+        """Where messages with one of these file names have landed, under any day."""
         if not names:
             return set()
         if self._days is None:
@@ -530,13 +627,47 @@ class _LandedNames:
         if self._starts is not None:
             names = {name for name in names if _start(name) in self._starts}
         possible = (f"{day}/{name}" for day in self._days for name in names)
-        return {_file(name) for name in self._zone.files.present(possible)}
+        return self._zone.files.present(possible)
 
     def add(self, names: Iterable[str]) -> None:
         """Names that this landing writes, perhaps under new days."""
         self._days = None
         if self._starts is not None:
             self._starts.update(map(_start, names))
+
+
+def manifest_line(entries: Mapping[str, Any]) -> str:
+    """A line of a manifest, with a checksum of its entries."""
+    return json.dumps({**entries, "crc32": _checksum(entries)}) + "\n"
+
+
+def manifest_entries(line: bytes) -> dict[str, Any] | None:
+    """The entries of a manifest's line; None where it was cut or altered."""
+    entries = line_entries(line, _LINE_FIELDS)
+    # Earlier versions wrote no checksum.
+    if entries and entries.pop("crc32", None) in {None, _checksum(entries)}:
+        return entries
+    return None
+
+
+def line_entries(line: bytes, fields: Iterable[str]) -> dict[str, Any] | None:
+    """The entries of a line of JSON; None where it was cut or altered so that it has no longer
+    these fields, or no hash or moment where one belongs."""
+    try:
+        entries = dict(json.loads(line))
+        for field in fields:
+            value = entries[field]
+            if field == "sha256" and not _SHA256.fullmatch(value):
+                return None
+            if field in _MOMENTS and value:
+                _moment(value)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return entries
+
+
+def _checksum(entries: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(entries).encode())
 
 
 def _moment_of(message: IncomingMessage, landed_at: datetime) -> datetime:

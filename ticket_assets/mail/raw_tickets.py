@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ticket_assets.mail.landing import LandedMessage, LandingZone
+from ticket_assets.mail.landing import (
+    DamagedOriginalError,
+    LandedMessage,
+    LandingZone,
+    is_damaged,
+)
 from ticket_assets.mail.parsing import UnreadableMessage, parse_message
 from ticket_assets.parallel import map_chunks
 from ticket_assets.storage.blobs import Blobs
@@ -43,17 +48,24 @@ def raw_tickets(
     `received_at` is naive UTC (`datetime64[us]`) and always lies inside the day a message landed
     under. `recipients` and `attachments` are JSON lists. Both frames have their columns and types
     also when they are empty. Many messages are parsed on `cores` cores, by default on all.
+
+    Raises:
+        DamagedOriginalError: originals of these days hold other bytes than those that landed.
     """
     days = list(days)
     tickets: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    for some_tickets, some_rejected in map_chunks(
+    damaged: list[str] = []
+    for some_tickets, some_rejected, some_damaged in map_chunks(
         functools.partial(_rows, files=landing.files, max_message_bytes=max_message_bytes),
         (message for day in days for message in landing.messages(day)),
         cores=cores,
     ):
         tickets += some_tickets
         rejected += some_rejected
+        damaged += some_damaged
+    if damaged:
+        raise DamagedOriginalError(landing.files.location, damaged)
     # Afterwards: a purge that began meanwhile may have taken some of the messages away.
     for day in days:
         landing.refuse_purged(day)
@@ -64,26 +76,31 @@ def raw_tickets(
 
 def _rows(
     messages: Sequence[LandedMessage], *, files: Blobs, max_message_bytes: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of both tables; none of messages that were removed meanwhile."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """The rows of both tables, and the names of damaged originals; nothing of messages that were
+    removed meanwhile."""
     too_large = (
         "too large: {:.3g} MB, the limit is"
         f" {max_message_bytes / MB:.3g} MB (TICKETS_MAX_MESSAGE_MB)"
     )
     readable = {m.name: m for m in messages if m.size_bytes <= max_message_bytes}
     tickets: list[dict[str, Any]] = []
+    damaged: list[str] = []
     rejected = [
         _rejected(message, too_large.format(message.size_bytes / MB))
         for message in messages
         if message.name not in readable
     ]
     for name, content in files.read_many(readable):
+        if is_damaged(name, content):
+            damaged.append(name)
+            continue
         message = readable[name]
         try:
             tickets.append(_ticket(message, content))
         except UnreadableMessage as error:
             rejected.append(_rejected(message, error.reason))
-    return tickets, rejected
+    return tickets, rejected, damaged
 
 
 def _ticket(message: LandedMessage, content: bytes) -> dict[str, Any]:

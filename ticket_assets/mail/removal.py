@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.errors import HeaderParseError
@@ -18,6 +18,7 @@ from uuid import uuid4
 from ticket_assets.mail.changed_days import MESSAGE_FILE, day_folders
 from ticket_assets.mail.headers import header_fields, split_message
 from ticket_assets.mail.landing import (
+    DAMAGED,
     ERASED,
     LABELS,
     MANIFESTS,
@@ -26,6 +27,8 @@ from ticket_assets.mail.landing import (
     LandedMessage,
     LandingError,
     LandingZone,
+    line_entries,
+    manifest_entries,
     ticket_id_of,
 )
 from ticket_assets.storage.blobs import BlobNotFoundError
@@ -125,16 +128,16 @@ def remove_labels(
             tickets_of.setdefault(line["message_id"], set()).add(ticket_id_of(line["sha256"]))
     their_messages = {message_id for message_id, tickets in tickets_of.items() if tickets <= gone}
 
-    def stays(label: dict[str, Any]) -> bool:
+    def stays(line: bytes) -> bool:
+        label = line_entries(line, ("ticket_id", "message_id"))
+        if label is None:
+            return False  # nobody can tell whose it is
         if label["ticket_id"]:
             return label["ticket_id"] not in gone
         return label["message_id"] not in their_messages
 
     files = landing.files.read_many(f"{LABELS}/{name}" for name in landing.label_files())
-    return sum(
-        _keep_lines(landing, name, content, lambda line: stays(json.loads(line)), dry_run)
-        for name, content in files
-    )
+    return sum(_keep_lines(landing, name, content, stays, dry_run) for name, content in files)
 
 
 def remove_messages(
@@ -143,17 +146,15 @@ def remove_messages(
     """Remove the manifest lines of the tickets, then their bytes: as long as those are there, an
     erasure by sender that was interrupted finds them again."""
     gone = set(ticket_ids)
-    lines = 0
-    for name, manifest in _manifests(landing):
-        if gone.isdisjoint(_ticket_ids(manifest)):
-            continue
-        lines += _keep_lines(
-            landing,
-            name,
-            manifest,
-            lambda line: ticket_id_of(json.loads(line)["sha256"]) not in gone,
-            dry_run,
-        )
+
+    def stays(line: bytes) -> bool:
+        entries = manifest_entries(line)
+        return entries is not None and ticket_id_of(entries["sha256"]) not in gone
+
+    lines = sum(
+        _keep_lines(landing, name, manifest, stays, dry_run)
+        for name, manifest in _manifests(landing)
+    )
     names = [name for name, ticket_id in _message_files(landing) if ticket_id in gone]
     if not dry_run:
         _delete(landing, names)
@@ -165,12 +166,10 @@ def list_purged(landing: LandingZone, day: date, messages: Iterable[LandedMessag
     and a message that is on it does not land again."""
     purged = f"{day}/{MANIFESTS}/{PURGED_MANIFEST}"
     going = {message.content_hash for message in messages}
-    known = {
-        line["sha256"]: line
-        for name, lines in landing.lines_of(landing.manifests([day.isoformat()]))
-        for line in lines
-        if name == purged or line["sha256"] in going
-    }
+    of_day = landing.manifest_lines([day.isoformat()])
+    known = {line["sha256"]: line for line in of_day if line["sha256"] in going}
+    for _, lines in landing.lines_of([purged], "sha256"):
+        known |= {line["sha256"]: line for line in lines}
     for message in messages:
         known.setdefault(message.content_hash, _line(message))
     content = "".join(json.dumps(line) + "\n" for line in known.values())
@@ -185,9 +184,10 @@ def mark_purged(landing: LandingZone, day: date) -> None:
 def remove_purged(landing: LandingZone) -> int:
     """Remove the bytes of every message that was listed as purged; returns how many there were."""
     days = day_folders(landing.files)
+    lists = (f"{day}/{MANIFESTS}/{PURGED_MANIFEST}" for day in days)
     purged = {
         name.partition("/")[0]: {line["sha256"] for line in lines}
-        for name, lines in landing.lines_of(f"{day}/{MANIFESTS}/{PURGED_MANIFEST}" for day in days)
+        for name, lines in landing.lines_of(lists, "sha256")
     }
     gone = [
         f"{day}/{name}"
@@ -195,6 +195,8 @@ def remove_purged(landing: LandingZone) -> int:
         for name in names
         if MESSAGE_FILE.fullmatch(name) and name.partition(".")[0] in purged[day]
     ]
+    until = str(landing.purged_until() or "")
+    gone += [blob.name for blob in landing.files.list(DAMAGED) if blob.name.split("/")[1] <= until]
     _delete(landing, gone)
     return len(gone)
 
@@ -212,10 +214,12 @@ def _line(message: LandedMessage) -> dict[str, Any]:
 
 
 def _message_files(landing: LandingZone) -> Iterator[tuple[str, str]]:
-    """Every message with its ticket id, those that are being erased included."""
+    """Every message with its ticket id, those that are being erased or were set aside included."""
     for day, names in landing.files.names_in(day_folders(landing.files)):
         for name in filter(MESSAGE_FILE.fullmatch, names):
             yield f"{day}/{name}", ticket_id_of(name)
+    for blob in landing.files.list(DAMAGED):
+        yield blob.name, ticket_id_of(blob.name.rpartition("/")[2])
 
 
 def _manifests(landing: LandingZone) -> Iterator[tuple[str, bytes]]:
@@ -278,6 +282,6 @@ def _keep_lines(
 
 
 def _delete(landing: LandingZone, names: list[str]) -> None:
-    if names:
-        with landing.changing({date.fromisoformat(name.partition("/")[0]) for name in names}):
-            landing.files.delete(names)
+    days = {name.partition("/")[0] for name in names} - {DAMAGED}
+    with landing.changing(map(date.fromisoformat, days)) if days else nullcontext():
+        landing.files.delete(names)
