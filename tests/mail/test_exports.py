@@ -2,12 +2,16 @@
 
 import json
 from datetime import UTC, datetime
+from random import Random
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from ticket_assets.mail.exports import ExportError, as_datetime
 from ticket_assets.mail.importing import read_mailbox
+from ticket_assets.mail.labels import read_labels
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.storage.folder_blobs import FolderBlobs
@@ -261,3 +265,125 @@ def test_the_usual_names_of_columns_are_recognised(tmp_path, header, label):
 
     assert (content["subject"], content["body"]) == label[:2]
     assert (imported.label.category, imported.label.priority) == label[2:]
+
+
+@pytest.fixture
+def new_memory():
+    """Arrow's memory of a test alone; it knows the most that was taken of it."""
+    usual = pyarrow.default_memory_pool()
+    pool = pyarrow.proxy_memory_pool(usual)
+    pyarrow.set_memory_pool(pool)
+    yield pool
+    pyarrow.set_memory_pool(usual)
+
+
+@pytest.mark.parametrize("keeps_its_kind", [True, False])
+def test_a_parquet_text_that_many_rows_share_is_no_way_to_fill_the_memory(
+    tmp_path, new_memory, keeps_its_kind
+):
+    shared = pyarrow.array(["x" * (1 << 20)])
+    column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 2000, pyarrow.int32()), shared)
+    pyarrow.parquet.write_table(
+        pyarrow.table({"body": column}),
+        tmp_path / "a.parquet",
+        compression="zstd",
+        dictionary_pagesize_limit=1 << 30,
+        store_schema=keeps_its_kind,
+    )
+    before = new_memory.max_memory()
+
+    with pytest.raises(ExportError, match="unpacks to more than 200 times its size"):
+        rows(tmp_path / "a.parquet")
+
+    assert new_memory.max_memory() - before < 50 << 20
+
+
+def test_repetitive_exports_in_parquet_are_read(tmp_path):
+    table = pd.DataFrame({"body": ["Le VPN ne marche plus"] * 5000, "queue": ["a", "b"] * 2500})
+    table.to_parquet(tmp_path / "a.parquet")
+
+    assert [row["original"]["body"] for row, _ in rows(tmp_path / "a.parquet")] == list(table.body)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'subject\n"' + "x\n" * 1000),
+        ("a.csv", "subject," * 500),
+        ("a.jsonl", '{"subject": "' + "x" * 2000 + '"}'),
+    ],
+)
+def test_a_row_without_end_is_refused(tmp_path, monkeypatch, name, text):
+    monkeypatch.setattr("ticket_assets.mail.exports.MAX_ROW_CHARACTERS", 1000)
+
+    with pytest.raises(ExportError, match=r"holds a row of over .* check that its quotes match"):
+        rows(written(tmp_path, name, text))
+
+
+WEDGES = [
+    b"\x00",
+    b"\xff\xfe",
+    b'"',
+    b"\n",
+    b"\r",
+    b"{",
+    b"[",
+    b"\xed\xa0\x80",
+    b"1e999",
+    b"9" * 5000,
+]
+
+
+def damaged(content, rng):
+    damage = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(damage) + 1)
+        match rng.randrange(5):
+            case 0:
+                damage[at : at + 1] = rng.randbytes(1)
+            case 1:
+                del damage[at : at + rng.randint(1, 200)]
+            case 2:
+                damage[at:at] = rng.choice(WEDGES)
+            case 3:
+                damage[:0] = rng.choice(WEDGES)
+            case 4:
+                del damage[at:]
+    return bytes(damage)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_every_damaged_table_is_read_or_refused_by_one_line_with_its_name(tmp_path, kind):
+    columns = ["message_id", "category", "labelled_at", "subject"]
+    table = pd.DataFrame(
+        [["<1@x>", "accès", "2026-01-05", "VPN"], [None] * 4] * 10, columns=columns
+    )
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    elif kind == "jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_parquet(path)
+    whole, rng = path.read_bytes(), Random(5)  # noqa: S311
+
+    refusals = []
+    for _ in range(300):
+        path.write_bytes(damaged(whole, rng))
+        for read in (read_mailbox, read_labels):
+            try:
+                list(read(path))
+            except ExportError as refused:
+                refusals.append(str(refused))
+
+    assert [refusal for refusal in refusals if not refusal.startswith(f"{path}")] == []
+    assert [refusal for refusal in refusals if "\n" in refusal] == []
+
+
+def test_text_in_parquet_that_is_not_unicode_is_explained(tmp_path):
+    octets = pyarrow.array([b"1@x", b"caf\xe9"]).view(pyarrow.string())
+    table = pyarrow.table({"message_id": octets, "category": ["network", "network"]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+
+    with pytest.raises(ExportError, match=r"a\.parquet is not a readable Parquet file: .*utf-8"):
+        list(read_labels(tmp_path / "a.parquet"))

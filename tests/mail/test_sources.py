@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sqlite3
 import threading
 import time
@@ -391,6 +392,31 @@ class SlowMonotonic:
 
     def deadline(self):
         return self._now + self._looks_in_time + 0.5
+
+
+@pytest.fixture
+def no_room():
+    """Files of this process may not grow beyond so many bytes, as on a full disk."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_a_temporary_folder_without_room_stops_no_other_file_and_is_told(
+    look, landing, dropped, no_room
+):
+    with zipfile.ZipFile(dropped / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t.csv", "subject\n" + f"{'VPN ' * 900}\n" * 50)
+    write(dropped / "b.eml", mail("b"))
+
+    no_room(100_000)
+    report = look()
+    no_room(resource.RLIM_INFINITY)
+
+    assert landed(landing) == [mail("b")]
+    (problem,) = report.problems
+    assert problem.startswith(f"Cannot read {dropped / 'a.zip'}: File too large where t.csv in ")
+    assert (look().landed, look().landed) == (1, 0)
 
 
 def test_a_large_file_is_landed_over_several_polls_without_a_gap(

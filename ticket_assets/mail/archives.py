@@ -109,7 +109,12 @@ def members(file: InputFile, ignored: Counter[str]) -> Iterator[Member]:
 
 @contextmanager
 def spooled(member: Member) -> Iterator[Path]:
-    """The member as a temporary file of the same kind and time, under a name of our own."""
+    """The member as a temporary file of the same kind and time, under a name of our own.
+
+    Raises:
+        ExportError: it is larger than any table, or cannot be read.
+        OSError: the system's temporary folder has no room for it.
+    """
     with scratch_folder() as folder:
         path = folder / f"table{member.suffix}"
         size = 0
@@ -121,7 +126,12 @@ def spooled(member: Member) -> Iterator[Path]:
                         f"{member.where} is larger than {_gb(MAX_TABLE_BYTES)}: unpack it and"
                         " import it by itself."
                     )
-                file.write(chunk)
+                try:
+                    file.write(chunk)
+                    file.flush()
+                except OSError as error:
+                    reason = f"{error.strerror} where {member.where} is unpacked"
+                    raise OSError(error.errno, reason, str(folder.parent)) from None
         # An archive may hold any time, also one that no file system knows.
         written_at = member.written_at if 0 <= member.written_at < 1 << 32 else 0
         os.utime(path, (written_at, written_at))
@@ -309,7 +319,8 @@ def _refused(path: Path, excess: str) -> ExportError:
 
 
 def _damaged(where: str, error: BaseException) -> ExportError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    reason = " ".join(text.split()) or type(error).__name__
     return ExportError(f"{where} cannot be read ({reason}): get the archive again, or unpack it.")
 
 

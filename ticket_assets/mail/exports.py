@@ -10,6 +10,7 @@ import unicodedata
 from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import TextIOWrapper
@@ -34,8 +35,11 @@ TABLE_SUFFIXES = {
 MAX_ROW_CHARACTERS = 32 << 20
 """Many times the longest thread; a row is held in memory several times over."""
 _PARQUET_BATCH = 1000
+MAX_PARQUET_RATIO = 200
+"""What is read from a Parquet file to its size: exports of repetitive tickets reach 50."""
 _START_BYTES = 65536
 _SHOWN_COLUMNS = 40
+_SHOWN_CHARACTERS = 60
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
 
 
@@ -260,8 +264,10 @@ def _as_text(value: Any) -> str:
 
 
 def _listed(names: list[str]) -> str:
+    # What is no table has its text for names.
+    shown = [" ".join(name.split())[:_SHOWN_CHARACTERS] for name in names[:_SHOWN_COLUMNS]]
     more = len(names) - _SHOWN_COLUMNS
-    return ", ".join(names[:_SHOWN_COLUMNS]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_binary(start: bytes) -> bool:
@@ -396,19 +402,72 @@ def _jsonl_rows(file: InputFile) -> Iterator[Row]:
 
 
 def _parquet_rows(file: InputFile) -> Iterator[Row]:
-    number = 0
-    for batch in _parquet(file).iter_batches(batch_size=_PARQUET_BATCH):
-        for values in batch.to_pylist():
-            number += 1
-            yield Row(number, values, None)
-
-
-def _parquet(file: InputFile) -> Any:
     import pyarrow
+
+    with _explained_parquet(file):
+        fields = list(_parquet(file).schema_arrow)
+        texts = [field.name for field in fields if _is_text(field.type)]
+        nested = any(pyarrow.types.is_nested(field.type) for field in fields)
+        # A text that many rows share stands in the file once, and would be copied for each.
+        parquet = _parquet(file, read_dictionary=texts)
+        left = MAX_PARQUET_RATIO * max(file.size(), _START_BYTES)
+        number = 0
+        for batch in parquet.iter_batches(batch_size=10 if nested else _PARQUET_BATCH):
+            size = sum(map(_decoded_bytes, batch.columns))
+            left -= size
+            if left < 0:
+                raise ExportError(
+                    f"{file.path} unpacks to more than {MAX_PARQUET_RATIO} times its size, which no"
+                    " export does: save it as CSV if you trust it."
+                )
+            step = _PARQUET_BATCH if size < MAX_ROW_CHARACTERS else 1
+            for start in range(0, batch.num_rows, step):
+                for values in _decoded(batch.slice(start, step)).to_pylist():
+                    number += 1
+                    yield Row(number, values, None)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow
+
+    tests = ("is_string", "is_large_string", "is_binary", "is_large_binary")
+    return any(getattr(pyarrow.types, test)(kind) for test in tests)
+
+
+def _decoded_bytes(column: Any) -> int:
+    """Bytes of a column once each row has its own copy of its text."""
+    import pyarrow.compute
+
+    if not (pyarrow.types.is_dictionary(column.type) and _is_text(column.type.value_type)):
+        return int(column.nbytes)
+    lengths = pyarrow.compute.binary_length(column.dictionary).take(column.indices)
+    return pyarrow.compute.sum(lengths).as_py() or 0
+
+
+def _decoded(batch: Any) -> Any:
+    import pyarrow
+
+    columns = [
+        column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    return pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _parquet(file: InputFile, **options: Any) -> Any:
     import pyarrow.parquet
 
+    with _explained_parquet(file):
+        return pyarrow.parquet.ParquetFile(file.open(), **options)
+
+
+@contextmanager
+def _explained_parquet(file: InputFile) -> Iterator[None]:
+    import pyarrow
+
     try:
-        return pyarrow.parquet.ParquetFile(file.open())
-    except pyarrow.ArrowException as error:
+        yield
+    # Of text that is not UTF-8 and numbers out of range as well.
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise ExportError(f"{file.path} is not a readable Parquet file: {reason}") from None

@@ -316,6 +316,9 @@ class _Look:
         except (ExportError, UnknownLabelError) as error:
             self.refuse(file.version, str(error))
             return
+        except OSError as error:
+            self.refuse(file.version, _unreadable(path, error), again=True)
+            return
         if is_done:
             self.report.labels += self._landing.land_labels(allowed.matched(labels))
         else:
@@ -330,7 +333,8 @@ def _reader(labels: LabelSet, column_mapping: Mapping[str, str] | None, limit: i
 
 
 def _unreadable(path: Path, error: OSError) -> str:
-    return f"Cannot read {path}: {error.strerror}."
+    elsewhere = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
+    return f"Cannot read {path}: {error.strerror}{elsewhere}."
 
 
 def _maildir_files(

@@ -70,12 +70,19 @@ class InputFile:
             os.close(descriptor)
             raise
 
+    def size(self) -> int:
+        """In bytes."""
+        return self._status().st_size
+
     def written_at(self) -> datetime:
         """When the file was last written, in UTC."""
-        with self.open() as file:
-            moment = os.fstat(file.fileno()).st_mtime
+        moment = self._status().st_mtime
         # A file system keeps any time, also one of no calendar.
         return datetime.fromtimestamp(moment if 0 <= moment < 1 << 32 else 0, UTC)
+
+    def _status(self) -> os.stat_result:
+        with self.open() as file:
+            return os.fstat(file.fileno())
 
     def read(self) -> bytes:
         """The whole of a small file, as long as it was when it was opened.
