@@ -207,3 +207,15 @@ def test_tickets_that_were_never_cleaned_are_asked_for(
 
     with pytest.raises(WarehouseError, match="clean_tickets"):
         embed_tickets(warehouse, DAY, DAY, tiny)
+
+
+def test_where_rows_cannot_wait_is_told(
+    warehouse: Warehouse, tiny: ConfiguredEncoder, tmp_path: Path
+) -> None:
+    receive(warehouse, "vpn")
+    file = tmp_path / "file"
+    file.touch()
+    warehouse.scratch = file / "folder"
+
+    with pytest.raises(WarehouseError, match=f"in {file}/folder .*: Not a directory"):
+        embed_tickets(warehouse, DAY, DAY, tiny)

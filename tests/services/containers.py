@@ -54,12 +54,13 @@ driver = "overlay"
 graphroot = "{folder}/storage"
 runroot = "{folder}/run"
 """
-HARDENED = (
+UNWRITABLE = (
     # Podman of itself adds writable /run, /tmp and /var/tmp; Docker and Kubernetes do not.
     *("--read-only", "--read-only-tmpfs=false", "--cap-drop", "all"),
     *("--security-opt", "no-new-privileges"),
-    *("--tmpfs", "/tmp:rw,mode=1777"),  # noqa: S108
 )
+"""Podman's options for a container that writes in its volumes alone."""
+HARDENED = (*UNWRITABLE, "--tmpfs", "/tmp:rw,mode=1777")  # noqa: S108
 """Podman's options for what the cluster demands of every pod."""
 
 

@@ -99,6 +99,9 @@ def ticket_embeddings(
             "run_load_seconds": round(encoder.load_seconds, 2),
         }
         context.log.info(f"{configured.model_id}: {encoder.streams} streams, {encoder.path}")
+        # Training comes next in this process, and needs memory of its own.
+        del encoder
+        configured.unload()
     context.add_asset_metadata(figures)
     return made.rows
 

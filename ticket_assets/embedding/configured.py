@@ -71,6 +71,10 @@ class ConfiguredEncoder:
             threads=self.threads,
         )
 
+    def unload(self) -> None:
+        """Frees the memory of the weights; the next use of `encoder` loads them again."""
+        self.__dict__.pop("encoder", None)
+
 
 def configured_encoder(settings: Settings, recorded: Precision | None = None) -> ConfiguredEncoder:
     """The encoder of these settings.

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import IO
@@ -18,7 +19,7 @@ from ticket_assets.embedding.encoder import Progress, Vectors
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow, vector_lengths
-from ticket_assets.storage.warehouse import Warehouse
+from ticket_assets.storage.warehouse import Warehouse, WarehouseError
 
 PAGE_TICKETS = 4096
 """Tickets in memory at a time."""
@@ -58,41 +59,48 @@ def embed_tickets(
 
     Raises:
         EncoderError: the encoder cannot be loaded, or a stored vector has another dimension.
-        WarehouseError: there are no clean tickets yet.
+        WarehouseError: there are no clean tickets yet, or the disk beside the warehouse is full.
     """
-    schema = TABLES["ticket_embeddings"].arrow_schema(configured.model.dimension)
-    rows, missing = _unnamed_file(warehouse), _unnamed_file(warehouse)
-    encoded, seconds = 0, 0.0
-    made: Counter[date] = Counter()
-    with pa.ipc.new_stream(rows, schema) as out:
-        tickets, missing_texts = _read(
-            warehouse, first, last, configured.model_id, schema=schema, stored=out, missing=missing
-        )
-        latest: dict[str, Vectors] = {}
-        for page in _pages(missing, page_tickets):
-            hashes = page["text_hash"].to_pylist()
-            texts = dict(zip(hashes, page["text"].to_pylist(), strict=True))
-            # Tickets come in the order of their texts: only the last text can occur again.
-            vector_of = {key: vector for key, vector in latest.items() if key in texts}
-            unencoded = [key for key in texts if key not in vector_of]
-            if unencoded:
-                encoder = configured.encoder
-                started = time.monotonic()
-                vectors = encoder.encode(
-                    [texts[key] for key in unencoded],
-                    _continued(on_progress, encoded, missing_texts),
-                )
-                seconds += time.monotonic() - started
-                encoded += len(unencoded)
-                vector_of |= zip(unencoded, vectors, strict=True)
-            made.update(moment.date() for moment in page["received_at"].to_pylist())
-            computed = to_arrow(np.stack([vector_of[key] for key in hashes]))
-            model = pa.array([configured.model_id] * len(hashes))
-            filled = page.drop_columns(["text"]).append_column("model", model)
-            out.write_table(filled.append_column("vector", computed).cast(schema))
-            latest = {hashes[-1]: vector_of[hashes[-1]]}
-    rows.seek(0)
-    return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds, made)
+    with _room_beside(warehouse):
+        schema = TABLES["ticket_embeddings"].arrow_schema(configured.model.dimension)
+        rows, missing = _unnamed_file(warehouse), _unnamed_file(warehouse)
+        encoded, seconds = 0, 0.0
+        made: Counter[date] = Counter()
+        with pa.ipc.new_stream(rows, schema) as out:
+            tickets, missing_texts = _read(
+                warehouse,
+                first,
+                last,
+                configured.model_id,
+                schema=schema,
+                stored=out,
+                missing=missing,
+            )
+            latest: dict[str, Vectors] = {}
+            for page in _pages(missing, page_tickets):
+                hashes = page["text_hash"].to_pylist()
+                texts = dict(zip(hashes, page["text"].to_pylist(), strict=True))
+                # Tickets come in the order of their texts: only the last text can occur again.
+                vector_of = {key: vector for key, vector in latest.items() if key in texts}
+                unencoded = [key for key in texts if key not in vector_of]
+                if unencoded:
+                    encoder = configured.encoder
+                    started = time.monotonic()
+                    vectors = encoder.encode(
+                        [texts[key] for key in unencoded],
+                        _continued(on_progress, encoded, missing_texts),
+                    )
+                    seconds += time.monotonic() - started
+                    encoded += len(unencoded)
+                    vector_of |= zip(unencoded, vectors, strict=True)
+                made.update(moment.date() for moment in page["received_at"].to_pylist())
+                computed = to_arrow(np.stack([vector_of[key] for key in hashes]))
+                model = pa.array([configured.model_id] * len(hashes))
+                filled = page.drop_columns(["text"]).append_column("model", model)
+                out.write_table(filled.append_column("vector", computed).cast(schema))
+                latest = {hashes[-1]: vector_of[hashes[-1]]}
+        rows.seek(0)
+        return Embeddings(pa.ipc.open_stream(rows), tickets, encoded, seconds, made)
 
 
 def former_vectors(warehouse: Warehouse, days: Sequence[date], model: str) -> list[tuple[str, int]]:
@@ -174,6 +182,17 @@ def _pages(tickets: IO[bytes], page_tickets: int) -> Iterator[pa.Table]:
         table = pa.Table.from_batches([batch])
         for start in range(0, table.num_rows, page_tickets):
             yield table.slice(start, page_tickets)
+
+
+@contextmanager
+def _room_beside(warehouse: Warehouse) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WarehouseError(
+            f"Rows cannot wait in {warehouse.scratch} while their texts are encoded:"
+            f" {error.strerror or error}. It needs 2 kB for each ticket of the run."
+        ) from error
 
 
 def _unnamed_file(warehouse: Warehouse) -> IO[bytes]:
