@@ -180,18 +180,34 @@ def test_vectors_cut_to_a_dimension_are_of_unit_length_again(
     assert cut.model_id == f"{whole.model_id}/4"
 
 
+def test_batches_have_few_shapes(make_folder: Callable[..., Path], load_tiny) -> None:
+    """OpenVINO would prepare, and keep, each length."""
+    encoder, shapes = load_tiny(make_folder(), max_tokens=20), set()
+    compute = encoder._backend.hidden_states
+
+    def hidden_states(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        shapes.add(ids.shape)
+        return compute(ids, mask)
+
+    encoder._backend.hidden_states = hidden_states
+    for words in range(30):
+        encoder.encode(["vpn " * words])
+
+    assert shapes == {(1, 8), (1, 16), (1, 20)}
+
+
 def test_progress_counts_texts_up_to_all_of_them(
     make_folder: Callable[..., Path], load_tiny: Callable[..., Encoder]
 ) -> None:
     seen: list[tuple[int, int]] = []
-    encoder = load_tiny(make_folder(), batch_tokens=8)
+    encoder = load_tiny(make_folder(), batch_tokens=16)
 
     encoder.encode(
         ["printer", "vpn vpn vpn vpn", "mail mail", "screen screen screen screen"],
         lambda done, total: seen.append((done, total)),
     )
 
-    # Two texts of 4 tokens fill a batch of 8; those of 2 and 1 tokens make the next.
+    # Texts of up to 8 tokens take the room of 8: two fill a batch of 16.
     assert seen == [(2, 4), (4, 4)]
 
 
@@ -211,7 +227,7 @@ def test_an_error_in_a_batch_is_raised_and_the_encoder_works_on(
     make_folder: Callable[..., Path],
     load_tiny: Callable[..., Encoder],
 ) -> None:
-    encoder = load_tiny(make_folder(), batch_tokens=8)
+    encoder = load_tiny(make_folder(), batch_tokens=16)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

@@ -25,6 +25,9 @@ CPU_BATCH_TOKENS = 1024
 
 _CHUNK_TEXTS = 4096
 """Texts that are sorted by length together, which leaves little padding in batches."""
+_LENGTH_STEP = 8
+"""Lengths of batches are multiples of it. OpenVINO prepares each shape that is new to it and keeps
+that: with every length it took 10 % of the time, and 300 MB after 2,000 tickets."""
 _TOKENISED_TEXTS = 512
 """Texts that are tokenised while the preceding ones are encoded."""
 _GIVEN_BACK_TEXTS = 256
@@ -59,6 +62,7 @@ class Encoder:
         self.load_seconds = 0.0
         self._model = model
         self._backend = backend
+        self._max_tokens = min(max_tokens, model.max_tokens)
         self._batch_tokens = batch_tokens
 
     def encode(self, texts: Sequence[str], on_progress: Progress | None = None) -> Vectors:
@@ -103,11 +107,16 @@ class Encoder:
         for start in range(0, len(order), _TOKENISED_TEXTS):
             rows = order[start : start + _TOKENISED_TEXTS]
             tokens = self.token_ids([texts[row] for row in rows])
-            for batch in batches_by_length([len(ids) for ids in tokens], self._batch_tokens):
+            for batch in batches_by_length(self._padded_lengths(tokens), self._batch_tokens):
                 yield [rows[index] for index in batch], [tokens[index] for index in batch]
 
+    def _padded_lengths(self, tokens: Sequence[list[int]]) -> list[int]:
+        return [
+            min(-(-len(ids) // _LENGTH_STEP) * _LENGTH_STEP, self._max_tokens) for ids in tokens
+        ]
+
     def _encode_batch(self, tokens: list[list[int]]) -> Vectors:
-        shape = len(tokens), max(map(len, tokens))
+        shape = len(tokens), max(self._padded_lengths(tokens))
         ids = np.full(shape, self._backend.padding_id, np.int64)
         mask = np.zeros(shape, np.int64)
         for row, text in enumerate(tokens):
