@@ -394,3 +394,23 @@ def test_the_example_says_of_a_setting_what_its_description_says(field: str) -> 
     assert about.description is not None
     assert comment.startswith(about.description)
     assert re.findall(r"\b\d+(?:\.\d+)?", comment.removeprefix(about.description)) == bounds
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CHROMA_URL", "http://desk:correct-horse@chroma:8000"),
+        ("CHROMA_URL", "http://desk:correct-horse/@chroma:8000"),
+        ("S3_ENDPOINT", "https://desk:correct-horse@s3.example.org:9000x"),
+        ("REPORTS_URL", "//correct-horse@host"),
+        ("FILES", "s3://desk:correct-horse@bucket/x"),
+    ],
+)
+def test_a_refused_address_is_shown_without_its_password(name, value, monkeypatch):
+    monkeypatch.setenv(f"TICKETS_{name}", value)
+
+    with pytest.raises(SettingsError, match=f"TICKETS_{name}=") as refusal:
+        load_settings()
+
+    assert "correct" not in str(refusal.value)
+    assert "…@" in str(refusal.value)

@@ -58,6 +58,8 @@ _LANGUAGES = Path(__file__).parent / "text" / "languages"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _WINDOW = re.compile(r"(\w+)=(\d{1,5})([mhdw])")
 _URL = r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$"
+_USER_INFO = re.compile(r"(?<=//)\S*@")
+"""The account and password in an address, where somebody has put them."""
 _SERVICE_LINK = re.compile(r"tickets_(\w+_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp)\w*)?)")
 
 
@@ -710,5 +712,7 @@ def _explain(error: ValidationError) -> str:
             value = "…"  # the message is shown and logged
         if isinstance(value, tuple):  # as its variable has it
             value = ",".join(map(str, value))
+        if isinstance(value, str):
+            value = _USER_INFO.sub("…@", value)
         lines.append(f"{variable}={value!r} is not allowed: {reason}. {description}")
     return "; ".join(lines)

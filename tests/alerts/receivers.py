@@ -12,6 +12,8 @@ class WebhookServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.status: int | None = 200
+        self.phrase: str | None = None
+        """Its own words beside the status."""
         self.texts: list[str] = []
         self.released = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -36,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.status == 200:
             assert list(body) == ["text"]
             self.server.texts.append(body["text"])
-        self.send_response(self.server.status)
+        self.send_response(self.server.status, self.server.phrase)
         self.send_header("Location", self.server.url)
         self.end_headers()
 

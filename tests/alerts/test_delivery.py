@@ -1,5 +1,6 @@
 """Delivery to real servers on the loopback: by webhook and by mail."""
 
+import base64
 import logging
 import ssl
 import subprocess
@@ -65,6 +66,16 @@ def test_a_webhook_that_does_not_take_it_says_so_without_its_secret(
         Webhook(webhook.url, timeout=0.3).send(SENTENCES)
 
     assert "secret" not in str(refusal.value)
+
+
+def test_what_a_webhook_says_of_the_address_is_not_told(webhook: WebhookServer) -> None:
+    webhook.phrase = "no such /services/secret"
+
+    for status in (404, 799):
+        webhook.status = status
+        with pytest.raises(DeliveryError, match=rf"It answers {status}( Not Found)?\.") as refusal:
+            Webhook(webhook.url).send(SENTENCES)
+        assert "secret" not in str(refusal.value)
 
 
 def test_a_webhook_that_is_not_there(closed_port: int) -> None:
@@ -201,6 +212,20 @@ def test_a_refused_login_is_not_repeated_before_the_password_changes(
     (tmp_path / "password").write_text("right")
     way.send(SENTENCES)
     assert len(inbox.mails) == 1
+
+
+def test_what_a_mail_server_quotes_of_the_login_is_not_told(
+    mail: Callable[..., Mail], tmp_path: Path
+) -> None:
+    class Quoting(Inbox):
+        async def handle_RCPT(self, *_: Any) -> str:  # noqa: N802  # aiosmtpd's name
+            code = base64.b64encode(b"\0desk\0" + self.passwords[-1]).decode()
+            return f"550 Not for {self.passwords[-1].decode()} nor {code}"
+
+    way = mail(Quoting())
+
+    with pytest.raises(DeliveryError, match="Not for … nor …"):
+        way.send(SENTENCES)
 
 
 def test_a_mail_server_that_is_not_there(tmp_path: Path, closed_port: int) -> None:

@@ -366,12 +366,15 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert message.endswith(". Check TICKETS_CHROMA_URL and that the server runs.")
 
 
-def test_a_server_that_is_not_chroma_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_server_that_is_not_chroma_is_named_and_what_it_quotes_left_out(
+    tmp_path: Path, status: int
+) -> None:
     class Website(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"<html>\n\nWelcome</html>")
+            self.wfile.write(f"<html>\n\nNot for {self.headers['Authorization']}</html>".encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -379,11 +382,12 @@ def test_a_server_that_is_not_chroma_is_named(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        message = message_of_opening(tmp_path, ChromaServer(url))
+        message = message_of_opening(tmp_path, ChromaServer(url, TOKEN))
         server.shutdown()
 
     assert message.startswith(f"Cannot use the Chroma server at {url}: ")
     assert message.endswith(". Check TICKETS_CHROMA_URL and that the server runs.")
+    assert TOKEN not in message
 
 
 def count_after_the_end_of(proxy: TlsProxy, server: ChromaServer, folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from http.client import HTTPException
+from http.client import HTTPException, responses
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError
@@ -21,6 +21,7 @@ from ticket_assets.alerts.edges import Problem, edges
 from ticket_assets.alerts.memory import Memory
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import read_back_off, write_back_off
+from ticket_assets.server_replies import cleansed
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.blobs import Blobs
 from ticket_assets.text.characters import visible
@@ -85,10 +86,15 @@ class Webhook:
         )
         try:
             build_opener(_NoRedirect).open(request, timeout=self.timeout).close()
+        # None of the server's own words: they may quote the address, and who knows it may write
+        # where alerts go.
         except HTTPError as error:
             error.close()
-            raise DeliveryError(f"It answers {error.code} {error.reason}.") from None
-        except (OSError, HTTPException) as error:
+            words = f"{error.code} {responses.get(error.code, '')}".rstrip()
+            raise DeliveryError(f"It answers {words}.") from None
+        except HTTPException as error:
+            raise DeliveryError(f"Its answer is no HTTP ({type(error).__name__}).") from None
+        except OSError as error:
             reason = getattr(error, "reason", error)
             raise DeliveryError(str(reason) or type(reason).__name__) from None
 
@@ -117,15 +123,18 @@ class Mail:
         message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="ticket-assets")
         message["Auto-Submitted"] = "auto-generated"  # no automatic reply, please
         message.set_content("\n\n".join(sentences))
+        password = ""
         try:
+            password = self._password()
             with self._connect() as server:
                 if self.user:
-                    self._login(server, self.user)
+                    self._login(server, self.user, password)
                 refused = server.send_message(message)
         except UnicodeError:
             raise DeliveryError("An account or an address has characters beyond ASCII.") from None
         except (OSError, smtplib.SMTPException) as error:
-            raise DeliveryError(" ".join(str(error).split()) or type(error).__name__) from None
+            reason = cleansed(str(error), [password]) or type(error).__name__
+            raise DeliveryError(reason) from None
         if refused:
             logger.warning("The mail server takes no alerts for %s.", ", ".join(refused))
 
@@ -144,10 +153,12 @@ class Mail:
             raise
         return server
 
-    def _login(self, server: smtplib.SMTP, user: str) -> None:
+    def _password(self) -> str:
+        return self.password_file.read_text("utf-8").strip("\r\n") if self.password_file else ""
+
+    def _login(self, server: smtplib.SMTP, user: str, password: str) -> None:
         """Log in, unless the server has refused the same secret not long ago: to insist would get
         the account locked."""
-        password = self.password_file.read_text("utf-8").strip("\r\n") if self.password_file else ""
         secret = json.dumps([self.host, user, password]).encode()
         back_off, now = read_back_off(self.cursors, "alerts"), datetime.now(UTC)
         if self.is_patient and back_off.waits(now) and back_off.is_about(secret):

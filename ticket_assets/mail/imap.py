@@ -23,6 +23,7 @@ from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPCli
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.server_replies import cleansed
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs
 
 Security = Literal["tls", "starttls", "plain"]
@@ -309,6 +310,8 @@ class _Session:
         self._deadline = deadline
         self.passed = 0
         """Messages that were fetched, were gone or were refused."""
+        self._secret: str | None = None
+        """What the last login was tried with."""
         self._client: IMAPClient | None = None
         self._selected: _Folder | None = None
         self._was_connected = False
@@ -362,9 +365,9 @@ class _Session:
                     self.passed += 1
                     answer = answers.pop(uid, {})
                     if isinstance(answer, Exception):
-                        refused.append(_refusal(folder, uid, answer))
+                        refused.append(_refusal(folder, uid, self._reason(answer)))
                         if len(refused) == REFUSALS_IN_A_ROW:
-                            raise self._outage(folder, answer) from answer
+                            raise self._outage(folder, answer) from None
                     elif (content := answer.get(b"BODY[]")) is not None:
                         # Only now is it known that the server gives out others.
                         folder.refuse(refused)
@@ -377,7 +380,7 @@ class _Session:
     def _outage(self, folder: _Folder, error: Exception) -> ImapError:
         return ImapError(
             f"{self._account.address} refuses {REFUSALS_IN_A_ROW} messages of {folder.name!r} in a"
-            f" row: {_reason(error)}. Fetch again; if it stays, ask who runs the server."
+            f" row: {self._reason(error)}. Fetch again; if it stays, ask who runs the server."
         )
 
     def close(self) -> None:
@@ -424,12 +427,12 @@ class _Session:
             except IMAPClientError as error:
                 raise ImapError(
                     f"{self._account.address} cannot read the folder {folder.name!r}:"
-                    f" {_reason(error)}. Fetch again; if it stays, ask who runs the server."
-                ) from error
+                    f" {self._reason(error)}. Fetch again; if it stays, ask who runs the server."
+                ) from None  # whose text is the server's own
         raise ConnectionLostError(
             f"The connection to {self._account.address} was lost {attempt} times in a row"
-            f" ({_reason(lost)}). What was fetched is kept; fetch again to go on."
-        ) from lost
+            f" ({self._reason(lost)}). What was fetched is kept; fetch again to go on."
+        ) from None
 
     def _opened(self, folder: _Folder) -> IMAPClient:
         client = self._client or self._connect()
@@ -440,7 +443,7 @@ class _Session:
             except IMAPClientAbortError:
                 raise
             except IMAPClientError as error:
-                raise self._unusable_folder(client, folder, error) from error
+                raise self._unusable_folder(client, folder, error) from None
             self._selected = folder
         return client
 
@@ -448,14 +451,15 @@ class _Session:
         self, client: IMAPClient, folder: _Folder, error: IMAPClientError
     ) -> ImapError:
         names = [name for flags, _, name in client.list_folders() if b"\\Noselect" not in flags]
+        present = cleansed(", ".join(sorted(names)), [self._secret])
         if folder.name in names:
             return ImapError(
                 f"{self._account.address} does not open the folder {folder.name!r}:"
-                f" {_reason(error)}. Give {self._account.user} the right to read it."
+                f" {self._reason(error)}. Give {self._account.user} the right to read it."
             )
         return ImapError(
             f"{self._account.user} has no folder {folder.name!r} on {self._account.address}; there"
-            f" are: {', '.join(sorted(names))}. Correct TICKETS_IMAP_FOLDERS."
+            f" are: {present}. Correct TICKETS_IMAP_FOLDERS."
         )
 
     def _connect(self) -> IMAPClient:
@@ -488,7 +492,7 @@ class _Session:
                 raise
             raise ImapError(
                 f"Cannot reach {account.address} with security {account.security}:"
-                f" {_reason(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
+                f" {self._reason(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
                 " TICKETS_IMAP_SECURITY and the network."
             ) from error
         self._was_connected = True
@@ -505,16 +509,14 @@ class _Session:
     def _log_in(self, client: IMAPClient) -> None:
         account = self._account
         try:
+            file = account.token_file or account.password_file
+            self._secret = _secret(file) if file else account.password
             if account.token_file:
-                client.oauth2_login(account.user, _secret(account.token_file))
-                return
-            password = account.password
-            if account.password_file:
-                password = _secret(account.password_file)
-            if client.has_capability("AUTH=PLAIN"):
-                client.plain_login(account.user, password)
+                client.oauth2_login(account.user, self._secret)
+            elif client.has_capability("AUTH=PLAIN"):
+                client.plain_login(account.user, self._secret)
             else:
-                client.login(account.user, password)  # ASCII alone
+                client.login(account.user, self._secret)  # ASCII alone
         except UnicodeEncodeError:
             raise ImapError(
                 f"{account.address} takes no password with letters beyond ASCII. Choose another."
@@ -525,9 +527,13 @@ class _Session:
                 raise error.__context__ from None
             secret = "token" if account.token_file else "password"
             raise LoginRefusedError(
-                f"{account.address} refuses the login of {account.user}: {_reason(error)}."
+                f"{account.address} refuses the login of {account.user}: {self._reason(error)}."
                 f" Check TICKETS_IMAP_USER and its {secret}."
             ) from None
+
+    def _reason(self, error: BaseException | None) -> str:
+        """An error's text, which most often is the server's, without the secret."""
+        return cleansed(_reason(error), [self._secret]).rstrip(".")
 
     def _forget(self) -> None:
         if self._client:
@@ -556,12 +562,10 @@ def _bodies(client: IMAPClient, uids: list[int]) -> dict[int, Answer]:
         return {uids[0]: error} if client.search(f"UID {uids[0]}") else {}
 
 
-def _refusal(folder: _Folder, uid: int, error: Exception) -> RefusedMessage:
+def _refusal(folder: _Folder, uid: int, reason: str) -> RefusedMessage:
     former = folder.refused.get(uid)
     tries = 1 + (former.tries if former else 0)
-    return RefusedMessage(
-        folder.name, uid, tries, datetime.now(UTC), _reason(error), asked_now=True
-    )
+    return RefusedMessage(folder.name, uid, tries, datetime.now(UTC), reason, asked_now=True)
 
 
 def _tls_context(account: ImapAccount) -> ssl.SSLContext:

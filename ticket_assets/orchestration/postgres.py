@@ -15,6 +15,7 @@ from psycopg2.extensions import parse_dsn
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.orchestration.event_log import FailedRunsFirst
+from ticket_assets.server_replies import cleansed
 from ticket_assets.settings import Settings, load_settings
 
 CONNECTIONS, MOST_CONNECTIONS = 5, 20
@@ -64,7 +65,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         try:
             has_tables = set(sql.inspect(engine).get_table_names()) >= TABLES
         except sql.exc.OperationalError as error:
-            reason = str(error.orig).partition("\n")[0]
+            secret = None if url.password is None else str(url.password)
+            reason = cleansed(str(error.orig).partition("\n")[0], [secret]).rstrip(".")
             raise PostgresError(
                 f"Cannot use {place(url)} for Dagster: {reason}. Check TICKETS_DAGSTER_POSTGRES,"
                 " its password and that the server runs."

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from ticket_assets.server_replies import cleansed
 from ticket_assets.storage.blobs import (
     Blob,
     BlobNotFoundError,
@@ -195,8 +196,9 @@ class BucketBlobs:
                 " network, then do the same again."
             )
         message = match[1] if (match := _MESSAGE.search(text)) else text.partition("\n")[0]
+        words = cleansed(message, [self._access.secret]).rstrip(".")
         return (
-            f"{server} refuses {self.location}: {code} {message.rstrip('.')}. Check"
+            f"{server} refuses {self.location}: {code} {words}. Check"
             " TICKETS_S3_KEY_ID, its secret and rights, and TICKETS_S3_REGION."
         )
 

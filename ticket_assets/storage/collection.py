@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.server_replies import cleansed
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.neighbours import Neighbour
 from ticket_assets.storage.vectors import Matrix
@@ -28,8 +29,6 @@ from ticket_assets.storage.whole_folder import finish_replacing, replacing_folde
 Metadata = dict[str, str | int | bool]
 
 CONNECT_SECONDS = 10.0
-REASON_CHARACTERS = 300
-"""Of an answer that is no answer of Chroma's, such as the page of a proxy."""
 QUERY_BATCH = 256
 """Vectors per query: enough to amortise the call, few enough to keep the answer small."""
 LABELS = ("category", "priority")
@@ -489,9 +488,9 @@ def _explaining(
             raise
         causes = list(_causes(error))
         place = f"the Chroma server at {server.url}" if server else f"the Chroma folder {folder}"
-        reason = (
-            " ".join(str(error).split())[:REASON_CHARACTERS].rstrip(".!") or type(error).__name__
-        )
+        # It may be the page of a proxy.
+        words = cleansed(str(error), [server.token if server else None])
+        reason = words.rstrip(".!") or type(error).__name__
         advice = "Make it anew: tickets collection rebuild."
         if server:
             advice = "Check TICKETS_CHROMA_URL and that the server runs."
@@ -503,7 +502,7 @@ def _explaining(
             advice = "Set the right one with TICKETS_CHROMA_TOKEN_FILE."
         raise CollectionError(
             f"Cannot use {place}: {reason or type(error).__name__}. {advice}"
-        ) from error
+        ) from (None if server else error)  # a server's own words stay out of logs
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

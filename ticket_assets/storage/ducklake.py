@@ -21,6 +21,7 @@ import pandas as pd
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from ticket_assets.server_replies import cleansed
 from ticket_assets.settings import LAKE, Settings, SettingsError
 from ticket_assets.storage.migrations import migrate
 from ticket_assets.storage.s3_access import S3Access, s3_access
@@ -253,15 +254,19 @@ class DuckLake(Warehouse):
             if isinstance(error, duckdb.IOException):
                 raise WarehouseError(
                     f"The warehouse's rows in {self.access.data} cannot be read or written:"
-                    f" {first_line(error)} Check TICKETS_WAREHOUSE_DATA and TICKETS_S3_*."
+                    f" {self._cleansed(first_line(error))} Check TICKETS_WAREHOUSE_DATA and"
+                    " TICKETS_S3_*."
                 ) from None
             raise
 
     def _no_catalogue(self, reason: str) -> WarehouseError:
         return WarehouseError(
-            f"The warehouse's catalogue at {self.access.place} does not answer: {reason} Check"
-            " TICKETS_WAREHOUSE, and that the server runs."
+            f"The warehouse's catalogue at {self.access.place} does not answer:"
+            f" {self._cleansed(reason)} Check TICKETS_WAREHOUSE, and that the server runs."
         )
+
+    def _cleansed(self, reason: str) -> str:
+        return cleansed(reason, [parse_dsn(self.access.dsn).get("password"), self.access.s3.secret])
 
 
 _attaching = threading.Lock()
