@@ -34,6 +34,7 @@ ARGUMENTS = {
     "restore": ("folder",),
     "collection rebuild": (),
     "dagster migrate": (),
+    "doctor": (),
 }
 
 

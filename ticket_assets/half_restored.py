@@ -23,9 +23,15 @@ def refuse_half_restored(files: Blobs) -> None:
     """
     try:
         source = json.loads(files.read(RESTORING))
+        target, snapshot = source["target"], source["snapshot"]
     except BlobNotFoundError:
         return
+    except (ValueError, TypeError, KeyError):
+        raise BackupError(
+            f"The restore of {files.location} has not ended, and {RESTORING}, which names the"
+            " backup, cannot be read. Restore again, to an empty folder."
+        ) from None
     raise BackupError(
         f"The restore of {files.location} has not ended. Complete it: `tickets restore"
-        f" {source['target']} --snapshot {source['snapshot']}`."
+        f" {target} --snapshot {snapshot}`."
     )

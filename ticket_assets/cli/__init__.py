@@ -18,6 +18,7 @@ from ticket_assets.cli import (
     classify,
     collection,
     dev,
+    doctor,
     evaluate,
     evidently,
     exporter,
@@ -43,7 +44,7 @@ Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them a
 )
 for group in (
     *(mail, run, classify, status, dev, evaluate, checks, removal, models, collection, backup),
-    *(instance, alerts, evidently, exporter),
+    *(instance, alerts, evidently, exporter, doctor),
 ):
     app.add_typer(group.app)
 

@@ -124,6 +124,17 @@ def _record(model: EncoderModel, folder: Path) -> Record | None:
     return record if is_whole else None
 
 
+def is_damaged(folder: Path) -> bool:
+    """Whether the converted files in `folder` are not those that were written, or not all there."""
+    if not folder.exists():
+        return False
+    try:
+        digests = json.loads((folder / RECORD).read_text("utf-8"))["sha256"]
+        return any(file_sha256(folder / name) != digest for name, digest in digests.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return True
+
+
 def _made_from(model: EncoderModel) -> dict[str, str]:
     return {
         "encoder": f"{model.name}@{model.revision}",

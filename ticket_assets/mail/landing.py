@@ -62,7 +62,7 @@ _LINE_FIELDS = (
 """Of a manifest's line."""
 _MOMENTS = {"received_at", "landed_at", "labelled_at"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LABEL_FIELDS = ("category", "priority", "labelled_at", "labelled_by", "ticket_id", "message_id")
+LABEL_FIELDS = ("category", "priority", "labelled_at", "labelled_by", "ticket_id", "message_id")
 
 
 class LandingError(TicketAssetsError):
@@ -204,7 +204,7 @@ class LandingZone:
             if on_message:
                 for message in batch:
                     on_message(message)
-        settled = self._settle_first_day()
+        settled = self.settle_first_day()
         first_day = self.first_unpurged_day(first_day or settled)
         return LandingReport(
             landed=landed.total(),
@@ -348,9 +348,9 @@ class LandingZone:
     def labels(self) -> Iterator[Label]:
         """Every label ever landed, in no particular order of time."""
         names = (f"{LABELS}/{name}" for name in self.label_files())
-        for _, lines in self.lines_of(names, *_LABEL_FIELDS):
+        for _, lines in self.lines_of(names, *LABEL_FIELDS):
             for line in lines:
-                fields = {name: line[name] for name in _LABEL_FIELDS}
+                fields = {name: line[name] for name in LABEL_FIELDS}
                 yield Label(**{**fields, "labelled_at": _moment(line["labelled_at"])})
 
     def resolve_labels(self) -> ResolvedLabels:
@@ -580,7 +580,8 @@ class LandingZone:
             )
         return day
 
-    def _settle_first_day(self) -> date | None:
+    def settle_first_day(self) -> date | None:
+        """The first day, which is decided on now if it was not."""
         day = self.first_day()
         if day is None and (days := self.days()):
             day = min(day for day in days if day >= days[-1] - FIRST_DAY_REACH)
@@ -738,7 +739,7 @@ def _may_have_another_day(message: IncomingMessage, started_at: datetime | None)
 
 def _label_line(label: Label) -> bytes:
     fields = {
-        **{name: getattr(label, name) for name in _LABEL_FIELDS},
+        **{name: getattr(label, name) for name in LABEL_FIELDS},
         "labelled_at": as_utc(label.labelled_at).isoformat(),
         "labelled_by": _valid(label.labelled_by),
         "message_id": bare_id(label.message_id),

@@ -6,15 +6,18 @@ import functools
 import hashlib
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy
+import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import ConfigurableClassData
 
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.errors import TicketAssetsError, system_advice
 from ticket_assets.orchestration.event_log import OpenSqliteStorage
 from ticket_assets.orchestration.launcher import refuse_local_stores
 from ticket_assets.settings import load_settings
@@ -108,19 +111,53 @@ def desk_instance(data_dir: Path) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of the desk with this data folder.
 
     Raises:
-        InstanceError: as for `dagster_home`.
+        InstanceError: as for `instance_ref`, or a database of it cannot be used.
         LauncherError: runs start in pods, which do not share the desk's stores.
         PostgresError: the storage's database cannot be used.
     """
-    ref = InstanceRef.from_dir(str(dagster_home(data_dir)))
+    ref = instance_ref(data_dir)
     refuse_local_stores(ref, load_settings())
     if ref.storage_data and ref.storage_data.class_name == "DagsterSqliteStorage":
         open_storage = ConfigurableClassData(
             OpenSqliteStorage.__module__, OpenSqliteStorage.__name__, ref.storage_data.config_yaml
         )
         ref = ref._replace(storage_data=open_storage)
-    with dg.DagsterInstance.from_ref(ref) as instance:
+    with _databases_explained(data_dir), dg.DagsterInstance.from_ref(ref) as instance:
         yield instance
+
+
+def instance_ref(data_dir: Path) -> InstanceRef:
+    """What the desk's dagster.yaml says.
+
+    Raises:
+        InstanceError: as for `dagster_home`, or it cannot be used.
+    """
+    home = dagster_home(data_dir)
+    try:
+        return InstanceRef.from_dir(str(home))
+    except (yaml.YAMLError, UnicodeError, dg.DagsterError) as error:
+        raise InstanceError(
+            f"{home / 'dagster.yaml'} cannot be used: {' '.join(str(error).split())[:200]} Mend it,"
+            " or remove it to take the packaged one."
+        ) from None
+
+
+@contextmanager
+def _databases_explained(data_dir: Path) -> Iterator[None]:
+    """What SQLite refuses, as one line."""
+    try:
+        yield
+    except (sqlalchemy.exc.DatabaseError, sqlite3.DatabaseError) as error:
+        cause = getattr(error, "orig", error)
+        if not isinstance(cause, sqlite3.DatabaseError):
+            raise
+        advice = system_advice(cause) or (
+            "If it is damaged, `tickets doctor --repair` moves it away: mail, tables and models are"
+            " not in it."
+        )
+        raise InstanceError(
+            f"Dagster's database in {data_dir / 'dagster'} cannot be used: {cause}. {advice}"
+        ) from None
 
 
 def migrate(data_dir: Path, on_step: Callable[[str], None]) -> None:

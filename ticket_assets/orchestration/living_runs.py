@@ -99,24 +99,35 @@ def show_presence(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Marks the runs whose process is gone as failed, and frees the slots of all ended runs."""
+    for run, cause in dead_runs(instance):
+        report_death(instance, run, cause)
+    for run_id in ended_holders(instance):
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    for path in _lock_path(instance, "any").parent.glob("*.lock"):
+        if path.stem not in _locks and not _is_locked(path):
+            path.unlink(missing_ok=True)
+
+
+def dead_runs(instance: dg.DagsterInstance) -> Iterator[tuple[dg.DagsterRun, str]]:
+    """The runs that have not ended and whose process is gone, each with how that is known."""
     unfinished = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
     for run_id in _signs.keys() - {record.dagster_run.run_id for record in unfinished}:
         _signs.pop(run_id, None)
     for record in unfinished:
-        run = record.dagster_run
         cause = cause_of_death(instance, record)
         # The run may have ended by itself since it was read.
-        present = instance.get_run_by_id(run.run_id)
-        if cause is None or present is None or present.status not in UNFINISHED:
-            continue
-        report_death(instance, present, cause)
-    for run_id in instance.event_log_storage.get_concurrency_run_ids():
-        holder = instance.get_run_by_id(run_id)
-        if holder is None or holder.is_finished:
-            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    for path in _lock_path(instance, "any").parent.glob("*.lock"):
-        if path.stem not in _locks and not _is_locked(path):
-            path.unlink(missing_ok=True)
+        present = instance.get_run_by_id(record.dagster_run.run_id)
+        if cause is not None and present is not None and present.status in UNFINISHED:
+            yield present, cause
+
+
+def ended_holders(instance: dg.DagsterInstance) -> list[str]:
+    """The runs that have ended, or are no longer known, and hold a slot of a pool."""
+    return [
+        run_id
+        for run_id in instance.event_log_storage.get_concurrency_run_ids()
+        if (holder := instance.get_run_by_id(run_id)) is None or holder.is_finished
+    ]
 
 
 def report_death(instance: dg.DagsterInstance, run: dg.DagsterRun, cause: str) -> None:

@@ -109,6 +109,7 @@ def spans(selected: Collection[date], days: Sequence[date]) -> list[DayRange]:
 
 def _training_has_changed(desk: Desk) -> bool:
     from ticket_assets.classification.labelled_tickets import labelled_tickets
+    from ticket_assets.classification.model_store import ModelError
     from ticket_assets.classification.promotion import PromotionRefusedError, read_candidate
     from ticket_assets.classification.training_set import (
         NotEnoughLabels,
@@ -122,6 +123,6 @@ def _training_has_changed(desk: Desk) -> bool:
         candidate = desk.models.version(read_candidate(desk.models).version)
     except NotEnoughLabels:
         return False
-    except PromotionRefusedError:
+    except (PromotionRefusedError, ModelError):
         return True
     return candidate.fingerprint != fingerprint(training_set, options)

@@ -22,6 +22,10 @@ from ticket_assets.storage.whole_folder import replacing_folder
 
 TICKETS_AT_ONCE = 20_000
 """Their vectors take some 30 MB, twice."""
+ASKED_FOR = 100
+"""Tickets of the collection that are asked for by their vector, spread over all days."""
+SAME = 0.999
+"""Similarity of a vector to itself, and room for the index's numbers."""
 Progress = Callable[[int, int], None]
 """Called with the number of tickets done and of all."""
 
@@ -57,6 +61,39 @@ def lost_tickets(warehouse: Warehouse, *, folder: Path, server: ChromaServer | N
     for model, count in collected_tickets(warehouse).items():
         return missing_tickets(model, count, folder=folder, server=server)
     return 0
+
+
+def unequal_tickets(warehouse: Warehouse, *, folder: Path, server: ChromaServer | None) -> int:
+    """How many tickets of the newest encoder the collection lacks, holds too many, or does not find
+    by their vector, of which some are asked for; on the days that it has had.
+
+    Raises:
+        CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
+        WarehouseError: the warehouse stays locked, or is not readable.
+    """
+    embedded = read_origins(warehouse, "ticket_embeddings")
+    collected = read_origins(warehouse, "ticket_collection")
+    days = {day for day, origin in collected.items() if embedded.get(day) == origin}
+    model = next(iter(collected_tickets(warehouse)), None)
+    if model is None:
+        return 0
+    rows = warehouse.arrow(
+        "select ticket_id, received_at::date as day, vector from ticket_embeddings"
+        " where model = ? and day in (select unnest(?::date[])) order by all",
+        [model, sorted(days)],
+    )
+    expected = dict(zip(rows["ticket_id"].to_pylist(), rows["day"].to_pylist(), strict=True))
+    if server is None and not folder.exists():
+        return len(expected)
+    with TicketCollection.open(model, folder=folder, server=server) as collection:
+        stored = collection.days_of_ids(min(days), max(days))
+        stored = {ticket_id: day for ticket_id, day in stored.items() if day in days}
+        different = {ticket_id for ticket_id, _ in expected.items() ^ stored.items()}
+        if different:
+            return len(different)
+        some = rows.take(list(range(0, len(rows), max(len(rows) // ASKED_FOR, 1))))
+        nearest = collection.nearest(to_matrix(some["vector"]), 1)
+    return sum(not near or near[0].similarity < SAME for near in nearest)
 
 
 def fill(

@@ -29,6 +29,10 @@ class WarehouseError(TicketAssetsError):
     """The warehouse cannot be read or written."""
 
 
+class DamagedWarehouseError(WarehouseError):
+    """The file of the warehouse is damaged."""
+
+
 def ensure_table(
     connection: duckdb.DuckDBPyConnection, table: Table, vector_length: int | None = None
 ) -> None:
@@ -306,12 +310,12 @@ class DuckDBFile(Warehouse):
             connection.close()
 
     def _refusal(self, error: duckdb.Error) -> WarehouseError:
-        advice = system_advice(error) or (
-            "`tickets doctor --repair` sets a damaged one aside, and `tickets run` makes it anew"
-            " from the landing zone."
-        )
-        return WarehouseError(
-            f"The warehouse {self.path} cannot be used: {first_line(error)} {advice}"
+        refusal = f"The warehouse {self.path} cannot be used: {first_line(error)}"
+        if advice := system_advice(error):
+            return WarehouseError(f"{refusal} {advice}")
+        return DamagedWarehouseError(
+            f"{refusal} `tickets doctor --repair` sets a damaged one aside, and `tickets run` makes"
+            " it anew from the landing zone."
         )
 
 
