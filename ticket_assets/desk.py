@@ -170,7 +170,7 @@ class Desk:
         """The original messages and the labels that people gave."""
         from ticket_assets.mail.landing import LandingZone
 
-        return LandingZone(self.files.under("landing"))
+        return LandingZone(self.files.under("landing"), self.leases)
 
     @cached_property
     def warehouse(self) -> Warehouse:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.addresses import canonical_address, is_address
 from ticket_assets.mail.removal import (
     bury,
     landed_tickets,
@@ -16,6 +17,7 @@ from ticket_assets.mail.removal import (
     removing,
     tickets_sent_by,
 )
+from ticket_assets.storage.set_aside import remove_set_aside
 from ticket_assets.storage.tables import TABLES, Change
 
 if TYPE_CHECKING:
@@ -74,16 +76,24 @@ def find_tickets(
     senders: Collection[str],
     ticket_ids: Collection[str],
     on_message: Callable[[int, int], None] | None = None,
+    on_unknown: Callable[[str], None] | None = None,
 ) -> set[str]:
     """The tickets that were sent from these addresses, and those named.
 
     It searches the landing zone, which also holds mail that no run has read yet, and the table
-    `raw_tickets`. It finds a ticket again whose erasure was interrupted.
+    `raw_tickets`. It finds a named ticket again that is erased.
+
+    Args:
+        on_message: called with how many messages have been read, and how many there are.
+        on_unknown: called with each address from which nothing is kept: there was never anything,
+            or it is erased.
 
     Raises:
-        ErasureError: there is no mail from an address, or no such ticket.
+        ErasureError: there is no such ticket, or a sender is no address.
     """
     landing, warehouse = desk.landing, desk.warehouse
+    if strange := [sender for sender in senders if not is_address(sender)]:
+        raise ErasureError(f"{strange[0]!r} is no address of e-mail, like anne@example.org.")
     named = {ticket_id.strip().lower() for ticket_id in ticket_ids}
     tickets = landed_tickets(landing, named) | (landing.erased() & named)
     tickets |= _in_tables(warehouse, named)
@@ -92,43 +102,44 @@ def find_tickets(
             f"There is no ticket {', '.join(unknown)}. Ids have 20 characters, as in the column"
             " ticket_id of the tables."
         )
-    for address in sorted({sender.strip().lower() for sender in senders}):
-        sent = tickets_sent_by(landing, [address], on_message)
-        if "raw_tickets" in warehouse.tables():
-            rows = warehouse.rows(
-                "select ticket_id from raw_tickets where lower(sender) = ?", [address]
-            )
-            sent |= {ticket_id for (ticket_id,) in rows}
-        if not sent:
-            raise ErasureError(
-                f"No message from {address} is kept. Mail whose original was purged no longer says"
-                " who sent it: name such a ticket by its id, with --ticket."
-            )
-        tickets |= sent
-    return tickets
+    if not senders:
+        return tickets
+    sent = tickets_sent_by(landing, senders, on_message)
+    if "raw_tickets" in warehouse.tables():
+        rows = warehouse.rows("select sender, ticket_id from raw_tickets where sender is not null")
+        for sender, ticket_id in rows:
+            if (address := canonical_address(sender)) in sent:
+                sent[address].add(ticket_id)
+    for sender in senders:
+        if not sent[canonical_address(sender)] and on_unknown:
+            on_unknown(sender)
+    return tickets.union(*sent.values())
 
 
 def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> Erasure:
     """Remove the tickets from everything that the product stores; `dry_run` only counts.
 
     It may be interrupted at any point and repeated. First the tickets are buried, so that they
-    neither land nor are read again; the original bytes are removed last.
+    neither land nor are read again; the original bytes are removed last. With them goes whatever
+    is left, or was written again, of tickets that are buried already.
 
     Raises:
         LandingError: another erasure or purge is under way.
         WarehouseError, CollectionError: a store cannot be opened; what came before is removed.
     """
     if dry_run:
-        return _remove(desk, set(ticket_ids), dry_run=True)
+        return _remove(desk, ticket_ids, dry_run=True)
     with removing(desk.landing, desk.leases):
         bury(desk.landing, ticket_ids)
         desk.remove_unfinished()
-        return _remove(desk, set(ticket_ids), dry_run=False)
+        remove_set_aside(desk.folder)
+        return _remove(desk, ticket_ids, dry_run=False)
 
 
-def _remove(desk: Desk, erased: set[str], *, dry_run: bool) -> Erasure:
+def _remove(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool) -> Erasure:
     from ticket_assets.storage.collection import chroma_server, erase_tickets
 
+    erased = desk.landing.erased().union(ticket_ids)
     labels = remove_labels(desk.landing, erased, dry_run=dry_run)
     # Before the tables: they hold the words to remove beside the models.
     models, champion = _models(desk, erased, dry_run=dry_run)
@@ -142,7 +153,7 @@ def _remove(desk: Desk, erased: set[str], *, dry_run: bool) -> Erasure:
     rows, references = _tables(desk.warehouse, erased, dry_run=dry_run)
     mail = remove_messages(desk.landing, erased, dry_run=dry_run)
     return Erasure(
-        tickets=len(erased),
+        tickets=len(set(ticket_ids)),
         messages=mail.messages,
         manifest_lines=mail.manifest_lines,
         label_lines=labels,
@@ -214,7 +225,7 @@ def _tables(warehouse: Warehouse, erased: set[str], *, dry_run: bool) -> tuple[d
             copies = f"select 1 from {name} where {is_copy} and not {is_erased}"  # noqa: S608
             references += warehouse.arrow(copies, frames=frames).num_rows
         changes[name] = Change(is_erased, replaced)
-    if not dry_run and (any(counts.values()) or references or warehouse.keeps_former_rows):
+    if not dry_run and warehouse.exists and warehouse.keeps_former_rows:
         warehouse.rewrite(changes, frames)
     return counts, references
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.removal import list_purged, mark_purged, remove_purged, removing
 from ticket_assets.settings import SettingsError
+from ticket_assets.storage.set_aside import remove_set_aside
 from ticket_assets.storage.tables import Change
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
         return Purge(0, 0, None, None, 0)
     with removing(landing, desk.leases):
         desk.remove_unfinished()
+        remove_set_aside(desk.folder)
         first = landing.first_unpurged_day(desk.first_day)
         never_processed = 0
         if first is not None:

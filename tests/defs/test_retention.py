@@ -1,5 +1,7 @@
 """The nightly purge as Dagster sees it, and what a run does that comes too late for it."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -10,6 +12,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import PURGED_UNTIL, IncomingMessage, LandingError
 from ticket_assets.mail.removal import mark_purged
 from ticket_assets.orchestration.instance import desk_instance
+from ticket_assets.orchestration.living_runs import presence
 from ticket_assets.orchestration.runs import materialise
 from ticket_assets.settings import Settings
 
@@ -38,6 +41,42 @@ def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settin
 
     assert result.success
     assert Desk(settings).landing.days() == [long_ago.date()]
+
+
+@dg.job
+def at_work() -> None:
+    pass
+
+
+def test_the_job_waits_for_the_runs_that_are_at_work(
+    product: dg.Definitions, settings: Settings, instance: dg.DagsterInstance
+):
+    settings = settings.model_copy(update={"raw_mail_days": 10})
+    run = instance.create_run_for_job(at_work, status=dg.DagsterRunStatus.STARTED)
+
+    def says_that_it_waits() -> bool:
+        return any(
+            f"Waits for run {run.run_id[:8]} " in entry.user_message
+            for purge in instance.get_runs(dg.RunsFilter(job_name="purge_mail"))
+            for entry in instance.all_logs(purge.run_id)
+        )
+
+    with presence(instance, run.run_id), ThreadPoolExecutor(1) as threads:
+        purge = threads.submit(
+            product.resolve_job_def("purge_mail").execute_in_process,
+            instance=instance,
+            resources={"desk": Desk(settings)},
+        )
+        while not says_that_it_waits():
+            assert not purge.done()
+            time.sleep(0.05)
+        assert not purge.done()
+        instance.report_run_canceled(run)
+        result = purge.result()
+
+    assert result.success
+    steps = [event.step_key for event in result.get_step_success_events()]
+    assert steps == ["wait_for_present_runs", "purge_original_mail"]
 
 
 def test_the_first_processed_day_does_not_move_with_purges(settings: Settings):

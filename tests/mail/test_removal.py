@@ -1,10 +1,20 @@
 """What is erased or purged is in no file of a folder and in no object of a bucket."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone
+from ticket_assets.mail.landing import (
+    ARRIVALS,
+    BATCH_MESSAGES,
+    ErasureUnderWayError,
+    IncomingMessage,
+    Label,
+    LandingError,
+    LandingZone,
+)
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.removal import (
     HEAD_BYTES,
@@ -12,11 +22,13 @@ from ticket_assets.mail.removal import (
     landed_tickets,
     list_purged,
     mark_purged,
+    no_arrivals,
     remove_labels,
     remove_messages,
     remove_purged,
     tickets_sent_by,
 )
+from ticket_assets.storage.leases import FileLeases
 
 MONDAY = date(2025, 3, 3)
 TUESDAY = date(2025, 3, 4)
@@ -63,7 +75,9 @@ def test_the_tickets_of_a_sender_are_told_by_headers_however_long(landing):
     )
     progress = []
 
-    sent = tickets_sent_by(landing, ["anne@example.org"], lambda *done: progress.append(done))
+    (sent,) = tickets_sent_by(
+        landing, ["anne@example.org"], lambda *done: progress.append(done)
+    ).values()
 
     assert len(sent) == 3
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -76,7 +90,7 @@ def test_an_erasure_reaches_originals_that_were_set_aside_and_lines_that_were_cu
         Label("vpn", None, datetime(2025, 3, 5, tzinfo=UTC), "Bob", None, f"{text}@x")
         for text in ("secret", "other")
     )
-    (hers,) = tickets_sent_by(landing, ["anne@example.org"])
+    (hers,) = tickets_sent_by(landing, ["anne@example.org"])["anne@example.org"]
     (original,) = (name for name in names(landing) if hers in name)
     landing.files.replace(original, landing.files.read(original)[:-1] + b"?")
     landing.set_aside([original])
@@ -89,7 +103,7 @@ def test_an_erasure_reaches_originals_that_were_set_aside_and_lines_that_were_cu
         labels, landing.files.read(labels).replace(b'{"category', b'"category', 1)
     )
 
-    assert tickets_sent_by(landing, ["anne@example.org"]) == {hers}
+    assert tickets_sent_by(landing, ["anne@example.org"]) == {"anne@example.org": {hers}}
     bury(landing, [hers])
     remove_labels(landing, [hers])
     removed = remove_messages(landing, [hers])
@@ -113,13 +127,72 @@ def test_a_purge_reaches_originals_that_were_set_aside(landing):
     ]
 
 
+@pytest.mark.parametrize("spelling", ['"anne"@x.fr', "'anne@x.fr'", "anne@x.fr.", "ANNE＠x.fr"])
+def test_a_sender_is_told_however_the_address_is_written(landing, spelling):
+    landing.land(
+        [
+            mail(spelling, "bare"),
+            mail(f"Anne <{spelling}>", "named"),
+            row(spelling.replace('"', '\\"'), "exported"),
+            mail("jo.anne@x.fr", "other"),
+        ]
+    )
+
+    (sent,) = tickets_sent_by(landing, ["anne@x.fr"]).values()
+    (as_written,) = tickets_sent_by(landing, [spelling]).values()
+
+    assert len(sent) == 3
+    assert as_written == sent
+
+
+def test_no_mail_lands_while_an_erasure_looks_for_it_and_what_lands_now_ends_before(
+    file_store, tmp_path
+):
+    leases = FileLeases(tmp_path / "leases")
+    landing = LandingZone(file_store.under("landing"), leases)
+    half_landed, erasing = threading.Event(), threading.Event()
+
+    def export():
+        for number in range(BATCH_MESSAGES):
+            yield mail("anne@x.fr", f"text-{number}")
+        half_landed.set()
+        erasing.wait(60)
+        yield mail("anne@x.fr", "the last")
+
+    with ThreadPoolExecutor(1) as importer:
+        landed = importer.submit(landing.land, export())
+        half_landed.wait(60)
+        with no_arrivals(leases, 60, lambda _: erasing.set()):
+            hers = tickets_sent_by(landing, ["anne@x.fr"])["anne@x.fr"]
+            with pytest.raises(ErasureUnderWayError, match="An erasure is under way"):
+                landing.land([mail("anne@x.fr", "another")])
+        assert landed.result().landed == BATCH_MESSAGES + 1
+
+    assert len(hers) == BATCH_MESSAGES + 1
+    assert landing.land([mail("anne@x.fr", "another")]).landed == 1
+
+
+def test_an_erasure_gives_up_where_mail_lands_for_ever(landing, tmp_path):
+    leases = FileLeases(tmp_path / "leases")
+    told = []
+
+    with (
+        leases.hold(ARRIVALS, shared=True),
+        pytest.raises(LandingError, match="An import or a fetch is at work"),
+        no_arrivals(leases, 0, told.append),
+    ):
+        pytest.fail("it had to wait")
+
+    assert told == []
+
+
 def test_erased_messages_labels_and_lines_leave_no_byte(landing):
     landing.land([mail("anne@example.org", "secret"), mail("bob@example.org", "other")])
     landing.land_labels(
         Label("vpn", None, datetime(2025, 3, 5, tzinfo=UTC), "Bob", None, f"{text}@x")
         for text in ("secret", "other")
     )
-    (hers,) = tickets_sent_by(landing, ["anne@example.org"])
+    (hers,) = tickets_sent_by(landing, ["anne@example.org"])["anne@example.org"]
 
     bury(landing, [hers])
     labels = remove_labels(landing, [hers])
@@ -134,7 +207,7 @@ def test_erased_messages_labels_and_lines_leave_no_byte(landing):
 
 def test_a_message_that_was_landing_when_it_was_erased_does_not_stay(landing):
     landing.land([mail("anne@example.org", "secret")])
-    (hers,) = tickets_sent_by(landing, ["anne@example.org"])
+    (hers,) = tickets_sent_by(landing, ["anne@example.org"])["anne@example.org"]
     remove_messages(landing, [hers])
     write = landing.files.write
 

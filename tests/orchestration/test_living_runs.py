@@ -26,6 +26,7 @@ from ticket_assets.orchestration.living_runs import (
     end_dead_runs,
     living_runs,
     presence,
+    wait_for_other_runs,
     wait_for_runs,
     was_ended_elsewhere,
 )
@@ -101,13 +102,14 @@ def test_a_run_whose_process_was_killed_fails_with_a_sentence_and_frees_its_slot
     assert process.stdout.readline() == "alive\n"
 
     alive = living_runs(instance)
-    waited = wait_for_runs(tmp_path, patience=0.0)
+    told: list[str] = []
+    waited = wait_for_runs(tmp_path, patience=0.0, on_wait=told.append)
     process.kill()
     process.communicate()
     end_dead_runs(instance)
 
     assert alive.keys() == {run.run_id}
-    assert waited == [*alive.values()]
+    assert waited == [*alive.values()] == told
     ended = instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.FAILURE
@@ -134,6 +136,42 @@ def test_a_run_of_another_host_is_dead_when_it_has_been_silent_for_long(
 
 
 DAY_SECONDS = 86_400
+
+
+def test_a_run_that_may_be_dead_is_waited_for_with_a_word_about_it(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    seen = datetime.now(UTC) - timedelta(seconds=STALE_SECONDS - 60)
+    run = started_run(instance, **{HOST_TAG: "a-pod", ALIVE_TAG: seen.isoformat()})
+    told: list[str] = []
+
+    wait_for_runs(tmp_path, patience=0.0, on_wait=told.append)
+
+    assert told == [
+        f"{living_runs(instance)[run.run_id]}, whose last sign of life is of"
+        f" {seen:%Y-%m-%d %H:%M} UTC: after 5 minutes without one it counts as dead"
+    ]
+
+
+def test_a_sign_of_a_clock_that_was_ahead_keeps_no_dead_run_alive(
+    instance: dg.DagsterInstance, later: Callable[[float], None]
+) -> None:
+    tags = {HOST_TAG: "a-pod", ALIVE_TAG: "2199-01-01T10:00:00+00:00"}
+    run = started_run(instance, **tags)
+
+    assert run.run_id in living_runs(instance)
+    later(STALE_SECONDS)
+    assert run.run_id not in living_runs(instance)
+
+
+def test_two_runs_of_one_job_do_not_wait_for_each_other(instance: dg.DagsterInstance) -> None:
+    run = started_run(instance)
+
+    with presence(instance, run.run_id):
+        assert wait_for_other_runs(instance, "nothing", 0.0) == []
+        (waits_for,) = wait_for_other_runs(instance, "purge_mail", 0.0)
+
+    assert waits_for.startswith(f"run {run.run_id[:8]} (started ")
 
 
 @pytest.mark.parametrize("status", [RunStatus.NOT_STARTED, RunStatus.STARTING])

@@ -47,6 +47,23 @@ def test_a_held_lease_is_refused_and_others_are_not(leases):
         pass
 
 
+def test_a_shared_lease_keeps_out_those_who_want_it_alone_and_no_others(leases):
+    with leases.hold(NAME, shared=True):
+        with (
+            leases.hold(NAME, shared=True),
+            pytest.raises(LeaseHeldError),
+            leases.hold(NAME),
+        ):
+            pytest.fail("it is shared")
+        with pytest.raises(LeaseHeldError), leases.hold(NAME):
+            pytest.fail("one of the two still holds it")
+
+    with leases.hold(NAME), pytest.raises(LeaseHeldError), leases.hold(NAME, shared=True):
+        pytest.fail("it is held alone")
+    with leases.hold(NAME, shared=True):
+        pass
+
+
 def test_an_error_of_the_holder_frees_the_lease(leases):
     with pytest.raises(psycopg2.DataError), leases.hold(NAME):
         raise psycopg2.DataError("not the lease's")
@@ -84,6 +101,9 @@ def test_a_killed_holder_keeps_nobody_out(leases):
 def test_no_file_stays_behind(tmp_path):
     with FileLeases(tmp_path).hold(NAME):
         assert [path.name for path in (tmp_path / "landing").iterdir()] == [".removing"]
+
+    with FileLeases(tmp_path).hold(NAME, shared=True), FileLeases(tmp_path).hold(NAME, shared=True):
+        pass
 
     assert list((tmp_path / "landing").iterdir()) == []
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ticket_assets.cli.console import output, progress_bar
-from ticket_assets.cli.removal import RUN_PATIENCE_SECONDS
+from ticket_assets.cli.console import output, print_waiting, progress_bar
 from ticket_assets.cli.start import CommandError, command_desk
 from ticket_assets.plural import counted
 
@@ -35,7 +34,7 @@ def rebuild_collection() -> None:
     from ticket_assets.storage.collection import chroma_server
 
     desk = command_desk()
-    if at_work := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
+    if at_work := wait_for_runs(desk.folder, on_wait=print_waiting):
         raise CommandError(
             f"Nothing was rebuilt: {at_work[0]} is at work. Wait until it has ended."
         )

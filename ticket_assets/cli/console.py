@@ -82,6 +82,11 @@ def print_warning(message: str) -> None:
     messages.print(styled(("Note:", "yellow"), f" {line}"), soft_wrap=True)
 
 
+def print_waiting(what: str) -> None:
+    """Show, from the start, what a command waits for."""
+    print_warning(f"Waits for {what}.")
+
+
 def print_markdown(text: str) -> None:
     """Show markdown: laid out on a terminal, unchanged in a file or a pipe."""
     if not output.is_terminal:

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ticket_assets.cli.console import output, print_json, print_warning, progress_bar
+from ticket_assets.cli.console import (
+    output,
+    print_json,
+    print_waiting,
+    print_warning,
+    progress_bar,
+)
 from ticket_assets.cli.start import CommandError, command_desk
 from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ticket_assets.desk import Desk
     from ticket_assets.erasure import Erasure
 
 app = typer.Typer()
-RUN_PATIENCE_SECONDS = 600.0
-"""How long an erasure or a purge waits for runs that are at work."""
 
 
 @app.command(
@@ -41,50 +47,45 @@ def erase(
     """Remove a person's or a ticket's data everywhere, for good; it does not land again.
 
     Mail of others that quotes it stays, and so do the mailboxes and exports it came from. An
-    erasure that was interrupted is completed by the same command.
+    erasure that was interrupted is completed by the same command. Runs, imports and fetches that
+    are at work end before.
     """
     if not sender and not ticket:
         raise typer.BadParameter("Name an address with --sender, or a ticket with --ticket.")
     from ticket_assets.erasure import erase as erase_tickets
-    from ticket_assets.erasure import find_tickets
 
     desk = command_desk()
-    with progress_bar() as progress:
-        task = progress.add_task("Reading senders", total=None)
-        tickets = find_tickets(
-            desk,
-            sender or [],
-            ticket or [],
-            lambda read, total: progress.update(task, completed=read, total=total),
-        )
-    if dry_run:
-        history = _erase_from_history(desk, tickets, sender or [], dry_run=True)
+    senders = sender or []
+    if dry_run or not yes:
+        tickets = _find_tickets(desk, senders, ticket or [], on_unknown=_say_unknown)
+        history = _erase_from_history(desk, tickets, senders, dry_run=True)
         planned = erase_tickets(desk, tickets, dry_run=True)
-        _show_erasure(planned, as_json, history, dry_run=True)
-        return
-    if not yes:
-        if as_json or not sys.stdin.isatty():
+        if dry_run:
+            _show_erasure(planned, as_json, history, dry_run=True)
+            return
+        if tickets and (as_json or not sys.stdin.isatty()):
             raise CommandError("Nothing was erased: nobody can be asked here, so add --yes.")
-        planned = erase_tickets(desk, tickets, dry_run=True)
-        history = _erase_from_history(desk, tickets, sender or [], dry_run=True)
-        print_erasure(planned, history, dry_run=True)
-        typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
-    from ticket_assets.orchestration.living_runs import wait_for_runs
+        if tickets:
+            print_erasure(planned, history, dry_run=True)
+            typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
+    from ticket_assets.mail.removal import no_arrivals
+    from ticket_assets.orchestration.living_runs import RUN_PATIENCE_SECONDS, wait_for_runs
 
-    with progress_bar() as progress:
-        progress.add_task("Waiting for runs to end", total=None)
-        if at_work := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
-            raise CommandError(
-                f"Nothing was erased: {at_work[0]} is at work and may write the tickets again."
-                " Wait until it has ended, or terminate it in the Dagster UI."
-            )
+    if at_work := wait_for_runs(desk.folder, on_wait=print_waiting):
+        raise CommandError(
+            f"Nothing was erased: {at_work[0]} is at work and may write the tickets again."
+            " Wait until it has ended, or terminate it in the Dagster UI."
+        )
+    with no_arrivals(desk.leases, RUN_PATIENCE_SECONDS, print_waiting):
+        on_unknown = _say_unknown if yes else None
+        tickets = _find_tickets(desk, senders, ticket or [], on_unknown=on_unknown)
         erasure = erase_tickets(desk, tickets)
-        at_work = wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS)
-        # A run that began during the erasure may have written rows that it had read before.
-        erasure += erase_tickets(desk, tickets)
-        history = _erase_from_history(desk, tickets, sender or [])
+    at_work = wait_for_runs(desk.folder, on_wait=print_waiting)
+    # A run that began during the erasure may have written rows that it had read before.
+    erasure += erase_tickets(desk, tickets)
+    history = _erase_from_history(desk, tickets, senders)
     _show_erasure(erasure, as_json, history)
-    _tell_backups(desk, tickets)
+    _tell_backups(desk)
     if at_work:
         raise CommandError(
             f"{at_work[0].capitalize()} began during the erasure and is still at work: give the"
@@ -102,7 +103,7 @@ def purge() -> None:
     from ticket_assets.retention import purge as purge_mail
 
     desk = command_desk()
-    if at_work := wait_for_runs(desk.folder, RUN_PATIENCE_SECONDS):
+    if at_work := wait_for_runs(desk.folder, on_wait=print_waiting):
         raise CommandError(f"Nothing was purged: {at_work[0]} is at work. Wait until it has ended.")
     purged = purge_mail(desk)
     output.print(
@@ -155,10 +156,38 @@ def prune(
     output.print(f"{counted(len(models), 'model')} removed.", soft_wrap=True)
 
 
-def _tell_backups(desk: Desk, tickets: set[str]) -> None:
+def _find_tickets(
+    desk: Desk,
+    senders: Sequence[str],
+    tickets: Sequence[str],
+    on_unknown: Callable[[str], None] | None,
+) -> set[str]:
+    from ticket_assets.erasure import find_tickets
+
+    with progress_bar() as progress:
+        task = progress.add_task("Reading senders", total=None)
+        return find_tickets(
+            desk,
+            senders,
+            tickets,
+            lambda read, total: progress.update(task, completed=read, total=total),
+            on_unknown,
+        )
+
+
+def _say_unknown(sender: str) -> None:
+    print_warning(
+        f"No message from {sender} is kept. Mail whose original was purged no longer says who sent"
+        " it: name such a ticket by its id, with --ticket."
+    )
+
+
+def _tell_backups(desk: Desk) -> None:
+    """Also of erasures that were interrupted before they had told them."""
     from ticket_assets.backup import tell_backups
 
-    for location, failure in tell_backups(desk, tickets).items():
+    erased = desk.landing.erased()
+    for location, failure in tell_backups(desk, erased).items() if erased else ():
         print_warning(
             f"The backup at {location} could not be told: {failure} The next `tickets backup"
             f" {location}` does; until then a restore would bring the tickets back."
@@ -169,13 +198,14 @@ def _tell_backups(desk: Desk, tickets: set[str]) -> None:
 
 
 def _erase_from_history(
-    desk: Desk, tickets: set[str], senders: list[str], *, dry_run: bool = False
+    desk: Desk, tickets: set[str], senders: Sequence[str], *, dry_run: bool = False
 ) -> int:
     from ticket_assets.orchestration.history_erasure import erase_from_history
     from ticket_assets.orchestration.instance import desk_instance
 
     with desk_instance(desk.folder) as instance:
-        return erase_from_history(instance, tickets, senders, dry_run=dry_run)
+        erased = desk.landing.erased() | tickets
+        return erase_from_history(instance, erased, senders, dry_run=dry_run)
 
 
 def _show_erasure(erasure: Erasure, as_json: bool, history: int, *, dry_run: bool = False) -> None:

@@ -5,12 +5,37 @@ import dagster as dg
 from ticket_assets.defs.partitions import DESK
 from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.orchestration.living_runs import WAITS_FOR, wait_for_other_runs
 from ticket_assets.plural import counted
+
+
+class RunsAtWorkError(TicketAssetsError):
+    """Other runs have not ended in time."""
+
+
+@dg.op(
+    description="Waits until the other runs that are at work have ended: one that still needs the"
+    " original mail of an old day would fail.",
+    out=dg.Out(dg.Nothing),
+)
+def wait_for_present_runs(context: dg.OpExecutionContext) -> None:
+    at_work = wait_for_other_runs(
+        context.instance,
+        context.job_name,
+        on_wait=lambda run: context.log.info(f"{WAITS_FOR}{run}."),
+    )
+    if at_work:
+        raise RunsAtWorkError(
+            f"Nothing was purged: {at_work[0]} is at work. The next night, or `tickets purge` when"
+            " it has ended, does it."
+        )
 
 
 @dg.op(
     description="Removes the original mail of days older than TICKETS_RAW_MAIL_DAYS, and its whole"
     " texts in raw_tickets; masked texts, vectors, labels and predictions stay.",
+    ins={"start": dg.In(dg.Nothing)},
     pool=WAREHOUSE_POOL,
 )
 def purge_original_mail(context: dg.OpExecutionContext, desk: dg.ResourceParam[Desk]) -> None:
@@ -36,7 +61,7 @@ def purge_original_mail(context: dg.OpExecutionContext, desk: dg.ResourceParam[D
 
 @dg.job(description="What retention demands: original mail goes after TICKETS_RAW_MAIL_DAYS days.")
 def purge_mail() -> None:
-    purge_original_mail()
+    purge_original_mail(start=wait_for_present_runs())
 
 
 nightly_purge = dg.ScheduleDefinition(

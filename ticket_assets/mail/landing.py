@@ -8,7 +8,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
@@ -23,6 +23,7 @@ from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
 from ticket_assets.storage.blobs import Blob, BlobNotFoundError, Blobs
 from ticket_assets.storage.folder_blobs import FolderBlobs
+from ticket_assets.storage.leases import LeaseHeldError, Leases
 from ticket_assets.storage.tables import TABLES
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ LABELS = "labels"
 DAMAGED = "damaged"
 """Folder of originals that were set aside since their bytes had changed, under their days. One goes
 when the same mail lands again."""
+ARRIVALS = "landing/.arrivals"
+"""Lease that those who land mail share, and an erasure holds alone."""
 
 _LINE_FIELDS = (
     "sha256",
@@ -80,6 +83,10 @@ class DamagedOriginalError(LandingError):
             " again, which heals it. `tickets doctor` names every damaged original, and with"
             " --repair sets them aside: their days are then processed without them."
         )
+
+
+class ErasureUnderWayError(LandingError):
+    """No mail may land while an erasure looks for a person's."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +176,9 @@ class LandingZone:
     its messages, so a landing that dies in between is completed by landing the same messages again.
     """
 
-    def __init__(self, files: Blobs | Path) -> None:
-        """The zone in these blobs, or in this folder."""
+    def __init__(self, files: Blobs | Path, leases: Leases | None = None) -> None:
+        """The zone in these blobs, or in this folder; with `leases`, erasures keep mail out."""
+        self._leases = leases
         self.files = FolderBlobs(files) if isinstance(files, Path) else files
         self.changed_days = ChangedDays(self.files) if self.files.changed_at("") is None else None
         """What tells which days changed; None where the store does."""
@@ -189,7 +197,17 @@ class LandingZone:
 
         Raises:
             BlobStoreError: the zone cannot be written; the batches before have landed.
+            ErasureUnderWayError: an erasure keeps mail out; nothing has landed.
         """
+        with self._arriving():
+            return self._land(messages, on_message, first_day)
+
+    def _land(
+        self,
+        messages: Iterable[IncomingMessage],
+        on_message: Callable[[IncomingMessage], None] | None,
+        first_day: date | None,
+    ) -> LandingReport:
         landed: Counter[date] = Counter()
         already_there = healed = undated = erased_before = 0
         names = _LandedNames(self)
@@ -215,6 +233,19 @@ class LandingZone:
             undated=undated,
             erased_before=erased_before,
         )
+
+    @contextmanager
+    def _arriving(self) -> Iterator[None]:
+        with ExitStack() as held:
+            if self._leases:
+                try:
+                    held.enter_context(self._leases.hold(ARRIVALS, shared=True))
+                except LeaseHeldError:
+                    raise ErasureUnderWayError(
+                        "An erasure is under way, and no mail may land meanwhile. Do the same again"
+                        " when it has ended."
+                    ) from None
+            yield
 
     def changing(self, days: Iterable[date]) -> AbstractContextManager[None]:
         """Messages of these days come or go meanwhile, so that readers learn of it."""

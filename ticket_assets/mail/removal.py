@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
-from email.utils import getaddresses
 from itertools import chain
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
+from ticket_assets.mail.addresses import addresses_in, canonical_address
 from ticket_assets.mail.changed_days import MESSAGE_FILE, day_folders
 from ticket_assets.mail.headers import header_fields, split_message
 from ticket_assets.mail.landing import (
+    ARRIVALS,
     DAMAGED,
     ERASED,
     LABELS,
@@ -34,11 +34,11 @@ from ticket_assets.mail.landing import (
 from ticket_assets.storage.blobs import BlobNotFoundError
 from ticket_assets.storage.leases import LeaseHeldError, Leases
 
+POLL_SECONDS = 0.2
 HEAD_BYTES = 16 * 1024
 """Most headers end within this; a mail with a longer one is read whole."""
 _HEAD_END = re.compile(rb"\S[ \t\r]*\n\r?\n")
 _FROM = re.compile(rb"(?:^|\xef\xbb\xbf)from[ \t]*:.*(?:\n[ \t].*)*", re.IGNORECASE | re.MULTILINE)
-_ADDRESS = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 _LINE_TICKET = re.compile(rb'"sha256": "([0-9a-f]{20})')
 
 
@@ -67,6 +67,36 @@ def removing(landing: LandingZone, leases: Leases) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def no_arrivals(leases: Leases, patience: float, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """No mail lands meanwhile, so that all of a person's is found. What lands now ends before.
+
+    Args:
+        patience: seconds to wait at most.
+        on_wait: called, if it has to wait, with what it waits for.
+
+    Raises:
+        LandingError: mail is still landing then.
+    """
+    deadline = monotonic() + patience
+    what = "mail that is landing now, by an import or a fetch"
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(leases.hold(ARRIVALS))
+                break
+            except LeaseHeldError:
+                if monotonic() > deadline:
+                    raise LandingError(
+                        "An import or a fetch is at work. Do the same again when it has ended."
+                    ) from None
+            if what:
+                on_wait(what)
+                what = ""
+            sleep(POLL_SECONDS)
+        yield
+
+
 def landed_tickets(landing: LandingZone, ticket_ids: Collection[str]) -> set[str]:
     """Those of the tickets that have landed, also where retention has removed their bytes.
 
@@ -83,21 +113,20 @@ def tickets_sent_by(
     landing: LandingZone,
     addresses: Collection[str],
     on_message: Callable[[int, int], None] | None = None,
-) -> set[str]:
-    """Tickets whose `From` names one of the addresses, in any case. Only headers are read.
+) -> dict[str, set[str]]:
+    """By canonical address, the tickets whose `From` names it. Only headers are read.
 
     Args:
         on_message: called with how many messages have been read, and how many there are.
     """
-    addresses = {address.strip().lower() for address in addresses}
+    tickets: dict[str, set[str]] = {canonical_address(address): set() for address in addresses}
     names = [name for name, _ in _message_files(landing)]
     # A row of an export is read whole.
     mails, rows = ([name for name in names if name.endswith(end)] for end in (".eml", ".json"))
     heads = chain(landing.files.read_many(mails, HEAD_BYTES), landing.files.read_many(rows))
-    tickets = set()
     for number, (name, head) in enumerate(heads, 1):
-        if not addresses.isdisjoint(_senders(landing, name, head, addresses)):
-            tickets.add(ticket_id_of(name.rpartition("/")[2]))
+        for address in tickets.keys() & _senders(landing, name, head, tickets):
+            tickets[address].add(ticket_id_of(name.rpartition("/")[2]))
         if on_message:
             on_message(number, len(names))
     return tickets
@@ -230,8 +259,8 @@ def _ticket_ids(manifest: bytes) -> set[str]:
     return {ticket_id.decode() for ticket_id in _LINE_TICKET.findall(manifest)}
 
 
-def _senders(landing: LandingZone, name: str, content: bytes, sought: set[str]) -> set[str]:
-    """Lower-case addresses in the `From` of a mail, of which `content` is the beginning, or in the
+def _senders(landing: LandingZone, name: str, content: bytes, sought: Collection[str]) -> set[str]:
+    """Canonical addresses in the `From` of a mail, of which `content` is the beginning, or in the
     sender column of an export's row; none where the bytes of the header already show that it names
     none of the `sought`."""
     if name.endswith(".json"):
@@ -248,26 +277,11 @@ def _senders(landing: LandingZone, name: str, content: bytes, sought: set[str]) 
         if b"\n" not in head:
             head = head.replace(b"\r", b"\n")
         header = b"".join(b"".join(_FROM.findall(head)).split()).lower()
-        if b"=?" not in header and not any(address.encode() in header for address in sought):
+        plain = header.isascii() and b"=?" not in header and b"\\" not in header
+        if plain and not any(address.rpartition("@")[0].encode() in header for address in sought):
             return set()
         values = header_fields(split_message(head)[0]).get("from", [])
-    texts = chain.from_iterable((value, _decoded(value)) for value in values)
-    return {address for text in texts for address in _addresses(text)}
-
-
-def _addresses(text: str) -> set[str]:
-    parsed = {"".join(address.split()).lower() for _, address in getaddresses([text])}
-    # Text that is not well-formed comes back empty; then every address in it counts.
-    return {address for address in parsed if "@" in address} or {
-        address.lower() for address in _ADDRESS.findall(text)
-    }
-
-
-def _decoded(value: str) -> str:
-    try:
-        return str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        return value
+    return set(chain.from_iterable(map(addresses_in, values)))
 
 
 def _keep_lines(

@@ -28,7 +28,12 @@ from ticket_assets.mail.imap import (
     RefusedMessage,
     fetch_new,
 )
-from ticket_assets.mail.landing import IncomingMessage, LandingError, LandingZone
+from ticket_assets.mail.landing import (
+    ErasureUnderWayError,
+    IncomingMessage,
+    LandingError,
+    LandingZone,
+)
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.blobs import Blobs, BlobStoreError
@@ -38,7 +43,7 @@ POLLING = "cursors/poll.lock"
 
 
 class PollBusyError(TicketAssetsError):
-    """Another process is fetching from the same sources."""
+    """Another process is fetching from the same sources, or an erasure keeps mail out."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +291,7 @@ def poll_sources(
     seconds of `poll` bound the whole: each source has its share of what is left.
 
     Raises:
-        PollBusyError: another process is polling.
+        PollBusyError: another process is polling, or an erasure is under way.
         BlobStoreError: the landing zone cannot be written.
     """
     try:
@@ -296,6 +301,8 @@ def poll_sources(
         raise PollBusyError(
             "Another fetch is at work on the same sources. Wait until it has ended."
         ) from None
+    except ErasureUnderWayError as erasure:
+        raise PollBusyError(str(erasure)) from None
 
 
 def _poll_each(

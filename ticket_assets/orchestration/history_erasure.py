@@ -8,8 +8,7 @@ themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,16 @@ import sqlalchemy as sql
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
+from ticket_assets.mail.addresses import spellings_pattern
+from ticket_assets.storage.unfinished import remove_unfinished
 from ticket_assets.storage.whole_file import replace_file
 
 ERASED = "erased"
 ROWS_AT_ONCE = 500
+_CHUNK_BYTES = 1 << 20
+_OVERLAP = 1000
+"""Characters: more than an address has."""
+_DIGITS = re.compile(r"(?<![0-9a-f])[0-9a-f]{20,}", re.IGNORECASE)
 LOGS = frozenset({".err", ".out", ".log"})
 """Files of what a step has written to its standard error and output."""
 
@@ -39,26 +44,33 @@ def erase_from_history(
     Nothing is left of them in the bytes of SQLite's files. Postgres keeps the former rows in its
     pages until they are vacuumed, which is asked for, and used again.
     """
-    erasable = _pattern(ticket_ids, addresses)
+    erasing = _erasing(ticket_ids, addresses)
+    if not dry_run:
+        remove_unfinished(Path(instance.root_directory))  # logs, where this was interrupted
     changed = 0
     for engine in _engines(instance):
-        with _closed(engine):
-            changed += _erase_rows(engine, erasable, dry_run=dry_run)
+        changed += _erase_rows(engine, erasing, dry_run=dry_run)
+        if engine.dialect.name == "sqlite" and not dry_run:
+            _overwrite_removed(engine, erasing)
     for path in _logs(instance):
         text = path.read_text("utf-8", "surrogateescape")
-        erased = erasable.sub(ERASED, text)
+        erased = erasing(text)
         changed += erased != text
         if erased != text and not dry_run:
             replace_file(path, erased.encode("utf-8", "surrogateescape"))
     return changed
 
 
-def _pattern(ticket_ids: Collection[str], addresses: Collection[str]) -> re.Pattern[str]:
-    """What to erase: ids, whole SHA-256 that begin with one of them, addresses."""
-    alternatives = [f"(?<![0-9a-f])(?:{'|'.join(sorted(ticket_ids))})[0-9a-f]*"] * bool(ticket_ids)
-    # In JSON and in addresses alike, what stands around an address is none of these.
-    alternatives += [rf"(?<![\w.+-]){re.escape(address)}(?![\w-])" for address in sorted(addresses)]
-    return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE)
+def _erasing(ticket_ids: Collection[str], addresses: Collection[str]) -> Callable[[str], str]:
+    """What replaces ids, whole SHA-256 that begin with one of them, and addresses in a text."""
+    erased_ids = set(ticket_ids)
+    spellings = "|".join(map(spellings_pattern, sorted(addresses))) or r"(?!)"
+    named = re.compile(spellings, re.IGNORECASE)
+
+    def without_id(digits: re.Match[str]) -> str:
+        return ERASED if digits[0][:20].lower() in erased_ids else digits[0]
+
+    return lambda text: named.sub(ERASED, _DIGITS.sub(without_id, text))
 
 
 def _engines(instance: dg.DagsterInstance) -> Iterator[sql.Engine]:
@@ -79,17 +91,29 @@ def _overwrite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA secure_delete=ON")
 
 
-@contextmanager
-def _closed(engine: sql.Engine) -> Iterator[None]:
-    yield
-    if engine.dialect.name == "sqlite":
-        # The write-ahead log still has what was overwritten.
-        with engine.connect() as connection:
+def _overwrite_removed(engine: sql.Engine, erasing: Callable[[str], str]) -> None:
+    """Have SQLite write anew a file in which there still are bytes of rows that were removed
+    before, and empty its log, which has what was changed now."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        if _holds(Path(str(engine.url.database)), erasing):
+            connection.exec_driver_sql("VACUUM")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        engine.dispose()
+    engine.dispose()
 
 
-def _erase_rows(engine: sql.Engine, erasable: re.Pattern[str], *, dry_run: bool) -> int:
+def _holds(path: Path, erasing: Callable[[str], str]) -> bool:
+    """Whether there is something to erase in the bytes of a file, which may be large."""
+    with path.open("rb") as file:
+        text = ""
+        while chunk := file.read(_CHUNK_BYTES):
+            text = text[-_OVERLAP:] + chunk.decode("utf-8", "surrogateescape")
+            if erasing(text) != text:
+                return True
+    return False
+
+
+def _erase_rows(engine: sql.Engine, erasing: Callable[[str], str], *, dry_run: bool) -> int:
     described = sql.MetaData()
     described.reflect(engine)
     changed = 0
@@ -100,7 +124,7 @@ def _erase_rows(engine: sql.Engine, erasable: re.Pattern[str], *, dry_run: bool)
         keys = list(table.primary_key) or texts
         if not texts:
             continue
-        rows = _rows_with(engine, table, keys, texts, erasable)
+        rows = _rows_with(engine, table, keys, texts, erasing)
         changed += len(rows)
         for key, values in () if dry_run else rows:
             with engine.begin() as connection:
@@ -120,7 +144,7 @@ def _rows_with(
     table: sql.Table,
     keys: Sequence[sql.Column[Any]],
     texts: Sequence[sql.Column[Any]],
-    erasable: re.Pattern[str],
+    erasing: Callable[[str], str],
 ) -> list[tuple[Sequence[Any], dict[str, str]]]:
     """The keys of the rows that hold something to erase, with their new values by column."""
     found: list[tuple[Sequence[Any], dict[str, str]]] = []
@@ -129,9 +153,9 @@ def _rows_with(
         for row in streamed.execute(sql.select(*keys, *texts)):
             key, values = row[: len(keys)], row[len(keys) :]
             erased = {
-                column.name: erasable.sub(ERASED, value)
+                column.name: erased_value
                 for column, value in zip(texts, values, strict=True)
-                if isinstance(value, str) and erasable.search(value)
+                if isinstance(value, str) and (erased_value := erasing(value)) != value
             }
             if erased:
                 found.append((key, erased))

@@ -16,7 +16,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,8 @@ SILENT_POD_SECONDS = 3600.0
 """The same for a run that a launcher has started elsewhere. Run monitoring notices a dead pod in
 minutes; while Postgres is away, no living one can give a sign."""
 POLL_SECONDS = 0.5
+RUN_PATIENCE_SECONDS = 600.0
+"""How long an erasure or a purge waits for runs that are at work."""
 WAITS_FOR = "Waits for "
 """Beginning of a run's message about the other run that it waits for."""
 UNFINISHED = [
@@ -86,6 +88,9 @@ def take_presence(instance: dg.DagsterInstance, run_id: str) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.open("wb")
     fcntl.flock(lock, fcntl.LOCK_EX)
+    # The run gets its tag a moment later, or never, where this process is killed before.
+    lock.write(socket.gethostname().encode())
+    lock.flush()
     _locks[run_id] = lock
     threading.Thread(target=_show_signs_of_life, args=(instance, run_id), daemon=True).start()
     return True
@@ -143,26 +148,67 @@ def report_death(instance: dg.DagsterInstance, run: dg.DagsterRun, cause: str) -
 def living_runs(instance: dg.DagsterInstance) -> dict[str, str]:
     """Ends the dead runs; returns id and description of each run that is at work."""
     end_dead_runs(instance)
+    return unfinished_runs(instance)
+
+
+def unfinished_runs(instance: dg.DagsterInstance, job_name: str | None = None) -> dict[str, str]:
+    """Id and description of each run that has not ended, whether it lives or not."""
+    unfinished = dg.RunsFilter(statuses=UNFINISHED, job_name=job_name)
     return {
         record.dagster_run.run_id: describe(record)
-        for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+        for record in instance.get_run_records(unfinished)
     }
 
 
-def wait_for_runs(data_dir: Path, patience: float) -> list[str]:
+def wait_for_runs(
+    data_dir: Path,
+    patience: float = RUN_PATIENCE_SECONDS,
+    on_wait: Callable[[str], None] | None = None,
+) -> list[str]:
     """Waits until the present runs have ended; returns the descriptions of those that have not.
 
     Args:
         data_dir: data folder of the desk.
         patience: seconds to wait at most.
+        on_wait: called with the description of each run that it waits for, at once.
     """
-    deadline = monotonic() + patience
     with desk_instance(data_dir) as instance:
-        awaited = living = living_runs(instance)
-        while awaited.keys() & living.keys() and monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-            living = living_runs(instance)
+        return wait_for_other_runs(instance, None, patience, on_wait)
+
+
+def wait_for_other_runs(
+    instance: dg.DagsterInstance,
+    job_name: str | None,
+    patience: float = RUN_PATIENCE_SECONDS,
+    on_wait: Callable[[str], None] | None = None,
+) -> list[str]:
+    """Like `wait_for_runs`, for a run of this job: two of one job do not wait for each other."""
+    deadline = monotonic() + patience
+    own = set() if job_name is None else unfinished_runs(instance, job_name=job_name).keys()
+    awaited = living = {
+        run_id: run for run_id, run in living_runs(instance).items() if run_id not in own
+    }
+    for run_id, run in awaited.items():
+        if on_wait:
+            on_wait(run + _doubt(instance, run_id))
+    while awaited.keys() & living.keys() and monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        living = living_runs(instance)
     return [living[run_id] for run_id in awaited if run_id in living]
+
+
+def _doubt(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What makes it doubtful that a run is alive; nothing where its process is known to be."""
+    record = instance.get_run_record_by_id(run_id)
+    if record is None or run_id in _locks or _is_locked(_lock_path(instance, run_id)):
+        return ""
+    patience = _patience(instance, record.dagster_run)
+    if patience is None:
+        return ", which waits for a pod"
+    return (
+        f", whose last sign of life is of {_last_sign_of_life(record):%Y-%m-%d %H:%M} UTC: after"
+        f" {patience / 60:.0f} minutes without one it counts as dead"
+    )
 
 
 def is_of_command(run: dg.DagsterRun) -> bool:
@@ -187,14 +233,11 @@ def describe(record: dg.RunRecord) -> str:
 def cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | None:
     """A sentence on how a run was found dead that has not ended; None while it may live."""
     run = record.dagster_run
-    is_elsewhere = starts_runs_elsewhere(instance)
-    patience = STALE_SECONDS
-    if is_elsewhere and not is_of_command(run):
-        if run.status in WAITING_FOR_A_POD:
-            return None
-        patience = SILENT_POD_SECONDS
-    host = run.tags.get(HOST_TAG)
+    patience = _patience(instance, run)
+    if patience is None:
+        return None
     path = _lock_path(instance, run.run_id)
+    host = run.tags.get(HOST_TAG) or _host_of(path)
     noticed = f"noticed {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     if host == socket.gethostname() and path.exists():
         if _is_locked(path):
@@ -206,16 +249,22 @@ def cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | 
     if run.run_id in _locks:
         return None
     last = _last_sign_of_life(record)
-    if is_elsewhere:
+    silence = (datetime.now(UTC) - last).total_seconds()
+    if silence < 0 or starts_runs_elsewhere(instance):
         silence = _watched_silence(run.run_id, last)
-    else:
-        silence = (datetime.now(UTC) - last).total_seconds()
     if silence < patience:
         return None
     return (
         f"This run{f' on {host}' if host else ''} has shown no sign of life since"
         f" {last:%Y-%m-%d %H:%M} UTC ({noticed})."
     )
+
+
+def _patience(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float | None:
+    """After how many seconds of silence a run is dead; None: others tell."""
+    if not starts_runs_elsewhere(instance) or is_of_command(run):
+        return STALE_SECONDS
+    return None if run.status in WAITING_FOR_A_POD else SILENT_POD_SECONDS
 
 
 def _watched_silence(run_id: str, last: datetime) -> float:
@@ -279,6 +328,14 @@ def _is_locked(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def _host_of(path: Path) -> str | None:
+    """The host whose process took the lock."""
+    try:
+        return path.read_text() or None
+    except FileNotFoundError:
+        return None
 
 
 def _timestamp() -> str:

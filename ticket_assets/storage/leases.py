@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,11 +34,14 @@ class LeaseHeldError(LeaseError):
 class Leases(Protocol):
     """Locks by name; a name is a path below the data folder."""
 
-    def hold(self, name: str, *, wait: bool = False) -> AbstractContextManager[None]:
+    def hold(
+        self, name: str, *, wait: bool = False, shared: bool = False
+    ) -> AbstractContextManager[None]:
         """Holds the lock of this name; other processes and threads are kept out meanwhile.
 
         Args:
             wait: wait for the present holder instead of raising.
+            shared: keep out only those that do not share it.
 
         Raises:
             LeaseHeldError: another holds it.
@@ -47,24 +50,27 @@ class Leases(Protocol):
 
 
 @contextmanager
-def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Holds the lock of a file, which is made for it and removed.
+def file_lock(path: Path, *, wait: bool, shared: bool = False) -> Iterator[None]:
+    """Holds the lock of a file, which is made for it and removed by the last holder.
 
     Raises:
         BlockingIOError: another process holds it, and this one does not wait.
         OSError: the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         with path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind if wait else kind | fcntl.LOCK_NB)
             if not is_at(path, lock.fileno()):
                 # The former holder has removed the file that this process waited for.
                 continue
             try:
                 yield
             finally:
-                path.unlink()
+                with suppress(BlockingIOError):  # others share it
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
             return
 
 
@@ -75,11 +81,11 @@ class FileLeases:
     folder: Path
 
     @contextmanager
-    def hold(self, name: str, *, wait: bool = False) -> Iterator[None]:
+    def hold(self, name: str, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
         path = self.folder / name
         with ExitStack() as held:
             try:
-                held.enter_context(file_lock(path, wait=wait))
+                held.enter_context(file_lock(path, wait=wait, shared=shared))
             except BlockingIOError:
                 raise LeaseHeldError(f"Another process holds {path}.") from None
             except OSError as error:
@@ -99,10 +105,10 @@ class PostgresLeases:
     dsn: str = field(repr=False)
 
     @contextmanager
-    def hold(self, name: str, *, wait: bool = False) -> Iterator[None]:
+    def hold(self, name: str, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
         connection = self._session()
         try:
-            if not self._is_locked(connection, name, wait):
+            if not self._is_locked(connection, name, wait, shared):
                 raise LeaseHeldError(f"Another process holds {name}.")
             yield
             self._require_alive(connection, name)
@@ -125,10 +131,11 @@ class PostgresLeases:
         connection.autocommit = True  # in a transaction it would keep old rows alive
         return connection
 
-    def _is_locked(self, connection: Any, name: str, wait: bool) -> bool:
+    def _is_locked(self, connection: Any, name: str, wait: bool, shared: bool) -> bool:
         digest = hashlib.sha256(f"ticket-assets {name}".encode()).digest()
         key = int.from_bytes(digest[:8], signed=True)
         lock = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+        lock += "_shared" if shared else ""
         with _refused_by_postgres(), connection.cursor() as cursor:
             cursor.execute(_SESSION)
             cursor.execute(f"select {lock}(%s)", [key])

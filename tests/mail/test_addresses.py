@@ -1,0 +1,97 @@
+"""One mailbox is told by one address, however clients write it."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ticket_assets.mail.addresses import (
+    addresses_in,
+    canonical_address,
+    is_address,
+    spellings_pattern,
+)
+
+ADDRESS = "vic@x.fr"
+SPELLINGS = [
+    "vic@x.fr",
+    "VIC@X.FR",
+    '"vic"@x.fr',
+    "'vic@x.fr'",
+    "vic@x.fr.",
+    '"vic@x.fr"',
+    "v\u200bic@x.fr",
+    "vic＠x.fr",
+    "mailto:vic@x.fr",
+    "vic @ x.fr",
+    '"v\\ic"@x.fr',
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("around", ["{}", "<{}>", "Vic <{}>", "{}, other@y.fr", "Vic, M. <{}>"])
+def test_a_mailbox_is_named_by_each_spelling_of_its_address(spelling, around):
+    assert canonical_address(spelling) == ADDRESS
+    assert ADDRESS in addresses_in(around.format(spelling))
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("vic@x.fr on behalf of b@y.fr", {ADDRESS, "b@y.fr"}),
+        ("Vic vic@x.fr", {ADDRESS}),
+        ("Team: a@x.fr, vic@x.fr;", {"a@x.fr", ADDRESS}),
+        ("=?utf-8?q?vic=40x=2Efr?=", {ADDRESS}),
+        ('"vic@x.fr" <other@y.fr>', {"other@y.fr"}),
+        ("vic@bücher.example", {"vic@xn--bcher-kva.example"}),
+        ("vic@xn--bcher-kva.example", {"vic@xn--bcher-kva.example"}),
+        ("victor@x.fr, vic+b@x.fr, vic@x.fr.uk", {"victor@x.fr", "vic+b@x.fr", "vic@x.fr.uk"}),
+        ("nobody", set()),
+        ("@x.fr", set()),
+    ],
+)
+def test_the_addresses_of_a_header_are_told(value, addresses):
+    assert addresses_in(value) == addresses
+
+
+NAMES = st.text("abcxyz0189._+-", min_size=1, max_size=12).map(lambda name: f"n{name}n")
+
+
+@given(NAMES, NAMES, st.sampled_from(['"{}"@{}', "'{}@{}'", "{}@{}.", "{}@{}", "<{}@{}>"]))
+def test_no_spelling_makes_another_mailbox(local, domain, spelling):
+    written = spelling.format(local, domain.replace("_", "-"))
+    address = canonical_address(written)
+
+    assert address == f"{local}@{domain.replace('_', '-')}"
+    assert canonical_address(address) == address
+    assert address in addresses_in(f"Somebody <{written}>")
+    assert re.search(spellings_pattern(address), f"of {written} and")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read(text):
+    for address in addresses_in(text):
+        assert is_address(address)
+        assert canonical_address(address) == address
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("attack", ['"a', "a", '"a"', "a@", "<", "(", "\\", ' "'])
+def test_no_header_takes_for_ever(attack):
+    assert addresses_in(attack * 500_000) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ('from \\"vic\\"@x.fr:', True),
+        ("'VIC@X.FR'", True),
+        ("<vic@x.fr>", True),
+        ("vic@x.fr-other", False),
+        ("victor.vic@x.fr", False),
+        ("vic@x.frx", False),
+    ],
+)
+def test_a_spelling_is_found_in_a_text(text, there):
+    assert bool(re.search(spellings_pattern(ADDRESS), text, re.IGNORECASE)) == there
