@@ -54,6 +54,8 @@ class Erasure:
     models: dict[str, int]
     """By model version, how many of the tickets it was trained on."""
     champion: str | None
+    set_aside: int
+    """How often damaged files had been set aside: nobody can search them, so all of them go."""
 
     def __add__(self, later: Erasure) -> Erasure:
         """The sum of two erasures of the same tickets."""
@@ -68,6 +70,7 @@ class Erasure:
             reports=[*self.reports, *later.reports],
             models=self.models | later.models,
             champion=later.champion,
+            set_aside=self.set_aside + later.set_aside,
         )
 
 
@@ -132,7 +135,6 @@ def erase(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool = False) -> 
     with removing(desk.landing, desk.leases):
         bury(desk.landing, ticket_ids)
         desk.remove_unfinished()
-        remove_set_aside(desk.folder)
         return _remove(desk, ticket_ids, dry_run=False)
 
 
@@ -163,6 +165,7 @@ def _remove(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool) -> Erasur
         reports=reports,
         models=models,
         champion=champion,
+        set_aside=remove_set_aside(desk.folder, dry_run=dry_run),
     )
 
 

@@ -236,6 +236,7 @@ def print_erasure(erasure: Erasure, history: int, *, dry_run: bool = False) -> N
         "drift reports that name them": len(erasure.reports),
         "rows and words kept beside models": sum(erasure.models.values()),
         "entries of Dagster's history that name them": history,
+        "damaged files set aside, which nobody can search": erasure.set_aside,
     }
     for place, count in counts.items():
         table.add_row(place, f"{count:,}")

@@ -29,10 +29,11 @@ def set_aside(data_dir: Path, *paths: Path) -> Path:
     return folder
 
 
-def remove_set_aside(data_dir: Path) -> int:
-    """Remove everything that was moved away; returns how often something was."""
+def remove_set_aside(data_dir: Path, *, dry_run: bool = False) -> int:
+    """Remove everything that was moved away; returns how often something was. `dry_run` only
+    counts."""
     folder = data_dir / SET_ASIDE
     times = len(list(folder.iterdir())) if folder.is_dir() else 0
-    if times:
+    if times and not dry_run:
         shutil.rmtree(folder)
     return times
