@@ -2,11 +2,13 @@
 
 import json
 import logging
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.parsing import UnreadableMessage, clean_text, parse_message
 
 
@@ -570,3 +572,65 @@ def test_a_file_name_in_a_charset_that_cannot_be_named_costs_the_name_only():
     message = parse_message(content, "eml")
 
     assert (message.body_text, message.attachments) == ("Ecran noir", ["attachment.png"])
+
+
+@pytest.fixture
+def peak_of():
+    """The most bytes that Python takes for a call."""
+
+    def measured(call):
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    return measured
+
+
+@pytest.mark.parametrize(
+    "more", [b"X: y\n" * 999_999, b"References: " + b"<a@b> " * 999_999 + b"\n"]
+)
+def test_headers_without_end_cost_no_more_than_the_longest(peak_of, more):
+    content = b"From: claire@exemple.fr\nSubject: Panne\n" + more + b"\nBonjour\n"
+    assert (parsed(content).subject, parsed(content).body_text) == ("Panne", "Bonjour\n")
+
+    assert peak_of(lambda: parsed(content)) < 60 << 20
+    assert peak_of(lambda: mail_message(content, "x")) < 60 << 20
+
+
+def test_a_header_that_is_cut_keeps_its_encoding():
+    content = ("Subject: Réseau " + "é" * 1_000_000 + "\n\nBonjour\n").encode()
+
+    assert parsed(content).subject.startswith("Réseau éé")
+    assert set(parsed(content).subject[7:]) == {"é"}
+
+
+def test_a_mail_of_a_million_parts_is_refused_unread(peak_of):
+    content = multipart(b"--frontiere\r\n\r\n" * 1_000_000)
+
+    def refused():
+        with pytest.raises(UnreadableMessage, match="it has more than 100,000 parts"):
+            parsed(content)
+
+    assert peak_of(refused) < 20 << 20
+
+
+def test_lines_of_dashes_in_a_text_are_no_parts():
+    text = b"-----\r\n" * 100_001
+
+    assert parsed(mail("Content-Type: text/plain\n", text)).body_text.count("-----\n") == 100_001
+
+
+def test_no_more_of_a_text_is_kept_than_is_read():
+    endless = "mot " * 1_000_000
+    html = f"<p>{endless}</p>"
+
+    assert len(parsed(mail("", endless.encode())).body_text) == 3_000_000
+    assert len(parsed(mail("Content-Type: text/html\n", html.encode())).body_html) == 3_000_000
+    row = parse_message(json.dumps({"body": endless}).encode(), "json")
+    assert len(row.body_text) == 3_000_000
+
+
+def test_nul_characters_leave_the_signs_between_them():
+    assert clean_text("\x00a\x00\x93\x00\x94\x81\x00b\x00\x00") == "a“”b"

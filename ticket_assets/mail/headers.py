@@ -7,6 +7,11 @@ import re
 HeaderFields = dict[str, list[str]]
 """Unfolded values of each header in order, by lower-case name; encoded words are kept as sent."""
 
+MAX_HEAD_BYTES = 1 << 20
+"""What is read of a header block, which takes thirty times its size to read: four of the longest
+headers that are read."""
+
+_LAST_CHARACTER = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,3}\Z")
 _END = re.compile(rb"\n\r?\n")
 _LEADING = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 _FIELD = re.compile(r"^([!-9;-~]{1,100})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
@@ -16,7 +21,7 @@ def split_message(content: bytes) -> tuple[str, bytes]:
     """The header block as text, and the bytes after it, which start with the empty line.
 
     A byte-order mark and blank lines before the headers are dropped: some exports write them, and
-    a strict parser would then see a message without headers.
+    a strict parser would then see a message without headers. So is what lies beyond MAX_HEAD_BYTES.
     """
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")
@@ -24,7 +29,10 @@ def split_message(content: bytes) -> tuple[str, bytes]:
     start = leading.end() if leading else 0
     end = _END.search(content, start)
     stop = end.start() if end else len(content)
-    return decode_unlabelled(content[start:stop]), content[stop:]
+    head = content[start : min(stop, start + MAX_HEAD_BYTES)]
+    if len(head) < stop - start:
+        head = _LAST_CHARACTER.sub(b"", head)  # half of one would be taken for another encoding
+    return decode_unlabelled(head), content[stop:]
 
 
 def header_fields(head: str) -> HeaderFields:

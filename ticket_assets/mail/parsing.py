@@ -47,6 +47,10 @@ MAX_HEADER_CHARACTERS = 1 << 18
 """Length to which a header is read: some 6,000 recipients, in less than a second."""
 MAX_PARAMETER_CHARACTERS = 1 << 14
 """The same for the headers that describe a part: their parameters take more than linear time."""
+MAX_PARTS = 100_000
+"""Lines that may each begin a part, in 40 MB of memory; a digest has hundreds."""
+MAX_BODY_CHARACTERS = 3_000_000
+"""Nothing reads more of a text; a day's texts are held in memory together."""
 MAX_REMEMBERED_CHARACTERS = 500
 """Longer lists of people do not come again."""
 
@@ -79,7 +83,7 @@ _PART_HEADERS = frozenset(
 _UNFIT_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # ISO-8859-1 leaves 0x80-0x9F to control characters; mail that declares it means Windows-1252.
-_CONTROLS = re.compile("[\x00\x80-\x9f]")
+_CONTROLS = re.compile("[\x00\x80-\x9f]+")
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]+\?[bq]\?[^?]*\?=(?:\s+=\?[^?\s]+\?[bq]\?[^?]*\?=)*", re.I)
 _MAILER = re.compile(r"mailer-daemon|postmaster")
 # The mark of an answer where gateways have dropped Auto-Submitted. People who ask how to set one
@@ -161,7 +165,7 @@ def clean_text(text: str) -> str:
     if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _CONTROLS.sub(
-        lambda run: run[0].encode("latin-1").decode("cp1252", "ignore").strip("\x00"), text
+        lambda run: run[0].replace("\x00", "").encode("latin-1").decode("cp1252", "ignore"), text
     )
 
 
@@ -172,6 +176,9 @@ def _parse_mail(content: bytes) -> ParsedMessage:
     fields = header_fields(head)
     if not fields:
         raise UnreadableMessage("no header lines: this is not an e-mail")
+    content_type = next(iter(fields.get("content-type", [])), "").lower()
+    if content_type.startswith(("multipart/", "message/")) and rest.count(b"\n--") > MAX_PARTS:
+        raise UnreadableMessage(f"it has more than {MAX_PARTS:,} parts")
     mail = _read_content(head, rest)
     subject = clean_text(mail.subject).strip()
     own_id = message_id(fields)
@@ -642,8 +649,8 @@ def _parse_row(content: bytes) -> ParsedMessage:
             [recipient for _, recipient in _mailboxes(text.get("recipients", ""))]
         ),
         subject=subject or None,
-        body_text=None if is_html else without_entities(body) or None,
-        body_html=body if is_html else None,
+        body_text=None if is_html else without_entities(body)[:MAX_BODY_CHARACTERS] or None,
+        body_html=body[:MAX_BODY_CHARACTERS] if is_html else None,
         attachments=[],
         kind="request",
     )
@@ -696,4 +703,4 @@ def _addresses(addresses: list[str]) -> list[str]:
 
 def _joined(parts: list[str]) -> str | None:
     texts = (clean_text(part).replace("\r\n", "\n") for part in parts)
-    return "\n".join(text for text in texts if text.strip()) or None
+    return "\n".join(text for text in texts if text.strip())[:MAX_BODY_CHARACTERS] or None
