@@ -1,15 +1,18 @@
 """Hostile names on their way from where they come from to the surfaces that show them."""
 
 import io
+import itertools
 import json
 import os
 from dataclasses import replace
 
 import pytest
+import yaml
 from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.hostile_names import NAMES, OBEYED, names
+from tests.test_cli import data, loaded_command, tickets  # noqa: F401
 from ticket_assets.alerts.delivery import Log
 from ticket_assets.cli import console, mail
 from ticket_assets.cli.status import print_status
@@ -95,3 +98,57 @@ def test_names_of_files_are_text_wherever_a_drop_folder_shows_them(tmp_path, mon
     for day in desk.landing.days():
         for message in desk.landing.messages(day):
             message.source.encode()
+
+
+CATEGORIES = {
+    "</script><script>alert(1)</script>": "printer paper jam toner tray stripes",
+    "[/it] reseau": "vpn tunnel wifi router slow network",
+    "![x](https://evil.example/x.png)": "password locked account sign-in expired reset",
+    "$\\frac{$ | `b`": "mailbox calendar quota outlook delegate meeting",
+}
+
+
+FILLERS = ["hello", "thanks", "please", "since", "monday", "our", "floor", "again", "still", "now"]
+
+
+@pytest.mark.slow
+def test_names_of_categories_are_text_from_the_routing_to_every_output(tmp_path, tickets):  # noqa: F811
+    """`classify` ended in a traceback of the terminal's library, training in one of Matplotlib."""
+    queues = dict.fromkeys(CATEGORIES, "[q] </script>")
+    content = {"categories": queues, "priorities": ["[low]", "<high>"], "review_queue": "[r]"}
+    routing = tickets.write("routing.yaml", yaml.safe_dump(content))
+    rows = [
+        {
+            "subject": f"{words.split()[number % 5]} {words.split()[(number + 1) % 6]}",
+            "body": " ".join([*permutations[number], *FILLERS[number % 8 : number % 8 + 3]]),
+            "category": name,
+            "priority": ("[low]", "<high>")[number % 2],
+            "received_at": f"2026-06-{number % 20 + 1:02d}T08:00:00",
+            "sender": f"\x1b[2J[bold]{number} <a{number}@example.org>",
+        }
+        for name, words in CATEGORIES.items()
+        for permutations in [list(itertools.permutations(words.split(), 4))[::7]]
+        for number in range(40)
+    ]
+    export = tickets.write("=export\u202e.jsonl", "\n".join(map(json.dumps, rows)))
+    setting = {"TICKETS_ROUTING": routing}
+
+    outputs = [
+        tickets("import", export, **setting),
+        tickets("run", **setting),
+        tickets("status", **setting),
+        tickets("model", "show", **setting),
+        tickets("model", "list", **setting),
+        tickets("evaluate", export, "--splits", "1", **setting),
+        *(tickets("classify", words, **setting) for words in CATEGORIES.values()),
+    ]
+    as_json = tickets("classify", "vpn tunnel wifi router", "--json", **setting)
+
+    for done in outputs:
+        assert done.returncode == 0, done.stderr
+        assert not OBEYED.intersection(done.stdout + done.stderr) - {"\n"}
+    for name, done in zip(CATEGORIES, outputs[-len(CATEGORIES) :], strict=True):
+        assert f"category  {name} " in done.stdout
+    assert json.loads(as_json.stdout)["category"] == "[/it] reseau"
+    pages = [path.read_text() for path in (tmp_path / "data/reports").rglob("*.html")]
+    assert not [page for page in pages if "</script><script>alert" in page]

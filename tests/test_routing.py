@@ -3,7 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.hostile_names import NAMES, OBEYED
 from ticket_assets.routing import Routing, RoutingError, load_routing
 
 CATEGORIES = "categories: {mail: messaging, vpn: network}\n"
@@ -106,3 +108,68 @@ def test_a_yes_or_no_category_says_what_yaml_made_of_it(path: Path) -> None:
     path.write_text("categories: {mail: it, no: it}\n" + PRIORITIES)
 
     assert "category False needs" in message_of_loading(path)
+
+
+ALLOWED = {
+    *("script", "image", "entity", "markup that closes", "markup", "style", "emoji code"),
+    *("markdown image", "markdown link", "address", "markdown", "table", "mathematics", "formats"),
+    *("quotes", "Arabic", "Hindi", "Chinese", "accents", "underscore", "script in capitals"),
+}
+"""Of the hostile names those of letters, punctuation and signs alone, which surfaces escape."""
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_name_of_whatever_is_seen_is_allowed_and_any_other_refused_by_name(
+    kind: str, path: Path
+) -> None:
+    name = NAMES[kind]
+    content = {"categories": {name: "it", "vpn": name}, "priorities": ["low", "high"]}
+    path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+
+    if kind in ALLOWED and kind != "markup":
+        assert load_routing(path).categories == (name, "vpn")
+    else:
+        message = message_of_loading(path)
+        assert len(message) < 400
+        assert not OBEYED.intersection(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("x" * 101, "has 101 characters; 100 are allowed"),
+        ("a\u202eb", "holds a character that is not seen"),
+        ("?!", "needs a letter or a digit"),
+        ("=1+1", "begins with =, which a spreadsheet takes for a formula"),
+        (" vpn", "has blanks at an end"),
+    ],
+)
+def test_names_that_cannot_be_are_told_wherever_they_stand(
+    name: str, problem: str, path: Path
+) -> None:
+    for content in (
+        {"categories": {name: "a", "b": "b"}, "priorities": ["low", "high"]},
+        {"categories": {"a": name, "b": "b"}, "priorities": ["low", "high"]},
+        {"categories": {"a": "a", "b": "b"}, "priorities": ["low", name]},
+        {"categories": {"a": "a", "b": "b"}, "priorities": ["l", "h"], "review_queue": name},
+    ):
+        path.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
+
+        assert problem in message_of_loading(path)
+
+
+@pytest.mark.parametrize("names", [("C", "C++"), ("Réseau", "reseau"), ("[vpn]", "VPN")])
+def test_names_by_which_labels_are_not_told_apart_are_refused(
+    names: tuple[str, str], path: Path
+) -> None:
+    content = {"categories": dict.fromkeys(names, "it"), "priorities": ["low", "high"]}
+    path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+
+    assert f"{names[0]!r} and {names[1]!r} differ in" in message_of_loading(path)
+
+
+def test_words_that_differ_in_vowel_signs_are_told_apart(path: Path) -> None:
+    content = {"categories": {"कि": "a", "का": "b"}, "priorities": ["low", "high"]}
+    path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+
+    assert load_routing(path).categories == ("कि", "का")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.exports import fold
+from ticket_assets.text.characters import visible
+
+NAME_CHARACTERS = 100
+FORMULA_SIGNS = tuple("=+-@")
+"""A cell that begins with one of them is a formula to spreadsheets."""
 
 
 class RoutingError(TicketAssetsError):
@@ -30,11 +37,41 @@ class Routing:
         return tuple(self.queues)
 
 
+def name_problem(name: str) -> str | None:
+    """Why a category, priority or queue cannot have this name, as the end of a sentence; None if it
+    can.
+
+    Letters, digits, punctuation and signs of every script are allowed, and single blanks.
+    """
+    if len(name) > NAME_CHARACTERS:
+        return f"has {len(name):,} characters; {NAME_CHARACTERS} are allowed"
+    if visible(name) != name:
+        return "holds a character that is not seen, such as a control or a mark of direction"
+    if not fold(name):
+        return "needs a letter or a digit"
+    if name.startswith(FORMULA_SIGNS):
+        return f"begins with {name[0]}, which a spreadsheet takes for a formula"
+    if " ".join(name.split()) != name:
+        return "has blanks at an end, or several in a row"
+    return None
+
+
+def names_alike(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that differ in case, accents and punctuation alone, by which labels are not told
+    apart; None if there are none."""
+    folded: dict[str, str] = {}
+    for name in names:
+        if (other := folded.setdefault(fold(name), name)) is not name:
+            return other, name
+    return None
+
+
 def load_routing(path: Path | None) -> Routing:
     """The routing in `path`, or the packaged one when it is None.
 
     Raises:
-        RoutingError: the file is missing, is not YAML, or lacks categories, queues or priorities.
+        RoutingError: the file is missing, is not YAML, or lacks categories, queues or priorities,
+            or one of them cannot be called so.
     """
     import yaml
 
@@ -79,4 +116,21 @@ def _routing(content: Any, file_name: str) -> Routing:
     review_queue = content.get("review_queue", "triage")
     if not isinstance(review_queue, str) or not review_queue.strip():
         raise RoutingError(f"{file_name}: `review_queue` must be a queue's name.")
+    for kind, names in (
+        ("category", queues),
+        ("priority", priorities),
+        ("queue", {*queues.values(), review_queue}),
+    ):
+        for name in names:
+            if problem := name_problem(name):
+                raise RoutingError(f"{file_name}: the {kind} {_short(name)} {problem}. Rename it.")
+        if kind != "queue" and (pair := names_alike(names)):
+            raise RoutingError(
+                f"{file_name}: {pair[0]!r} and {pair[1]!r} differ in case, accents and punctuation"
+                " alone, by which labels are not told apart. Rename one."
+            )
     return Routing(queues=queues, priorities=tuple(priorities), review_queue=review_queue)
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= NAME_CHARACTERS else f"{name[:20]}…")

@@ -196,7 +196,12 @@ def fold(text: str) -> str:
     """Text without case, accents, punctuation and outer or repeated blanks."""
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(char for char in plain if not unicodedata.combining(char)).casefold()
-    return " ".join(re.sub(r"[\W_]+", " ", plain).split())
+    # Vowel signs, which many scripts write as marks, tell words apart as letters do.
+    kept = (
+        char if char.isalnum() or unicodedata.category(char) in {"Mn", "Mc"} else " "
+        for char in plain
+    )
+    return " ".join("".join(kept).split())
 
 
 def as_datetime(value: Any) -> datetime | None:

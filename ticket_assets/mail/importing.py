@@ -37,7 +37,7 @@ from ticket_assets.mail.mailboxes import (
     mbox_lines,
     mbox_messages,
 )
-from ticket_assets.routing import Routing, load_routing
+from ticket_assets.routing import Routing, load_routing, name_problem
 
 Kind = Literal["mbox", "maildir", "eml folder", "eml", "table", "archive"]
 
@@ -223,9 +223,15 @@ def draft_routing(
     """A routing to start from: every category found in its own queue, the priorities in order.
 
     Raises:
-        ExportError: a file cannot be used, or there are no two categories to tell apart.
+        ExportError: a file cannot be used, there are no two categories to tell apart, or a label
+            cannot be a name.
     """
     categories, priorities = count_labels(path, column_mapping, labels_path)
+    for name in (*categories, *priorities):
+        if problem := name_problem(name):
+            raise ExportError(
+                f"{labels_path or path}: the label {name[:20]!r} {problem}. Change it in the file."
+            )
     if len(categories) < 2:
         raise ExportError(
             f"{labels_path or path} names {len(categories) or 'no'} category; a routing file needs"
