@@ -9,7 +9,7 @@ import pytest
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError
 from ticket_assets.mail.raw_tickets import raw_tickets
-from ticket_assets.retention import PURGED_COLUMNS, purge
+from ticket_assets.retention import PURGED_COLUMNS, LargePurgeError, purge
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
@@ -162,3 +162,19 @@ def test_a_purge_that_died_after_its_mark_is_completed_by_the_next(settings, lan
 
     assert (purged.messages, purged.rows, purged.until) == (3, 3, DAYS[2])
     assert landing.days() == DAYS[3:]
+
+
+def test_a_purge_of_most_of_what_there_is_has_to_be_meant(settings):
+    """With a clock of 2028 all originals went."""
+    desk = Desk(settings)
+    days = [FIRST + timedelta(days=number) for number in range(20)]
+    desk.landing.land([message(day) for day in days])
+    process(settings, days)
+    late = days[-1] + timedelta(days=800)
+
+    with pytest.raises(LargePurgeError, match=r"20 of 20 original messages .*--large"):
+        purge(desk, late)
+
+    assert len(list(desk.landing.messages(days[0]))) == 1
+    assert purge(desk, days[9] + timedelta(days=31)).messages == 10
+    assert purge(desk, late, large=True).messages == 10

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from ticket_assets.clock import refuse_clock_before_most
+from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.removal import list_purged, mark_purged, remove_purged, removing
 from ticket_assets.settings import SettingsError
@@ -28,6 +30,14 @@ PURGED_COLUMNS = (
 """Columns of raw_tickets with persons and texts; ids, times, kind, source and size stay."""
 
 
+USUAL_DAYS = 7
+"""Nightly purges remove a day; after a pause of the schedule, some."""
+
+
+class LargePurgeError(TicketAssetsError):
+    """A purge would remove an unusual share: the clock may be wrong, or the setting new."""
+
+
 @dataclass(frozen=True)
 class Purge:
     """The result of a purge."""
@@ -44,14 +54,19 @@ class Purge:
     """Removed messages that came too late to be processed."""
 
 
-def purge(desk: Desk, today: date | None = None) -> Purge:
+def purge(desk: Desk, today: date | None = None, *, large: bool = False) -> Purge:
     """Remove the original mail of days that ended more than `raw_mail_days` days ago.
 
     The days go in order, each when all of its mail has become clean tickets. Mail that landed too
     late, for a day that is no longer processed, goes as many days after its landing. The next purge
     completes one that was interrupted.
 
+    Args:
+        large: also when it removes most of what there is.
+
     Raises:
+        LargePurgeError: it would remove most of what there is, of many days.
+        ClockError: most of the mail is of days to come.
         SettingsError: no number of days is set.
         LandingError: another purge or erasure is under way.
         WarehouseError: the warehouse cannot be opened.
@@ -62,6 +77,7 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
             " .env, to have it purged."
         )
     landing, warehouse = desk.landing, desk.warehouse
+    refuse_clock_before_most(landing)
     today = today or datetime.now(UTC).date()
     last = today - timedelta(days=desk.settings.raw_mail_days + 1)
     if not landing.days() and landing.purged_until() is None:
@@ -70,11 +86,13 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
         desk.remove_unfinished()
         remove_set_aside(desk.folder)
         first = landing.first_unpurged_day(desk.first_day)
+        processed, waits_for = _processed_days(desk, first, last)
+        if not large:
+            _refuse_large(landing, processed, today)
         never_processed = 0
         if first is not None:
             landed_before = datetime.combine(last, time.max, UTC)
             never_processed = _list_late(landing, first, landed_before)
-        processed, waits_for = _processed_days(desk, first, last)
         for day in processed:
             list_purged(landing, day, list(landing.messages(day)))
         if processed:
@@ -83,6 +101,19 @@ def purge(desk: Desk, today: date | None = None) -> Purge:
         until = landing.purged_until()
         rows = _clear_texts(warehouse, until) if until else 0
         return Purge(remove_purged(landing), rows, until, waits_for, never_processed)
+
+
+def _refuse_large(landing: LandingZone, days: list[date], today: date) -> None:
+    if len(days) <= USUAL_DAYS:
+        return
+    old = sum(landing.counts(days).values())
+    present = sum(landing.counts(landing.days()).values())
+    if 2 * old > present:
+        raise LargePurgeError(
+            f"Nothing was purged: {old:,} of {present:,} original messages are older than"
+            f" TICKETS_RAW_MAIL_DAYS, most of what there is, if today is {today}. If that is so and"
+            " they may go: tickets purge --large."
+        )
 
 
 def _list_late(landing: LandingZone, first: date, landed_before: datetime) -> int:

@@ -10,7 +10,8 @@ import typer
 
 from ticket_assets.cli.columns import Columns, column_mapping
 from ticket_assets.cli.console import output, print_error, print_warning, progress_bar
-from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
+from ticket_assets.cli.start import AcceptClock, AcceptSettings, CommandError, command_desk
+from ticket_assets.clock import refuse_early_clock
 from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def sample(
     "`tickets import export.csv --column body=Description`; "
     "`tickets import export.csv --write-routing routing.yaml`",
 )
-def import_mail(
+def import_mail(  # noqa: PLR0917  # options
     path: Annotated[
         Path,
         typer.Argument(
@@ -95,6 +96,7 @@ def import_mail(
         typer.Option(help="Only write a routing file with the labels found, for you to complete."),
     ] = None,
     accept_settings: AcceptSettings = False,
+    accept_clock: AcceptClock = False,
 ) -> None:
     """Land a mailbox or an export, with the labels people gave where it has them.
 
@@ -113,6 +115,8 @@ def import_mail(
         desk.require_same_settings()
     routing = desk.routing
     landing = desk.landing
+    if not accept_clock:
+        refuse_early_clock(landing, *(file for file in (path, labels) if file and file.exists()))
     desk.remove_unfinished()
     with progress_bar() as progress:
         task = progress.add_task("Landing messages", total=None)
@@ -174,6 +178,7 @@ def fetch(
         bool, typer.Option("--now", help="Also log in again where the last login was refused.")
     ] = False,
     accept_settings: AcceptSettings = False,
+    accept_clock: AcceptClock = False,
 ) -> None:
     """Land the new mail of the sources in the settings: IMAP account, drop folder, Maildir.
 
@@ -193,6 +198,8 @@ def fetch(
     if not accept_settings:
         desk.require_same_settings()
     landing = desk.landing
+    if not accept_clock:
+        refuse_early_clock(landing)
     desk.remove_unfinished()
     with progress_bar() as progress:
         task = progress.add_task("Fetching", total=None)

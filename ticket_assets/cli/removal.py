@@ -94,7 +94,11 @@ def erase(
 
 
 @app.command(epilog="Example: `TICKETS_RAW_MAIL_DAYS=365 tickets purge`")
-def purge() -> None:
+def purge(
+    large: Annotated[
+        bool, typer.Option("--large", help="Also when most of what there is would be removed.")
+    ] = False,
+) -> None:
     """Remove original mail older than TICKETS_RAW_MAIL_DAYS; what was learnt from it stays.
 
     The schedule nightly_purge does the same. A day whose mail has not been processed is kept.
@@ -105,7 +109,7 @@ def purge() -> None:
     desk = command_desk()
     if at_work := wait_for_runs(desk.folder, on_wait=print_waiting):
         raise CommandError(f"Nothing was purged: {at_work[0]} is at work. Wait until it has ended.")
-    purged = purge_mail(desk)
+    purged = purge_mail(desk, large=large)
     output.print(
         f"{counted(purged.messages, 'original message')} removed,"
         f" {counted(purged.rows, 'row')} of raw_tickets cleared; purged until"

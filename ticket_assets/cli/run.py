@@ -19,8 +19,9 @@ from ticket_assets.cli.console import (
     progress_bar,
     styled,
 )
-from ticket_assets.cli.start import AcceptSettings, CommandError, command_desk
+from ticket_assets.cli.start import AcceptClock, AcceptSettings, CommandError, command_desk
 from ticket_assets.cli.status import print_status
+from ticket_assets.clock import refuse_clock_before_most, refuse_early_clock
 from ticket_assets.plural import counted
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def run(
         bool, typer.Option("--json", help="Print what the run did as JSON, its times included.")
     ] = False,
     accept_settings: AcceptSettings = False,
+    accept_clock: AcceptClock = False,
 ) -> None:
     """Bring everything up to date: days whose mail, code or settings have changed, and the model
     when labels have. The runs are visible in the Dagster UI.
@@ -83,6 +85,9 @@ def run(
             f"Nothing has landed in {desk.landing.files.location} yet. Import mail with"
             " `tickets import PATH`, or write some to try it out with `tickets sample`."
         )
+    refuse_clock_before_most(desk.landing)
+    if not accept_clock:
+        refuse_early_clock(desk.landing)
     start, end = (day or first), (day or last)
     first_day, last_day = (start.date() if start else None), (end.date() if end else None)
     if not only or MADE_FROM_MAIL & set(only):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ticket_assets.clock import ACCEPT_CLOCK
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import ACCEPT
 from ticket_assets.errors import TicketAssetsError
@@ -16,6 +17,13 @@ AcceptSettings = Annotated[
     bool,
     typer.Option(
         ACCEPT, help="Go on with settings that differ from those this desk was made with."
+    ),
+]
+
+AcceptClock = Annotated[
+    bool,
+    typer.Option(
+        ACCEPT_CLOCK, help="Go on although the clock lies before the newest mail or the file."
     ),
 ]
 

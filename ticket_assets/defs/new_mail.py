@@ -16,6 +16,7 @@ from importlib.metadata import version
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+from ticket_assets.clock import refuse_clock_before_most
 from ticket_assets.defs.jobs import UNFINISHED, classify_mail, collect_mail, whole_graph
 from ticket_assets.defs.landed_mail import unreported_labels, unreported_mail
 from ticket_assets.defs.partitions import DAILY, DESK, run_window
@@ -100,6 +101,7 @@ def _poll(desk: Desk) -> list[str]:
         SourceFailedError: a source failed now. What the others have landed is requested by the
             next tick, which leaves the source alone until its next try.
     """
+    refuse_clock_before_most(desk.landing)
     desk.record_settings()
     sources = desk.sources
     poll = Poll(
