@@ -101,6 +101,13 @@ class DyingBlobs(BucketBlobs):
             self._die_at_last()
             super().write([(name, content)])
 
+    def create_many(self, blobs):
+        created = set()
+        for name, content in blobs:
+            self._die_at_last()
+            created |= super().create_many([(name, content)])
+        return created
+
     def replace(self, name, content, version=None):
         self._die_at_last()
         return super().replace(name, content, version)

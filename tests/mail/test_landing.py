@@ -6,7 +6,9 @@ import pickle
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from threading import Barrier
 
 import pandas as pd
 import pytest
@@ -519,3 +521,21 @@ def test_a_zone_that_cannot_be_written_is_explained(tmp_path):
         LandingZone(FolderBlobs(tmp_path / "landing")).land([message()])
     with pytest.raises(BlobStoreError, match=r"Cannot write .*landing.*: "):
         LandingZone(FolderBlobs(tmp_path / "landing")).land_labels([label("vpn", ticket_id="t")])
+
+
+def test_three_landings_at_once_report_each_what_it_has_landed(tmp_path):
+    labels = [Label("a", None, NOON, "x", f"{number:020x}", None) for number in range(9)]
+    start = Barrier(3)
+
+    def land():
+        zone = LandingZone(FolderBlobs(tmp_path / "landing"))
+        start.wait()
+        report = zone.land(message(f"Subject: {number}\n\nx") for number in range(600))
+        return report, zone.land_labels(labels)
+
+    with ThreadPoolExecutor(3) as landings:
+        reports = [landing.result() for landing in [landings.submit(land) for _ in range(3)]]
+
+    assert sum(report.landed for report, _ in reports) == 600
+    assert sum(report.already_there for report, _ in reports) == 1200
+    assert sum(labels for _, labels in reports) == 9

@@ -35,6 +35,9 @@ class DyingBlobs:
     def create(self, *arguments):
         return self._changing().create(*arguments)
 
+    def create_many(self, blobs):
+        return {name for name, content in blobs if self.create(name, content)}
+
     def delete(self, names):
         for name in names:
             self._changing().delete([name])

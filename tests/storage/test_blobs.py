@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
+from threading import Barrier
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -274,3 +275,20 @@ def test_obstore_is_imported_for_a_bucket_alone():
     )
 
     assert done.stdout == "False\n", done.stderr
+
+
+def test_of_several_writers_at_once_each_is_told_what_it_has_written(blobs):
+    names = [f"day/{number}.eml" for number in range(200)]
+    start = Barrier(3)
+
+    def write():
+        start.wait()
+        return blobs.create_many((name, b"the same") for name in names)
+
+    with ThreadPoolExecutor(3) as writers:
+        written = [writer.result() for writer in [writers.submit(write) for _ in range(3)]]
+
+    assert sorted(name for names in written for name in names) == sorted(names)
+    assert {blobs.read(name) for name in names} == {b"the same"}
+    assert blobs.create_many([("day/0.eml", b"other"), ("day/new", b"")]) == {"day/new"}
+    assert blobs.read("day/0.eml") == b"the same"

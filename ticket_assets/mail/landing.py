@@ -213,12 +213,12 @@ class LandingZone:
         names = _LandedNames(self)
         for batch in _batches(messages):
             new, damaged, erased = self._new_messages(batch, names)
-            self._write_batch(new, damaged)
-            landed.update(message.received_at.date() for _, message in new)
-            already_there += len(batch) - len(new) - len(damaged) - erased
+            written = self._write_batch(new, damaged)
+            landed.update(message.received_at.date() for message in written)
+            already_there += len(batch) - len(written) - len(damaged) - erased
             healed += len(damaged)
             erased_before += erased
-            undated += sum(message.received_at_source == "landed" for _, message in new)
+            undated += sum(message.received_at_source == "landed" for message in written)
             if on_message:
                 for message in batch:
                     on_message(message)
@@ -357,7 +357,7 @@ class LandingZone:
         return self._marked_day(FIRST_DAY, "first day")
 
     def land_labels(self, labels: Iterable[Label]) -> int:
-        """Land labels and return how many were in files that were not there yet.
+        """Land labels and return how many were in files that no landing had written before.
 
         Raises:
             BlobStoreError: the zone cannot be written.
@@ -367,8 +367,7 @@ class LandingZone:
         while batch := list(islice(remaining, BATCH_LABELS)):
             content = b"".join(map(_label_line, batch))
             name = f"{LABELS}/{hashlib.sha256(content).hexdigest()}.jsonl"
-            if not self.files.exists(name):
-                self.files.write([(name, content)])
+            if self.files.create(name, content):
                 landed += len(batch)
         return landed
 
@@ -515,9 +514,10 @@ class LandingZone:
         }
         return intact, {_file(name): name for name in present - intact}
 
-    def _write_batch(self, new: list[_Landing], healing: list[_Landing]) -> None:
+    def _write_batch(self, new: list[_Landing], healing: list[_Landing]) -> list[LandedMessage]:
+        """Those of the new messages that no other landing has written meanwhile."""
         if not new and not healing:
-            return
+            return []
         lines: dict[str, list[tuple[str, str]]] = {}
         for message, landed in new:
             text = manifest_line(
@@ -542,12 +542,14 @@ class LandingZone:
         written = [*new, *healing]
         with self.changing({date.fromisoformat(_folder(landed.name)) for _, landed in written}):
             self.files.write(manifests(set()))
-            self.files.write((landed.name, message.content) for message, landed in written)
+            created = self.files.create_many((to.name, message.content) for message, to in new)
+            self.files.write((to.name, message.content) for message, to in healing)
             # An erasure that began meanwhile may have looked for them before they were there.
             if gone := {landed.ticket_id for _, landed in written} & self.erased():
                 self.files.delete(landed.name for _, landed in written if landed.ticket_id in gone)
                 self.files.write(manifests(gone))
             self.files.delete(f"{DAMAGED}/{landed.name}" for _, landed in healing)
+        return [landed for _, landed in new if landed.name in created]
 
     def set_aside(self, names: Iterable[str]) -> None:
         """Take damaged originals out of their days; importing their mail again brings them back."""

@@ -95,6 +95,10 @@ class Blobs(Protocol):
         """`replace` for many: a folder syncs them together, a bucket gets several at once. After
         an error some of them are written, each whole."""
 
+    def create_many(self, blobs: Iterable[tuple[str, bytes]]) -> set[str]:
+        """`create` for many, as `write` is `replace` for many; returns the names of those that
+        were written."""
+
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs, and the folders they were the last of; absent ones are fine."""
 

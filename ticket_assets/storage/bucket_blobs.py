@@ -136,6 +136,10 @@ class BucketBlobs:
         for _ in _at_once(lambda blob: self._put(*blob), blobs):
             pass
 
+    def create_many(self, blobs: Iterable[tuple[str, bytes]]) -> set[str]:
+        created = _at_once(lambda blob: self.create(*blob) and blob[0], blobs)
+        return {name for name in created if name}
+
     def delete(self, names: Iterable[str]) -> None:
         with self._explained():
             if keys := [self._prefix + name for name in names]:

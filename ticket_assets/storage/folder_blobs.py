@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from ticket_assets.errors import system_advice
 from ticket_assets.storage.blobs import (
@@ -18,7 +19,9 @@ from ticket_assets.storage.blobs import (
     changed_meanwhile,
 )
 from ticket_assets.storage.unfinished import remove_unfinished
-from ticket_assets.storage.whole_file import replace_files, temporary_file
+from ticket_assets.storage.whole_file import create_files, replace_files, temporary_file
+
+Written = TypeVar("Written")
 
 
 class FolderBlobs:
@@ -115,20 +118,11 @@ class FolderBlobs:
         return replacement
 
     def write(self, blobs: Iterable[tuple[str, bytes]]) -> None:
-        folders: dict[str, Path] = {}
-        new_folders: set[Path] = set()
+        self._put(blobs, replace_files)
 
-        def files() -> Iterator[tuple[str, bytes]]:
-            for name, content in blobs:
-                path = self._path(name)
-                if (folder := path.rpartition("/")[0]) not in folders:
-                    folders[folder] = Path(folder)
-                    new_folders.update(self._make(folders[folder]))
-                yield path, content
-
-        with self._explained("write"):
-            replace_files(files())
-            _sync(new_folders.union(folders.values()))
+    def create_many(self, blobs: Iterable[tuple[str, bytes]]) -> set[str]:
+        created = self._put(blobs, create_files)
+        return {path.removeprefix(self._start) for path in created}
 
     def delete(self, names: Iterable[str]) -> None:
         folders: set[Path] = set()
@@ -154,6 +148,27 @@ class FolderBlobs:
 
     def under(self, prefix: str) -> FolderBlobs:
         return FolderBlobs(Path(self._path(prefix)))
+
+    def _put(
+        self,
+        blobs: Iterable[tuple[str, bytes]],
+        write: Callable[[Iterable[tuple[str, bytes]]], Written],
+    ) -> Written:
+        folders: dict[str, Path] = {}
+        new_folders: set[Path] = set()
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            for name, content in blobs:
+                path = self._path(name)
+                if (folder := path.rpartition("/")[0]) not in folders:
+                    folders[folder] = Path(folder)
+                    new_folders.update(self._make(folders[folder]))
+                yield path, content
+
+        with self._explained("write"):
+            written = write(files())
+            _sync(new_folders.union(folders.values()))
+        return written
 
     def _left(self, folder: Path) -> Path:
         """The folder, or the nearest one above it that is not empty: those below are removed."""

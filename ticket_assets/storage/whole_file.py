@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +38,25 @@ def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
-    """`replace_file` for each; when one fails, the groups of FILES_AT_ONCE before it are replaced.
+    """`replace_file` for each; when one fails, groups of FILES_AT_ONCE before it are replaced."""
+    _put(files, os.replace)
+
+
+def create_files(files: Iterable[tuple[str, bytes]]) -> set[str]:
+    """The same, but for those that there are; returns the paths that were written."""
+    created = set()
+
+    def link(temporary: str, path: str) -> None:
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+            created.add(path)
+
+    _put(files, link)
+    return created
+
+
+def _put(files: Iterable[tuple[str, bytes]], name: Callable[[str, str], None]) -> None:
+    """Write each file beside its path, on disk, and `name` it so.
 
     All files of a group are written before the first is synced: the file system then commits them
     together, in half the time of threads that write and sync one file after the other.
@@ -57,4 +75,4 @@ def replace_files(files: Iterable[tuple[str, bytes]]) -> None:
                 else:
                     list(threads.map(os.fsync, temporaries))
                 for file, (path, _) in zip(temporaries, group, strict=True):
-                    os.replace(file.name, path)
+                    name(file.name, path)
