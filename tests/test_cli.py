@@ -841,6 +841,7 @@ def test_an_erased_person_stands_in_no_file_and_every_blocking_check_still_passe
     assert refused(asked) == "Nothing was erased: nobody can be asked here, so add --yes."
     erased = json.loads(done.stdout)
     assert {**erased, "dry_run": True} == json.loads(planned.stdout)
+    assert "Not searched" not in done.stderr
     assert (erased["rows"]["raw_tickets"], erased["messages"]) == (erased["tickets"],) * 2
     assert len(rows(own_desk, "from tickets.raw_tickets")) == before - erased["tickets"]
     assert erased["models"][erased["champion"]] >= 1
@@ -850,7 +851,10 @@ def test_an_erased_person_stands_in_no_file_and_every_blocking_check_still_passe
         assert ticket not in table.get("ticket_id", pd.Series(dtype=str)).tolist()
     assert own_words.isdisjoint(pd.read_parquet(model)["token"])
     assert all_checks(own_desk).endswith(" []")
+    kept_by_hand = own_desk.write("data/warehouse.duckdb.old", sender)
     done_again = own_desk("erase", "--sender", sender)
+    assert f"Not searched, since the desk does not use it: {kept_by_hand}" in done_again.stderr
+    kept_by_hand.unlink()
     assert done_again.returncode == 0
     assert done_again.stderr.startswith(f"Note: No message from {sender} is kept. ")
     again = own_desk("import", trained[0].folder / "data/sample/mailbox.mbox")

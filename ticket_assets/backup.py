@@ -24,6 +24,7 @@ from ticket_assets.mail.landing import DamagedOriginalError, is_damaged, ticket_
 from ticket_assets.mail.removal import removing
 from ticket_assets.storage.blobs import BlobNotFoundError, Blobs, BlobStoreError
 from ticket_assets.storage.folder_blobs import FolderBlobs
+from ticket_assets.storage.inventory import PLACES
 from ticket_assets.storage.tables import DAY_TABLES
 from ticket_assets.storage.unfinished import scratch_folder
 
@@ -41,7 +42,7 @@ TARGETS = "backups.json"
 """At the desk: its name at the targets, and where they are."""
 SNAPSHOT = "snapshot.json"
 """Written last: a folder without it is no snapshot."""
-FILES = ("cursors", "models", "reports")
+FILES = [place.name for place in PLACES if place.is_copied]
 """Folders of the desk that are copied. Cursors go first: they must not be ahead of the mail."""
 RECORD = "desk.json"
 DAGSTER = "dagster"

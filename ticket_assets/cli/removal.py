@@ -70,6 +70,7 @@ def erase(
             typer.confirm(f"Erase {counted(planned.tickets, 'ticket')} for good?", abort=True)
     from ticket_assets.mail.removal import no_arrivals
     from ticket_assets.orchestration.living_runs import RUN_PATIENCE_SECONDS, wait_for_runs
+    from ticket_assets.storage.inventory import not_searched
 
     if at_work := wait_for_runs(desk.folder, on_wait=print_waiting):
         raise CommandError(
@@ -86,6 +87,11 @@ def erase(
     history = _erase_from_history(desk, tickets, senders)
     _show_erasure(erasure, as_json, history)
     _tell_backups(desk)
+    if left := not_searched(desk.settings):
+        print_warning(
+            f"Not searched, since the desk does not use it: {', '.join(map(str, left))}. Remove"
+            " what may hold the person's data."
+        )
     if at_work:
         raise CommandError(
             f"{at_work[0].capitalize()} began during the erasure and is still at work: give the"

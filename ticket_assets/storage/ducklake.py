@@ -330,6 +330,8 @@ def _database(access: LakeAccess) -> duckdb.DuckDBPyConnection:
     )
     for name in ("httpfs", "postgres_scanner", "ducklake"):
         connection.execute(f"load {_quoted(str(_extension(name)))}")
+    # What does not fit into the memory outlives a killed process; the key does not.
+    connection.execute("set temp_file_encryption = true")
     s3 = access.s3
     if s3.key_id and s3.secret:
         options = {"key_id": s3.key_id, "secret": s3.secret, "region": s3.region}
