@@ -90,7 +90,7 @@ def test_labels_that_are_not_configured_fail_their_gate(checks: Checks) -> None:
 
     assert checks().returncode == 1
     assert checks.failed == {"labels_are_configured"}
-    assert "'category': ['coffee']" in checks.summary.read_text()
+    assert r"'category': \['coffee'\]" in checks.summary.read_text()
 
 
 @pytest.mark.slow
