@@ -531,6 +531,24 @@ def test_a_source_that_fails_fails_the_tick_in_one_line_and_not_the_next(
     assert waits.startswith("No new mail. Not looked at until ")
 
 
+def test_a_maildir_full_of_links_fails_one_tick_in_a_text_of_some_lines(tick, tmp_path, landing):
+    maildir = tmp_path / "Maildir"
+    (maildir / "cur").mkdir(parents=True)
+    (maildir / "new").mkdir()
+    (maildir / "new" / "1.host").write_bytes(mail("arrived", 3))
+    for number in range(300):
+        (maildir / "cur" / f"{number}.link").symlink_to("/etc/passwd")
+
+    with pytest.raises(SourceFailedError) as error:
+        tick(maildir=maildir)
+    later = tick(maildir=maildir)
+
+    assert landing.days() == [day(3)]
+    assert str(error.value).count("it is a link, not a file.") == 20
+    assert str(error.value).endswith("And 280 files more.")
+    assert windows(later) == [("collect_mail", day(3), day(3))]
+
+
 @pytest.fixture
 def desk(settings: Settings) -> dg.Definitions:
     """The first assets and their checks, over the test's own data folder."""

@@ -8,7 +8,7 @@ what automation has passed over.
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
@@ -43,6 +43,7 @@ POLL_SECONDS = 25.0
 """Dagster gives a sensor's evaluation 60 seconds. What is begun in these ends well before."""
 OBSERVATIONS_PER_TICK = 100
 """Dagster takes some 10 ms for each."""
+REASONS_PER_TICK = 20
 REPORTED = "reported"
 """Begins the key under which days are remembered that automation takes up."""
 TAKING_UP = timedelta(minutes=2)
@@ -122,15 +123,22 @@ def _poll(desk: Desk) -> list[str]:
     return [note for report in reports for note in _notes(report)]
 
 
+def _first(reasons: Sequence[str]) -> list[str]:
+    """Why files cannot be had, as far as a tick's text is to hold it: a folder may hold any number
+    of such files."""
+    more = len(reasons) - REASONS_PER_TICK
+    return [*reasons[:REASONS_PER_TICK], *([f"And {more:,} files more."] if more > 0 else [])]
+
+
 def _failures(report: SourceReport) -> list[str]:
-    failures = list(report.problems)
+    failures = _first(report.problems)
     if report.error:
         failures.append(f"{report.error} Next try at {report.next_try:%H:%M} UTC.")
     return failures
 
 
 def _notes(report: SourceReport) -> list[str]:
-    notes = list(report.refusals)
+    notes = _first(report.refusals)
     if report.waits_for:
         notes.append(
             f"Not looked at until {report.next_try:%Y-%m-%d %H:%M} UTC: {report.name}, after:"
