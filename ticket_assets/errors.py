@@ -32,7 +32,6 @@ _WORDS = {
     **{os.strerror(number): number for number in _ADVICE},
     "database or disk is full": errno.ENOSPC,
     "No usable temporary directory": errno.ENOSPC,
-    "disk I/O error": errno.EIO,
     "readonly database": errno.EROFS,
     "Out of Memory": errno.ENOMEM,
 }

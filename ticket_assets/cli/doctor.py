@@ -78,15 +78,12 @@ def doctor(
             progress.advance(task)
             if repair and part == "runs":
                 try:
-                    at_work = runs_at_work(desk)
+                    at_work = [f"{run} is at work." for run in runs_at_work(desk)]
                 except Exception as error:
-                    at_work = [f"what cannot be known ({explained(error)})"]
+                    at_work = [f"it cannot be known whether a run is at work. {explained(error)}"]
                 if at_work:
                     repair = False
-                    print_warning(
-                        f"Nothing else is repaired: {at_work[0]} is at work. Give the command again"
-                        " when it has ended."
-                    )
+                    print_warning(f"Nothing else is repaired now: {at_work[0]}")
     standing = [finding for finding in findings if not finding.is_repaired]
     if as_json:
         print_json(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ticket_assets.doctor.findings import Finding
-from ticket_assets.errors import explained
+from ticket_assets.errors import explained, system_advice
 from ticket_assets.parallel import ProcessError, run_alone
 from ticket_assets.plural import counted
 from ticket_assets.storage.collection import CollectionError, chroma_server
@@ -27,7 +27,7 @@ def examine_collection(desk: Desk, *, repair: bool) -> Iterator[Finding]:
         difference = run_alone(_difference, desk.settings)
         what = f"{counted(difference, 'ticket')} missing, too many or not found by their vector"
     except (CollectionError, ProcessError) as error:
-        if server:
+        if server or system_advice(error):
             raise
         what, difference = f"cannot be used: {explained(error)}", 1
     if not difference:

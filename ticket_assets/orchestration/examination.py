@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ticket_assets.desk import Desk
 from ticket_assets.doctor.findings import Finding, first_of
-from ticket_assets.orchestration.instance import InstanceError, desk_instance, instance_ref
+from ticket_assets.orchestration.instance import (
+    InstanceError,
+    desk_instance,
+    instance_ref,
+    refusal_of_sqlite,
+)
 from ticket_assets.orchestration.living_runs import (
     dead_runs,
     end_dead_runs,
@@ -77,7 +82,7 @@ def _configuration(desk: Desk, home: Path, repair: bool) -> Iterator[Finding]:
 
 def _databases(desk: Desk, home: Path, repair: bool) -> Iterator[Finding]:
     for path in sorted(home.rglob("*.db")):
-        if _is_sound(path):
+        if _is_sound(home, path):
             continue
         if repair:
             beside = (path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))
@@ -93,11 +98,24 @@ def _databases(desk: Desk, home: Path, repair: bool) -> Iterator[Finding]:
         )
 
 
-def _is_sound(path: Path) -> bool:
+def _is_sound(home: Path, path: Path) -> bool:
+    if not path.stat().st_size:
+        return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute("pragma quick_check").fetchall() == [("ok",)]
-    except sqlite3.OperationalError:
-        raise
+            return _is_whole(database)
+    except sqlite3.OperationalError as error:
+        # The disk may be full or read-only, or the file was cut: its bytes alone tell which.
+        content = bytearray(path.read_bytes())
+        content[18:20] = b"\1\1"  # without a write-ahead log
+        with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(":memory:")) as copy:
+            copy.deserialize(content)
+            if _is_whole(copy):
+                raise refusal_of_sqlite(home, error) from None
+        return False
     except sqlite3.DatabaseError:
         return False
+
+
+def _is_whole(database: sqlite3.Connection) -> bool:
+    return database.execute("pragma quick_check").fetchall() == [("ok",)]

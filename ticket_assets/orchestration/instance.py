@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,8 +138,8 @@ def instance_ref(data_dir: Path) -> InstanceRef:
         return InstanceRef.from_dir(str(home))
     except (yaml.YAMLError, UnicodeError, dg.DagsterError) as error:
         raise InstanceError(
-            f"{home / 'dagster.yaml'} cannot be used: {' '.join(str(error).split())[:200]} Mend it,"
-            " or remove it to take the packaged one."
+            f"{home / 'dagster.yaml'} cannot be used: {' '.join(str(error).split())[:200]}. Mend"
+            " it, or remove it to take the packaged one."
         ) from None
 
 
@@ -151,13 +152,24 @@ def _databases_explained(data_dir: Path) -> Iterator[None]:
         cause = getattr(error, "orig", error)
         if not isinstance(cause, sqlite3.DatabaseError):
             raise
-        advice = system_advice(cause) or (
-            "If it is damaged, `tickets doctor --repair` moves it away: mail, tables and models are"
-            " not in it."
-        )
-        raise InstanceError(
-            f"Dagster's database in {data_dir / 'dagster'} cannot be used: {cause}. {advice}"
-        ) from None
+        raise refusal_of_sqlite(data_dir / "dagster", cause) from None
+
+
+def refusal_of_sqlite(home: Path, error: sqlite3.Error) -> InstanceError:
+    """One line on what SQLite refuses of the databases in `home`."""
+    advice = system_advice(error)
+    if advice is None:
+        # SQLite's "disk I/O error" and "unable to open" may be anything: the system knows more.
+        try:
+            with tempfile.TemporaryFile(dir=home) as file:
+                file.write(bytes(100_000))
+        except OSError as reason:
+            advice = system_advice(reason)
+    advice = advice or (
+        "If the file is damaged or cut, `tickets doctor --repair` moves it away: mail, tables and"
+        " models are not in it."
+    )
+    return InstanceError(f"Dagster's database in {home} cannot be used: {error}. {advice}")
 
 
 def migrate(data_dir: Path, on_step: Callable[[str], None]) -> None:

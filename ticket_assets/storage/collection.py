@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.errors import TicketAssetsError, system_advice
 from ticket_assets.server_replies import cleansed
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.neighbours import Neighbour
@@ -491,7 +491,7 @@ def _explaining(
         # It may be the page of a proxy.
         words = cleansed(str(error), [server.token if server else None])
         reason = words.rstrip(".!") or type(error).__name__
-        advice = "Make it anew: tickets collection rebuild."
+        advice = system_advice(error) or "Make it anew: tickets collection rebuild."
         if server:
             advice = "Check TICKETS_CHROMA_URL and that the server runs."
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.errors import TicketAssetsError, system_advice
 
 _CONNECTION = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_count": 3}
 """Seconds, as libpq takes them; what the connection string says goes before."""
@@ -90,7 +90,8 @@ class FileLeases:
                 raise LeaseHeldError(f"Another process holds {path}.") from None
             except OSError as error:
                 raise LeaseError(
-                    f"Cannot lock {path}: {error.strerror}. Check the folder and its permissions."
+                    f"Cannot lock {path}: {error.strerror}."
+                    f" {system_advice(error) or 'Check the folder and its permissions.'}"
                 ) from None
             yield
 
