@@ -123,7 +123,7 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     assert shown.returncode == 0
     for command in (
         *("sample", "import", "fetch", "run", "classify", "status", "evaluate", "erase", "purge"),
-        *("prune", "model", "collection", "dagster"),
+        *("prune", "model", "collection", "dagster", "doctor"),
     ):
         assert f" {command} " in shown.stdout
     heavy = (
@@ -659,6 +659,43 @@ def own_desk(trained, tmp_path, loaded_command):
     shutil.copytree(tickets.folder / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "data/sample")
     return Tickets(tmp_path, tmp_path / "data", loaded_command)
+
+
+@pytest.mark.slow
+def test_the_doctor_names_each_damage_and_brings_the_desk_back(own_desk, trained):
+    source, data = trained[0].folder / "data" / "sample", own_desk.folder / "data"
+    before = json.loads(own_desk("status", "--json").stdout)
+    assert own_desk("doctor").stdout.startswith("All is well.")
+    original = next(data.glob("landing/2*/*.eml"))
+    champion = data / "models" / before["champion"]["version"]
+    damaged = [
+        data / "dagster" / "history" / "runs.db",
+        data / "warehouse.duckdb",
+        original,
+        data / "cursors" / "landed_days.json",
+        champion / "model.skops",
+        data / "collection" / "chroma.sqlite3",
+    ]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:100])
+
+    found = own_desk("doctor", "--json")
+    repaired = own_desk("doctor", "--repair", "--json")
+
+    assert (found.returncode, repaired.returncode) == (1, 1)
+    told = json.loads(found.stdout)["findings"]
+    for path in (*damaged[:-2], champion):
+        assert any(finding["where"].startswith(str(path)) for finding in told), path
+    standing = [f for f in json.loads(repaired.stdout)["findings"] if not f["is_repaired"]]
+    assert [f["what"] for f in standing] == [
+        "1 original altered or cut, and set aside",
+        "the champion is half written or damaged",
+    ]
+    imported = own_desk("import", source / "mailbox.mbox", "--labels", source / "labels.csv")
+    assert "1 damaged original replaced by the mail that had landed." in imported.stderr
+    assert own_desk("run").returncode == 0
+    assert own_desk("doctor").stdout.startswith("All is well.")
+    assert json.loads(own_desk("status", "--json").stdout)["tables"] == before["tables"]
 
 
 def all_checks(tickets):

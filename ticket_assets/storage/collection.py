@@ -333,6 +333,16 @@ def _rows_in_folder(folder: Path, name: str) -> int:
     return 0
 
 
+def require_usable(folder: Path, server: ChromaServer | None) -> None:
+    """Pass when the collections can be listed.
+
+    Raises:
+        CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
+    """
+    with _explaining(folder, server), closing(_client(folder, server)) as client:
+        client.list_collections()
+
+
 def remove_collection(model: str, server: ChromaServer) -> None:
     """Remove the collection of `model` from the server, if it is there.
 
