@@ -13,7 +13,7 @@ SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check checks crash validate bench explore exploration dashboards secrets image pin lint clean
+.PHONY: help install demo dev test check checks crash torture validate bench explore exploration dashboards secrets image pin lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,10 @@ checks: $(VENV)/.product  ## Every asset check on a sample mailbox; the table in
 
 crash: $(VENV)/.tests  ## 200 kills and interruptions of runs on the demo's mailbox (hours)
 	CRASH_CHAINS=34 CRASH_MESSAGES=3000 CRASH_DAYS=60 CRASH_TIMEOUT=0 $(BIN)/python -m pytest tests/orchestration/test_signalled_runs.py
+
+# SHORT=1: one fault of most kinds, as in the tests. SEED=17: this one again; "SEED=17 18": both.
+torture: $(VENV)/.tests  ## 200 faults on a desk, each followed by its repair (an hour)
+	$(BIN)/python -m tests.torture $(if $(SHORT),--short) $(if $(SEED),--seeds $(SEED))
 
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)

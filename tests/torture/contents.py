@@ -1,0 +1,140 @@
+"""What a desk holds, in a form in which two desks can be compared."""
+
+import hashlib
+import math
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from ticket_assets.errors import explained
+from ticket_assets.settings import Settings
+from ticket_assets.storage.day_origins import UNPARTITIONED
+
+Rows = Counter[tuple[str, str]]
+"""How often there is each thing of a kind: what it belongs to (a ticket, an original, a day), and
+all that is said of it."""
+KEYS = ("ticket_id", "content_hash", "day", "received_at")
+ID_CHARACTERS = 20
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Tables, originals and collection of a desk; where one cannot be read, why."""
+
+    kinds: dict[str, Rows]
+    unreadable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How what a desk has of a kind differs from what another has: tickets, originals, or days."""
+
+    kind: str
+    missing: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    doubled: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        parts = {"missing": self.missing, "changed": self.changed, "too many": self.doubled}
+        return f"{self.kind}: " + ", ".join(
+            f"{len(keys)} {what} ({min(keys)})" for what, keys in parts.items() if keys
+        )
+
+
+def compared(expected: Contents, actual: Contents) -> list[Difference]:
+    """How `actual` differs from `expected`."""
+    differences = [
+        Difference(f"{part}, which cannot be read: {reason}", frozenset(["all of it"]))
+        for part, reason in actual.unreadable.items()
+    ]
+    for kind in sorted(expected.kinds):
+        if any(kind.startswith(part) for part in actual.unreadable):
+            continue
+        one, other = expected.kinds[kind], actual.kinds.get(kind, Counter())
+        if one != other:
+            keys, other_keys = _keys(one), _keys(other)
+            missing = frozenset(keys - other_keys)
+            changed = frozenset(_keys(one - other)) - missing
+            differences.append(Difference(kind, missing, changed, frozenset(other_keys - keys)))
+    return differences
+
+
+def _keys(rows: Rows) -> Counter[str]:
+    return Counter(key for key, _ in rows.elements())
+
+
+def desk_contents(settings: Settings) -> Contents:
+    """What the desk holds, read by a process of its own: what is damaged may end it."""
+    kinds: dict[str, Rows] = {}
+    unreadable = {}
+    for name, read in (("tables", _tables), ("originals", _originals), ("collection", _collection)):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            try:
+                kinds |= process.submit(read, settings).result()
+            except Exception as error:
+                unreadable[name] = explained(error)
+    return Contents(kinds, unreadable)
+
+
+def _tables(settings: Settings) -> dict[str, Rows]:
+    from ticket_assets.desk import Desk
+
+    desk = Desk(settings)
+    with_mail = {str(day) for day in [UNPARTITIONED, *desk.landing.days()]}
+    tables = {}
+    for name in sorted(desk.warehouse.tables()):
+        columns = sorted(desk.warehouse.columns(name))
+        key = next((columns.index(column) for column in KEYS if column in columns), 0)
+        rows = desk.warehouse.rows(f"select {', '.join(columns)} from {name}")  # noqa: S608
+        tables[f"tables: {name}"] = Counter(
+            (str(row[key])[:ID_CHARACTERS], repr(tuple(map(_rounded, row))))
+            for row in rows
+            # A run for what is missing passes over days without mail, such as today.
+            if columns[key] != "day" or str(row[key]) in with_mail
+        )
+    return tables
+
+
+def _originals(settings: Settings) -> dict[str, Rows]:
+    landing = settings.data_dir / "landing"
+    return {
+        "originals": Counter(
+            (path.stem[:ID_CHARACTERS], f"{path.relative_to(landing)} {_digest(path.read_bytes())}")
+            for pattern in ("[0-9]*/*.eml", "[0-9]*/*.json", "**/.*.tmp")
+            for path in landing.glob(pattern)
+        )
+    }
+
+
+def _collection(settings: Settings) -> dict[str, Rows]:
+    import chromadb
+    from chromadb.config import Settings as ChromaSettings
+
+    client = chromadb.PersistentClient(
+        str(settings.collection_dir), settings=ChromaSettings(anonymized_telemetry=False)
+    )
+    rows: Rows = Counter()
+    for collection in client.list_collections():
+        page = collection.get(include=["embeddings", "metadatas"])
+        rows.update(
+            (ticket, repr((sorted(metadata.items()), _rounded(list(map(float, vector))))))
+            for ticket, metadata, vector in zip(
+                page["ids"], page["metadatas"], page["embeddings"], strict=True
+            )
+        )
+    return {"collection": rows}
+
+
+def _rounded(value: object) -> object:
+    """Without the last digits, which depend on what else was in a batch."""
+    if isinstance(value, float):
+        return value if math.isnan(value) else round(value, 4) + 0.0
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
