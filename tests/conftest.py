@@ -104,6 +104,7 @@ username_attribute = sub
 FIRST = (
     "image/test_image.py",
     "orchestration/test_by_itself.py",
+    "torture/",
     "kubernetes/",
     "orchestration/",
     "monitoring/",

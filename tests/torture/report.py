@@ -27,19 +27,17 @@ class Outcome:
         ]
         told = f"as it should be, {len(self.verdict.told)} losses told" if self.verdict.told else ""
         state = "; ".join(faults) or told or "as it should be"
-        return (
-            f"seed {self.seed}: {self.command}, {self.fault} ({self.what}): {state},"
-            f" {self.seconds:.0f} s"
-        )
+        fault = ", ".join(filter(None, (self.command, self.fault, self.what)))
+        return f"seed {self.seed}: {fault}: {state}, {self.seconds:.0f} s"
 
 
 def print_report(outcomes: Iterable[Outcome]) -> bool:
     """Prints the table and the failures; returns whether there was none."""
     outcomes = list(outcomes)
     console = Console(width=120)
-    commands = list(dict.fromkeys(outcome.command for outcome in outcomes))
+    commands = sorted({outcome.command for outcome in outcomes})
     table = Table("fault", *commands, box=None, pad_edge=False)
-    for fault in dict.fromkeys(outcome.fault for outcome in outcomes):
+    for fault in sorted({outcome.fault for outcome in outcomes}):
         of_fault = [outcome for outcome in outcomes if outcome.fault == fault]
         cells = [[one for one in of_fault if one.command == command] for command in commands]
         table.add_row(fault, *map(_cell, cells))
