@@ -115,7 +115,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         pass
 
     assert str(error.value) == (
-        f"Cannot lock {tmp_path / NAME}: File exists. Check the folder and its permissions."
+        f"Cannot lock {tmp_path / NAME}: File exists. A file stands where a folder belongs:"
+        " `tickets doctor --repair` moves it away."
     )
 
 
