@@ -24,6 +24,7 @@ from ticket_assets.mail.landing import BATCH_MESSAGES, IncomingMessage, LandingR
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.seen_files import FileVersion, SeenFiles
 from ticket_assets.storage.blobs import Blobs
+from ticket_assets.text.characters import visible
 
 SETTLED_SECONDS = 10.0
 """A file is taken once it has not changed for so long: before, someone may still be writing it."""
@@ -230,8 +231,7 @@ class _Look:
         by the next look (`again`)."""
         if not again:
             reason += " It is tried again once it or the settings have changed."
-        # A file's name may be in any encoding.
-        reason = reason.encode("utf-8", "backslashreplace").decode()
+        reason = visible(reason)  # as it is remembered
         if version not in self.known or self.known[version].refusal != reason:
             self.report.problems.append(reason)
         self._seen.refuse(version, reason, None if again else self._reader)
