@@ -16,6 +16,9 @@ Rows = Counter[tuple[str, str]]
 """How often there is each thing of a kind: what it belongs to (a ticket, an original, a day), and
 all that is said of it."""
 KEYS = ("ticket_id", "content_hash", "day", "received_at")
+"""The column that says what a row is of."""
+FURTHER_KEYS = ("target", "metric", "table_name", "model")
+"""The columns that tell apart the rows of one ticket or day."""
 ID_CHARACTERS = 20
 
 
@@ -34,10 +37,17 @@ class Difference:
     kind: str
     missing: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()
+    unexpected: frozenset[str] = frozenset()
     doubled: frozenset[str] = frozenset()
+    """What is there more than once, and more often than expected."""
 
     def __str__(self) -> str:
-        parts = {"missing": self.missing, "changed": self.changed, "too many": self.doubled}
+        parts = {
+            "missing": self.missing,
+            "changed": self.changed,
+            "unexpected": self.unexpected,
+            "doubled": self.doubled,
+        }
         return f"{self.kind}: " + ", ".join(
             f"{len(keys)} {what} ({min(keys)})" for what, keys in parts.items() if keys
         )
@@ -57,7 +67,9 @@ def compared(expected: Contents, actual: Contents) -> list[Difference]:
             keys, other_keys = _keys(one), _keys(other)
             missing = frozenset(keys - other_keys)
             changed = frozenset(_keys(one - other)) - missing
-            differences.append(Difference(kind, missing, changed, frozenset(other_keys - keys)))
+            surplus = frozenset(other_keys - keys)
+            doubled = frozenset(key for key in surplus if other_keys[key] > 1)
+            differences.append(Difference(kind, missing, changed, surplus - doubled, doubled))
     return differences
 
 
@@ -87,9 +99,13 @@ def _tables(settings: Settings) -> dict[str, Rows]:
     for name in sorted(desk.warehouse.tables()):
         columns = sorted(desk.warehouse.columns(name))
         key = next((columns.index(column) for column in KEYS if column in columns), 0)
+        further = [columns.index(column) for column in FURTHER_KEYS if column in columns]
         rows = desk.warehouse.rows(f"select {', '.join(columns)} from {name}")  # noqa: S608
         tables[f"tables: {name}"] = Counter(
-            (str(row[key])[:ID_CHARACTERS], repr(tuple(map(_rounded, row))))
+            (
+                " ".join([str(row[key])[:ID_CHARACTERS], *(row[place] for place in further)]),
+                repr(tuple(map(_rounded, row))),
+            )
             for row in rows
             # A run for what is missing passes over days without mail, such as today.
             if columns[key] != "day" or str(row[key]) in with_mail

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.contents import Contents, compared
+from tests.torture.contents import Contents, Difference, compared
 from tests.torture.desk import Ending
 from tests.torture.faults import no_namespaces
 from tests.torture.judgement import judged
@@ -36,20 +36,23 @@ def test_an_equal_desk_is_as_it_should_be() -> None:
     assert not any(verdict(EXPECTED).faults.values())
 
 
-def test_what_is_changed_missing_or_too_many_is_told_apart() -> None:
-    actual = changed("collection", ("a", "else"), ("c", "vector"), ("c", "vector"))
+def test_what_is_changed_missing_unexpected_or_doubled_is_told_apart() -> None:
+    rows = [("a", "else"), ("c", "vector"), ("d", "vector"), ("d", "vector")]
 
-    (difference,) = compared(EXPECTED, actual)
+    (difference,) = compared(EXPECTED, changed("collection", *rows))
 
-    assert (difference.changed, difference.missing, difference.doubled) == ({"a"}, {"b"}, {"c"})
+    assert difference == Difference(
+        "collection", frozenset("b"), frozenset("a"), frozenset("c"), frozenset("d")
+    )
 
 
-def test_a_second_row_of_the_same_ticket_is_doubled() -> None:
-    rows = [("a", "('a',)"), ("b", "('b',)"), ("b", "('b',)")]
+@pytest.mark.parametrize(
+    ("row", "fault"), [(("b", "('b',)"), "1 doubled (b)"), (("c", "('c',)"), "1 unexpected (c)")]
+)
+def test_a_row_too_many_is_a_fault(row: tuple[str, str], fault: str) -> None:
+    found = verdict(changed("tables: raw_tickets", ("a", "('a',)"), ("b", "('b',)"), row))
 
-    found = verdict(changed("tables: raw_tickets", *rows))
-
-    assert found.doubled == ["tables: raw_tickets: 1 too many (b)"]
+    assert found.doubled == [f"tables: raw_tickets: {fault}"]
 
 
 def test_a_command_that_was_disturbed_may_lose_nothing_even_if_it_says_so() -> None:
