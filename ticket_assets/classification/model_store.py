@@ -9,7 +9,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -246,6 +246,11 @@ class ModelStore:
             )
         return self.version(version)
 
+    def forget_champions(self) -> None:
+        """There is no champion until the next promotion, as before the first one. What a person
+        took back stays taken back."""
+        self._write(replace(self._record(), history=[]))
+
     def former_champions(self) -> tuple[str, ...]:
         """Versions that `rollback` would go back to, the latest last."""
         return tuple(self._record().history[:-1])
@@ -296,7 +301,8 @@ class ModelStore:
         """Write the champions unless another process has changed them since they were read."""
         entries = asdict(record)
         former = entries.pop("blob_version")
-        text = json.dumps({"champion": record.history[-1], **entries}, indent=2) + "\n"
+        entries = {"champion": next(reversed(record.history), None), **entries}
+        text = json.dumps(entries, indent=2) + "\n"
         try:
             if former is not None:
                 self.blobs.replace(CHAMPION, text.encode(), former)

@@ -41,16 +41,21 @@ def examine_models(desk: Desk, *, repair: bool) -> Iterator[Finding]:
             try:
                 store.require_sound(version)
             except ModelError:
+                is_champion = version == champion
                 if repair:
                     store.remove([version])
-                is_champion = version == champion
+                if repair and is_champion:
+                    # A candidate would be compared with it, and is of another version where labels
+                    # have come in.
+                    store.forget_champions()
                 yield Finding(
                     f"{'the champion' if is_champion else 'a model'} is half written or damaged",
                     f"{store.blobs.location}/{version}",
-                    f"{'removed' if repair else REPAIR}; `tickets run` trains it anew"
+                    f"{'removed, and forgotten with those before it' if repair else REPAIR};"
+                    " `tickets run` trains one anew"
                     if is_champion
                     else f"{'removed: it is not in use' if repair else f'{REPAIR} removes it'}",
-                    repair and not is_champion,
+                    repair,
                 )
 
 
