@@ -48,8 +48,8 @@ COPY ticket_assets/__init__.py ticket_assets/cores.py ticket_assets/errors.py \
 COPY ticket_assets/embedding /src/ticket_assets/embedding
 COPY ticket_assets/sample /src/ticket_assets/sample
 COPY ticket_assets/storage/__init__.py ticket_assets/storage/leases.py \
-     ticket_assets/storage/whole_file.py ticket_assets/storage/whole_folder.py \
-     /src/ticket_assets/storage/
+     ticket_assets/storage/unfinished.py ticket_assets/storage/whole_file.py \
+     ticket_assets/storage/whole_folder.py /src/ticket_assets/storage/
 WORKDIR /src
 # shellcheck disable=SC2086
 RUN /opt/ticket-assets/venv/bin/python -m ticket_assets.embedding.prepared /encoders ${ENCODERS}

@@ -49,3 +49,31 @@ def test_nothing_else_than_the_named_base_is_pulled() -> None:
     sources = set(re.findall(r"^FROM (\S+)|--from=(\w+)", text, re.MULTILINE))
 
     assert {next(filter(None, names)) for names in sources} <= stages | {"${BASE}"}
+
+
+def test_what_converts_encoders_is_copied_whole(tmp_path: Path) -> None:
+    """Its modules are copied by name, so that another change converts nothing anew."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    for line in re.findall(r"^COPY (ticket_assets/.*/src/.*)$", text, re.MULTILINE):
+        *sources, place = line.split()
+        target = tmp_path / place.removeprefix("/src/")
+        for source in sources:
+            if (PROJECT / source).is_dir():
+                shutil.copytree(PROJECT / source, target)
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / source, target)
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import ticket_assets.embedding.conversion, ticket_assets.embedding.prepared as last;"
+            "print(last.__file__)",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert done.stdout == f"{tmp_path}/ticket_assets/embedding/prepared.py\n", done.stderr
