@@ -159,6 +159,9 @@ class Desk:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
             status = None if kill_after is None else process.returncode
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         return Ending(arguments, status, output, time.monotonic() - started)
 
     def must(self, *arguments: str, settings: dict[str, str] | None = None) -> Ending:
