@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.torture.contents import differing_rows
 from tests.torture.desk import Desk
 from tests.torture.faults import DAMAGES, FAULTS, IN_NAMESPACES, no_namespaces
 from tests.torture.judgement import judged
@@ -22,7 +23,7 @@ SHORT = (2, 5, 11, 29, 31, 39, 41)
 """Seeds of the short form. For the sake of time it leaves out cut files, flipped bytes, and the
 command erase."""
 TRANSCRIPTS = Path("build/torture")
-"""What the commands printed, of each failure."""
+"""What the commands printed, and after a failure the rows that differ."""
 
 
 def main() -> int:
@@ -70,10 +71,12 @@ def outcome(desk: Desk, seed: int) -> Outcome:
         struck.ending,
         *(desk.tickets(*arguments, settings=command.settings) for arguments in again),
     ]
-    verdict = judged(desk.undisturbed[name], desk.contents(), endings, may_lose=fault in DAMAGES)
+    expected, actual = desk.undisturbed[name], desk.contents()
+    verdict = judged(expected, actual, endings, may_lose=fault in DAMAGES)
     result = Outcome(seed, name, fault, struck.what, verdict, time.monotonic() - started)
     TRANSCRIPTS.mkdir(parents=True, exist_ok=True)
-    transcript = "\n".join(map(str, [result, *endings]))
+    rows = differing_rows(expected, actual) if any(verdict.faults.values()) else ()
+    transcript = "\n".join(map(str, [result, *endings, *rows]))
     (TRANSCRIPTS / f"{seed}.txt").write_text(transcript, "utf-8")
     return result
 

@@ -3,8 +3,9 @@
 import hashlib
 import math
 import multiprocessing
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ from ticket_assets.storage.day_origins import UNPARTITIONED
 Rows = Counter[tuple[str, str]]
 """How often there is each thing of a kind: what it belongs to (a ticket, an original, a day), and
 all that is said of it."""
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+)(?![\w.])")
+"""With a fraction or an exponent."""
+TOLERANCE = 1e-3
+"""The last digits of a vector, and what is computed from it, depend on what else was in a batch."""
 KEYS = ("ticket_id", "content_hash", "day", "received_at")
 """The column that says what a row is of."""
 FURTHER_KEYS = ("target", "metric", "table_name", "model")
@@ -66,11 +71,41 @@ def compared(expected: Contents, actual: Contents) -> list[Difference]:
         if one != other:
             keys, other_keys = _keys(one), _keys(other)
             missing = frozenset(keys - other_keys)
-            changed = frozenset(_keys(one - other)) - missing
+            changed = _changed(one - other, other - one) - missing
             surplus = frozenset(other_keys - keys)
             doubled = frozenset(key for key in surplus if other_keys[key] > 1)
-            differences.append(Difference(kind, missing, changed, surplus - doubled, doubled))
+            if missing or changed or surplus:
+                differences.append(Difference(kind, missing, changed, surplus - doubled, doubled))
     return differences
+
+
+def differing_rows(expected: Contents, actual: Contents) -> Iterator[str]:
+    """The rows of one desk alone, with a minus those of `expected`, with a plus the others."""
+    for kind in sorted(expected.kinds):
+        one, other = expected.kinds[kind], actual.kinds.get(kind, Counter())
+        for sign, rows in (("-", one - other), ("+", other - one)):
+            yield from (f"{sign} {kind} {key} {text}" for key, text in sorted(rows.elements()))
+
+
+def _changed(one: Rows, other: Rows) -> frozenset[str]:
+    """What those rows are of that are not there any more, not even with numbers nearly equal."""
+    left = sorted(other.elements())
+    changed = set()
+    for key, text in sorted(one.elements()):
+        near = next((row for row in left if row[0] == key and _is_near(row[1], text)), None)
+        if near:
+            left.remove(near)
+        else:
+            changed.add(key)
+    return frozenset(changed)
+
+
+def _is_near(one: str, other: str) -> bool:
+    numbers, others = (list(map(float, NUMBER.findall(text))) for text in (one, other))
+    return NUMBER.sub("", one) == NUMBER.sub("", other) and all(
+        math.isclose(number, second, rel_tol=0, abs_tol=TOLERANCE)
+        for number, second in zip(numbers, others, strict=True)
+    )
 
 
 def _keys(rows: Rows) -> Counter[str]:
@@ -104,7 +139,7 @@ def _tables(settings: Settings) -> dict[str, Rows]:
         tables[f"tables: {name}"] = Counter(
             (
                 " ".join([str(row[key])[:ID_CHARACTERS], *(row[place] for place in further)]),
-                repr(tuple(map(_rounded, row))),
+                repr(row),
             )
             for row in rows
             # A run for what is missing passes over days without mail, such as today.
@@ -135,21 +170,12 @@ def _collection(settings: Settings) -> dict[str, Rows]:
     for collection in client.list_collections():
         page = collection.get(include=["embeddings", "metadatas"])
         rows.update(
-            (ticket, repr((sorted(metadata.items()), _rounded(list(map(float, vector))))))
+            (ticket, repr((sorted(metadata.items()), list(map(float, vector)))))
             for ticket, metadata, vector in zip(
                 page["ids"], page["metadatas"], page["embeddings"], strict=True
             )
         )
     return {"collection": rows}
-
-
-def _rounded(value: object) -> object:
-    """Without the last digits, which depend on what else was in a batch."""
-    if isinstance(value, float):
-        return value if math.isnan(value) else round(value, 4) + 0.0
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_rounded(item) for item in value]
-    return value
 
 
 def _digest(content: bytes) -> str:

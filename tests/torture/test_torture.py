@@ -47,6 +47,25 @@ def test_what_is_changed_missing_unexpected_or_doubled_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("actual", "is_changed"),
+    [
+        ("(0.1, -2.5e-05, '1.5')", False),
+        ("(0.1004, 0.0001, '1.5')", False),
+        ("(0.102, -2.5e-05, '1.5')", True),
+        ("(0.1, -2.5e-05, '1.5', None)", True),
+        ("(0.1, -2.5e-05, 'a1e5')", True),
+    ],
+)
+def test_only_the_last_digits_of_a_number_may_differ(actual: str, is_changed: bool) -> None:
+    one, other = (
+        Contents({"collection": Counter([("a", text)])}, {})
+        for text in ("(0.1, -2.5e-05, '1.5')", actual)
+    )
+
+    assert bool(compared(one, other)) == is_changed
+
+
+@pytest.mark.parametrize(
     ("row", "fault"), [(("b", "('b',)"), "1 doubled (b)"), (("c", "('c',)"), "1 unexpected (c)")]
 )
 def test_a_row_too_many_is_a_fault(row: tuple[str, str], fault: str) -> None:
