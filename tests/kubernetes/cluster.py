@@ -113,8 +113,8 @@ class Cluster:
         self.node.worker(pod).end(Ending("OOMKilled", "", 0))
 
     def evict(self, pod: Object) -> None:
-        """The node, short of memory, ends the pod."""
-        self.node.worker(pod).end(Ending("Evicted", EVICTED, 10))
+        """The node, short of memory, ends the pod, and leaves it the time to say so."""
+        self.node.worker(pod).end(Ending("Evicted", EVICTED, 60))
 
     def lose_node(self, pod: Object, seconds: float) -> None:
         """The node's power fails. After so many seconds the cluster gives its pod up."""
