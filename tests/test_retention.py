@@ -138,7 +138,7 @@ def test_purged_messages_do_not_land_again_and_late_ones_wait(settings, landing)
     assert (report.landed, report.already_there, report.older) == (1, 5, 1)
     assert purge(Desk(settings), TODAY).messages == 0
     in_a_month = datetime.now(UTC).date() + timedelta(days=31)
-    assert purge(Desk(settings), in_a_month).never_processed == 1
+    assert purge(Desk(settings), in_a_month, large=True).never_processed == 1
 
 
 def test_a_purged_day_is_not_parsed_again(settings, landing):
@@ -178,3 +178,14 @@ def test_a_purge_of_most_of_what_there_is_has_to_be_meant(settings):
     assert len(list(desk.landing.messages(days[0]))) == 1
     assert purge(desk, days[9] + timedelta(days=31)).messages == 10
     assert purge(desk, late, large=True).messages == 10
+
+
+def test_a_purge_that_takes_the_newest_mail_has_to_be_meant(settings, landing):
+    """A desk of few days, and a clock that is a month ahead."""
+    process(settings, DAYS)
+    ahead = DAYS[-1] + timedelta(days=60)
+
+    with pytest.raises(LargePurgeError, match=r"5 of 5 original messages .*--large"):
+        purge(Desk(settings), ahead)
+
+    assert purge(Desk(settings), ahead, large=True).messages == 5
