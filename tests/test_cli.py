@@ -687,10 +687,7 @@ def test_the_doctor_names_each_damage_and_brings_the_desk_back(own_desk, trained
     for path in (*damaged[:-2], champion):
         assert any(finding["where"].startswith(str(path)) for finding in told), path
     standing = [f for f in json.loads(repaired.stdout)["findings"] if not f["is_repaired"]]
-    assert [f["what"] for f in standing] == [
-        "1 original altered or cut, and set aside",
-        "the champion is half written or damaged",
-    ]
+    assert [f["what"] for f in standing] == ["1 original altered or cut, and set aside"]
     imported = own_desk("import", source / "mailbox.mbox", "--labels", source / "labels.csv")
     assert "1 damaged original replaced by the mail that had landed." in imported.stderr
     assert own_desk("run").returncode == 0
