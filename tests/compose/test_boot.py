@@ -171,12 +171,14 @@ def test_the_exporter_sees_the_desk_and_the_ui(desk: Booted) -> None:
     address = "http://127.0.0.1:9479/metrics"
     read = f"import urllib.request as r; print(r.urlopen('{address}').read().decode())"
 
-    figures = desk.running["exporter"].run("python3", "-c", read).stdout.splitlines()
+    def figures() -> list[str]:
+        return desk.running["exporter"].run("python3", "-c", read).stdout.splitlines()
 
-    assert "dagster_webserver_up 1.0" in figures
-    assert 'dagster_code_location_load_error{location="ticket_assets"} 0.0' in figures
-    assert "tickets_unsorted_messages 0.0" in figures
-    assert not [line for line in figures if "read_failed{" in line and not line.endswith(" 0.0")]
+    desk.wait_until(lambda: "tickets_unsorted_messages 0.0" in figures(), "it has counted anew")
+    now = figures()
+    assert "dagster_webserver_up 1.0" in now
+    assert 'dagster_code_location_load_error{location="ticket_assets"} 0.0' in now
+    assert not [line for line in now if "read_failed{" in line and not line.endswith(" 0.0")]
 
 
 def test_a_run_that_dies_with_its_container_is_made_up_for(desk: Booted) -> None:
