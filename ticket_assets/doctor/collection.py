@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ticket_assets.doctor.findings import Finding
+from ticket_assets.doctor.findings import REPAIR, Finding
 from ticket_assets.errors import explained, system_advice
 from ticket_assets.parallel import ProcessError, run_alone
 from ticket_assets.plural import counted
@@ -41,7 +41,7 @@ def examine_collection(desk: Desk, *, repair: bool) -> Iterator[Finding]:
     elif repair:
         set_aside(desk.folder, folder)
     done = "made anew from the tables" if has_vectors else "moved away; `tickets run` makes it anew"
-    advice = "`tickets collection rebuild`" if has_vectors else "`tickets doctor --repair`"
+    advice = "`tickets collection rebuild`" if has_vectors else REPAIR
     yield Finding(f"the collection: {what}", where, done if repair else advice, repair)
 
 

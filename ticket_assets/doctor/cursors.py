@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ticket_assets.doctor.findings import Finding
+from ticket_assets.doctor.findings import REPAIR, Finding
 from ticket_assets.storage.blobs import Blobs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def examine_cursors(desk: Desk, *, repair: bool) -> Iterator[Finding]:
             yield Finding(
                 f"a cursor {fault}",
                 f"{desk.cursors.location}/{name}",
-                f"{'removed' if repair else '`tickets doctor --repair` removes it'}: the next look"
+                f"{'removed' if repair else f'{REPAIR} removes it'}: the next look"
                 " begins anew, and nothing lands twice",
                 repair,
             )

@@ -11,6 +11,8 @@ from ticket_assets.errors import explained
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
 
+REPAIR = "`tickets doctor --repair`"
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ticket_assets.doctor.cursors import forget_sources
-from ticket_assets.doctor.findings import Finding, first_of
+from ticket_assets.doctor.findings import REPAIR, Finding, first_of
 from ticket_assets.mail.changed_days import MESSAGE_FILE, day_folders
 from ticket_assets.mail.headers import bare_id, header_fields, message_id, split_message
 from ticket_assets.mail.landing import (
@@ -40,7 +40,6 @@ from ticket_assets.storage.warehouse import WarehouseError
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
 
-REPAIR = "`tickets doctor --repair`"
 MADE_ANEW = "doctor.jsonl"
 """The manifest of messages that no other names; it sorts after the others and is written whole."""
 _TICKET = re.compile(rb'"ticket_id": "([0-9a-f]{20})"')

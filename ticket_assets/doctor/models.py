@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ticket_assets.doctor.findings import Finding
+from ticket_assets.doctor.findings import REPAIR, Finding
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
-
-REPAIR = "`tickets doctor --repair`"
 
 
 def examine_models(desk: Desk, *, repair: bool) -> Iterator[Finding]:

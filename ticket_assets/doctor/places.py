@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ticket_assets.desk_record import FILE, DeskRecordError, read_record
-from ticket_assets.doctor.findings import Finding, first_of
+from ticket_assets.doctor.findings import REPAIR, Finding, first_of
 from ticket_assets.half_restored import BackupError, refuse_half_restored
 from ticket_assets.mail.changed_days import MESSAGE_FILE, iso_day
 from ticket_assets.mail.landing import ERASED, FIRST_DAY, LABELS, MANIFESTS, PURGED_UNTIL
@@ -18,7 +18,6 @@ from ticket_assets.storage.set_aside import SET_ASIDE, set_aside
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
 
-REPAIR = "`tickets doctor --repair`"
 FOLDERS = [place.name for place in PLACES if place.is_folder]
 FILES = [*(place.name for place in PLACES if not place.is_folder), "dagster/dagster.yaml"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ticket_assets.doctor.findings import Finding
+from ticket_assets.doctor.findings import REPAIR, Finding
 from ticket_assets.storage.set_aside import SET_ASIDE, set_aside
 from ticket_assets.storage.warehouse import DamagedWarehouseError, DuckDBFile
 
@@ -35,11 +35,7 @@ def examine_tables(desk: Desk, *, repair: bool) -> Iterator[Finding]:
         if repair:
             path = warehouse.path
             set_aside(desk.folder, path, path.with_name(f"{path.name}.wal"))
-        done = (
-            f"moved to {desk.folder / SET_ASIDE}; "
-            if repair
-            else "`tickets doctor --repair`, then "
-        )
+        done = f"moved to {desk.folder / SET_ASIDE}; " if repair else f"{REPAIR}, then "
         yield Finding(
             "a block of the tables is damaged",
             str(warehouse.path),

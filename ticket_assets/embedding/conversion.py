@@ -114,9 +114,7 @@ def _record(model: EncoderModel, folder: Path) -> Record | None:
     version."""
     try:
         record: Record = json.loads((folder / RECORD).read_text("utf-8"))
-        is_whole = record["made_from"] == _made_from(model) and all(
-            file_sha256(folder / name) == digest for name, digest in record["sha256"].items()
-        )
+        is_whole = record["made_from"] == _made_from(model) and _is_as_written(folder, record)
         # Another kind of CPU may compute what this one did not.
         is_whole &= record["refused"] is None or record["cpu"] == cpu_features()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -129,10 +127,13 @@ def is_damaged(folder: Path) -> bool:
     if not folder.exists():
         return False
     try:
-        digests = json.loads((folder / RECORD).read_text("utf-8"))["sha256"]
-        return any(file_sha256(folder / name) != digest for name, digest in digests.items())
+        return not _is_as_written(folder, json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return True
+
+
+def _is_as_written(folder: Path, record: Record) -> bool:
+    return all(file_sha256(folder / name) == digest for name, digest in record["sha256"].items())
 
 
 def _made_from(model: EncoderModel) -> dict[str, str]:

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ticket_assets.desk import Desk
-from ticket_assets.doctor.findings import Finding, first_of
+from ticket_assets.doctor.findings import REPAIR, Finding, first_of
 from ticket_assets.orchestration.instance import (
     InstanceError,
     desk_instance,
@@ -24,8 +24,6 @@ from ticket_assets.orchestration.living_runs import (
 )
 from ticket_assets.plural import counted
 from ticket_assets.storage.set_aside import SET_ASIDE, set_aside
-
-REPAIR = "`tickets doctor --repair`"
 
 
 def examine_instance(desk: Desk, *, repair: bool) -> Iterator[Finding]:
