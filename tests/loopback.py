@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 
 def free_port() -> int:
@@ -13,14 +13,15 @@ def free_port() -> int:
 
 
 class LoopbackServer:
-    """A server that speaks HTTP, with a thread for each request."""
+    """A server that speaks what its handler does, with a thread for each connection."""
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+    def __init__(self, handler: type[StreamRequestHandler]) -> None:
+        self._server = ThreadingTCPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self._server.shutdown()
+        self._server.server_close()

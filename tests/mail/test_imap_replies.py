@@ -3,13 +3,13 @@
 import base64
 import io
 import json
-import socket
-import threading
 from contextlib import suppress
+from socketserver import StreamRequestHandler
 
 import pytest
 
 from tests.hostile_names import OBEYED
+from tests.loopback import LoopbackServer
 from ticket_assets.cli import console, mail
 from ticket_assets.mail.imap import ImapAccount
 from ticket_assets.mail.landing import LandingZone
@@ -20,7 +20,7 @@ from ticket_assets.storage.leases import FileLeases
 SECRET = "correct-Horse_battery7"  # noqa: S105
 
 
-class QuotingServer:
+class QuotingServer(LoopbackServer):
     """Speaks so much of IMAP that a client logs in; answers with all that it was sent, decoded too.
 
     `refuses` names the command that it refuses: the login, or the selection of a folder after it.
@@ -29,29 +29,19 @@ class QuotingServer:
     def __init__(self, capabilities, refuses="login"):
         self._capabilities, self._refuses = capabilities, refuses
         self._sent = ""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self):
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        class Connection(StreamRequestHandler):
+            def handle(connection):  # noqa: N805
+                self._answer(connection.rfile, connection.wfile)
 
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                with client, client.makefile("rwb") as stream:
-                    self._answer(stream)
+        super().__init__(Connection)
 
-    def _answer(self, stream):
+    def _answer(self, requests, answers):
         def say(line):
-            stream.write(line.encode() + b"\r\n")
-            stream.flush()
+            answers.write(line.encode() + b"\r\n")
 
         say("* OK ready")
-        while line := stream.readline().decode().strip():
+        while line := requests.readline().decode().strip():
             tag, command, *rest = line.split(" ")
             if command == "CAPABILITY":
                 say(f"* CAPABILITY IMAP4rev1 {self._capabilities}")
@@ -59,7 +49,7 @@ class QuotingServer:
             elif command in {"AUTHENTICATE", "LOGIN"}:
                 if command == "AUTHENTICATE" and len(rest) == 1:
                     say("+ ")
-                    rest.append(stream.readline().decode().strip())
+                    rest.append(requests.readline().decode().strip())
                 self._sent = self._quoted(" ".join(rest), rest[-1])
                 if self._refuses == "login":
                     say(f"{tag} NO [AUTH] \x1b[2JRefused: {self._sent}")
