@@ -23,6 +23,7 @@ from ticket_assets.errors import TicketAssetsError, system_advice
 from ticket_assets.server_replies import cleansed
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage.neighbours import Neighbour
+from ticket_assets.storage.unused_index_space import cleared_after_use
 from ticket_assets.storage.vectors import Matrix
 from ticket_assets.storage.whole_folder import finish_replacing, replacing_folder
 
@@ -153,10 +154,7 @@ class TicketCollection:
         """
         with ExitStack() as stack:
             with _explaining(folder, server):
-                client = _client(folder, server)
-                # Chroma keeps one system per folder alive; without the close, a later open in this
-                # process would see files that another process has changed since.
-                stack.callback(client.close)
+                client = stack.enter_context(_client(folder, server))
                 collection = client.get_or_create_collection(
                     collection_name(model),
                     configuration={"hnsw": {"space": "cosine"}},
@@ -307,7 +305,7 @@ def missing_tickets(model: str, count: int, *, folder: Path, server: ChromaServe
             return count
         if _rows_in_folder(folder, name) >= count:
             return 0
-    with _explaining(folder, server), closing(_client(folder, server)) as client:
+    with _explaining(folder, server), _client(folder, server) as client:
         collections = {collection.name: collection for collection in client.list_collections()}
         return max(0, count - (collections[name].count() if name in collections else 0))
 
@@ -339,7 +337,7 @@ def require_usable(folder: Path, server: ChromaServer | None) -> None:
     Raises:
         CollectionError: the server does not answer or refuses, or the folder is not Chroma's.
     """
-    with _explaining(folder, server), closing(_client(folder, server)) as client:
+    with _explaining(folder, server), _client(folder, server) as client:
         client.list_collections()
 
 
@@ -350,7 +348,7 @@ def remove_collection(model: str, server: ChromaServer) -> None:
         CollectionError: the server does not answer or refuses.
     """
     name = collection_name(model)
-    with _explaining(Path(), server), closing(_client(Path(), server)) as client:
+    with _explaining(Path(), server), _client(Path(), server) as client:
         if name in {collection.name for collection in client.list_collections()}:
             client.delete_collection(name)
 
@@ -375,7 +373,7 @@ def erase_tickets(
         finish_replacing(folder)
         if not folder.exists():
             return 0
-    with _explaining(folder, server), closing(_client(folder, server)) as client:
+    with _explaining(folder, server), _client(folder, server) as client:
         batch = client.get_max_batch_size()
         stored = {
             collection.name: [
@@ -387,7 +385,7 @@ def erase_tickets(
         }
         erased: set[str] = set().union(*stored.values())
         if erased and server is None and not dry_run:
-            with replacing_folder(folder) as draft, closing(_client(draft, None)) as target:
+            with replacing_folder(folder) as draft, _client(draft, None) as target:
                 for collection in client.list_collections():
                     _copy_without(collection, target, erased, batch)
         elif not dry_run:
@@ -450,16 +448,33 @@ def _neighbour(ticket_id: str, distance: float, metadata: Metadata) -> Neighbour
     )
 
 
-def _client(folder: Path, server: ChromaServer | None) -> Any:
+@contextmanager
+def _client(folder: Path, server: ChromaServer | None) -> Iterator[Any]:
+    # Chroma keeps one system per folder alive; without the close, a later open in this process
+    # would see files that another process has changed since.
+    if server is None:
+        refuse_file(folder)
+        with cleared_after_use(folder), closing(_embedded(folder)) as client:
+            yield client
+    else:
+        with closing(_connected(server)) as client:
+            yield client
+
+
+def _embedded(folder: Path) -> Any:
+    import chromadb
+    from chromadb.config import Settings as ChromaSettings
+
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = ChromaSettings(anonymized_telemetry=False)
+    return chromadb.PersistentClient(str(folder), settings=quiet)
+
+
+def _connected(server: ChromaServer) -> Any:
     import chromadb
     from chromadb.config import Settings as ChromaSettings
     from chromadb.errors import NotFoundError
 
-    if server is None:
-        refuse_file(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        quiet = ChromaSettings(anonymized_telemetry=False)
-        return chromadb.PersistentClient(str(folder), settings=quiet)
     parts = urlsplit(server.url)
     is_tls = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if is_tls else 8000)
