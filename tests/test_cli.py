@@ -25,6 +25,7 @@ PROJECT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-c", "from ticket_assets.cli import main; main()"]
 EXPORT = "subject,body,category,priority\nVPN,Down,network,high\nBadge,Lost,access,low\n"
 LIMIT_BYTES = 2000
+INTERRUPTED = "Error: Interrupted. What was finished is kept; run the command again to go on."
 """A file may not grow beyond this where the disk is to be full."""
 
 
@@ -407,9 +408,31 @@ def test_ctrl_c_is_one_line_and_exit_130(tickets, data):
     output, error = process.communicate(timeout=60)
 
     assert (process.returncode, output) == (130, "")
-    assert error.splitlines() == [
-        "Error: Interrupted. What was finished is kept; run the command again to go on."
-    ]
+    assert error.splitlines() == [INTERRUPTED]
+
+
+LONG_QUERY = """
+import os, signal, sys, threading
+import duckdb
+from ticket_assets import cli
+
+def query():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.Signals[sys.argv[1]])).start()
+    duckdb.sql("select count(*) from range(10_000_000_000) a, range(1_000_000) b").fetchall()
+
+cli.app = query
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_during_a_query_is_no_error(sent, code):
+    """DuckDB makes an error of its own of it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LONG_QUERY, sent], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr.splitlines()) == (code, [INTERRUPTED])
 
 
 @pytest.fixture(scope="module")

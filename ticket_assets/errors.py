@@ -76,6 +76,14 @@ def explained(error: BaseException) -> str:
     return _unexpected(chain[-1])
 
 
+def interruption(error: BaseException) -> BaseException | None:
+    """What a signal has raised, where a library has made an error of its own of it; else None.
+
+    DuckDB makes "Query interrupted" of Ctrl-C and of SIGTERM during a query.
+    """
+    return next((cause for cause in _causes(error) if not isinstance(cause, Exception)), None)
+
+
 def _unexpected(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

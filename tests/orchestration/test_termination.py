@@ -1,5 +1,6 @@
 """A run's process that does not listen to signals ends its run all the same."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -114,3 +115,24 @@ def test_other_signals_end_nothing(
         run = instance.create_run_for_job(nothing, status=RunStatus.STARTED)
 
         assert signalled(instance, tmp_path, run, signal.SIGUSR1, "listens") == (0, "STARTED")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("how", ["bare", "wrapped"])
+def test_a_signal_during_a_query_is_no_fault_of_the_step(
+    opened: AbstractContextManager[dg.DagsterInstance], tmp_path: Path, sent: str, how: str
+) -> None:
+    """DuckDB makes an error of its own of the signal, and a step that fails is not tried again."""
+    subprocess.run(
+        [sys.executable, Path(__file__).with_name("long_query.py"), sent, how],
+        env={**os.environ, "TICKETS_DATA_DIR": str(tmp_path)},
+        check=False,
+    )
+
+    with opened as instance:
+        (run,) = instance.get_runs()
+        events = [entry.message for entry in instance.all_logs(run.run_id)]
+        assert run.status is RunStatus.FAILURE
+        assert any("Execution was interrupted unexpectedly" in event for event in events), events
+        assert run.tags["dagster/will_retry"] == "true"

@@ -30,7 +30,7 @@ from ticket_assets.cli import (
     status,
 )
 from ticket_assets.cli.console import print_error
-from ticket_assets.errors import TicketAssetsError, explained
+from ticket_assets.errors import TicketAssetsError, explained, interruption
 
 app = typer.Typer(
     name="tickets",
@@ -50,6 +50,7 @@ for group in (
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and after SIGTERM, as shells give them."""
+_INTERRUPTION = "Interrupted. What was finished is kept; run the command again to go on."
 
 
 def main() -> None:
@@ -62,6 +63,9 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        if stop := interruption(error):
+            print_error(_INTERRUPTION)
+            sys.exit(TERMINATED if isinstance(stop, SystemExit) else INTERRUPTED)
         if sys.flags.dev_mode and not isinstance(error, TicketAssetsError):
             raise
         with suppress(OSError):  # the error may be that nothing can be written
@@ -69,7 +73,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:
         if stop.code in {INTERRUPTED, TERMINATED}:
-            print_error("Interrupted. What was finished is kept; run the command again to go on.")
+            print_error(_INTERRUPTION)
         raise
 
 

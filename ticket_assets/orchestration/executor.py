@@ -2,7 +2,8 @@
 
 Dagster's own executor polls a taken pool without a pause, ignores signals meanwhile, and waits for
 the slots of dead runs for ever (InstanceConcurrencyContext.interval_to_next_pending_claim_check
-never returns more than 0 in 1.13).
+never returns more than 0 in 1.13). It takes a signal of which a library has made an error for a
+fault of the step: such a run would not be tried again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import pop_captured_interrupt
 
 from ticket_assets.orchestration.launcher import starts_runs_elsewhere
@@ -32,6 +34,8 @@ from ticket_assets.orchestration.living_runs import (
     show_presence,
 )
 from ticket_assets.orchestration.termination import ending_in_time
+
+_INTERRUPTIONS = {KeyboardInterrupt.__name__, DagsterExecutionInterruptedError.__name__}
 
 
 class PatientClaims(InstanceConcurrencyContext):
@@ -121,7 +125,17 @@ def _execute_steps(
     if DESK.settings.warehouse:
         wait_for_days(job_context.instance, job_context.dagster_run, DESK.leases)
     with PatientClaims(job_context.instance, job_context.dagster_run) as claims:
-        yield from inner_plan_execution_iterator(job_context, execution_plan, claims)
+        for event in inner_plan_execution_iterator(job_context, execution_plan, claims):
+            yield event
+            if event.is_step_failure and _is_interrupted(event.step_failure_data.error):
+                raise DagsterExecutionInterruptedError
+
+
+def _is_interrupted(error: SerializableErrorInfo | None) -> bool:
+    """Whether the error was made of a signal; DuckDB does so during a query."""
+    while error is not None and error.cls_name not in _INTERRUPTIONS:
+        error = error.cause or error.context
+    return error is not None
 
 
 @dg.executor(name="in_process")
