@@ -339,7 +339,9 @@ class DeskInCluster:
 
         def is_settled() -> bool:
             *_, last = self.runs(run_id)
-            return last.is_finished and last.tags.get("dagster/will_retry") != "true"
+            if last.status is dg.DagsterRunStatus.FAILURE:  # Dagster decides a moment later
+                return last.tags.get("dagster/will_retry") == "false"
+            return last.is_finished
 
         self.wait_until(is_settled, f"run {run_id} has ended")
         return [run.status.value for run in self.runs(run_id)]

@@ -428,7 +428,7 @@ def test_a_large_file_is_landed_over_several_polls_without_a_gap(
     write(dropped / "box.mbox", b"".join(separator + content + b"\n" for content in contents))
 
     slow = SlowMonotonic(looks_in_time=1)
-    monkeypatch.setattr("ticket_assets.mail.folders.time.monotonic", slow)
+    monkeypatch.setattr("ticket_assets.mail.folders.monotonic", slow)
 
     reports = [look(deadline=slow.deadline()) for _ in range(5)]
 

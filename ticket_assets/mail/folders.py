@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from ticket_assets.errors import TicketAssetsError
@@ -201,7 +202,7 @@ class _Look:
 
     @property
     def is_late(self) -> bool:
-        return time.monotonic() >= self._deadline
+        return monotonic() >= self._deadline
 
     def is_done(self, version: FileVersion) -> bool:
         """Whether reading the file, as it is now and with these settings, changes nothing."""
