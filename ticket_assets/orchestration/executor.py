@@ -21,8 +21,8 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import pop_captured_interrupt
+from dagster_shared.error import SerializableErrorInfo
 
 from ticket_assets.orchestration.launcher import starts_runs_elsewhere
 from ticket_assets.orchestration.living_runs import (
