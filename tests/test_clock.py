@@ -8,8 +8,11 @@ import time_machine
 
 from tests.test_cli import data, loaded_command, refused, tickets  # noqa: F401
 from ticket_assets.clock import ClockError, refuse_clock_before_most, refuse_early_clock
+from ticket_assets.desk import Desk
+from ticket_assets.mail.importing import import_path, read_mailbox
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.settings import Settings
 from ticket_assets.storage.folder_blobs import FolderBlobs
 
 MAIL = (
@@ -83,3 +86,48 @@ def test_commands_refuse_an_early_clock_and_go_on_with_the_flag(tickets):  # noq
     for command in (("run",), ("run", "--accept-clock")):
         assert "most of the mail here is of later days" in refused(tickets(*command))
     assert "the newest mail here is of" in refused(tickets("import", mbox))
+
+
+TABLES = ("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictions")
+
+
+@pytest.mark.slow
+def test_mail_of_a_wrong_clock_is_dated_and_sorted_anew(tickets, data):  # noqa: F811
+    """The day that it leaves has no mail any more: its rows go all the same."""
+    tickets("sample", "sample", "--messages", "150", "--days", "14")
+    mails, labels = tickets.folder / "mails", tickets.folder / "sample/labels.csv"
+    mails.mkdir()
+    for number, imported in enumerate(read_mailbox(tickets.folder / "sample/mailbox.mbox")):
+        if mail_message(imported.message.content, "test").received_at:
+            (mails / f"{number}.eml").write_bytes(imported.message.content)
+    desk = Desk(Settings(_env_file=None, data_dir=data))
+    options = {"categories": desk.routing.categories, "priorities": desk.routing.priorities}
+    wrong_day = datetime.now(UTC) - timedelta(days=40)
+    with time_machine.travel(wrong_day, tick=False):
+        import_path(desk.landing, mails, labels_path=labels, **options)
+    assert desk.landing.days() == [wrong_day.date()]
+    assert tickets("run").returncode == 0
+
+    assert "Nothing is changed yet." in tickets("redate", "--dry-run").stdout
+    redated = tickets("redate").stdout
+    assert f"messages from {wrong_day.date()} to the days of" in redated
+    assert tickets("run").returncode == 0
+
+    undisturbed = LandingZone(FolderBlobs(tickets.folder / "undisturbed"))
+    import_path(undisturbed, mails, **options)
+    assert desk.landing.days() == undisturbed.days()
+    messages = {
+        (message.ticket_id, message.received_at.date())
+        for day in undisturbed.days()
+        for message in undisturbed.messages(day)
+    }
+    for table in TABLES:
+        rows = desk.warehouse.rows(f"select ticket_id, received_at::date from {table}")  # noqa: S608
+        assert len(rows) == len(set(rows)) > 100
+        assert set(rows) <= messages
+    (encoder,) = desk.warehouse.rows("select distinct model from ticket_embeddings")[0]
+    with desk.collection(encoder) as collection:
+        stored = collection.days_of_ids(date(2000, 1, 1), date(2100, 1, 1))
+    embedded = desk.warehouse.rows("select ticket_id, received_at::date from ticket_embeddings")
+    assert set(stored.items()) == set(embedded)
+    assert "Nothing new" in tickets("run").stdout

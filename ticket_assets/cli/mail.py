@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -241,6 +242,54 @@ def _print_source(report: SourceReport, landing: LandingZone) -> None:
         soft_wrap=True,
     )
     _note_doubts(report, landing)
+
+
+@app.command(
+    epilog="Examples: `tickets redate --dry-run`; `tickets redate --day 2023-05-04`; then"
+    " `tickets run`"
+)
+def redate(
+    day: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Only mail under this day; by default under any day."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would get another day.")
+    ] = False,
+) -> None:
+    """Give mail that landed while this machine's clock was behind the day of its own date.
+
+    Its date lay ahead then and was not believed, so that it was filed under the day it landed. Rows
+    of exports stay: only the export says which column held their date.
+    """
+    from ticket_assets.mail.redating import misdated_mail, redate
+    from ticket_assets.mail.removal import removing
+
+    desk = command_desk(checked=False)
+    landing = desk.landing
+    refuse_early_clock(landing)
+    days = [found for found in landing.days() if day is None or found == day.date()]
+    with progress_bar() as progress:
+        task = progress.add_task("Reading dates", total=sum(landing.counts(days).values()))
+        mails = list(misdated_mail(landing, days, lambda: progress.advance(task)))
+    if mails and not dry_run:
+        with removing(landing, desk.leases), progress_bar() as progress:
+            task = progress.add_task("Giving mail its day", total=len(mails))
+            redate(landing, mails, lambda: progress.advance(task))
+    for former, its_mails in groupby(mails, lambda mail: mail.landed.name.partition("/")[0]):
+        own_days = [mail.received_at.date() for mail in its_mails]
+        output.print(
+            f"{counted(len(own_days), 'message')} from {former} to the days of"
+            f" {min(own_days)} to {max(own_days)}."
+        )
+    if dry_run:
+        output.print("Nothing is changed yet.")
+    elif mails:
+        output.print("Next: tickets run")
+    else:
+        output.print("No mail lies under a wrong day.")
 
 
 def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> None:

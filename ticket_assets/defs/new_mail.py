@@ -32,6 +32,7 @@ from ticket_assets.mail.landed_days import (
 from ticket_assets.mail.sources import Poll, PollBusyError, SourceReport, poll_sources
 from ticket_assets.orchestration.living_runs import end_dead_runs
 from ticket_assets.planning.days_to_run import DaysToRun, Failure, days_to_run
+from ticket_assets.planning.emptied_days import emptied_days
 from ticket_assets.planning.failed_days import write_failed_days
 from ticket_assets.planning.recipe import recipe
 from ticket_assets.planning.tries import Memory, RunState
@@ -224,7 +225,9 @@ def _request_days(
     """
     contents, done, changed = _contents(desk, goal)
     at_work = _days_at_work(instance)
-    memory.forget(day for day in memory.tries if contents.get(day) == done.get(day))
+    memory.forget(
+        day for day in memory.tries if day not in contents or contents[day] == done.get(day)
+    )
     run_state = functools.cache(functools.partial(_run_state, instance))
     pending = consecutive(memory.pending(run_state))
     failed = memory.failures(run_state)
@@ -261,15 +264,17 @@ def _report(new: list[date], contents: Mapping[date, str], memory: Memory) -> li
 
 
 def _contents(desk: Desk, goal: Goal) -> tuple[dict[date, str], dict[date, str], set[date]]:
-    """What identifies the content of each landed day, the content that each day has run with, and
-    the days that automation sorts once their mail is reported: those whose mail itself has changed.
+    """What identifies the content of each day that has mail, or rows of mail that is gone; the
+    content that each day has run with; and the days that automation sorts once their mail is
+    reported: those whose mail itself has changed.
 
     Raises:
         WarehouseError: the warehouse is being written.
     """
     warehouse = desk.for_ticks.warehouse
     links, origins = read_links(warehouse), read_origins(warehouse, goal.table)
-    contents = {day: goal.content(mail, links.get(day, "")) for day, mail in goal.landed.items()}
+    mails = {**goal.landed, **_processed_days(desk, emptied_days(goal.landed, origins), [])}
+    contents = {day: goal.content(mail, links.get(day, "")) for day, mail in mails.items()}
     done = {day: goal.content(origin.landed, origin.links) for day, origin in origins.items()}
     changed = set()
     if goal.job == classify_mail.name:

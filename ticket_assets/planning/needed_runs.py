@@ -13,6 +13,7 @@ from ticket_assets.mail.landed_days import (
     labels_fingerprint,
     overall_fingerprint,
 )
+from ticket_assets.planning.emptied_days import emptied_days
 from ticket_assets.planning.recipe import recipe
 from ticket_assets.storage.day_origins import UNPARTITIONED, read_links, read_origins
 
@@ -53,11 +54,14 @@ def needed_runs(desk: Desk) -> NeededRuns:
     """
     landed = day_fingerprints(desk.landing, desk.cursors)
     first, last = desk.landing.first_unpurged_day(desk.first_day), datetime.now(UTC).date()
-    days = [day for day in landed if (first is None or first <= day) and day <= last]
+    content = dict(landed)
+    for table in ("raw_tickets", "ticket_collection", "drift_metrics"):
+        content |= emptied_days(landed, read_origins(desk.warehouse, table))
+    days = [day for day in sorted(content) if (first is None or first <= day) and day <= last]
     champion = desk.models.champion_name() if desk.has_models else None
     made_by = recipe(desk)
     links = read_links(desk.warehouse)
-    present = {day: (landed[day], made_by, links.get(day, "")) for day in days}
+    present = {day: (content[day], made_by, links.get(day, "")) for day in days}
     collected = _made_from(desk, "ticket_collection")
     changed = [day for day in days if collected.get(day, ())[:3] != present[day]]
     labels = read_origins(desk.warehouse, "ticket_labels").get(UNPARTITIONED)
