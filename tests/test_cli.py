@@ -124,7 +124,7 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     assert shown.returncode == 0
     for command in (
         *("sample", "import", "fetch", "run", "classify", "status", "evaluate", "erase", "purge"),
-        *("prune", "model", "collection", "dagster", "doctor"),
+        *("prune", "model", "collection", "dagster", "doctor", "redate"),
     ):
         assert f" {command} " in shown.stdout
     heavy = (

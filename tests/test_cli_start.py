@@ -15,6 +15,7 @@ ARGUMENTS = {
     "sample": ("--messages", "50", "--days", "14"),
     "import": ("past.csv",),
     "fetch": (),
+    "redate": (),
     "run": (),
     "classify": ("Le VPN est coupé",),
     "status": (),

@@ -28,6 +28,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import DayRange, day_fingerprint
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.mail.removal import mark_purged
 from ticket_assets.orchestration.living_runs import ALIVE_TAG, HOST_TAG, STALE_SECONDS
 from ticket_assets.planning import days_to_run, recipe
 from ticket_assets.planning.failed_days import read_failed_days
@@ -195,6 +196,33 @@ def test_late_mail_for_a_past_day_requests_that_day_alone(tick, land, end):
     land(4, name="late")
 
     assert windows(tick()) == [("collect_mail", day(4), day(4))]
+
+
+def test_a_day_that_has_lost_all_its_mail_is_requested_once_for_its_rows(tick, land, end, landing):
+    land(3, 4, 5)
+    tick()
+    end()
+    assert windows(tick()) == []
+
+    (only,) = landing.messages(day(4))
+    landing.files.delete([only.name])
+
+    assert windows(tick()) == [("collect_mail", day(4), day(4))]
+    assert windows(tick()) == []
+    end()
+    assert windows(tick()) == []
+    assert windows(tick()) == []
+
+
+def test_a_day_whose_mail_is_purged_is_not_requested(tick, land, end, landing):
+    land(3, 4)
+    tick()
+    end()
+    (only,) = landing.messages(day(3))
+    landing.files.delete([only.name])
+    mark_purged(landing, day(3))
+
+    assert windows(tick()) == []
 
 
 def test_a_day_that_was_collected_as_it_is_now_is_not_requested(tick, land, settings):

@@ -8,6 +8,7 @@ from ticket_assets.classification.model_store import CHAMPION
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import DayRange, day_fingerprint, labels_fingerprint
 from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.mail.removal import mark_purged
 from ticket_assets.planning.needed_runs import MOST_RANGES, needed_runs, spans
 from ticket_assets.planning.recipe import recipe
 from ticket_assets.settings import Settings
@@ -63,6 +64,25 @@ def test_days_whose_mail_has_changed_are_needed_alone(desk):
     land(desk, 3, name="late")
 
     assert needed_runs(desk).days == [DayRange(day(3), day(3))]
+
+
+def test_a_day_that_has_lost_all_its_mail_is_needed_until_its_rows_are_gone(desk):
+    (only,) = desk.landing.messages(day(3))
+    desk.landing.files.delete([only.name])
+
+    assert needed_runs(desk).days == [DayRange(day(3), day(3))]
+
+    origin = Origin(day_fingerprint(desk.landing, day(3)), recipe(desk))
+    replace_origins(desk.warehouse, "ticket_collection", [day(3)], {day(3): origin})
+    assert needed_runs(desk).days == []
+
+
+def test_a_day_whose_mail_is_purged_keeps_its_rows(desk):
+    (only,) = desk.landing.messages(day(2))
+    desk.landing.files.delete([only.name])
+    mark_purged(desk.landing, day(2))
+
+    assert needed_runs(desk).days == []
 
 
 @pytest.mark.parametrize(
