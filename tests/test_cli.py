@@ -212,9 +212,29 @@ def test_an_import_says_what_landed_what_is_doubtful_and_what_comes_next(tickets
         "2 messages landed, 0 already there, 0 new labels.",
         "Next: tickets run",
     ]
-    undated, unlabelled = done.stderr.splitlines()
+    unknown, undated, unlabelled = done.stderr.splitlines()
+    assert unknown.startswith(
+        f"Note: {export} has no column known as sender, received_at. Its columns:"
+    )
     assert undated.startswith("Note: 2 messages without a date that can be read")
     assert "No labels have landed yet" in unlabelled
+
+
+def test_dates_that_could_be_read_both_ways_are_refused_until_the_option_or_setting_tells(tickets):
+    export = tickets.write("a.csv", "Subject,Body,Created\nVPN,Down,03/04/2025\n")
+
+    line = refused(tickets("import", export))
+    option = tickets("import", export, "--dates", "month-first")
+    setting = tickets("import", export, TICKETS_EXPORT_DATES="month-first")
+
+    assert line.startswith(f"{export}: whether the day or the month stands first in 'Created'")
+    assert "--dates month-first" in line
+    said = f"{export}: dates in 'Created' were read with the month first (as it was asked for)."
+    assert option.stdout.splitlines()[:2] == [
+        "1 message landed, 0 already there, 0 new labels.",
+        said,
+    ]
+    assert "0 messages landed, 1 already there" in setting.stdout
 
 
 def test_a_strangers_export_is_imported_with_the_routing_written_from_it(tickets):

@@ -179,8 +179,8 @@ def test_columns_of_exports_are_named_by_field(
     [
         (
             "bodi=Details",
-            "'bodi' is not a field of a ticket, which are subject, body, sender, recipients,"
-            " received_at, message_id, in_reply_to, category, priority",
+            "'bodi' is not a field of a ticket, which are subject, body, sender, sender_name,"
+            " recipients, received_at, message_id, in_reply_to, category, priority",
         ),
         ("body=", "body needs one column, as in body=Details"),
         ("body=A,body=B", "body needs one column, as in body=Details"),

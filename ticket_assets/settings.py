@@ -27,10 +27,12 @@ PREFIX = "TICKETS_"
 LAKE = "ducklake:postgres:"
 """Begins the address of a shared warehouse; the rest is Postgres's connection string."""
 EXPORT_FIELDS = (
-    *("subject", "body", "sender", "recipients", "received_at", "message_id", "in_reply_to"),
-    *("category", "priority"),
+    *("subject", "body", "sender", "sender_name", "recipients", "received_at", "message_id"),
+    *("in_reply_to", "category", "priority"),
 )
 """The fields of a ticket that an export can hold."""
+DateOrder = Literal["day-first", "month-first"]
+"""What stands first in a date in figures."""
 
 DRIFT_DISTANCES = {
     "language": 0.1,
@@ -114,6 +116,12 @@ class Settings(BaseSettings):
         default=None,
         description="Columns of the desk's exports where they have names of their own, as in"
         " body=Details,category=Team. Unset: the usual names are recognised.",
+    )
+    export_dates: DateOrder | None = Field(
+        default=None,
+        description="What stands first in the dates of exports that could be read both ways, as"
+        " 03/04/2026. Unset: what each export shows by its other dates; one that shows nothing is"
+        " refused.",
     )
     raw_mail_days: int | None = Field(
         default=None,

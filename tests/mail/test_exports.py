@@ -1,19 +1,24 @@
 """Tables that help desks export become messages, whatever their columns are called."""
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
+import yaml
 
-from ticket_assets.mail.exports import ExportError, as_datetime
+from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import read_mailbox
 from ticket_assets.mail.labels import read_labels
 from ticket_assets.mail.landing import LandingZone
+from ticket_assets.mail.parsing import parse_message
 from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.mail.written_dates import as_datetime
 from ticket_assets.storage.folder_blobs import FolderBlobs
 
 FRENCH = (
@@ -220,36 +225,180 @@ def test_a_json_array_and_a_broken_parquet_are_explained(tmp_path):
         rows(written(tmp_path, "a.parquet", "PAR1 no"))
 
 
-@pytest.mark.parametrize(
-    ("cell", "read"),
-    [
-        ("2025-02-03", datetime(2025, 2, 3)),
-        ("2025-02-03 14:05", datetime(2025, 2, 3, 14, 5)),
-        ("2025-02-03T14:05:00Z", datetime(2025, 2, 3, 14, 5)),
-        ("2025-02-03T14:05:00+02:00", datetime(2025, 2, 3, 12, 5)),
-        ("3/2/2025", datetime(2025, 2, 3)),
-        ("03/02/2025 14:05:06", datetime(2025, 2, 3, 14, 5, 6)),
-        ("03.02.2025 à 14h05", datetime(2025, 2, 3, 14, 5)),
-        ("21/11/2026 14:05", datetime(2026, 11, 21, 14, 5)),
-        ("21.11.2026 um 14:05", datetime(2026, 11, 21, 14, 5)),
-        ("21 novembre 2026 à 14h05", datetime(2026, 11, 21, 14, 5)),
-        ("samedi 21 novembre 2026 14:05:07", datetime(2026, 11, 21, 14, 5, 7)),
-        ("le 3 févr. 2026 à 9 h 05", datetime(2026, 2, 3, 9, 5)),
-        ("1er août 2026", datetime(2026, 8, 1)),
-        ("31 février 2026", None),
-        ("3 Nov 2026 14:05:00 -0500", datetime(2026, 11, 3, 19, 5)),
-        ("Mon, 3 Feb 2025 14:05:00 +0100", datetime(2025, 2, 3, 13, 5)),
-        (1738591500, datetime(2025, 2, 3, 14, 5)),
-        (1738591500000, datetime(2025, 2, 3, 14, 5)),
-        ("31/02/2025", None),
-        ("hier", None),
-        ("", None),
+DESKS = yaml.safe_load(Path(__file__).with_name("desk_exports.yaml").read_text("utf-8"))
+FIELDS = ("subject", "body", "sender", "sender_name", "recipients", "message_id")
+
+
+@pytest.mark.parametrize("export", DESKS, ids=[export["desk"] for export in DESKS])
+def test_the_exports_of_desks_are_understood_in_their_languages(tmp_path, export):
+    ((content, imported),) = rows(written(tmp_path, "a.csv", export["table"]))
+
+    received_at = imported.message.received_at
+    category, priority = (
+        (imported.label.category, imported.label.priority) if imported.label else (None, None)
+    )
+    found = {field: content.get(field) for field in FIELDS}
+    found |= {"received_at": received_at, "category": category, "priority": priority}
+    expected = dict.fromkeys(found) | export["is"]
+    if expected["received_at"]:
+        expected["received_at"] = as_datetime(expected["received_at"])
+    assert found == expected
+
+
+def requester(tmp_path, table):
+    """Name and address of the requester in a table's rows."""
+    messages = [imported.message for _, imported in rows(written(tmp_path, "a.csv", table))]
+    parsed = [parse_message(message.content, message.extension) for message in messages]
+    return [(ticket.sender_name, ticket.sender) for ticket in parsed]
+
+
+def test_a_requester_has_the_name_and_the_address_that_their_columns_hold(tmp_path):
+    table = (
+        "subject;requester;requester email\n"
+        "a;Ada Poe;ada@example.org\n"
+        "b;Ada Poe;\n"
+        "c;;ada@example.org\n"
+        "d;Ada Poe <ada@example.org>;\n"
+        "e;ada@example.org;\n"
+        "f;ada@example.org;ada@example.org\n"
+        'g;"Poe, Ada";ADA@example.org\n'
+        "h;;\n"
+    )
+
+    assert requester(tmp_path, table) == [
+        ("Ada Poe", "ada@example.org"),
+        ("Ada Poe", None),
+        (None, "ada@example.org"),
+        ("Ada Poe", "ada@example.org"),
+        (None, "ada@example.org"),
+        (None, "ada@example.org"),
+        ("Poe, Ada", "ada@example.org"),
         (None, None),
-        (float("nan"), None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("Betreff;Anfragesteller;E-Mail-Adresse", "a;Ute Lang;ute@example.org"),
+        ("Objet;E-mail du demandeur;Demandeur", "a;ute@example.org;Ute Lang"),
+        ("Asunto;Nombre completo;Correo electrónico", "a;Ute Lang;ute@example.org"),
+        ("Assunto;Solicitante;E-mail do solicitante", "a;Ute Lang;ute@example.org"),
+        ("Subject;Email;Full name;Assignee email", "a;ute@example.org;Ute Lang;it@example.org"),
+        ("Subject;Caller", "a;Ute Lang <ute@example.org>"),
     ],
 )
-def test_dates_are_read_as_desks_write_them(cell, read):
-    assert as_datetime(cell) == (read and read.replace(tzinfo=UTC))
+def test_an_address_beside_a_name_is_the_senders_in_every_language(tmp_path, header, row):
+    assert requester(tmp_path, f"{header}\n{row}\n") == [("Ute Lang", "ute@example.org")]
+
+
+def test_a_row_without_a_column_of_names_is_the_same_message_as_before(tmp_path):
+    ((_, imported),) = rows(written(tmp_path, "a.csv", "id,subject,sender\n1,VPN,a@x.org\n"))
+
+    assert imported.message.content == (
+        b'{"body": null, "in_reply_to": null, "message_id": "1", "original": {"id": "1",'
+        b' "sender": "a@x.org", "subject": "VPN"}, "recipients": null, "sender": "a@x.org",'
+        b' "subject": "VPN"}'
+    )
+
+
+def received(tmp_path, header, cells, **options):
+    path = written(tmp_path, "a.csv", "\n".join([f"Subject;{header}", *(f"a;{c}" for c in cells)]))
+    return [imported.message.received_at for imported in read_mailbox(path, **options)]
+
+
+def test_the_order_of_day_and_month_is_that_of_the_column(tmp_path):
+    ninth_of_june, sixth_of_september = (
+        datetime(2026, 6, 9, tzinfo=UTC),
+        datetime(2026, 9, 6, tzinfo=UTC),
+    )
+
+    assert received(tmp_path, "Created", ["06/09/2026", "06/30/2026"])[0] == ninth_of_june
+    assert received(tmp_path, "Created", ["06/09/2026", "30/06/2026"])[0] == sixth_of_september
+    assert received(tmp_path, "Created", ["06/09/2026"])[0] == sixth_of_september
+    given = received(tmp_path, "Created", ["06/09/2026"], date_order="month-first")
+    assert given[0] == ninth_of_june
+
+
+def test_a_date_that_can_be_read_in_one_way_alone_is_read_so_whatever_was_said(tmp_path):
+    cells = ["06/09/2026", "30/06/2026", "06/30/2026"]
+
+    for order in ("day-first", "month-first"):
+        assert (
+            received(tmp_path, "Created", cells, date_order=order)[1:]
+            == [datetime(2026, 6, 30, tzinfo=UTC)] * 2
+        )
+
+
+def reading(tmp_path, text, **options):
+    path, readings = written(tmp_path, "a.csv", text), []
+    list(read_mailbox(path, readings=readings, **options))
+    (only,) = readings
+    return only
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "reason"),
+    [
+        (
+            "Subject;Created",
+            ["06/09/2026", "30/06/2026", "29/06/2026"],
+            "2 values can be read in no other way",
+        ),
+        ("Subject;Created", ["06.09.2026"], "they are written with dots"),
+        ("Subject;Date d'ouverture", ["06/09/2026"], "as in the language of the columns' names"),
+        ("Objet;Date", ["06-09-2026"], "as in the language of the columns' names"),
+        ("Asunto;Creado el", ["06/09/2026"], "as in the language of the columns' names"),
+    ],
+)
+def test_how_dates_were_read_is_said_with_its_reason(tmp_path, header, cells, reason):
+    table = reading(tmp_path, "\n".join([header, *(f"a;{cell}" for cell in cells)]))
+
+    column = header.partition(";")[2]
+    table.require_date_order()
+    assert table.finding == (
+        f"{tmp_path / 'a.csv'}: dates in {column!r} were read with the day first ({reason})."
+    )
+
+
+def test_nothing_is_said_of_dates_that_can_be_read_in_one_way(tmp_path):
+    for cell in ("2026-06-09", "9 June 2026", "06/06/2026", "30/06/2026", "x"):
+        table = reading(tmp_path, f"Subject;Created\na;{cell}\n")
+        table.require_date_order()
+        assert table.finding is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (["06/09/2026", "6/9/26"], "all its dates may have either, like '06/09/2026'"),
+        (
+            ["06/09/2026", "06/30/2026", "30/06/2026"],
+            "'30/06/2026' has the day first, '06/30/2026' the month,"
+            " and '06/09/2026' may have either",
+        ),
+    ],
+)
+def test_an_order_that_cannot_be_told_is_refused_until_it_is_given(tmp_path, cells, reason):
+    text = "\n".join(["Subject;Created", *(f"a;{cell}" for cell in cells)])
+
+    with pytest.raises(
+        ExportError, match=re.escape(f"'Created' cannot be told: {reason}. Nothing")
+    ):
+        reading(tmp_path, text).require_date_order()
+    table = reading(tmp_path, text, date_order="month-first")
+    table.require_date_order()
+    assert table.finding.endswith("read with the month first (as it was asked for).")
+
+
+def test_fields_that_no_column_holds_are_named_with_the_columns_that_are_there(tmp_path):
+    warning = reading(tmp_path, "Body;Sachgebiet;Wann\na;b;c\n").warning
+
+    assert warning == (
+        f"{tmp_path / 'a.csv'} has no column known as subject, sender, received_at. Its columns:"
+        " Body, Sachgebiet, Wann. Name it, like `--column subject=MyColumn`."
+    )
+    assert reading(tmp_path, "Subject;Body;Caller;Date\na;b;c;d\n").warning is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import zipfile
 from datetime import UTC, date, datetime
 
 import pandas as pd
@@ -199,11 +201,59 @@ def test_a_draft_without_two_categories_is_refused(tmp_path):
 
 
 def test_messages_without_a_usable_date_are_counted(landing, tmp_path):
-    dates = "body,date\na,03/02/2025\nb,31/31/2025\nc,\n"
+    dates = "body,date\na,13/02/2025\nb,31/31/2025\nc,\n"
 
     report = imported(landing, written(tmp_path, "a.csv", dates))
 
     assert (report.landed, report.undated) == (3, 2)
+
+
+UNDECIDED = "id,subject,created at\n1,VPN,02/03/2025\n2,Badge,04/03/2025\n"
+
+
+@pytest.mark.parametrize("header", ["id,subject,created at", "id,subject,created at,queue"])
+def test_dates_that_could_be_read_both_ways_land_nothing_until_their_order_is_given(
+    landing, tmp_path, header
+):
+    export = written(tmp_path, "a.csv", UNDECIDED.replace("id,subject,created at", header))
+
+    with pytest.raises(ExportError, match=rf"^{re.escape(str(export))}: whether .*--dates"):
+        imported(landing, export)
+    assert not landing.files.folder.exists()
+
+    report = imported(landing, export, date_order="month-first")
+    assert (report.landed, report.days) == (2, (date(2025, 2, 3), date(2025, 4, 3)))
+    assert [table.dates.order for table in report.tables] == ["month-first"]
+
+
+def test_an_archive_with_a_table_whose_dates_could_be_read_both_ways_lands_nothing(
+    landing, tmp_path
+):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("good.csv", EXPORT)
+        archive.writestr("bad.csv", UNDECIDED)
+
+    with pytest.raises(ExportError, match=rf"^bad\.csv in {re.escape(str(path))}: whether"):
+        imported(landing, path)
+    assert not landing.files.folder.exists()
+
+    report = imported(landing, path, date_order="day-first")
+    assert report.landed == 5
+    assert [table.where for table in report.tables] == [f"good.csv in {path}", f"bad.csv in {path}"]
+
+
+def test_the_dates_of_labels_have_the_order_of_their_column(tmp_path):
+    labels = written(
+        tmp_path,
+        "labels.csv",
+        "id,category,labelled at\n1,access,03/04/2025\n2,access,03/25/2025\n",
+    )
+
+    assert [label.labelled_at.date() for label in read_labels(labels)] == [
+        date(2025, 3, 4),
+        date(2025, 3, 25),
+    ]
 
 
 def test_a_mailbox_holds_no_labels(tmp_path):

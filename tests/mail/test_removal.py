@@ -71,6 +71,7 @@ def test_the_tickets_of_a_sender_are_told_by_headers_however_long(landing):
             mail("ANNE@example.org", "long", TUESDAY, long_header),
             mail("bob@example.org", "anne@example.org is in the text"),
             row("anne@example.org", "exported"),
+            row('", "sender_name": "Anne <anne@example.org>', "named"),
         ]
     )
     progress = []
@@ -79,8 +80,8 @@ def test_the_tickets_of_a_sender_are_told_by_headers_however_long(landing):
         landing, ["anne@example.org"], lambda *done: progress.append(done)
     ).values()
 
-    assert len(sent) == 3
-    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert len(sent) == 4
+    assert progress == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     assert landed_tickets(landing, sent | {"0" * 20}) == sent
 
 

@@ -14,6 +14,7 @@ from ticket_assets.cli.console import output, print_error, print_warning, progre
 from ticket_assets.cli.start import AcceptClock, AcceptSettings, CommandError, command_desk
 from ticket_assets.clock import refuse_early_clock
 from ticket_assets.plural import counted
+from ticket_assets.settings import DateOrder
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -92,6 +93,13 @@ def import_mail(  # noqa: PLR0917  # options
         typer.Option(help="Labels in a file of their own: message_id, category, priority."),
     ] = None,
     column: Columns = None,
+    dates: Annotated[
+        DateOrder | None,
+        typer.Option(
+            help="What stands first in the dates of a table that could be read both ways, like"
+            " 03/04/2026, instead of the setting's."
+        ),
+    ] = None,
     write_routing: Annotated[
         Path | None,
         typer.Option(help="Only write a routing file with the labels found, for you to complete."),
@@ -127,6 +135,7 @@ def import_mail(  # noqa: PLR0917  # options
             categories=routing.categories,
             priorities=routing.priorities,
             column_mapping=mapping,
+            date_order=dates or desk.settings.export_dates,
             labels_path=labels,
             first_day=desk.settings.first_day,
             on_message=lambda _: progress.advance(task),
@@ -293,6 +302,11 @@ def redate(
 
 
 def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> None:
+    for table in report.tables:
+        if table.finding:
+            output.print(table.finding, soft_wrap=True)
+        if table.warning:
+            print_warning(table.warning)
     if report.undated:
         print_warning(
             f"{counted(report.undated, 'message')} without a date that can be read: filed under"

@@ -5,24 +5,25 @@ from __future__ import annotations
 import csv
 import functools
 import json
-import re
 import unicodedata
 from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from io import TextIOWrapper
-from pathlib import Path
-from typing import Any, NamedTuple, TextIO, cast
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple, TextIO
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.input_files import InputFile
 from ticket_assets.mail.landing import IncomingMessage
-from ticket_assets.mail.received import as_utc, believable, mail_date
-from ticket_assets.text.languages import all_words, languages, one_of
+from ticket_assets.mail.received import believable
+from ticket_assets.mail.written_dates import as_datetime, figure_orders
+from ticket_assets.settings import EXPORT_FIELDS, DateOrder
+from ticket_assets.text.languages import languages
 
 TABLE_SUFFIXES = {
     ".csv": "csv",
@@ -57,20 +58,89 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
+class DateColumn:
+    """How the dates in figures of a column are read."""
+
+    name: str
+    order: DateOrder | None
+    """None: it cannot be told."""
+    reason: str
+    """Why it is this order, or why none can be told."""
+
+
+@dataclass(frozen=True)
+class TableReading:
+    """What a person should know of how a table was understood."""
+
+    where: str
+    """The file, or its name in an archive and the archive, for messages."""
+    columns: tuple[str, ...]
+    missing: tuple[str, ...]
+    """Fields that tickets live on and that no column holds."""
+    dates: DateColumn | None
+    """Of a column that holds dates in which day and month could change places."""
+
+    def require_date_order(self) -> None:
+        """Pass when the order of day and month is known, or does not matter.
+
+        Raises:
+            ExportError: it cannot be told; what was read the wrong way round would land for good.
+        """
+        if self.dates and not self.dates.order:
+            raise ExportError(
+                f"{self.where}: whether the day or the month stands first in {self.dates.name!r}"
+                f" cannot be told: {self.dates.reason}. Nothing of it was imported. Say it with"
+                " `--dates day-first` or `--dates month-first`, for a drop folder with"
+                " TICKETS_EXPORT_DATES."
+            )
+
+    @property
+    def notes(self) -> list[str]:
+        return [note for note in (self.finding, self.warning) if note]
+
+    @property
+    def finding(self) -> str | None:
+        """How its dates were read, as a sentence."""
+        if not self.dates or not self.dates.order:
+            return None
+        first = self.dates.order.removesuffix("-first")
+        return (
+            f"{self.where}: dates in {self.dates.name!r} were read with the {first} first"
+            f" ({self.dates.reason})."
+        )
+
+    @property
+    def warning(self) -> str | None:
+        """Which fields were not found, and the columns that are there."""
+        if not self.missing:
+            return None
+        return (
+            f"{self.where} has no column known as {', '.join(self.missing)}. Its columns:"
+            f" {_listed(self.columns)}. Name it, like `--column {self.missing[0]}=MyColumn`."
+        )
+
+
+@dataclass(frozen=True)
 class Table:
     """An exported table whose rows are streamed anew at each iteration."""
 
     file: InputFile
     kind: str
+    names: tuple[str, ...]
+    """Of all its columns."""
     columns: dict[str, str]
     """The column of each field that has one."""
+    date_order: DateOrder | None = None
+    """What a person says about its dates."""
 
     def __iter__(self) -> Iterator[Row]:
         return _rows(self.file, self.kind)
 
     def value(self, row: Row, field: str) -> Any:
         """A field's value in a row; None when it is absent or blank."""
-        value = row.values.get(self.columns.get(field, ""))
+        if field not in self.columns:
+            return None
+        value = row.values.get(self.columns[field])
         return None if value is None or (isinstance(value, str) and not value.strip()) else value
 
     def text(self, row: Row, field: str) -> str | None:
@@ -78,33 +148,90 @@ class Table:
         value = self.value(row, field)
         return None if value is None else _as_text(value).strip()
 
+    def moment(self, row: Row, field: str) -> datetime | None:
+        """The date of the table's rows, in UTC; None when it is absent or no date."""
+        order = self.dates.order if self.dates else None
+        return as_datetime(self.value(row, field), order or "day-first")
 
-@functools.cache
-def _usual_columns() -> dict[str, dict[str, list[str]]]:
-    import yaml
+    @functools.cached_property
+    def dates(self) -> DateColumn | None:
+        """How the column of dates is read, by all its values; None where it does not matter."""
+        field = next((field for field in _DATE_FIELDS if field in self.columns), None)
+        if field is None:
+            return None
+        name = self.columns[field]
+        orders = figure_orders(
+            row.values.get(name) for row in _rows(self.file, self.kind, only=name)
+        )
+        if orders.either is None:
+            return None
+        if self.date_order:
+            return DateColumn(name, self.date_order, "as it was asked for")
+        order, reason = orders.decision()
+        if not order and not orders.decisive and _names_say_day_first(field, self.columns):
+            return DateColumn(name, "day-first", "as in the language of the columns' names")
+        return DateColumn(name, order, reason)
 
-    names = Path(__file__).with_name("export_columns.yaml").read_text("utf-8")
-    return cast("dict[str, dict[str, list[str]]]", yaml.safe_load(names))
+    def reading(self, where: str) -> TableReading:
+        """How the table, which a person knows to be there, was understood."""
+        has = self.columns.keys() | ({"sender"} if "sender_name" in self.columns else set())
+        missing = [field for field in _EXPECTED_FIELDS if field not in has]
+        return TableReading(where, self.names, tuple(missing), self.dates)
+
+
+_LABEL_FIELDS = ("ticket_id", "message_id", "labelled_at", "labelled_by", "category", "priority")
+_DATE_FIELDS = ("received_at", "labelled_at")
+_EXPECTED_FIELDS = ("subject", "body", "sender", "received_at")
+
+
+def _usual_columns(field: str) -> list[str]:
+    """The names of a field's column in all languages, the first to be taken first."""
+    lists = (getattr(words, f"{field}_columns") for words in languages())
+    # Tables mix languages: all first choices come before all second ones.
+    names = chain.from_iterable(zip_longest(*lists, fillvalue=""))
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def ticket_columns() -> dict[str, list[str]]:
     """The usual names of the column of each field of a ticket, the first to be taken first."""
-    words = all_words()
-    return {
-        field: [*names, *getattr(words, f"{field}_columns", ())]
-        for field, names in _usual_columns()["tickets"].items()
-    }
+    return {field: _usual_columns(field) for field in EXPORT_FIELDS}
 
 
 def label_columns() -> dict[str, list[str]]:
     """The same in tables that hold labels alone."""
-    columns = ticket_columns()
-    labels = {field: columns[field] for field in ("category", "priority")}
-    return _usual_columns()["labels"] | labels
+    columns = {field: _usual_columns(field) for field in _LABEL_FIELDS}
+    named = set(columns["ticket_id"])
+    columns["message_id"] = [name for name in columns["message_id"] if name not in named]
+    return columns
+
+
+def _names_say_day_first(date_field: str, columns: Mapping[str, str]) -> bool:
+    """Whether the names of a table's columns are of languages that write the day first."""
+    orders = {
+        field: [
+            words.date_orders
+            for words in languages()
+            if _column_key(name) in getattr(words, f"{field}_columns")
+        ]
+        for field, name in columns.items()
+    }
+
+    def is_day_first(field: str) -> bool:
+        return bool(orders[field]) and all(order == ("day",) for order in orders[field])
+
+    def may_be_month_first(field: str) -> bool:
+        return bool(orders[field]) and all("month" in order for order in orders[field])
+
+    return is_day_first(date_field) or (
+        any(map(is_day_first, columns)) and not any(map(may_be_month_first, columns))
+    )
 
 
 def open_table(
-    file: InputFile, fields: Mapping[str, Sequence[str]], column_mapping: Mapping[str, str]
+    file: InputFile,
+    fields: Mapping[str, Sequence[str]],
+    column_mapping: Mapping[str, str],
+    date_order: DateOrder | None = None,
 ) -> Table:
     """The table in a file, with the columns that hold the given fields.
 
@@ -126,7 +253,7 @@ def open_table(
     names = _column_names(file, kind)
     if not names:
         raise ExportError(f"{path} names no columns: expected a header line, or JSON objects.")
-    folded = {fold(name): name for name in reversed(names)}
+    folded = {_column_key(name): name for name in reversed(names)}
     columns = {
         field: folded[alias]
         for field, aliases in fields.items()
@@ -136,25 +263,29 @@ def open_table(
     for field, column in column_mapping.items():
         if field not in fields:
             raise ExportError(f"There is no field {field!r} to map: {', '.join(fields)}.")
-        if column not in names and fold(column) not in folded:
+        if column not in names and _column_key(column) not in folded:
             raise ExportError(
                 f"{path} has no column {column!r} for {field}. Its columns: {_listed(names)}."
             )
-        columns[field] = column if column in names else folded[fold(column)]
-    return Table(file, kind, columns)
+        columns[field] = column if column in names else folded[_column_key(column)]
+    if "sender_name" in columns and columns["sender_name"] == columns.get("sender"):
+        del columns["sender_name"]  # a column of both, or of whichever there is
+    return Table(file, kind, tuple(names), columns, date_order)
 
 
-def open_export(file: InputFile, column_mapping: Mapping[str, str]) -> Table:
-    """A table of tickets.
+def open_export(
+    file: InputFile, column_mapping: Mapping[str, str], date_order: DateOrder | None = None
+) -> Table:
+    """A table of tickets; `date_order` settles the dates that could be read both ways.
 
     Raises:
         ExportError: as `open_table`, or neither a subject nor a body column was found.
     """
-    table = open_table(file, ticket_columns(), column_mapping)
+    table = open_table(file, ticket_columns(), column_mapping, date_order)
     if "subject" not in table.columns and "body" not in table.columns:
         raise ExportError(
             f"{file.path} has no column known as a subject or a body. Its columns:"
-            f" {_listed(_column_names(file, table.kind))}. Say which one it is,"
+            f" {_listed(table.names)}. Say which one it is,"
             " like `--column body=MyColumn`."
         )
     return table
@@ -175,9 +306,12 @@ def export_message(table: Table, row: Row, source: str) -> IncomingMessage:
     if row.broken:
         fields["broken"] = f"row {row.number}: {row.broken}"
     else:
-        received_at = believable(as_datetime(table.value(row, "received_at")))
+        received_at = believable(table.moment(row, "received_at"))
         for name in ("subject", "body", "sender", "recipients", "message_id", "in_reply_to"):
             fields[name] = table.text(row, name)
+        # Only where there is one, so that a row of other tables stays the message that it was.
+        if name_of_sender := table.text(row, "sender_name"):
+            fields["sender_name"] = name_of_sender
     return IncomingMessage(
         content=json.dumps(fields, ensure_ascii=False, sort_keys=True, default=_as_text).encode(
             "utf-8", "replace"
@@ -204,58 +338,12 @@ def fold(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def as_datetime(value: Any) -> datetime | None:
-    """A cell as an aware datetime in UTC, or None when it is not a date.
-
-    Understood: ISO 8601, day first as in French (`03/02/2026 14:05`, `03/02/2026 à 14h05`,
-    `3 février 2026 à 14h05`), RFC 5322, and numbers of seconds or milliseconds since 1970. A date
-    without a zone is taken as UTC.
-    """
-    try:
-        if isinstance(value, datetime):
-            return as_utc(value)
-        if isinstance(value, date):
-            return datetime(value.year, value.month, value.day, tzinfo=UTC)
-        if isinstance(value, int | float):
-            return datetime.fromtimestamp(value / 1000 if abs(value) > 1e11 else value, UTC)
-        return _written_date(str(value or "").strip())
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _written_date(text: str) -> datetime | None:
-    if date_parts := _day_first().fullmatch(text):
-        day, month, year, hour, minute, second = (int(part or 0) for part in date_parts.groups())
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    written = fold(text)
-    for form, months in _date_forms():
-        parts = form.fullmatch(written)
-        if parts and parts["month"] in months:
-            day, year, hour, minute, second = (
-                int(part or 0) for part in parts.group("day", "year", "hour", "minute", "second")
-            )
-            return datetime(year, months[parts["month"]], day, hour, minute, second, tzinfo=UTC)
-    return as_utc(datetime.fromisoformat(text)) if text[:4].isdigit() else mail_date(text)
-
-
-@functools.cache
-def _day_first() -> re.Pattern[str]:
-    """A date in figures, with or without a time."""
-    time_mark = f"(?:[ T,]|{one_of(all_words().time_words)})+"
-    return re.compile(
-        r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})"
-        rf"(?:{time_mark}(\d{{1,2}})[:h](\d{{2}})(?::(\d{{2}}))?)?"
-    )
-
-
-@functools.cache
-def _date_forms() -> list[tuple[re.Pattern[str], dict[str, int]]]:
-    """Patterns of the dates in words of each language, with the numbers of its months."""
-    forms = []
-    for words in languages():
-        numbers = {name: n for n, names in enumerate(words.months, 1) for name in names.split()}
-        forms += [(re.compile(form), numbers) for form in words.written_dates]
-    return forms
+def _column_key(name: str) -> str:
+    """What a column's name is compared by."""
+    first, _, second = name.partition(" - ")
+    if second and fold(first) == fold(second):  # GLPI's "Demandeur - Demandeur"
+        name = first
+    return fold(name) or name.strip()  # "#"
 
 
 def _as_text(value: Any) -> str:
@@ -268,7 +356,7 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     # What is no table has its text for names.
     shown = [" ".join(name.split())[:_SHOWN_CHARACTERS] for name in names[:_SHOWN_COLUMNS]]
     more = len(names) - _SHOWN_COLUMNS
@@ -292,8 +380,11 @@ def _column_names(file: InputFile, kind: str) -> list[str]:
     return _csv_header(file)[0]
 
 
-def _rows(file: InputFile, kind: str) -> Iterator[Row]:
-    return {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[kind](file)
+def _rows(file: InputFile, kind: str, only: str | None = None) -> Iterator[Row]:
+    """The rows of a table; of `only` one column where the rest need not be read for it."""
+    if kind == "parquet":
+        return _parquet_rows(file, only)
+    return {"csv": _csv_rows, "jsonl": _jsonl_rows}[kind](file)
 
 
 def _csv_header(file: InputFile) -> tuple[list[str], str, str]:
@@ -406,18 +497,21 @@ def _jsonl_rows(file: InputFile) -> Iterator[Row]:
                 yield Row(number, {"text": line.strip()}, "not a JSON object")
 
 
-def _parquet_rows(file: InputFile) -> Iterator[Row]:
+def _parquet_rows(file: InputFile, only: str | None) -> Iterator[Row]:
     import pyarrow
 
     with _explained_parquet(file):
-        fields = list(_parquet(file).schema_arrow)
+        fields = [field for field in _parquet(file).schema_arrow if only in (None, field.name)]
         texts = [field.name for field in fields if _is_text(field.type)]
         nested = any(pyarrow.types.is_nested(field.type) for field in fields)
         # A text that many rows share stands in the file once, and would be copied for each.
         parquet = _parquet(file, read_dictionary=texts)
         left = MAX_PARQUET_RATIO * max(file.size(), _START_BYTES)
         number = 0
-        for batch in parquet.iter_batches(batch_size=10 if nested else _PARQUET_BATCH):
+        batches = parquet.iter_batches(
+            batch_size=10 if nested else _PARQUET_BATCH, columns=[only] if only else None
+        )
+        for batch in batches:
             size = sum(map(_decoded_bytes, batch.columns))
             left -= size
             if left < 0:

@@ -11,19 +11,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.mail.exports import TABLE_SUFFIXES, ExportError
+from ticket_assets.mail.exports import TABLE_SUFFIXES, ExportError, TableReading
 from ticket_assets.mail.importing import read_mailbox
 from ticket_assets.mail.input_files import InputFile, no_file, scanned
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError
 from ticket_assets.mail.landing import BATCH_MESSAGES, IncomingMessage, LandingReport, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.mail.seen_files import FileVersion, SeenFiles
+from ticket_assets.settings import DateOrder
 from ticket_assets.storage.blobs import Blobs
 from ticket_assets.text.characters import visible
 
@@ -52,6 +54,8 @@ class FolderReport:
     days: set[date] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     """Why files cannot be used, for those that the look before did not refuse alike."""
+    tables: list[TableReading] = field(default_factory=list)
+    """How tables were understood that have landed now."""
 
     def add(self, report: LandingReport) -> None:
         self.landed += report.landed
@@ -133,6 +137,7 @@ def poll_drop_folder(
     priorities: Iterable[str],
     max_messages: int,
     column_mapping: Mapping[str, str] | None = None,
+    date_order: DateOrder | None = None,
     deadline: float = math.inf,
     first_day: date | None = None,
     on_message: Callable[[IncomingMessage], None] | None = None,
@@ -141,7 +146,8 @@ def poll_drop_folder(
     """Land the mail and the labels in a folder and below it; files stay as they are.
 
     A file is read when its name, size or time is new, and has been left alone for
-    `settled_seconds`. One that was refused is read again when the labels or the columns change.
+    `settled_seconds`. One that was refused, as a table is whose dates could be read both ways, is
+    read again when the labels, the columns or `date_order` change.
     Names that begin with a dot or end like an unfinished copy are passed over; what is no file is
     refused. `deadline` is one of
     `time.monotonic()`: the next poll goes on with the file that it interrupts, and a poll with a
@@ -153,7 +159,7 @@ def poll_drop_folder(
     """
     labels = LabelSet(categories, priorities)
     limit = POLLED_BYTES if deadline != math.inf else None
-    reader = _reader(labels, column_mapping, limit)
+    reader = _reader(labels, column_mapping, date_order, limit)
     with SeenFiles(cursors, folder) as seen:
         look = _Look(landing, seen, deadline, first_day, on_message, reader=reader)
         files, refusals = _files(folder)
@@ -173,7 +179,7 @@ def poll_drop_folder(
         look.report.remaining += len(mails[max_messages:])
         for file in due:
             if file.file.suffix != ".eml":
-                look.land_file(file, labels, column_mapping)
+                look.land_file(file, labels, column_mapping, date_order)
     return look.report
 
 
@@ -286,6 +292,7 @@ class _Look:
         file: _File,
         allowed: LabelSet,
         column_mapping: Mapping[str, str] | None,
+        date_order: DateOrder | None,
     ) -> None:
         """Land a mailbox or an export behind the messages that have landed, then its labels."""
         if self.is_late:
@@ -296,11 +303,18 @@ class _Look:
             mapping = column_mapping
         done = self.known[file.version].messages if file.version in self.known else 0
         is_done = False
+        readings: list[TableReading] = []
+        read = partial(
+            read_mailbox,
+            path,
+            folder=file.file.folder,
+            column_mapping=mapping,
+            date_order=date_order,
+        )
 
         def messages() -> Iterator[IncomingMessage]:
             nonlocal done, is_done
-            mailbox = read_mailbox(path, folder=file.file.folder, column_mapping=mapping)
-            for imported in islice(mailbox, done, None):
+            for imported in islice(read(), done, None):
                 yield imported.message
                 done += 1
                 # At least a batch, however long the skipping took, so that each look gets further.
@@ -310,9 +324,10 @@ class _Look:
 
         try:
             # As in an import, a file that is damaged or has an unknown label lands nothing.
-            mailbox = read_mailbox(path, folder=file.file.folder, column_mapping=mapping)
-            labels = [imported.label for imported in mailbox if imported.label]
+            labels = [imported.label for imported in read(readings=readings) if imported.label]
             allowed.check(labels, str(path))
+            for reading in readings:
+                reading.require_date_order()
             self.report.add(self._landing.land(messages(), self._on_message, self._first_day))
         except (ExportError, UnknownLabelError) as error:
             self.refuse(file.version, str(error))
@@ -321,15 +336,22 @@ class _Look:
             self.refuse(file.version, _unreadable(path, error), again=True)
             return
         if is_done:
+            self.report.tables += readings
             self.report.labels += self._landing.land_labels(allowed.matched(labels))
         else:
             self.report.remaining += 1
         self._seen.remember([file.version], done, done=is_done)
 
 
-def _reader(labels: LabelSet, column_mapping: Mapping[str, str] | None, limit: int | None) -> str:
+def _reader(
+    labels: LabelSet,
+    column_mapping: Mapping[str, str] | None,
+    date_order: DateOrder | None,
+    limit: int | None,
+) -> str:
     """What identifies the settings that decide whether a file can be used."""
-    parts = [labels.categories, labels.priorities, sorted((column_mapping or {}).items()), limit]
+    columns = sorted((column_mapping or {}).items())
+    parts = [labels.categories, labels.priorities, columns, date_order, limit]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

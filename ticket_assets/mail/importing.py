@@ -22,6 +22,7 @@ from ticket_assets.mail.archives import (
 from ticket_assets.mail.exports import (
     TABLE_SUFFIXES,
     ExportError,
+    TableReading,
     export_message,
     fold,
     open_export,
@@ -38,6 +39,7 @@ from ticket_assets.mail.mailboxes import (
     mbox_messages,
 )
 from ticket_assets.routing import Routing, load_routing, name_problem
+from ticket_assets.settings import DateOrder
 
 Kind = Literal["mbox", "maildir", "eml folder", "eml", "table", "archive"]
 
@@ -89,6 +91,7 @@ class ImportReport:
     """Those of them beyond the first of their message id: the message came in several forms."""
     ignored: Mapping[str, int]
     """Counts of what was passed over in an archive or a folder, by kind."""
+    tables: tuple[TableReading, ...]
 
 
 def read_mailbox(
@@ -96,26 +99,32 @@ def read_mailbox(
     *,
     folder: Path | None = None,
     column_mapping: Mapping[str, str] | None = None,
+    date_order: DateOrder | None = None,
     ignored: Counter[str] | None = None,
+    readings: list[TableReading] | None = None,
 ) -> Iterator[Imported]:
     """The messages in a mailbox or an export, one in memory at a time.
 
     Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, tables in CSV, TSV, JSON
     Lines or Parquet, and ZIP and tar archives of them; `column_mapping` says which column of a
-    table holds a field. `folder` is the one above a file that a person named, if they did not name
-    the file. `ignored` counts the other files of an archive, and what is no file in a folder.
+    table holds a field, `date_order` what stands first in dates that could be read both ways:
+    what the table itself shows, else the day. `folder` is the one above a file that a person named,
+    if they did not name the file. `ignored` counts the other files of an archive, and what is no
+    file in a folder; `readings` takes up how each table was understood.
 
     Raises:
         ExportError: the path is none of these, or a table lacks what a ticket needs.
     """
     ignored = Counter() if ignored is None else ignored
+    readings = [] if readings is None else readings
     file = InputFile(path, folder)
     kind = _kind(file)
+    options = _TableOptions(column_mapping or {}, date_order, readings)
     if kind == "table":
-        yield from _read_export(file, column_mapping or {}, path.name)
+        yield from _read_export(file, options, path.name, str(path))
         return
     if kind == "archive":
-        yield from _read_archive(file, column_mapping or {}, ignored)
+        yield from _read_archive(file, options, ignored)
         return
     if column_mapping:
         raise ExportError(f"{path} has no columns to map: it is not a table.")
@@ -127,6 +136,14 @@ def read_mailbox(
     }[kind]()
     for message in messages:
         yield Imported(message, None)
+
+
+class _TableOptions(NamedTuple):
+    """What a person says about the tables that are read, and what is found out about them."""
+
+    column_mapping: Mapping[str, str]
+    date_order: DateOrder | None
+    readings: list[TableReading]
 
 
 def has_columns(path: Path) -> bool:
@@ -149,30 +166,38 @@ def import_path(
     categories: Iterable[str],
     priorities: Iterable[str],
     column_mapping: Mapping[str, str] | None = None,
+    date_order: DateOrder | None = None,
     labels_path: Path | None = None,
     first_day: date | None = None,
     on_message: Callable[[IncomingMessage], None] | None = None,
 ) -> ImportReport:
     """Land a mailbox or an export, and the labels in it and in `labels_path`.
 
-    Every label is checked before anything lands. Importing the same again changes nothing.
-    `first_day` is the first day in use if the user has set one.
+    Every label is checked before anything lands, and whether the order of day and month is known
+    in every table. Importing the same again changes nothing. `first_day` is the first day in use if
+    the user has set one.
 
     Raises:
         ExportError: a file cannot be used; UnknownLabelError: a label is not allowed.
     """
     allowed = LabelSet(categories, priorities)
-    allowed.check(_export_labels(path, column_mapping), str(path))
+    options = _TableOptions(column_mapping or {}, date_order, [])
+    allowed.check(_export_labels(path, options), str(path))
+    for reading in options.readings:
+        reading.require_date_order()
     if labels_path:
         allowed.check(read_labels(labels_path), str(labels_path))
     ignored: Counter[str] = Counter()
-    mailbox = read_mailbox(path, column_mapping=column_mapping, ignored=ignored)
+    mailbox = read_mailbox(
+        path, column_mapping=column_mapping, date_order=date_order, ignored=ignored
+    )
     landed = landing.land(
         (imported.message for imported in mailbox),
         on_message=on_message,
         first_day=first_day,
     )
-    labels = landing.land_labels(allowed.matched(_export_labels(path, column_mapping)))
+    found = _export_labels(path, options._replace(readings=[]))
+    labels = landing.land_labels(allowed.matched(found))
     if labels_path:
         labels += landing.land_labels(allowed.matched(read_labels(labels_path)))
     resolved = landing.resolve_labels() if labels or labels_path else None
@@ -189,6 +214,7 @@ def import_path(
         labelled=len(resolved.labels) if resolved else 0,
         copies=resolved.copies if resolved else 0,
         ignored=ignored,
+        tables=tuple(options.readings),
     )
 
 
@@ -206,7 +232,7 @@ def count_labels(
     """
     categories: Counter[str] = Counter()
     priorities: Counter[str] = Counter()
-    labels = [_export_labels(path, column_mapping)]
+    labels = [_export_labels(path, _TableOptions(column_mapping or {}, None, []))]
     if labels_path:
         labels.append(read_labels(labels_path))
     for label in chain.from_iterable(labels):
@@ -258,28 +284,29 @@ def _one_spelling(values: Counter[str]) -> Counter[str]:
     return merged
 
 
-def _export_labels(path: Path, column_mapping: Mapping[str, str] | None) -> Iterator[Label]:
+def _export_labels(path: Path, options: _TableOptions) -> Iterator[Label]:
     """The labels inside an export; a mailbox has none and is not read.
 
     An archive is read to its end, so that a damaged one is refused before anything lands.
     """
     file = InputFile(path)
     kind = _kind(file)
+    exported: Iterable[Imported] = ()
     if kind == "archive":
-        for imported in _read_archive(file, column_mapping or {}, Counter()):
-            if imported.label:
-                yield imported.label
-    if kind != "table":
-        return
-    columns = open_export(file, column_mapping or {}).columns
-    if columns.keys() & {"category", "priority"}:
-        for imported in read_mailbox(path, column_mapping=column_mapping):
-            if imported.label:
-                yield imported.label
+        exported = _read_archive(file, options, Counter())
+    elif kind == "table":
+        table = open_export(file, options.column_mapping, options.date_order)
+        if table.columns.keys() & {"category", "priority"}:
+            exported = _read_export(file, options, path.name, str(path))
+        else:
+            options.readings.append(table.reading(str(path)))
+    for imported in exported:
+        if imported.label:
+            yield imported.label
 
 
 def _read_archive(
-    file: InputFile, column_mapping: Mapping[str, str], ignored: Counter[str]
+    file: InputFile, options: _TableOptions, ignored: Counter[str]
 ) -> Iterator[Imported]:
     path = file.path
     read: Counter[str] = Counter()
@@ -291,7 +318,7 @@ def _read_archive(
             continue
         read[kind] += 1
         if kind == "table":
-            yield from _read_archived_export(member, column_mapping)
+            yield from _read_archived_export(member, options)
         elif kind == "mbox":
             for message in mbox_lines(member.stream, f"mbox:{member.name}"):
                 yield Imported(message, None)
@@ -309,7 +336,7 @@ def _read_archive(
             " tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside it and import"
             " them by themselves."
         )
-    if column_mapping and not read["table"]:
+    if options.column_mapping and not read["table"]:
         raise ExportError(f"{path} has no columns to map: it holds no table.")
 
 
@@ -327,19 +354,20 @@ def _member_kind(member: Member) -> Kind | None:
     return "mbox" if start.startswith(b"From ") else None
 
 
-def _read_archived_export(member: Member, column_mapping: Mapping[str, str]) -> Iterator[Imported]:
+def _read_archived_export(member: Member, options: _TableOptions) -> Iterator[Imported]:
     with spooled(member) as path:
         try:
-            yield from _read_export(InputFile(path), column_mapping, member.name)
+            yield from _read_export(InputFile(path), options, member.name, member.where)
         except ExportError as error:
             # The person knows the file by its name in the archive, not by that of our copy.
             raise ExportError(str(error).replace(str(path), member.where)) from None
 
 
 def _read_export(
-    file: InputFile, column_mapping: Mapping[str, str], name: str
+    file: InputFile, options: _TableOptions, name: str, where: str
 ) -> Iterator[Imported]:
-    table = open_export(file, column_mapping)
+    table = open_export(file, options.column_mapping, options.date_order)
+    options.readings.append(table.reading(where))
     source = f"{file.suffix[1:]}:{name}"
     # The people who gave the labels did so before the file was written; no cell says when.
     labelled_at = file.written_at()

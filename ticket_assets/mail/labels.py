@@ -15,7 +15,6 @@ from ticket_assets.mail.exports import (
     ExportError,
     Row,
     Table,
-    as_datetime,
     fold,
     label_columns,
     open_table,
@@ -68,7 +67,7 @@ def _label(table: Table, row: Row, written_at: datetime) -> Label:
     return Label(
         category=table.text(row, "category"),
         priority=table.text(row, "priority"),
-        labelled_at=as_datetime(table.value(row, "labelled_at")) or written_at,
+        labelled_at=table.moment(row, "labelled_at") or written_at,
         labelled_by=table.text(row, "labelled_by") or table.file.path.name,
         ticket_id=named if is_ticket_id else None,
         # A desk's own number under "ticket" is the message id in its exports.

@@ -633,10 +633,7 @@ def _parse_row(content: bytes) -> ParsedMessage:
     subject, body = without_entities(text.get("subject", "").strip()), text.get("body", "").strip()
     if not subject and not body:
         raise UnreadableMessage("the row has neither a subject nor a body")
-    sender = text.get("sender", "").strip()
-    name, address = next(iter(_mailboxes(sender)), ("", ""))
-    if "@" not in address:
-        name, address = sender, ""
+    name, address = _row_sender(text)
     own_id, replied = bare_id(text.get("message_id")), bare_id(text.get("in_reply_to"))
     is_html = has_tags(body)
     return ParsedMessage(
@@ -654,6 +651,17 @@ def _parse_row(content: bytes) -> ParsedMessage:
         attachments=[],
         kind="request",
     )
+
+
+def _row_sender(text: Mapping[str, str]) -> tuple[str, str]:
+    """Name and address of a row's sender, whose columns may hold either or both."""
+    names, addresses = [], []
+    for field in ("sender_name", "sender"):
+        written = text.get(field, "").strip()
+        name, address = next(iter(_mailboxes(written)), ("", ""))
+        names.append(name if "@" in address else written)
+        addresses.append(address if "@" in address else "")
+    return next(filter(None, names), ""), next(filter(None, addresses), "")
 
 
 def _kind(fields: HeaderFields, subject: str) -> Kind:

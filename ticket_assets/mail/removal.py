@@ -266,7 +266,7 @@ def _senders(landing: LandingZone, name: str, content: bytes, sought: Collection
     if name.endswith(".json"):
         try:
             row = json.loads(content)
-            values = [str(row.get("sender") or "")]
+            values = [str(row.get(field) or "") for field in ("sender", "sender_name")]
         except (ValueError, RecursionError, AttributeError):
             return set()  # a rejected row names no sender
     else:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.back_off import Failure, read_back_off, write_back_off
+from ticket_assets.mail.exports import TableReading
 from ticket_assets.mail.folders import (
     SETTLED_SECONDS,
     FolderReport,
@@ -35,7 +36,7 @@ from ticket_assets.mail.landing import (
     LandingZone,
 )
 from ticket_assets.routing import load_routing
-from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.settings import DateOrder, Settings, SettingsError
 from ticket_assets.storage.blobs import Blobs, BlobStoreError
 from ticket_assets.storage.leases import LeaseHeldError, Leases
 
@@ -81,6 +82,7 @@ class SourceReport:
     """Why messages and files cannot be had, for those that no poll has reported before."""
     refusals: tuple[str, ...] = ()
     """Why messages and files cannot be had, for all that stand now."""
+    tables: tuple[TableReading, ...] = ()
     error: str | None = None
     """Why the source failed now, in one line."""
     waits_for: str | None = None
@@ -202,6 +204,7 @@ class DropFolder:
     routing: Path | None = None
     """YAML file with the labels that exports may hold; None: the packaged one."""
     column_mapping: Mapping[str, str] | None = None
+    date_order: DateOrder | None = None
     settled_seconds: float = SETTLED_SECONDS
 
     @property
@@ -223,6 +226,7 @@ class DropFolder:
             categories=routing.categories,
             priorities=routing.priorities,
             column_mapping=self.column_mapping,
+            date_order=self.date_order,
             max_messages=poll.max_messages,
             deadline=time.monotonic() + poll.seconds,
             first_day=poll.first_day,
@@ -243,7 +247,12 @@ def configured_sources(settings: Settings) -> tuple[Source, ...]:
         sources.append(ImapSource(imap_account(settings)))
     if settings.drop_folder:
         sources.append(
-            DropFolder(settings.drop_folder, settings.routing, settings.column_mapping or None)
+            DropFolder(
+                settings.drop_folder,
+                settings.routing,
+                settings.column_mapping or None,
+                settings.export_dates,
+            )
         )
     if settings.maildir:
         sources.append(Maildir(settings.maildir))
@@ -351,4 +360,5 @@ def _source_report(name: str, report: FolderReport) -> SourceReport:
         labels=report.labels,
         days=tuple(sorted(report.days)),
         problems=tuple(report.problems),
+        tables=tuple(report.tables),
     )

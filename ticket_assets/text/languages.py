@@ -87,16 +87,24 @@ class Words:
     number_words: Entries
     priorities: Entries
     months: Entries
-    written_dates: Entries
-    time_words: Entries
+    weekdays: Entries
+    date_words: Entries
+    hour_words: Entries
+    time_zones: Entries
+    date_orders: Entries
     subject_columns: Entries
     body_columns: Entries
     sender_columns: Entries
+    sender_name_columns: Entries
     recipients_columns: Entries
     received_at_columns: Entries
     message_id_columns: Entries
+    in_reply_to_columns: Entries
     category_columns: Entries
     priority_columns: Entries
+    ticket_id_columns: Entries
+    labelled_at_columns: Entries
+    labelled_by_columns: Entries
 
 
 @functools.cache
