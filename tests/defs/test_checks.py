@@ -293,6 +293,19 @@ def test_personal_data_left_anywhere_in_a_ticket_is_stopped(
     assert list(figures(result)["examples"]) == ["b"]
 
 
+def test_what_only_looks_like_a_password_is_a_warning(put: Put, verdict: Verdict):
+    put("clean_tickets", {"ticket_id": "a", "received_at": FIRST, "text": "Welcome1 my password"})
+    result = verdict(no_personal_data_is_left)
+
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert figures(result)["examples"] == {"a": ["PASSWORD"]}
+
+    put("clean_tickets", {"ticket_id": "b", "received_at": FIRST, "text": "jane@example.com"})
+
+    assert verdict(no_personal_data_is_left).severity == dg.AssetCheckSeverity.ERROR
+
+
 def test_personal_data_is_looked_for_in_the_days_of_the_run(
     put: Put, verdict: Verdict, verdicts: Verdicts
 ):

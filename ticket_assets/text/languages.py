@@ -72,18 +72,27 @@ class Words:
     afterwords: Entries
     error_words: Entries
     proxy_marks: Entries
+    password_words: Entries
     secret_names: Entries
     copulas: Entries
-    short_secret_names: Entries
+    secret_roles: Entries
     login_names: Entries
     secret_hints: Entries
     no_secrets: Entries
-    password_words: Entries
+    secret_suspicions: Entries
+    secret_suspicion_hints: Entries
+    product_names: Entries
+    machine_words: Entries
     version_words: Entries
+    address_words: Entries
     units: Entries
+    at_words: Entries
+    dot_words: Entries
+    tax_id_names: Entries
     phone_announcements: Entries
     phone_links: Entries
     reference_words: Entries
+    customer_words: Entries
     number_words: Entries
     priorities: Entries
     months: Entries
