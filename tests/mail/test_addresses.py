@@ -10,6 +10,8 @@ from ticket_assets.mail.addresses import (
     addresses_in,
     canonical_address,
     is_address,
+    mailboxes_in,
+    sender_in,
     spellings_pattern,
 )
 
@@ -53,6 +55,106 @@ def test_a_mailbox_is_named_by_each_spelling_of_its_address(spelling, around):
 )
 def test_the_addresses_of_a_header_are_told(value, addresses):
     assert addresses_in(value) == addresses
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "address"),
+    [
+        ("Vic Petit <vic@x.fr>", "Vic Petit", ADDRESS),
+        ('"Petit, Vic" <vic@x.fr>', "Petit, Vic", ADDRESS),
+        ("vic@x.fr (Vic Petit)", "Vic Petit", ADDRESS),
+        ("vic@x.fr <vic@x.fr>", "", ADDRESS),
+        ("'vic@x.fr' <VIC@x.fr>", "", "VIC@x.fr"),
+        # Encoded words where the standard knows none.
+        ('"=?UTF-8?Q?Zo=C3=A9_Lef=C3=A8vre?=" <vic@x.fr>', "Zoé Lefèvre", ADDRESS),
+        ('"=?utf-8?b?Wm/DqQ==?= =?iso-8859-1?q?_Lef=E8vre?=" <vic@x.fr>', "Zoé Lefèvre", ADDRESS),
+        ("'=?windows-1252?Q?Zo=E9?=' <vic@x.fr>", "Zoé", ADDRESS),
+        ("=?UTF-8?Q?Zo=C3=A9?= <vic@x.fr>", "Zoé", ADDRESS),
+        ('"M. =?UTF-8?Q?Zo=C3=A9?=" <vic@x.fr>', "M. Zoé", ADDRESS),
+        ("=?UTF-8?Q?=22Petit,_Zo=C3=A9=22?= <vic@x.fr>", "Petit, Zoé", ADDRESS),
+        ("=?UTF-8?Q?Zo=C3=A9_=3Cvic=40x=2Efr=3E?=", "Zoé", ADDRESS),
+        ('"=?utf-8?B?broken" <vic@x.fr>', "=?utf-8?B?broken", ADDRESS),
+        ("=?utf-8?B?a?= <vic@x.fr>", "=?utf-8?B?a?=", ADDRESS),
+        # Without brackets, or with others.
+        ("Vic Petit vic@x.fr", "Vic Petit", ADDRESS),
+        ('"Vic Petit" vic@x.fr', "Vic Petit", ADDRESS),
+        ("Vic Petit [vic@x.fr]", "Vic Petit", ADDRESS),
+        ("Vic Petit [mailto:vic@x.fr]", "Vic Petit", ADDRESS),
+        ("Vic Petit (vic@x.fr)", "Vic Petit", ADDRESS),
+        ("Vic Petit <<vic@x.fr>>", "Vic Petit", ADDRESS),
+        ("Vic Petit <vic@x.fr", "Vic Petit", ADDRESS),
+        ("Vic Petit - vic@x.fr.", "Vic Petit", ADDRESS),
+        ("Vic Petit <mailto:vic@x.fr>", "Vic Petit", ADDRESS),
+        ("Vic Petit <'vic@x.fr'>", "Vic Petit", ADDRESS),
+        (
+            "Vic Petit <vic@x.fr> (by way of the desk) now",
+            "Vic Petit (by way of the desk) now",
+            ADDRESS,
+        ),
+        ("Petit, Vic <vic@x.fr>", "Petit, Vic", ADDRESS),
+        ('<"vic@x.fr">', "", ADDRESS),
+        ('"vic@x.fr"', "", ADDRESS),
+        ("<mailto:vic@x.fr>", "", ADDRESS),
+        ("vic@x.fr.", "", ADDRESS),
+        ("o'neill@x.fr", "", "o'neill@x.fr"),
+        # None, or none for certain.
+        ("Service informatique", "Service informatique", ""),
+        ("vic@x.fr on behalf of b@y.fr", "vic@x.fr on behalf of b@y.fr", ""),
+        ('"vic@x.fr" <other@y.fr>', "vic@x.fr", "other@y.fr"),
+        ("", "", ""),
+    ],
+)
+def test_the_sender_is_read_however_it_is_written(header, name, address):
+    assert sender_in(header) == (name, address)
+    assert not address or canonical_address(address) in addresses_in(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "addresses"),
+    [
+        ("a@x.fr; b@x.fr", ["a@x.fr", "b@x.fr"]),
+        ("a@x.fr;b@x.fr; ", ["a@x.fr", "b@x.fr"]),
+        ('"Petit; Anne" <a@x.fr>; Bob <b@x.fr>, c@x.fr', ["a@x.fr", "b@x.fr", "c@x.fr"]),
+        ('"Petit; Anne" <a@x.fr>, b@x.fr', ["a@x.fr", "b@x.fr"]),
+        ("Anne (Nord; Sud) <a@x.fr>; b@x.fr", ["a@x.fr", "b@x.fr"]),
+        ("=?utf-8?q?Anne;_B?= <a@x.fr>; b@x.fr", ["a@x.fr", "b@x.fr"]),
+        ("mailto:a@x.fr; mailto:b@x.fr", ["a@x.fr", "b@x.fr"]),
+        ("Anne a@x.fr; Bob [b@x.fr]", ["a@x.fr", "b@x.fr"]),
+        ("'a@x.fr'; <'b@x.fr'>; <\"c@x.fr\">", ["a@x.fr", "b@x.fr", "c@x.fr"]),
+        ("Petit, Anne <a@x.fr>; Noir, Bob <b@x.fr>", ["a@x.fr", "b@x.fr"]),
+        ("Team: a@x.fr, b@x.fr;", ["a@x.fr", "b@x.fr"]),
+        ("Team: a@x.fr, b@x.fr;, c@x.fr", ["a@x.fr", "b@x.fr", "c@x.fr"]),
+        ("undisclosed-recipients:;", []),
+        ("Anne; Bob", []),
+    ],
+)
+def test_recipients_are_told_apart_by_semicolons_too(header, addresses):
+    assert [person.address for person in mailboxes_in(header)] == addresses
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "unit",
+    [
+        '"a',
+        '"',
+        '"\\"a',
+        "(",
+        "(a\\(",
+        "<",
+        "a@",
+        "[",
+        "=?a?q?",
+        "=?",
+        ";",
+        "a@b;",
+        ":",
+        "' ",
+        "{ ",
+    ],
+)
+def test_no_list_of_recipients_takes_for_ever(unit):
+    assert mailboxes_in(unit * (260_000 // len(unit))) is not None
 
 
 NAMES = st.text("abcxyz0189._+-", min_size=1, max_size=12).map(lambda name: f"n{name}n")

@@ -73,6 +73,67 @@ def test_an_mbox_whose_from_lines_have_no_date_is_split_at_empty_lines(tmp_path)
     assert contents(path) == [FIRST + b"From here\n", SECOND]
 
 
+THIRD = b"X-Mozilla-Status: 0001\nReturn-Path: <c@x.fr>\nFrom: c@x.fr\nSubject: C\n\nFin\n"
+FOLDED = b"Received: by mx\n\tfor <d@x.fr>\nFrom: d@x.fr\n\nDernier\n"
+
+
+@pytest.mark.parametrize("bare", [b"From \n", b"From - \n", b"From -\n", b"From \r\n"])
+@pytest.mark.parametrize("blank", [b"", b"\n"])
+@pytest.mark.parametrize("first", [FROM_LINE, b"From \n", b"From a@x.fr\n"])
+def test_a_bare_from_line_above_a_header_starts_a_message(tmp_path, first, bare, blank):
+    path = tmp_path / "INBOX"
+    path.write_bytes(
+        first + FIRST + blank + bare + SECOND + blank + bare + THIRD + blank + bare + FOLDED
+    )
+
+    assert contents(path) == [FIRST, SECOND, THIRD, FOLDED]
+
+
+def test_a_message_of_headers_alone_below_a_bare_from_line_is_one(tmp_path):
+    path = tmp_path / "INBOX"
+    path.write_bytes(FROM_LINE + FIRST + b"From \nFrom: b@x.fr\nSubject: Vide\n")
+
+    assert contents(path) == [FIRST, b"From: b@x.fr\nSubject: Vide\n"]
+
+
+def test_a_bare_from_line_tells_no_date_and_a_dated_one_after_it_does(tmp_path):
+    path = tmp_path / "INBOX"
+    path.write_bytes(FROM_LINE + FIRST + b"From \n" + SECOND + FROM_LINE + SECOND)
+
+    assert [message.received_at_source for message in messages(path)] == [
+        "date",
+        "landed",
+        "received",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"From \nthe first floor down nothing prints\n\nFrom my desk too\n",
+        b"From \n\nFrom: nobody\n\n",
+        b"From \nNote: nothing prints\n\nagain\n",
+        b"From \nSubject: a word\nand a sentence\n\n",
+        b"From - now on\nSubject: x\n\n",
+        b"From the desk\nSubject: x\n\n",
+        b" From \nSubject: x\n\n",
+    ],
+)
+@pytest.mark.parametrize("first", [FROM_LINE, b"From \n"])
+def test_a_sentence_below_a_bare_from_starts_none(tmp_path, text, first):
+    path = tmp_path / "INBOX"
+    path.write_bytes(first + FIRST + text + b"fin\n")
+
+    assert contents(path) == [FIRST + text + b"fin\n"]
+
+
+def test_a_quoted_bare_from_line_starts_none(tmp_path):
+    path = tmp_path / "INBOX"
+    path.write_bytes(FROM_LINE + FIRST + b">From \n>From: nobody\nfin\n")
+
+    assert contents(path) == [FIRST + b"From \n>From: nobody\nfin\n"]
+
+
 @pytest.mark.parametrize(
     "from_line",
     [

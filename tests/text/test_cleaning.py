@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ticket_assets.text.cleaning import CleanText, clean_text, clean_tickets, without_prefixes
+from ticket_assets.text.cleaning import CleanText, clean_text, clean_tickets
 from ticket_assets.text.privacy import find_personal_data
 
 LANGUAGES = ("fr", "en", "de", "es", "pt")
@@ -38,25 +38,6 @@ def test_a_reply_becomes_the_requesters_masked_words() -> None:
     assert ticket.language == "fr"
     assert ticket.masked == {"PHONE": 1}
     assert ticket.text_hash == hashlib.sha256(ticket.text.encode()).hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("subject", "own"),
-    [
-        ("Re: VPN", "VPN"),
-        ("RE : TR: Fwd: AW: VPN", "VPN"),
-        ("Re[2]: VPN", "VPN"),
-        ("WG: RV: ENC: VPN", "VPN"),
-        ("Réponse attendue", "Réponse attendue"),
-        ("[EXTERNAL] RE: VPN", "VPN"),
-        ("[Extranet] VPN", "[Extranet] VPN"),
-        ("Tri des mails", "Tri des mails"),
-        ("Ressources : accès", "Ressources : accès"),
-        ("RE:", ""),
-    ],
-)
-def test_prefixes_of_a_subject_are_stripped_however_many(subject: str, own: str) -> None:
-    assert without_prefixes(subject) == own
 
 
 @pytest.mark.parametrize(

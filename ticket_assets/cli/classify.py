@@ -27,7 +27,7 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say category, priority, queue and confidence of a text, and the nearest past tickets."""
-    from ticket_assets.mail.headers import decode_unlabelled
+    from ticket_assets.mail.charsets import decode_unlabelled
     from ticket_assets.triage import triage
 
     desk = command_desk()

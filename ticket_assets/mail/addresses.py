@@ -2,23 +2,76 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.utils import getaddresses
 from itertools import chain
+from typing import NamedTuple
 
+from mailparser.utils import get_addresses
+
+from ticket_assets.mail.headers import ENCODED_WORDS, MAX_HEADER_CHARACTERS, header_text
+
+MAX_REMEMBERED_CHARACTERS = 500
+"""Longer lists of people do not come again."""
 MOST_CHARACTERS = 20_000
 """Of a `From`; what goes beyond is an attack on the patterns that look for an address in it."""
 _WELL_FORMED = re.compile(r'(?:"[^"]*"|[^\s@"])+@[^\s@]+')
 _QUOTED_NAME = re.compile(r'(?<!<)"(?:[^"\\]|\\.)*+"(?![\s.]*@)')
 _ADDRESS = re.compile(r'(?<![^\s<>,;:"()])(?:"(?:[^"\\]|\\.)*+"|[^\s<>,;:"()@])++@[^\s<>,;:"()]+')
+# What separators have no meaning in: quoted names, comments, addresses, encoded words.
+_CLOSED = (
+    r'"(?:[^"\\]|\\.)*+"|\((?:[^()\\]|\\.)*+\)|<[^<>]*+>|\[[^\[\]]*+\]'
+    rf"|{ENCODED_WORDS}|\\."
+)
+_CLOSED_TEXT = re.compile(_CLOSED, re.IGNORECASE | re.DOTALL)
+_MEMBER = re.compile(rf"(?:{_CLOSED}|[^,;])++", re.IGNORECASE | re.DOTALL)
+_QUOTE = re.compile(r"[\"\\]")
+_MAILTO = re.compile(r"\bmailto:", re.IGNORECASE)
+_LOOSE_ADDRESS = re.compile(
+    r"(?<![^\s<>()\[\]{},;:\"«»|])[^\s<>()\[\]{},;:\"«»|@]++@[^\s<>()\[\]{},;:\"«»|@]+"
+)
+_EMPTY_BRACKETS = re.compile(r"[<(\[{\s]{2,}[>)\]}]+|[<(\[{]+[>)\]}]+")
 _NOT_SEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 """Unicode's categories of characters that nobody sees: controls, marks of direction, spaces."""
 
 _AROUND = "\"'<>()[].,;:"
 """What may stand around an address and belongs to none."""
+
+
+class Mailbox(NamedTuple):
+    """A person in a header, as sent: the name may be empty, the address is not in one spelling."""
+
+    name: str
+    address: str
+
+
+def mailboxes_in(header: str) -> tuple[Mailbox, ...]:
+    """The people in a `From`, `To` or `Cc`, with an address each, encoded words decoded.
+
+    Clients separate them by a semicolon too, and leave the brackets around an address away.
+    """
+    header = header[:MAX_HEADER_CHARACTERS]
+    short = len(header) <= MAX_REMEMBERED_CHARACTERS
+    return _remembered_mailboxes(header) if short else _mailboxes(header)
+
+
+def sender_in(header: str) -> Mailbox:
+    """The first person in a `From`; the address is empty where it holds a name alone."""
+    people = mailboxes_in(header)
+    if not people:
+        return Mailbox(header_text(header), "")
+    name = header_text(header.partition("<")[0])
+    # "Martin, Jeanne <jeanne@example.org>", without the quotes that a comma needs.
+    if (
+        len(people) == 1
+        and people[0].name
+        and name.endswith(f", {people[0].name}")
+        and "@" not in name
+    ):
+        return people[0]._replace(name=name)
+    return people[0]
 
 
 def canonical_address(address: str) -> str:
@@ -43,9 +96,10 @@ def is_address(text: str) -> bool:
 
 def addresses_in(value: str) -> set[str]:
     """The canonical addresses that a `From`, or a cell of an export, names; those that stand in a
-    quoted name are not addresses."""
+    quoted name are not addresses, where there is another."""
     value = value[:MOST_CHARACTERS]
-    return set(chain.from_iterable(map(_addresses, {value, _decoded(value)})))
+    read = {canonical_address(person.address) for person in mailboxes_in(value)}
+    return set(filter(is_address, read)).union(*map(_addresses, {value, header_text(value)}))
 
 
 def spellings_pattern(address: str) -> str:
@@ -74,11 +128,47 @@ def _addresses(text: str) -> set[str]:
     return set(filter(is_address, map(canonical_address, addresses)))
 
 
-def _decoded(value: str) -> str:
-    try:
-        return str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        return value
+def _mailboxes(header: str) -> tuple[Mailbox, ...]:
+    header = _CLOSED_TEXT.sub(lambda closed: _without_encoded_words(closed[0]), header)
+    header = _MAILTO.sub("", header)
+    is_group = ":" in _CLOSED_TEXT.sub("", header)
+    members = [header] if is_group else _MEMBER.findall(header)
+    return tuple(chain.from_iterable(map(_member_mailboxes, members)))
+
+
+def _without_encoded_words(closed: str) -> str:
+    # In quotes, since their commas and brackets separate nothing.
+    if not closed.startswith("=?"):
+        return closed
+    return f'"{_QUOTE.sub("", header_text(closed))}"'
+
+
+# Colleagues write again, and all to the same address.
+_remembered_mailboxes = functools.lru_cache(maxsize=4096)(_mailboxes)
+
+
+def _member_mailboxes(member: str) -> list[Mailbox]:
+    found = [_mailbox(name, address) for name, address in get_addresses(member) if address]
+    return found or _loose_mailbox(header_text(member))
+
+
+def _loose_mailbox(text: str) -> list[Mailbox]:
+    """The one address in a text that is written by no rule, and what else stands in it."""
+    addresses = {address.strip("'.") for address in _LOOSE_ADDRESS.findall(text)}
+    if len(addresses) != 1:
+        return []
+    (address,) = addresses
+    name = _EMPTY_BRACKETS.sub(" ", text.replace(address, " "))
+    return [_mailbox(" ".join(name.split()).strip(_AROUND + " {}|–-"), address)]
+
+
+def _mailbox(name: str, address: str) -> Mailbox:
+    address = address.rstrip(".'").removeprefix("'") if address.endswith(("'", ".")) else address
+    # Some programs put encoded words into quotes, where the standard knows none.
+    name = header_text(name)
+    if name[:1] in ("'", '"') and name[0] == name[-1]:
+        name = name.strip(name[0]).strip()
+    return Mailbox("" if name.casefold() == address.casefold() else name, address)
 
 
 def _in_ascii(domain: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ticket_assets.text.cleaning import without_prefixes
-from ticket_assets.text.languages import all_words, one_of, phrases
+from ticket_assets.text.languages import all_words, one_of
+from ticket_assets.text.subjects import without_prefixes, without_tags
 
 SUBJECT_DAYS = 30
 """Days for which a reply can be told by its subject: most tickets are closed by then, and the same
@@ -28,7 +28,6 @@ class _Patterns:
 
     def __init__(self) -> None:
         words = all_words()
-        self.external = phrases(words.external_words, r"\s*\[ ?", r" ?\]\s*")
         # "[#1234]", "(Ticket#1234)", "##1234##", "[INC0012345]", "[SUP-123]": what desks put there.
         self.number = re.compile(
             r"[\[(](?:[^\W\d_][\w .:-]{0,20})?(?:\#|n°)\s?\d{3,20}[\])]"
@@ -182,7 +181,7 @@ def _recipients(row: Any) -> tuple[str, ...]:
 
 def _subject(written: str | None) -> _Subject:
     patterns = _patterns()
-    whole = patterns.external.sub(" ", written or "").strip()
+    whole = without_tags(written or "")
     mark = patterns.number.search(whole)
     number = _NOT_ALPHANUMERIC.sub("", mark[0]).casefold() if mark else None
     unnumbered = patterns.number.sub(" ", whole).strip()

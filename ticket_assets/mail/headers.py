@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from email.errors import HeaderParseError
+from email.header import decode_header
+
+from ticket_assets.mail.charsets import decode, decode_unlabelled
 
 HeaderFields = dict[str, list[str]]
 """Unfolded values of each header in order, by lower-case name; encoded words are kept as sent."""
@@ -10,10 +14,16 @@ HeaderFields = dict[str, list[str]]
 MAX_HEAD_BYTES = 1 << 20
 """What is read of a header block, which takes thirty times its size to read: four of the longest
 headers that are read."""
+MAX_HEADER_CHARACTERS = 1 << 18
+"""Length to which a header is read: some 6,000 recipients, in less than a second."""
+
+ENCODED_WORDS = r"=\?[^?\s]+\?[bq]\?[^?]*\?=(?:\s+=\?[^?\s]+\?[bq]\?[^?]*\?=)*"
+"""Words of a header in another charset, in a row: they belong together without the blanks."""
 
 _LAST_CHARACTER = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,3}\Z")
 _END = re.compile(rb"\n\r?\n")
 _LEADING = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+_ENCODED_WORDS = re.compile(ENCODED_WORDS, re.IGNORECASE)
 _FIELD = re.compile(r"^([!-9;-~]{1,100})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 
 
@@ -43,13 +53,28 @@ def header_fields(head: str) -> HeaderFields:
     return fields
 
 
-def decode_unlabelled(octets: bytes) -> str:
-    """Text of bytes that name no usable charset: UTF-8 if valid, else Windows-1252, which old
-    desks send unlabelled and no e-mail parser tries."""
+def header_text(raw: str) -> str:
+    """A header's value with its encoded words decoded, as far as they can be, on one line."""
+    text = " ".join(decode_octets(raw[:MAX_HEADER_CHARACTERS]).split())
+    return _ENCODED_WORDS.sub(lambda run: _decoded_words(run[0]), text)
+
+
+def decode_octets(raw: str) -> str:
+    """Text in which octets stand as surrogates, as the parser of the standard library leaves them,
+    or which is text already."""
+    return raw if raw.isascii() else decode_unlabelled(raw.encode("utf-8", "surrogateescape"))
+
+
+def _decoded_words(run: str) -> str:
+    # One run at a time: decode_header garbles raw 8-bit text that stands beside encoded words.
     try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return octets.decode("cp1252", "replace")
+        chunks = decode_header(run)
+    except (HeaderParseError, ValueError):  # broken base64
+        return run
+    return "".join(
+        chunk if isinstance(chunk, str) else decode(chunk, charset or "utf-8")
+        for chunk, charset in chunks
+    )
 
 
 def message_id(fields: HeaderFields) -> str | None:

@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +24,29 @@ _PIECE_BYTES = 1 << 20
 _DATED_FROM = re.compile(
     rb"From (?:\S+ +)?(?P<date>(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? .*\d\d?:\d\d.*)$"
 )
+# Newer Thunderbirds write nothing behind it, or a dash.
+_BARE_FROM = re.compile(rb"From (?:- *)?$")
+_ANY_FROM = re.compile(rb"From ")
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,100}:|[ \t]+\S")
+_USUAL_HEADER = re.compile(
+    rb"(?:from|to|subject|date|message-id|received|return-path|delivered-to|content-type):", re.I
+)
 _QUOTED_FROM = re.compile(rb">+From ")
+
+
+@dataclass
+class _UndatedStart:
+    """An undated "From " line inside a message: where it stands, and whether the lines below it,
+    all of them header lines so far, are those of a mail. If so, another message starts there."""
+
+    start: int
+    end: int
+    has_usual_header: bool = False
+
+    def add(self, line: bytes) -> bool:
+        """Whether the line is another of the header."""
+        self.has_usual_header = self.has_usual_header or bool(_USUAL_HEADER.match(line))
+        return bool(_HEADER_LINE.match(line))
 
 
 def mail_message(
@@ -126,29 +150,34 @@ def mbox_lines(stream: BinaryIO, source: str) -> Iterator[IncomingMessage]:
     # Long lines come in pieces: a hostile file may be a single one.
     lines = iter(lambda: stream.readline(_PIECE_BYTES), b"")
     first = next(lines, b"")
-    # Writers that do not date their "From " lines are rare: only then is an undated one, after
-    # an empty line, taken as the start of a message.
-    dated = _DATED_FROM.match(first.rstrip()) is not None
+    # Where programs date their "From " lines, or leave them bare, another text behind "From " is
+    # a sentence.
+    is_plain = _DATED_FROM.match(first.rstrip()) or _BARE_FROM.match(first.rstrip(b"\r\n"))
+    undated_from = _BARE_FROM if is_plain else _ANY_FROM
     delivered_at = _delivery_date(first)
     body = bytearray()  # a list of lines would take ten times the memory of the shortest ones
-    after_blank = False
-    for line in lines:
-        if (
-            line.startswith(b"From ")
-            and _begins_line(body)
-            and (_DATED_FROM.match(line.rstrip()) if dated else after_blank)
-        ):
+    undated: _UndatedStart | None = None
+    for line in chain(lines, [b""]):
+        begins_line = _begins_line(body)
+        if undated and begins_line and not undated.add(line):
+            if undated.has_usual_header and not line.strip(b"\r\n"):
+                yield mail_message(_message(body[: undated.start]), source, delivered_at)
+                del body[: undated.end]
+                delivered_at = None
+            undated = None
+        may_start = begins_line and line.startswith(b"From ")
+        if may_start and _DATED_FROM.match(line.rstrip()):
             yield mail_message(_message(body), source, delivered_at)
-            body, delivered_at = bytearray(), _delivery_date(line)
+            body, delivered_at, undated = bytearray(), _delivery_date(line), None
             continue
-        if not dated:
-            after_blank = not line.strip(b"\r\n")
+        if may_start and undated_from.match(line.rstrip(b"\r\n")):
+            undated = _UndatedStart(len(body), len(body) + len(line))
         if len(body) + len(line) > MAX_MAIL_BYTES:
             raise ExportError(
                 f"A message of {source} exceeds {MAX_MAIL_BYTES >> 20} MB, which no mail does:"
                 " check that the file is an mbox."
             )
-        is_quoted = line.startswith(b">") and _begins_line(body) and _QUOTED_FROM.match(line)
+        is_quoted = line.startswith(b">") and begins_line and _QUOTED_FROM.match(line)
         body += line[1:] if is_quoted else line
     if body.strip():
         yield mail_message(_message(body), source, delivered_at)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ticket_assets.desk import Desk
 
 CODE_VERSIONS = {
-    "raw_tickets": "2",
+    "raw_tickets": "3",
     "rejected_messages": "1",
     "clean_tickets": "3",
     "ticket_embeddings": "2",

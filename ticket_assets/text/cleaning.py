@@ -15,9 +15,10 @@ from ticket_assets.storage.tables import TABLES
 from ticket_assets.text.characters import readable
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
-from ticket_assets.text.languages import all_words, one_of, phrases
+from ticket_assets.text.languages import all_words, phrases
 from ticket_assets.text.privacy import mask_personal_data
 from ticket_assets.text.quoting import split_reply
+from ticket_assets.text.subjects import is_forwarded, without_prefixes
 from ticket_assets.text.tokens import tokens
 
 if TYPE_CHECKING:
@@ -35,16 +36,10 @@ _MANY_LINE_BREAKS = re.compile(r"\n{3,}")
 
 
 class _Patterns:
-    """What the words of all languages look like in subjects and bodies."""
+    """What the words of all languages look like in bodies."""
 
     def __init__(self) -> None:
         words = all_words()
-        external = one_of(words.external_words)
-        prefix = one_of(words.reply_prefixes + words.forward_prefixes)
-        self.prefix = re.compile(
-            rf"\s*(?:\[ ?{external} ?\]|{prefix}\s?(?:\[\d+\])?\s?:)", re.IGNORECASE
-        )
-        self.forward = phrases(words.forward_prefixes, r"\s*", r"\s?:")
         self.html_notice = phrases(words.html_notices, r"\b")
 
 
@@ -90,7 +85,7 @@ def clean_text(
     own_subject = without_prefixes(whole_subject)
     parts = split_reply(
         _body(body_text, body_html),
-        forwarded=bool(_patterns().forward.match(whole_subject)),
+        forwarded=is_forwarded(whole_subject),
         author=sender_name,
     )
     mask = functools.partial(
@@ -186,13 +181,6 @@ def _clean_rows(
             }
         )
     return rows
-
-
-def without_prefixes(subject: str) -> str:
-    """`subject` without its leading "Re:", "TR:", "Fwd:", "AW:"..., however many."""
-    while match := _patterns().prefix.match(subject):
-        subject = subject[match.end() :]
-    return subject.strip()
 
 
 def _body(body_text: str | None, body_html: str | None) -> str:

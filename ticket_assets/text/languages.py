@@ -36,6 +36,7 @@ class Words:
     forward_prefixes: Entries
     external_words: Entries
     automatic_reply_subjects: Entries
+    delivery_report_subjects: Entries
     ticket_number_words: Entries
     html_notices: Entries
     introduction_starts: Entries
