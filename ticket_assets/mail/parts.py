@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import email
 import functools
 import mimetypes
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from email.feedparser import FeedParser
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from typing import NamedTuple
@@ -80,7 +80,14 @@ def read_parts(octets: str) -> Bodies:
     Raises:
         RecursionError: its parts are nested too deeply.
     """
-    return _bodies(email.message_from_string(octets), 0)
+    return _bodies(_parsed(octets), 0)
+
+
+def _parsed(octets: str) -> Message:
+    # In one piece: `message_from_string` feeds it 8 kB at a time.
+    parser = FeedParser()
+    parser.feed(octets)
+    return parser.close()
 
 
 def _bodies(message: Message, depth: int) -> Bodies:
@@ -90,37 +97,28 @@ def _bodies(message: Message, depth: int) -> Bodies:
     parts = [message]
     while parts:
         part = parts.pop()
-        _mend_headers(part)
-        description = _describe(part)
+        content_type = part.get_content_type()
         children = _children(part)
-        if part.get_content_maintype() == "multipart" and not children and mended < MAX_MENDED:
-            children = _parts_found(part, description.content_type)
+        if content_type.startswith("multipart/") and not children and mended < MAX_MENDED:
+            children = _parts_found(part, content_type)
             mended += 1
-        if description.content_type == "message/rfc822" and children:
+        if children and content_type == "message/rfc822":
             forwards.append(children[0])
-            subject = header_text(_octets(children[0], "Subject"))
+            subject = header_text(_octets(children[0], "subject"))
             bodies.attachments.append(f"{' '.join(subject.split()) or 'message'}.eml")
         elif children:
             parts += reversed(children)
         else:
-            _add_leaf(part, description, bodies)
+            _add_leaf(part, bodies)
     if forwards and not bodies.has_text and depth < MAX_FORWARDS:
         inner = _bodies(forwards[0], depth + 1)
         return replace(bodies, texts=inner.texts, htmls=inner.htmls)
     return bodies
 
 
-def _mend_headers(part: Message) -> None:
-    """Cut the headers that describe the part, and decode what is no ASCII in them, in place."""
-    for name in ("Content-Type", "Content-Disposition", "Content-ID"):
-        value = _octets(part, name)
-        if not value.isascii() or len(value) > MAX_PARAMETER_CHARACTERS:
-            part.replace_header(name, decode_octets(value)[:MAX_PARAMETER_CHARACTERS])
-
-
 def _octets(part: Message, name: str) -> str:
     """The first value of a header as sent: `Message.get` replaces what is no ASCII."""
-    return next((str(v) for key, v in part.raw_items() if key.lower() == name.lower()), "")
+    return next((str(value) for key, value in part.raw_items() if key.lower() == name), "")
 
 
 def _children(part: Message) -> list[Message]:
@@ -137,7 +135,7 @@ def _parts_found(part: Message, content_type: str) -> list[Message]:
     if not found:
         return []
     header = f'Content-Type: {content_type}; boundary="{found["boundary"]}"\n\n'
-    multipart = email.message_from_string(header + body)
+    multipart = _parsed(header + body)
     above, below = _text_part(multipart.preamble), _text_part(multipart.epilogue)
     return [*above, *_children(multipart), *below]
 
@@ -151,8 +149,9 @@ def _text_part(around: str | None) -> list[Message]:
     return [part]
 
 
-def _add_leaf(part: Message, description: _Description, bodies: Bodies) -> None:
+def _add_leaf(part: Message, bodies: Bodies) -> None:
     """Add a part's text or file name."""
+    description = _described(part)
     is_multipart = description.content_type.startswith("multipart/")  # nothing says where it ends
     if description.is_body or is_multipart:
         text = decode(_payload(part), description.charset)
@@ -171,7 +170,7 @@ def _add_leaf(part: Message, description: _Description, bodies: Bodies) -> None:
 
 
 def _name_without_filename(part: Message, content_type: str) -> str:
-    content_id = str(part.get("Content-ID", "")).strip().strip("<>")
+    content_id = decode_octets(_octets(part, "content-id")).strip().strip("<>")
     if content_id and content_type not in _BODY_TYPES:
         return content_id
     return f"attachment{mimetypes.guess_extension(content_type) or ''}"
@@ -179,26 +178,28 @@ def _name_without_filename(part: Message, content_type: str) -> str:
 
 def _payload(part: Message) -> bytes:
     """A part's octets. `email` knows no transfer encoding with a semicolon, comment or quotes."""
-    written = _octets(part, "Content-Transfer-Encoding")
+    written = _octets(part, "content-transfer-encoding")
     if written and (name := _ENCODING.search(_COMMENT.sub(" ", written))):
         part.replace_header("Content-Transfer-Encoding", name[0])
     payload = part.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
 
 
-def _describe(part: Message) -> _Description:
-    return _description(
-        part.get("Content-Type"), part.get("Content-Disposition"), part.get_default_type()
+def _described(part: Message) -> _Description:
+    content_type, disposition = (
+        decode_octets(_octets(part, name)[:MAX_PARAMETER_CHARACTERS])
+        for name in ("content-type", "content-disposition")
     )
+    return _description(content_type, disposition, part.get_default_type())
 
 
 # A day's mail comes from a few mail programs, which describe their parts in the same words.
 @functools.lru_cache(maxsize=512)
-def _description(content_type: str | None, disposition: str | None, default: str) -> _Description:
+def _description(content_type: str, disposition: str, default: str) -> _Description:
     part = Message()
     part.set_default_type(default)
     for name, value in (("Content-Type", content_type), ("Content-Disposition", disposition)):
-        if value is not None:
+        if value:
             part[name] = value
     return _Description(
         content_type=part.get_content_type(),
