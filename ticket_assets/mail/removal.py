@@ -261,7 +261,7 @@ def _ticket_ids(manifest: bytes) -> set[str]:
 
 def _senders(landing: LandingZone, name: str, content: bytes, sought: Collection[str]) -> set[str]:
     """Canonical addresses in the `From` of a mail, of which `content` is the beginning, or in the
-    sender column of an export's row; none where the bytes of the header already show that it names
+    sender columns of an export's row; none where the bytes of the header already show that it names
     none of the `sought`."""
     if name.endswith(".json"):
         try:
