@@ -27,15 +27,20 @@ _SKIPPED = (
     '[style*="display: none"]',
     '[style*="mso-hide:all"]',
 )
-# What Gmail, Apple Mail, Thunderbird, Yahoo and Proton put around the message one replies to. A
-# bare <blockquote> is not one: Outlook uses it to indent what the requester writes.
+# What Gmail, Apple Mail, Thunderbird, Yahoo, Proton, Tuta, Zoho, GMX and Notes put around the
+# message one replies to. A bare <blockquote> is not one: Outlook uses it to indent what the
+# requester writes.
 _QUOTES = (
     'blockquote[type="cite"], blockquote.gmail_quote, blockquote.protonmail_quote,'
-    " .yahoo_quoted, .moz-cite-prefix, .gmail_attr"
+    " .yahoo_quoted, .moz-cite-prefix, .gmail_attr, blockquote.tutanota_quote, .zmail_extra,"
+    ' div[name="quote"], .domino-section'
 )
 _OUTLOOK_HEADERS = "#divRplyFwdMsg, #x_divRplyFwdMsg"
 # Part of every document in which these selectors find something.
-_QUOTE_NAMES = ("cite", "gmail_", "protonmail_", "yahoo_quoted")
+_QUOTE_NAMES = (
+    "cite", "gmail_", "protonmail_", "yahoo_quoted", "tutanota_quote", "zmail_extra",
+    'name="quote"', "domino-section",
+)  # fmt: skip
 _OUTLOOK_NAME = "divrplyfwdmsg"
 _MAX_QUOTES = 40
 # Private-use characters: `readable` has removed any that the mail itself may hold.

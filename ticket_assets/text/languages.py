@@ -41,14 +41,19 @@ class Words:
     html_notices: Entries
     introduction_starts: Entries
     introduction_verbs: Entries
-    thing_introductions: Entries
+    date_words: Entries
     original_marks: Entries
     forward_marks: Entries
     header_sender: Entries
+    header_sent: Entries
     header_date: Entries
     header_subject: Entries
     header_other: Entries
     notes_below: Entries
+    greetings: Entries
+    answer_above: Entries
+    answer_below: Entries
+    desk_line_words: Entries
     closings: Entries
     thanks: Entries
     mobile_footers: Entries

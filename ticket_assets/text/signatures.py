@@ -208,10 +208,7 @@ def _cut_banners(body: list[str]) -> tuple[list[str], list[str]]:
     # Line by line: the request may begin right below.
     while end < len(body) and _is_banner(body[end].strip(" *\t"), is_first=end == start):
         end += 1
-    rest = body[end:]
-    if end == start or not any(map(str.strip, rest)):
-        return body, []
-    return rest, body[start:end]
+    return (body[end:], body[start:end]) if end > start else (body, [])
 
 
 def _is_banner(line: str, *, is_first: bool) -> bool:
