@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import chain
 
 from ticket_assets.text.languages import all_words, phrases
 
@@ -17,6 +19,10 @@ _ADDRESS = re.compile(r"[<(\[]*(?:mailto:)?[^\s<>()\[\]@]+@[^\s<>()\[\]@]+[>)\]]
 _BRACKETED = re.compile(r"<[^<>]*@[^<>]*>[>)]*$")
 _CLOCK = re.compile(r"[0-9]{1,2} ?[:h][0-9]{2}")
 _FULL_DATE = re.compile(r"\b(?:19|20)[0-9]{2}\b|\b[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}\b")
+_FIGURES = re.compile(
+    r"[0-9][0-9.:/,h+-]*(?:st|nd|rd|th|er|º|ª|hs?|[ap]m)?|[+-][0-9]{2}:?[0-9]{2}|(?:gmt|utc)[+-][0-9:]+",
+    re.IGNORECASE,
+)
 _SURROUNDING = " ,;.()\"'“”«»"
 
 
@@ -31,12 +37,15 @@ class _Patterns:
         self.verb = phrases(words.introduction_verbs, r"(?<!\w)", r"(?!\w)")
         # One test of a line's end is all that most lines cost.
         self.ends = tuple({re.split(r"\W+", verb)[-1] for verb in words.introduction_verbs})
-        self.date_word = phrases(
-            words.date_words,
-            "(?:[0-9][0-9.:/,h+-]*(?:st|nd|rd|th|er|º|ª|hs?|[ap]m)?"
-            "|[+-][0-9]{2}:?[0-9]{2}|(?:gmt|utc)(?:[+-][0-9:]+)?|[ap]\\.?m|",
-            ")",
-        )
+        self.date_links = set(words.date_words) & set(map(_plain, words.stopwords))
+        self.date_words = {
+            *words.date_words,
+            *("gmt", "utc", "am", "pm", ""),
+            *chain.from_iterable(map(str.split, words.months)),
+            *words.weekdays,
+            *words.hour_words,
+            *(zone.split()[0] for zone in words.time_zones),
+        }
         self.small_words = {"de", "van", "von", "via", *words.small_words, *words.name_particles}
         self.stopwords = set(words.stopwords)
 
@@ -156,14 +165,24 @@ def _is_finished(line: str) -> bool:
 def _date_end(text: str) -> int:
     """Index after the date, in figures or words, that `text` begins with; 0 without any figure.
 
-    A weekday or a month alone is a date where nothing follows it.
+    A weekday or a month alone is a date where nothing follows it. "Le 12/03 à 10:02 le serveur"
+    does not hold the second "le": no date ends with a word that joins its parts.
     """
+    patterns = _patterns()
     end = 0
     has_figures = False
     for word in re.finditer(r"\S+", text):
         bare = word[0].strip(" ,;.()")
-        if bare and not _patterns().date_word.fullmatch(bare):
+        if _FIGURES.fullmatch(bare):
+            has_figures = True
+        elif not patterns.date_words.issuperset(_plain(bare).split("-")):
             break
-        end = word.end()
-        has_figures = has_figures or any(map(str.isdigit, bare))
+        if _plain(bare) not in patterns.date_links:
+            end = word.end()
     return end if has_figures or not text[end:].strip() else 0
+
+
+def _plain(word: str) -> str:
+    """`word` in small letters without accents and points, as the names of dates are listed."""
+    decomposed = unicodedata.normalize("NFD", word.lower().replace(".", ""))
+    return "".join(sign for sign in decomposed if not unicodedata.combining(sign))

@@ -41,7 +41,6 @@ class Words:
     html_notices: Entries
     introduction_starts: Entries
     introduction_verbs: Entries
-    date_words: Entries
     original_marks: Entries
     forward_marks: Entries
     header_sender: Entries
