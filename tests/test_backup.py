@@ -6,7 +6,7 @@ import multiprocessing
 import shutil
 import sqlite3
 import tarfile
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from ticket_assets.backup import (
 from ticket_assets.desk import Desk
 from ticket_assets.erasure import erase
 from ticket_assets.half_restored import refuse_half_restored
-from ticket_assets.mail.landing import IncomingMessage
+from ticket_assets.mail.landing import DamagedOriginalError, IncomingMessage
 from ticket_assets.mail.removal import list_purged, remove_purged
 from ticket_assets.settings import Settings
 from ticket_assets.storage.blobs import BlobStoreError
@@ -247,6 +247,38 @@ def test_messages_that_were_purged_go_from_the_backup_and_others_stay(desk, targ
     again = Desk(settings(tmp_path / "again"))
     restore(again, target)
     assert again.landing.days() == desk.landing.days()
+
+
+def test_a_damaged_original_is_left_out_and_named_until_it_is_healed(desk, target, tmp_path):
+    desk.landing.land([mail(1), mail(2)])
+    day = mail(1).received_at.date()
+    damaged, *others = desk.landing.messages(day)
+    whole = desk.landing.read(damaged)
+    desk.landing.files.replace(damaged.name, b"altered")
+
+    with pytest.raises(DamagedOriginalError, match=damaged.name):
+        back_up(desk, target, keep=7)
+
+    again = Desk(settings(tmp_path / "again"))
+    assert restore(again, target).messages == 201
+    assert list(again.landing.messages(day)) == others
+    desk.landing.files.replace(damaged.name, whole)
+    assert back_up(desk, target, keep=7).messages == 202
+
+
+def test_a_whole_copy_in_the_backup_outlives_the_damage(desk, target, tmp_path):
+    back_up(desk, target, keep=7)
+    day, *_ = desk.landing.days()
+    (damaged, *_) = desk.landing.messages(day)
+    content = desk.landing.read(damaged)
+    desk.landing.files.replace(damaged.name, b"altered")
+
+    with suppress(DamagedOriginalError):
+        back_up(desk, target, keep=1)
+
+    again = Desk(settings(tmp_path / "again"))
+    restore(again, target)
+    assert again.landing.read(damaged) == content
 
 
 def test_a_backup_without_news_asks_the_bucket_little(desk, s3):

@@ -2,6 +2,7 @@
 a Chroma server; what is erased there is in no byte of them."""
 
 import io
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from tests.traces import traces, traces_in
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
 from ticket_assets.storage.bucket_blobs import BucketBlobs
+from ticket_assets.storage.collection import ChromaServer, remove_collection
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -91,6 +93,34 @@ def test_the_checks_give_the_same_verdicts(sorted_on_both):
 
     assert verdicts(shared) == verdicts(embedded)
     assert len(verdicts(shared)) > 100
+
+
+def test_the_doctor_finds_what_is_damaged_there_and_brings_it_back(sorted_on_both, mails, tmp_path):
+    embedded, shared = sorted_on_both
+    assert shared.tickets("doctor").startswith("All is well.")
+    desk = shared.desk()
+    day = desk.landing.days()[1]
+    altered, *_ = desk.landing.messages(day)
+    desk.landing.files.replace(altered.name, b"altered")
+    manifest, *_ = desk.landing.manifests([str(day)])
+    desk.landing.files.replace(manifest, desk.landing.files.read(manifest)[:-40])
+    encoder, *_ = desk.warehouse.rows("select distinct model from ticket_embeddings")[0]
+    remove_collection(encoder, ChromaServer(shared.chroma.url))
+
+    found = json.loads(shared.tickets("doctor", "--json", status=1))["findings"]
+    repaired = json.loads(shared.tickets("doctor", "--repair", "--json", status=1))["findings"]
+
+    kinds = ["1 original altered", "1 manifest with lines", "1 original in no manifest"]
+    assert [
+        finding["what"][: len(kind)] for finding, kind in zip(found[:3], kinds, strict=True)
+    ] == kinds
+    assert found[-1]["what"].startswith("the collection: 25")
+    assert [finding["is_repaired"] for finding in repaired] == [False, True, True, True]
+    again = write_mailbox(tmp_path, mails)
+    assert "1 damaged original replaced" in shared.tickets("import", again.mailbox)
+    shared.tickets("run")
+    assert shared.tickets("doctor").startswith("All is well.")
+    assert_same(embedded, shared)
 
 
 def test_four_processes_sort_four_ranges_of_days_at_once(sorted_on_both):
