@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import traceback
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from ticket_assets.alerts.delivery import Log
 from ticket_assets.cli import console, mail
 from ticket_assets.cli.status import print_status
 from ticket_assets.desk import Desk
+from ticket_assets.mail.landing import LandingError
 from ticket_assets.mail.sources import Poll, poll_sources
 from ticket_assets.metrics.families import gauges
 from ticket_assets.metrics.mail import MailFigures
@@ -60,6 +62,16 @@ def test_a_name_is_one_line_of_the_log(name):
         Log().send([f"The mail of {name} could not be sorted."])
 
     assert lines == [f"The mail of {visible(name)} could not be sorted."]
+
+
+@given(names)
+def test_a_name_in_an_error_is_text_wherever_the_error_is_shown(name):
+    """As in Dagster's log, which writes it to a terminal as it is."""
+    error = LandingError(f"Cannot read {name}.")
+
+    assert str(error) == f"Cannot read {visible(name, keep=chr(10))}."
+    shown = "".join(traceback.format_exception(error)).replace("\n", "")
+    assert not OBEYED & set(shown)
 
 
 def test_names_of_files_are_text_wherever_a_drop_folder_shows_them(tmp_path, monkeypatch):

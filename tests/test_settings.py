@@ -56,7 +56,7 @@ def test_without_variables_every_setting_has_its_default() -> None:
         ("PHONE_REGIONS", ",", "at least 1 item"),
         ("MASK_IP_ADDRESSES", "perhaps", "valid boolean"),
         ("MAX_MESSAGE_MB", "0", "greater than or equal to 1"),
-        ("MAX_MESSAGE_MB", "1025", "less than or equal to 1024"),
+        ("MAX_MESSAGE_MB", "161", "less than or equal to 160"),
         ("MAX_MESSAGE_MB", "50 MB", "valid integer"),
         ("IMAP_PORT", "65536", "less than or equal to 65535"),
         ("IMAP_SECURITY", "ssl", "'tls', 'starttls' or 'plain'"),

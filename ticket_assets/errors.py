@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from ticket_assets.text.characters import visible
+
 _ADVICE = {
     errno.ENOSPC: "The disk is full: make room on it, then do the same again.",
     errno.EDQUOT: "The user's share of the disk is full: make room, then do the same again.",
@@ -42,7 +44,12 @@ class TicketAssetsError(Exception):
     """Its message is one line: what went wrong, where, and what to do about it.
 
     Each concern raises its own subclass; the command line prints the message without a traceback.
+    Names in it may come from mail and files: wherever it is shown, also in Dagster's log, they are
+    text.
     """
+
+    def __str__(self) -> str:
+        return visible(super().__str__(), keep="\n")
 
 
 def system_advice(error: BaseException | str) -> str | None:

@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         " predictions stay. Unset: for ever.",
     )
     max_message_mb: int = Field(
-        default=50, ge=1, le=1024, description="Messages larger than this (MB) are rejected."
+        default=50, ge=1, le=160, description="Messages larger than this (MB) are rejected."
     )
     poll_seconds: int = Field(
         default=60,

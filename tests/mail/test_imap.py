@@ -231,6 +231,24 @@ def test_a_message_larger_than_allowed_lands_and_is_rejected_with_its_bytes_kept
     assert (landing.files.folder / rejected["path"]).read_bytes() == large
 
 
+def test_a_message_that_is_too_large_for_a_mail_is_not_read_and_told(
+    fetch, landing, mailbox, monkeypatch
+):
+    monkeypatch.setattr(imap, "MAX_MAIL_BYTES", 2 << 20)
+    contents = deliver(mailbox, mails(3))
+    deliver(mailbox, [mails(1)[0] + b"x" * 70 + b"\r\n" + b"0123456789abcd\r\n" * (1 << 18)])
+    contents += deliver(mailbox, mails(1, seed=2))
+
+    reports = [fetch() for _ in range(4)]
+
+    assert [(report.landed, report.remaining) for report in reports] == [(4, 0), *[(0, 0)] * 3]
+    assert landed(landing) == sorted(contents)
+    assert str(reports[0].refused[0]) == (
+        "message with UID 4 in INBOX: it exceeds 2 MB, as no mail does"
+    )
+    assert [report.refused[0].asked_now for report in reports] == [True, True, True, False]
+
+
 def test_a_folder_that_has_not_changed_is_not_searched(fetch, mailbox, proxy):
     """The last message is gone, so that UIDNEXT alone would not say that all is read."""
     asked = []

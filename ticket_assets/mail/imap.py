@@ -21,6 +21,7 @@ from imapclient import IMAPClient
 from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPClientError, LoginError
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.input_files import MAX_MAIL_BYTES
 from ticket_assets.mail.landing import IncomingMessage, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
 from ticket_assets.server_replies import cleansed
@@ -112,7 +113,7 @@ class FetchReport:
 
 @dataclass(frozen=True)
 class RefusedMessage:
-    """A message that the server lists and does not give out."""
+    """A message that the server lists and does not give out, or that is too large to be one."""
 
     folder: str
     uid: int
@@ -401,6 +402,12 @@ class _Session:
             sizes = self._answer(folder, partial(_sizes, uids=some))
             for uid in some:
                 size = sizes.get(uid, 0)
+                if size > MAX_MAIL_BYTES:
+                    # It would be in memory whole, several times.
+                    self.passed += 1
+                    reason = f"it exceeds {MAX_MAIL_BYTES >> 20} MB, as no mail does"
+                    folder.refuse([_refusal(folder, uid, reason)])
+                    continue
                 if batch and (len(batch) == BATCH_MESSAGES or batch_bytes + size > BATCH_BYTES):
                     yield batch
                     batch, batch_bytes = [], 0
