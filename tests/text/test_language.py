@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ticket_assets.text.language import detect_language
 
 ALLOWED = ("fr", "en", "de", "es", "pt")
+SHORT_LINES = yaml.safe_load(Path(__file__).with_name("short_lines.yaml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,30 @@ ALLOWED = ("fr", "en", "de", "es", "pt")
     ],
 )
 def test_language_of_a_text(text: str, language: str) -> None:
+    assert detect_language(text, ALLOWED) == language
+
+
+def test_short_lines_are_told_by_their_words() -> None:
+    lines = [(line, language) for language, lines in SHORT_LINES.items() for line in lines]
+    wrong = [line for line in lines if detect_language(line[0], ALLOWED) != line[1]]
+
+    assert len(lines) >= 200
+    assert len(wrong) <= 0.02 * len(lines), wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ('Der Dienst meldet "The remote server returned an error: Forbidden" beim Start', "de"),
+        ("La fenêtre affiche « Der Zugriff wurde verweigert, bitte anmelden » au login", "fr"),
+        ('"The remote server returned an error"', "en"),
+        ("Maus kaputt", "de"),
+        ("geht nix", "de"),
+        ("No va", "es"),
+        ("Teams SAP VPN", "fr"),
+    ],
+)
+def test_quotes_and_few_letters(text: str, language: str) -> None:
     assert detect_language(text, ALLOWED) == language
 
 

@@ -31,6 +31,7 @@ class Words:
     contractions: Entries
     inverted_pronouns: Entries
     number_namers: Entries
+    request_words: Entries
     turning_words: Entries
     reply_prefixes: Entries
     forward_prefixes: Entries
