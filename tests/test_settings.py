@@ -49,7 +49,7 @@ def test_without_variables_every_setting_has_its_default() -> None:
         ("FIRST_DAY", "20.11.2026", "YYYY-MM-DD"),
         ("FIRST_DAY", "2026-11-31", "day value is outside expected range"),
         ("ROUTING", "~nobody-of-that-name/routing.yaml", "there is no such user's home folder"),
-        ("LANGUAGES", "fr,it", "'it' is not one of de, en, es, fr, pt"),
+        ("LANGUAGES", "fr,xx", "'xx' is not one of de, en, es, fr, it, nl, pt"),
         ("LANGUAGES", ",", "at least 1 item"),
         ("PHONE_REGIONS", "FR,france", "'FRANCE' is not a country's two-letter code"),
         ("PHONE_REGIONS", "XX", "'XX' is not a country's two-letter code"),
