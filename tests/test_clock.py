@@ -131,3 +131,4 @@ def test_mail_of_a_wrong_clock_is_dated_and_sorted_anew(tickets, data):  # noqa:
     embedded = desk.warehouse.rows("select ticket_id, received_at::date from ticket_embeddings")
     assert set(stored.items()) == set(embedded)
     assert "Nothing new" in tickets("run").stdout
+    assert tickets("redate").stdout == "No mail lies under a wrong day.\n"

@@ -293,12 +293,10 @@ def redate(
             f"{counted(len(own_days), 'message')} from {former} to the days of"
             f" {min(own_days)} to {max(own_days)}."
         )
-    if dry_run:
-        output.print("Nothing is changed yet.")
-    elif mails:
-        output.print("Next: tickets run")
-    else:
+    if not mails:
         output.print("No mail lies under a wrong day.")
+    else:
+        output.print("Nothing is changed yet." if dry_run else "Next: tickets run")
 
 
 def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> None:
