@@ -112,6 +112,11 @@ class Settings(BaseSettings):
     mask_ip_addresses: bool = Field(
         default=True, description="Replace IP addresses in ticket texts by a placeholder."
     )
+    reply_delimiter: str | None = Field(
+        default=None,
+        description="Line of the desk's own mail above which people answer, where it is not one of"
+        " the usual ones, as in === Answers above ===. What follows it is not the requester's.",
+    )
     export_columns: str | None = Field(
         default=None,
         description="Columns of the desk's exports where they have names of their own, as in"

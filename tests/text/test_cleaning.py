@@ -177,3 +177,27 @@ def test_megabytes_are_cleaned_soon(unit: str) -> None:
 
     assert 0 < len(ticket.text) <= 100_000
     assert find_personal_data(ticket.text, phone_regions=REGIONS, suspicions=False) == []
+
+
+def test_the_desks_own_line_is_heeded_in_tables_and_single_texts() -> None:
+    body = "Toujours bloqué.\n\n~~ Répondez ci-haut ~~\nTicket 12"
+    delimiter = "~~ Répondez ci-haut ~~"
+    raw = pd.DataFrame(
+        [
+            {
+                "ticket_id": "1",
+                "received_at": datetime(2026, 3, 1),
+                "kind": "email",
+                "subject": None,
+                "body_text": body,
+                "body_html": None,
+                "sender_name": None,
+            }
+        ]
+    )
+
+    (text,) = clean_tickets(
+        raw, languages=LANGUAGES, phone_regions=REGIONS, reply_delimiter=delimiter
+    ).tickets["text"]
+
+    assert text == "Toujours bloqué."

@@ -75,6 +75,16 @@ def test_a_long_paragraph_is_kept_whole() -> None:
     assert split_reply(text).own == text.strip()
 
 
+def test_the_desks_own_line_ends_the_answer_where_it_stands_alone() -> None:
+    text = "Toujours bloqué.\n\n~~~ Centre de services ~~~\n\nTicket 12 : redémarrez."
+    delimiter = "*** centre de services ***"
+
+    assert split_reply(text, reply_delimiter=delimiter).own == "Toujours bloqué."
+    assert split_reply(text).own == text
+    named = "Le Centre de services ne répond pas.\nRappelez-moi."
+    assert split_reply(named, reply_delimiter=delimiter).own == named
+
+
 LINES = [
     "De : Jean", "Envoyé : lundi", "À : Paul", "Objet : VPN", "> cité", "Cordialement,", "Merci",
     "-- ", "Le 12/03/2024 à 10:22, S a écrit :", "---------- Forwarded message ---------", "",

@@ -55,6 +55,7 @@ def clean_tickets(
         languages=desk.settings.languages,
         phone_regions=desk.settings.phone_regions,
         mask_ip_addresses=desk.settings.mask_ip_addresses,
+        reply_delimiter=desk.settings.reply_delimiter,
     )
     days = unpurged_days(context)
     compared = described(cleaned.tickets, raw_tickets)

@@ -25,6 +25,7 @@ _SETTINGS = {
     "languages",
     "phone_regions",
     "mask_ip_addresses",
+    "reply_delimiter",
     "encoder",
     "encoder_precision",
     "encoder_max_tokens",

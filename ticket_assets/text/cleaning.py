@@ -75,11 +75,13 @@ def clean_text(
     phone_regions: Sequence[str],
     mask_ip_addresses: bool = True,
     sender_name: str | None = None,
+    reply_delimiter: str | None = None,
 ) -> CleanText:
     """What the requester wrote, without quotes, signature and personal data.
 
     `text` is the subject without its "Re:" and "TR:", a line break, and the body; `languages` are
-    those the desk receives, the main one first. `sender_name` helps to recognise the signature.
+    those the desk receives, the main one first. `sender_name` helps to recognise the signature, and
+    `reply_delimiter`, the line above which the desk wants answers, its own text.
     """
     whole_subject = _tidy(readable(subject or "")).replace("\n", " ")
     own_subject = without_prefixes(whole_subject)
@@ -87,6 +89,7 @@ def clean_text(
         _body(body_text, body_html),
         forwarded=is_forwarded(whole_subject),
         author=sender_name,
+        reply_delimiter=reply_delimiter,
     )
     mask = functools.partial(
         mask_personal_data, phone_regions=phone_regions, mask_ip_addresses=mask_ip_addresses
@@ -115,6 +118,7 @@ def clean_tickets(
     languages: Sequence[str],
     phone_regions: Sequence[str],
     mask_ip_addresses: bool = True,
+    reply_delimiter: str | None = None,
     cores: int | None = None,
 ) -> CleanTickets:
     """The `clean_tickets` table made from rows of `raw_tickets`, in the same order.
@@ -133,6 +137,7 @@ def clean_tickets(
             languages=tuple(languages),
             phone_regions=tuple(phone_regions),
             mask_ip_addresses=mask_ip_addresses,
+            reply_delimiter=reply_delimiter,
         ),
         (tuple(map(_string, message)) for message in messages.itertuples(index=False, name=None)),
         cores=cores,
@@ -155,6 +160,7 @@ def _clean_rows(
     languages: Sequence[str],
     phone_regions: Sequence[str],
     mask_ip_addresses: bool,
+    reply_delimiter: str | None,
 ) -> list[dict[str, Any]]:
     """What the table holds of each message's text, however empty."""
     rows = []
@@ -167,6 +173,7 @@ def _clean_rows(
             phone_regions=phone_regions,
             mask_ip_addresses=mask_ip_addresses,
             sender_name=sender_name,
+            reply_delimiter=reply_delimiter,
         )
         rows.append(
             {
