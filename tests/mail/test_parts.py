@@ -1,10 +1,13 @@
 """A mail's text is found, however its parts are described, and none of their source is text."""
 
 import base64
+import email
+from datetime import date
 
 import pytest
 
 from ticket_assets.mail.parsing import parse_message
+from ticket_assets.sample.mailbox import generate
 
 TEXT = "L'imprimante est bloquée."
 
@@ -177,3 +180,40 @@ def test_a_text_below_headers_without_an_empty_line_is_kept_whole():
     content = b"From: a@b.fr\nSubject: x\n" + body.encode()
 
     assert parse_message(content, "eml").body_text == body
+
+
+@pytest.mark.parametrize("outer", ["b", "b1", "----=_Part", "b--"])
+def test_a_boundary_that_begins_another_or_a_line_of_text_divides_nothing(outer):
+    text = f'--{outer}x\n -- {outer}\n--{outer}--y\nboundary="{outer}"\n--b9\n'
+    inner = (
+        f'Content-Type: multipart/alternative; boundary="{outer}2"\n\n'
+        f"--{outer}2\nContent-Type: text/plain\n\n{text}\n"
+        f"--{outer}2\nContent-Type: text/html\n\n<p>x</p>\n--{outer}2--\n"
+    )
+    message = parsed(
+        f'Content-Type: multipart/mixed;\n boundary="{outer}"; type="text/plain"',
+        body=f"--{outer}\n{inner}\n--{outer} \nContent-Type: image/png\n\nx\n--{outer}--\n",
+    )
+
+    assert (message.body_text, message.body_html) == (text, "<p>x</p>")
+    assert message.attachments == ["attachment.png"]
+
+
+def test_regular_mail_has_the_texts_that_the_standard_library_finds():
+    compared = 0
+    for sent in generate(messages=300, days=30, until=date(2026, 3, 1)):
+        regular = email.message_from_bytes(sent.content)
+        found: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+        for each in regular.walk():
+            if each.get_content_type() in found and each.get_filename() is None:
+                octets, charset = each.get_payload(decode=True), each.get_content_charset("utf-8")
+                found[each.get_content_type()].append(octets.decode(charset, "replace"))
+        plain, html = ("\n".join(texts).replace("\r\n", "\n") for texts in found.values())
+        # What the product mends and the library does not, and what holds nothing.
+        if b"format=flowed" in sent.content or "\ufffd" in plain or not regular["Subject"]:
+            continue
+        message = parse_message(sent.content, "eml")
+        assert (message.body_text or "", message.body_html or "") == (plain, html)
+        compared += 1
+
+    assert compared > 200

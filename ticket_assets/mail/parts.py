@@ -25,9 +25,12 @@ time."""
 MAX_MENDED = 20
 """Multiparts of one message whose boundary is looked for in their body."""
 
-MAX_COMMON_BOUNDARIES = 8
 _COMMON_BOUNDARY = "=_ticket_assets_"
-_DECLARED_BOUNDARY = re.compile(r"boundary=\"([\w'()+,./:=?-]{1,70})\"", re.ASCII)
+_DECLARED_BOUNDARY = re.compile(
+    r"Content-Type:\s*multipart/[\w-]+;\s*boundary=\"(?P<boundary>[\w'()+,./:=?-]{1,70})\"",
+    re.ASCII | re.IGNORECASE,
+)
+_BOUNDARY_END = re.compile(r"(?:--)?[ \t]*(?:\r?\n|\Z)")
 _BODY_TYPES = ("text/plain", "text/html")
 _COMMENT = re.compile(r"\([^()]*\)")
 _ENCODING = re.compile(r"[^\s;\"']+")
@@ -89,24 +92,24 @@ def read_parts(octets: str) -> Bodies:
 def _parsed(octets: str) -> Message:
     # In one piece: `message_from_string` feeds it 8 kB at a time.
     parser = FeedParser()
-    parser.feed(_with_common_boundaries(octets))
+    parser.feed(_with_common_boundary(octets))
     return parser.close()
 
 
-def _with_common_boundaries(octets: str) -> str:
-    """The message with the same boundaries as others: `email` compiles a regular expression of each
+def _with_common_boundary(octets: str) -> str:
+    """The message with the same boundary as others: `email` compiles a regular expression of each
     that it has not met, which takes as long as the rest of parsing."""
-    if _COMMON_BOUNDARY in octets:
+    declared = _DECLARED_BOUNDARY.match(octets)
+    if not declared or _COMMON_BOUNDARY in octets:
         return octets
-    # Longer ones first: a boundary may begin with another.
-    boundaries = sorted(
-        set(_DECLARED_BOUNDARY.findall(octets)), key=lambda text: (-len(text), text)
+    pieces = octets[declared.end() :].split(f"\n--{declared['boundary']}")
+    if not all(map(_BOUNDARY_END.match, pieces[1:])):  # it begins another boundary, or a text
+        return octets
+    return (
+        octets[: declared.start("boundary")]
+        + f'{_COMMON_BOUNDARY}"'
+        + f"\n--{_COMMON_BOUNDARY}".join(pieces)
     )
-    for number, boundary in enumerate(boundaries[:MAX_COMMON_BOUNDARIES]):
-        common = f"{_COMMON_BOUNDARY}{number}"
-        octets = octets.replace(f'boundary="{boundary}"', f'boundary="{common}"')
-        octets = octets.replace(f"\n--{boundary}", f"\n--{common}")
-    return octets
 
 
 def _bodies(message: Message, depth: int) -> Bodies:
