@@ -36,7 +36,9 @@ class _Patterns:
         self.start = phrases(starts, after=r"\b[\s,]*")
         self.verb = phrases(words.introduction_verbs, r"(?<!\w)", r"(?!\w)")
         # One test of a line's end is all that most lines cost.
-        self.ends = tuple({re.split(r"\W+", verb)[-1] for verb in words.introduction_verbs})
+        # An entry is a pattern: "a\\sécrit" ends with "écrit", "napisał\\(a\\)" with itself.
+        verbs = (re.sub(r"\\[bs]", " ", verb) for verb in words.introduction_verbs)
+        self.ends = tuple({verb.replace("\\", "").split()[-1] for verb in verbs})
         self.date_links = set(words.date_words) & set(map(_plain, words.stopwords))
         self.date_words = {
             *words.date_words,
@@ -67,7 +69,7 @@ def introduction(lines: Sequence[str], position: int, above: int, *, is_marked: 
     """
     patterns = _patterns()
     line = lines[position].strip(" *\t")
-    if not line or not (line[-1] in ":-" or line.endswith(patterns.ends)):
+    if not line or not (line[-1] in ":-" or line.lower().endswith(patterns.ends)):
         return None
     joined = nearest = ""
     count: int | None = None
