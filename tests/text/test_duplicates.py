@@ -21,6 +21,12 @@ from ticket_assets.text.tokens import tokens
 START = datetime(2026, 3, 2, 9)
 PAIRS = yaml.safe_load(Path(__file__).with_name("duplicates.yaml").read_text("utf-8"))
 LONG = PAIRS[0]["first"]
+BY_LANGUAGE = {pair["language"]: pair["first"] for pair in reversed(PAIRS)}
+BACKUP = """la sauvegarde du serveur de fichiers a échoué cette nuit,
+le rapport complet est dans la console de supervision,
+le prochain passage est prévu ce soir à vingt heures,
+les archives du service commercial sont concernées,
+merci de prévenir le responsable avant le week-end."""
 
 
 def ticket(text, sender="jean@x.fr", *, day=0.0, message_id=None, attachments="[]", body="b"):
@@ -52,6 +58,114 @@ def test_a_pair_is_told(pair):
     (_, found) = link_duplicates(table(*rows), [])
 
     assert (found.rule if found else None) == pair["rule"]
+
+
+@pytest.mark.parametrize(
+    ("language", "added"),
+    [
+        ("fr", "Problème résolu, fermez le ticket."),
+        ("fr", "annulez ma demande svp"),
+        ("fr", "commentaire : souris clavier"),
+        ("fr", "c'est réglé, merci"),
+        ("fr", "finalement tout remarche"),
+        ("fr", "cela concerne aussi le compte martin"),
+        ("en", "Issue solved, please close."),
+        ("en", "it works again, thanks"),
+        ("en", "please cancel this"),
+        ("de", "Hat sich erledigt."),
+        ("de", "bitte stornieren, danke"),
+        ("es", "Ya funciona, gracias."),
+        ("es", "anulen la solicitud por favor"),
+        ("pt", "Já está resolvido."),
+        ("pt", "cancelem o pedido"),
+    ],
+)
+@pytest.mark.parametrize("case", [str, str.lower, str.upper])
+def test_what_was_added_about_the_matter_is_new(language, added, case):
+    first = BY_LANGUAGE[language]
+
+    for place in (f"{first}\n{added}", f"{added}\n{first}"):
+        assert linked(ticket(case(first)), ticket(case(place), day=1)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("dupont", "dupond"),
+        ("durand", "durant"),
+        ("martin", "marlin"),
+        ("louis", "louise"),
+        ("marie", "maria"),
+        ("mathieu", "matthieu"),
+        ("bernard", "bernhard"),
+        ("christoph", "christophe"),
+        ("alexandre", "alexander"),
+        ("meier", "meyer"),
+        ("fernandes", "fernandez"),
+        ("mouse", "house"),
+        ("cable", "table"),
+        ("srva", "srvb"),
+        ("ouvert", "couvert"),
+        ("martin à durand", "durand à martin"),
+        ("srv-12 à srv-13", "srv-13 à srv-12"),
+    ],
+)
+@pytest.mark.parametrize("case", [str, str.title, str.upper])
+@pytest.mark.parametrize("language", BY_LANGUAGE)
+def test_another_name_or_code_is_new(name, other, case, language):
+    texts = [f"{BY_LANGUAGE[language]}\nil s'agit de {case(who)}" for who in (name, other)]
+
+    assert linked(ticket(texts[0]), ticket(texts[1], day=1)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("language", "right", "wrong"),
+    [
+        ("fr", ["rapidement", "l'entreprise"], ["rapidemnet", "l'entrprise"]),
+        ("en", ["computer", "colleagues"], ["compuetr", "colleages"]),
+        ("de", ["Anmeldung", "Laufwerke"], ["Anmeldnug", "Lauwferke"]),
+        ("es", ["imprime", "compañeros"], ["impirme", "compañros"]),
+        ("pt", ["ficheiros", "atualização"], ["fichieros", "atualziação"]),
+    ],
+)
+def test_two_misspelt_words_are_the_same_text(language, right, wrong):
+    first = misspelt = BY_LANGUAGE[language]
+    for word, slip in zip(right, wrong, strict=True):
+        assert word in first
+        misspelt = misspelt.replace(word, slip, 1)
+
+    links = link_duplicates(table(ticket(first), ticket(misspelt, "marie@x.fr", day=1)), [])
+
+    assert links == [None, Duplicate("t0", "nearly the same text")]
+
+
+@pytest.mark.parametrize(
+    ("language", "comment"),
+    [
+        ("fr", "Pour info, je vous transfère."),
+        ("fr", "Relance : toujours pas de réponse de votre part."),
+        ("fr", "Bonjour,\nje me permets de vous relancer.\nMerci d'avance"),
+        ("en", "FYI, see below."),
+        ("en", "Gentle reminder. Any news on this?"),
+        ("de", "Zur Info, siehe unten."),
+        ("de", "Erinnerung: gibt es schon Neuigkeiten?"),
+        ("es", "Recordatorio: sin respuesta todavía."),
+        ("pt", "Lembrete: alguma novidade?"),
+    ],
+)
+def test_a_reminder_or_a_forward_around_the_same_text_repeats_it(language, comment):
+    first = BY_LANGUAGE[language]
+
+    assert linked(ticket(first), ticket(f"{comment}\n{first}", day=1)) == [None, "t0"]
+
+
+def test_lines_in_another_order_are_the_same_text_but_other_lines_are_not():
+    lines = BACKUP.split("\n")
+    moved = "\n".join([*lines[2:], *lines[:2]])
+    changed = moved.replace("commercial", "juridique")
+
+    assert linked(ticket(BACKUP), ticket(moved, "marie@x.fr", day=1)) == [None, "t0"]
+    assert linked(ticket(BACKUP), ticket(changed, day=1)) == [None, None]
 
 
 def test_the_pairs_are_of_every_language_and_of_both_kinds():

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import combinations, takewhile
@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ticket_assets.text.languages import all_words
+from ticket_assets.text.languages import all_words, one_of
 from ticket_assets.text.same_text import wording
 
 DUPLICATE_DAYS = 30
 """Days within which a repetition is one: the same words a season later are a new incident."""
-NEAR = 0.9
-"""Least Jaccard similarity of the sets of word pairs: about one word in forty may differ."""
+NEAR = 0.75
+"""Least Jaccard similarity of the sets of word pairs: about one word in fourteen is misspelt."""
 LONG_TOKENS = 20
 """Tokens from which the same text of another sender is a copy. Two people who both write
 "l'imprimante ne marche plus" have two printers."""
@@ -34,8 +34,11 @@ COLUMNS = EARLIER_COLUMNS[:-1]
 
 Rule = Literal["same message", "same text", "nearly the same text"]
 
-_MIN_NEAR_PAIRS = 9  # with fewer, one pair more or less is a similarity below NEAR
-_MIN_MISSPELT = 5
+_MIN_NEAR_PAIRS = 9  # with fewer, one misspelt word is a large part of the text
+_MIN_LINES = 3  # with fewer, their order may be the point
+# Letters of the shortest words in which a slip can be told from another word or name: "Dupond" is
+# not Dupont misspelt, "house" not mouse, and Alexander not Alexandre.
+_MIN_SWAPPED, _MIN_MISSING, _MIN_WRONG = 6, 9, 10
 _PLACEHOLDER = re.compile(r"\[[A-Z_]+\]")
 
 
@@ -50,10 +53,14 @@ class _Text(NamedTuple):
     """A text as it is compared; equal ones are one."""
 
     words: str
+    core: str
+    """The words without greetings, thanks and reminders."""
     seal: str
     """What the words do not show: attachments, and the whole message behind masked data."""
     marks: bytes
-    """A digest of the seal and the marks: near texts have the same."""
+    """A digest of the seal, the marks and the number of words: near texts have the same."""
+    lines: bytes
+    """A digest of the seal and the lines, whatever their order; empty where they are few."""
 
     @property
     def same(self) -> tuple[str, str]:
@@ -97,10 +104,12 @@ def link_duplicates(
 
     - the same message: one Message-ID, one sender;
     - the same text, but for case and punctuation, of the same sender or of LONG_TOKENS;
-    - nearly the same text, likewise: the sets of word pairs have a Jaccard similarity of NEAR, the
-      marks (words with digits, signs or capitals, negations) are the same in the same order, and
-      no word stands in for another unless it is that one misspelt. So "srv-12" is not "srv-13",
-      Martin is not Durand, and "le wifi" is not "le vpn", however long the rest.
+    - nearly the same text, likewise: but for greetings, thanks, reminders and remarks of who
+      forwards it, the words are the same in the same order, some of them misspelt (the sets of word
+      pairs have a Jaccard similarity of NEAR), and the marks (words with digits, signs or capitals
+      inside, negations) are equal; or the lines are the same in another order. So "srv-12" is not
+      "srv-13", dupont is not dupond, and what says "problème résolu" below is new, however long the
+      rest.
 
     Texts go with the names of their attachments; and where data is masked, the whole messages must
     be equal, since a placeholder hides whom it is about. What repeats a duplicate is linked to the
@@ -143,8 +152,8 @@ def link_duplicates(
 def keys(row: Any) -> set[Hashable]:
     """Text, marks and Message-ID of a ticket: duplicates have one in common."""
     text = _text(row)
-    marks = text.marks if text.words.count(" ") >= _MIN_NEAR_PAIRS else None
-    return {text.same, marks, row.message_id} - {None}
+    marks = text.marks if text.core.count(" ") >= _MIN_NEAR_PAIRS else None
+    return {text.same, marks, text.lines, row.message_id} - {None, b""}
 
 
 def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[Any]:
@@ -166,16 +175,50 @@ def _ticket(row: Any) -> _Ticket:
 
 def _text(row: Any) -> _Text:
     text = row.text
-    words, same = wording(text)
     seal = row.attachments or ""
     if "[" in text and _PLACEHOLDER.search(text):
         seal += row.body_hash or row.ticket_id
     turning_words = _turning_words()
-    marks = " ".join(
-        word for word in words if not word.islower() or not word.isalpha() or word in turning_words
+    words, core = wording(_without_asides(text))
+    marks = " ".join(word for word in words if _is_mark(word) or word in turning_words)
+    lines = sorted(filter(None, map(str.strip, text.casefold().split("\n"))))
+    return _Text(
+        wording(text).text,
+        core,
+        seal,
+        _digest(seal, marks.casefold(), str(len(words))),
+        _digest(seal, *lines) if len(lines) >= _MIN_LINES else b"",
     )
-    digest = hashlib.blake2b(f"{seal}\n{marks.casefold()}".encode(), digest_size=16).digest()
-    return _Text(same, seal, digest)
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()
+
+
+def _is_mark(word: str) -> bool:
+    """Whether no misspelling is to be thought of: a code, a path, an acronym."""
+    return not word.isalpha() or not word[1:].islower()
+
+
+_PART = re.compile(r"[^.!?,;:\n]+")
+_LONGEST_ASIDE = 80  # characters
+
+
+def _without_asides(text: str) -> str:
+    """`text` without the parts that say nothing about the matter: thanks, closings, reminders."""
+    return _PART.sub(lambda part: "" if _is_aside(part[0].strip()) else part[0], text)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_aside(part: str) -> bool:
+    return len(part) <= _LONGEST_ASIDE and bool(_asides().fullmatch(part))
+
+
+@functools.cache
+def _asides() -> re.Pattern[str]:
+    words = all_words()
+    aside = one_of(words.thanks + words.closings + words.reminders)
+    return re.compile(rf"{aside}(?:[ \t]+{aside}){{0,3}}", re.IGNORECASE)
 
 
 @functools.cache
@@ -203,7 +246,8 @@ def _remember(
 ) -> None:
     this = _Seen(ticket.received_at, ticket.ticket_id, first)
     text = ticket.text
-    for key in (_message_key(ticket), *_keys(ticket, text.same), *_keys(ticket, text)):
+    same = [text.same, text, *([("lines", text.lines)] if text.lines else [])]
+    for key in (_message_key(ticket), *(key for texts in same for key in _keys(ticket, texts))):
         if key:
             seen[key].append(this)
 
@@ -217,6 +261,10 @@ def _first(
         (_message_key(ticket), "same message"),
         *((key, "same text") for key in _keys(ticket, ticket.text.same)),
         *((key, "nearly the same text") for text in near for key in _keys(ticket, text)),
+        *(
+            (key, "nearly the same text")
+            for key in (_keys(ticket, ("lines", ticket.text.lines)) if ticket.text.lines else ())
+        ),
     ]
     matches: list[tuple[_Seen, Rule]] = []
     for key, rule in looked_up:
@@ -253,7 +301,7 @@ class _NearTexts:
         near: defaultdict[_Text, list[_Text]] = defaultdict(list)
         for marks, new in self._new.items():
             texts = [*new, *self._earlier.get(marks, ())]
-            for one, other in _near_pairs([text.words for text in texts], len(new)):
+            for one, other in _near_pairs([text.core for text in texts], len(new)):
                 near[texts[one]].append(texts[other])
                 near[texts[other]].append(texts[one])
         return near
@@ -296,21 +344,30 @@ def _near_pairs(texts: list[str], new: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_reworded(one: str, other: str) -> bool:
-    """Whether words of one text stand where the other has different ones, not misspelt ones."""
-    words, others = Counter(one.split(" ")), Counter(other.split(" "))
-    fewer, more = sorted((words - others, others - words), key=len)
-    return any(not any(_is_slip(word, spelling) for spelling in more) for word in fewer)
+    """Whether a word of one text is missing in the other or has another in its place."""
+    words, others = one.split(" "), other.split(" ")
+    return len(words) != len(others) or not all(
+        word == spelling or _is_slip(word, spelling)
+        for word, spelling in zip(words, others, strict=True)
+    )
 
 
 def _is_slip(one: str, other: str) -> bool:
-    """Whether one letter is wrong, missing or too many, or two have changed places."""
-    if min(len(one), len(other)) < _MIN_MISSPELT:
-        return False
+    """Whether a letter within is wrong, missing or too many, or two have changed places.
+
+    At the end only a missing "s" is a slip: endings tell names apart.
+    """
+    shortest = min(len(one), len(other))
     start = _shared_start(one, other)
-    one, other = one[start:], other[start:]
-    end = _shared_start(one[::-1], other[::-1])
-    one, other = one[: len(one) - end], other[: len(other) - end]
-    return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
+    end = _shared_start(one[start:][::-1], other[start:][::-1])
+    first, second = one[start : len(one) - end], other[start : len(other) - end]
+    if len(first) == len(second) == 2:
+        return first == second[::-1] and shortest >= _MIN_SWAPPED and end > 0
+    if {first, second} == {"", "s"} and end == 0:
+        return shortest >= _MIN_MISSING
+    if len(first) != len(second):
+        return len(first + second) == 1 and shortest >= _MIN_MISSING and start > 1 and end > 0
+    return len(first) == 1 and shortest >= _MIN_WRONG and start > 2 and end > 2
 
 
 def _shared_start(one: str, other: str) -> int:

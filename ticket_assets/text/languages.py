@@ -33,6 +33,7 @@ class Words:
     number_namers: Entries
     request_words: Entries
     turning_words: Entries
+    reminders: Entries
     reply_prefixes: Entries
     forward_prefixes: Entries
     external_words: Entries
