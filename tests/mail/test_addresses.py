@@ -93,6 +93,8 @@ def test_the_addresses_of_a_header_are_told(value, addresses):
         ),
         ("Petit, Vic <vic@x.fr>", "Petit, Vic", ADDRESS),
         ('<"vic@x.fr">', "", ADDRESS),
+        ("vic@x.fr <Vic Petit>", "Vic Petit", ADDRESS),
+        ("Vic Petit: vic@x.fr", "Vic Petit", ADDRESS),
         ('"vic@x.fr"', "", ADDRESS),
         ("<mailto:vic@x.fr>", "", ADDRESS),
         ("vic@x.fr.", "", ADDRESS),

@@ -74,7 +74,7 @@ def test_an_mbox_whose_from_lines_have_no_date_is_split_at_empty_lines(tmp_path)
 
 
 THIRD = b"X-Mozilla-Status: 0001\nReturn-Path: <c@x.fr>\nFrom: c@x.fr\nSubject: C\n\nFin\n"
-FOLDED = b"Received: by mx\n\tfor <d@x.fr>\nFrom: d@x.fr\n\nDernier\n"
+FOLDED = b">From d@x.fr Mon Mar  3\nReceived: by mx\n\tfor <d@x.fr>\nFrom: d@x.fr\n\nDernier\n"
 
 
 @pytest.mark.parametrize("bare", [b"From \n", b"From - \n", b"From -\n", b"From \r\n"])
@@ -86,7 +86,7 @@ def test_a_bare_from_line_above_a_header_starts_a_message(tmp_path, first, bare,
         first + FIRST + blank + bare + SECOND + blank + bare + THIRD + blank + bare + FOLDED
     )
 
-    assert contents(path) == [FIRST, SECOND, THIRD, FOLDED]
+    assert contents(path) == [FIRST, SECOND, THIRD, FOLDED.removeprefix(b">")]
 
 
 def test_a_message_of_headers_alone_below_a_bare_from_line_is_one(tmp_path):

@@ -36,6 +36,8 @@ def part(text=TEXT, kind="text/plain", boundary="b1"):
         ["Content-Type: multipart/mixed"],
         ["Content-Type: multipart/mixed; boundary="],
         ['Content-Type: multipart/alternative; boundary="b1'],
+        ["Content-Type: multipart; boundary=b1"],
+        ["Content-Type: Multipart/Mixed boundary=b1"],
         ["Content-Type: multipart/alternative; bound=b1"],
         ['Content-Type: multipart/related; boundary="B1"; type="text/html"'],
         # The blanks before the second line are lost.
@@ -49,6 +51,19 @@ def test_a_wrong_boundary_costs_no_text(headers):
 
     assert message.body_text is not None
     assert (message.body_text.strip(), message.body_html) == (TEXT, "<p>x</p>")
+
+
+@pytest.mark.parametrize("boundary", ["=_{@x}%", "a b", "---", "Apple-Mail=_0!", "|*&~^"])
+def test_a_boundary_of_any_signs_is_found(boundary):
+    body = f"{part(boundary=boundary)}--{boundary}--\n"
+
+    assert parsed("Content-Type: multipart/mixed; boundary=other", body=body).body_text == TEXT
+
+
+def test_parts_that_begin_with_another_header_are_found():
+    body = f"--b1\nMIME-Version: 1.0\nContent-Type: text/plain\n\n{TEXT}\n--b1--\n"
+
+    assert parsed("Content-Type: multipart/mixed", body=body).body_text == TEXT
 
 
 def test_headers_below_an_unfolded_one_are_read():
@@ -116,6 +131,7 @@ def test_lines_like_a_boundary_in_a_part_that_has_one_are_text():
         "quoted-printable (by the gateway)",
         "(a comment) quoted-printable",
         " Quoted-Printable ",
+        "quoted-printable,",
     ],
 )
 def test_a_transfer_encoding_is_known_with_signs_around_it(encoding):

@@ -201,3 +201,11 @@ def test_the_desks_own_line_is_heeded_in_tables_and_single_texts() -> None:
     ).tickets["text"]
 
     assert text == "Toujours bloqué."
+
+
+def test_armour_in_the_html_part_is_no_text_either() -> None:
+    armour = "<br>".join(
+        ["-----BEGIN PGP MESSAGE-----", "", *["A" * 64] * 30, "=abcd", "-----END PGP MESSAGE-----"]
+    )
+
+    assert clean(None, "", f"<p>Voir ci-dessous.</p>{armour}").text == "Voir ci-dessous."

@@ -29,6 +29,8 @@ from ticket_assets.text.subjects import is_forwarded, without_prefixes, without_
         ("RES.: VPN", "VPN"),
         ("RE\u00a0: VPN", "VPN"),
         ("RE：VPN", "VPN"),
+        ("回复：VPN", "VPN"),
+        ("Rif: Doorst: VPN", "VPN"),
         # Tags of gateways.
         ("[EXTERNAL] RE: VPN", "VPN"),
         ("{EXT} AW: VPN", "VPN"),
@@ -39,6 +41,10 @@ from ticket_assets.text.subjects import is_forwarded, without_prefixes, without_
         ("EXTERN: AW: VPN", "VPN"),
         ("EXTERNO - RV: VPN", "VPN"),
         ("EXT RE: [EXTERNAL] Fwd: VPN", "VPN"),
+        ("【EXTERNAL】RE: VPN", "VPN"),
+        ("~EXT~ -EXTERN- RE: VPN", "VPN"),
+        ("[Externer Absender] AW: VPN", "VPN"),
+        ("[Remitente externo] RV: VPN", "VPN"),
         ("RE:", ""),
         # What people write.
         ("Réponse attendue", "Réponse attendue"),

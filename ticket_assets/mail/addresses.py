@@ -29,9 +29,7 @@ _CLOSED_TEXT = re.compile(_CLOSED, re.IGNORECASE | re.DOTALL)
 _MEMBER = re.compile(rf"(?:{_CLOSED}|[^,;])++", re.IGNORECASE | re.DOTALL)
 _QUOTE = re.compile(r"[\"\\]")
 _MAILTO = re.compile(r"\bmailto:", re.IGNORECASE)
-_LOOSE_ADDRESS = re.compile(
-    r"(?<![^\s<>()\[\]{},;:\"«»|])[^\s<>()\[\]{},;:\"«»|@]++@[^\s<>()\[\]{},;:\"«»|@]+"
-)
+_LOOSE_ADDRESS = re.compile(r"(?<![^\s<>()\[\]{},;:\"«»|])[^\s<>()\[\]{},;:\"«»|@]++@[\w-][\w.-]*")
 _EMPTY_BRACKETS = re.compile(r"[<(\[{\s]{2,}[>)\]}]+|[<(\[{]+[>)\]}]+")
 _NOT_SEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 """Unicode's categories of characters that nobody sees: controls, marks of direction, spaces."""
@@ -154,7 +152,7 @@ def _member_mailboxes(member: str) -> list[Mailbox]:
 
 def _loose_mailbox(text: str) -> list[Mailbox]:
     """The one address in a text that is written by no rule, and what else stands in it."""
-    addresses = {address.strip("'.") for address in _LOOSE_ADDRESS.findall(text)}
+    addresses = {address.strip("'.-") for address in _LOOSE_ADDRESS.findall(text)}
     if len(addresses) != 1:
         return []
     (address,) = addresses

@@ -43,7 +43,7 @@ def decode_unlabelled(octets: bytes) -> str:
 
 
 def _python_name(charset: str) -> str:
-    name = charset.lower().replace("_", "-")
+    name = charset.lower().replace("_", "-").strip(" '\"")
     if name.endswith("utf-7"):  # x-unicode-2-0-utf-7
         return "utf-7"
     return "iso2022-jp-ext" if name.startswith(("iso-2022-jp", "cp5022")) else name

@@ -27,7 +27,7 @@ _DATED_FROM = re.compile(
 # Newer Thunderbirds write nothing behind it, or a dash.
 _BARE_FROM = re.compile(rb"From (?:- *)?$")
 _ANY_FROM = re.compile(rb"From ")
-_HEADER_LINE = re.compile(rb"[!-9;-~]{1,100}:|[ \t]+\S")
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,100}:|[ \t]+\S|>From ")
 _USUAL_HEADER = re.compile(
     rb"(?:from|to|subject|date|message-id|received|return-path|delivered-to|content-type):", re.I
 )

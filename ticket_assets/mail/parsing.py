@@ -11,7 +11,6 @@ from typing import Literal
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.addresses import Mailbox, mailboxes_in, sender_in
-from ticket_assets.mail.enclosures import open_enclosures
 from ticket_assets.mail.headers import (
     HeaderFields,
     bare_id,
@@ -21,6 +20,7 @@ from ticket_assets.mail.headers import (
     split_message,
 )
 from ticket_assets.mail.parts import Bodies, read_parts
+from ticket_assets.text.enclosures import open_enclosures
 from ticket_assets.text.html import has_tags, without_entities
 from ticket_assets.text.languages import all_words, phrases
 

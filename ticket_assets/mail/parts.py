@@ -13,9 +13,9 @@ from email.utils import collapse_rfc2231_value
 from typing import NamedTuple
 
 from ticket_assets.mail.charsets import decode
-from ticket_assets.mail.enclosures import open_enclosures
 from ticket_assets.mail.flowed import unflow
 from ticket_assets.mail.headers import decode_octets, header_text
+from ticket_assets.text.enclosures import open_enclosures
 
 MAX_FORWARDS = 3
 """Depth to which a forward without text of its own is searched for text."""
@@ -33,12 +33,12 @@ _DECLARED_BOUNDARY = re.compile(
 _BOUNDARY_END = re.compile(r"(?:--)?[ \t]*(?:\r?\n|\Z)")
 _BODY_TYPES = ("text/plain", "text/html")
 _COMMENT = re.compile(r"\([^()]*\)")
-_ENCODING = re.compile(r"[^\s;\"']+")
+_ENCODING = re.compile(r"[^\s;,\"']+")
 # A line that can be a boundary, above the first header line of a part.
 _BOUNDARY = re.compile(
-    r"^--(?P<boundary>[\w'()+,./:=?-](?:[\w'()+,./:=? -]{0,98}[\w'()+,./:=?-])?)[ \t]*\r?\n"
-    r"(?=Content-[\w-]{1,40}:)",
-    re.MULTILINE | re.IGNORECASE | re.ASCII,
+    r"^--(?P<boundary>[!#-\[\]-~](?:[ !#-\[\]-~]{0,98}[!#-\[\]-~])?)[ \t]*\r?\n"
+    r"(?=(?:Content|MIME|X)-[\w-]{1,40}:)",
+    re.MULTILINE | re.IGNORECASE,
 )
 # What programs that know no MIME show above the parts: a notice, or header lines out of place.
 _NO_TEXT = re.compile(
@@ -121,8 +121,8 @@ def _bodies(message: Message, depth: int) -> Bodies:
         part = parts.pop()
         content_type = part.get_content_type()
         children = _children(part)
-        if content_type.startswith("multipart/") and not children and mended < MAX_MENDED:
-            children = _parts_found(part, content_type)
+        if not children and _is_called_multipart(part) and mended < MAX_MENDED:
+            children = _parts_found(part)
             mended += 1
         if children and content_type == "message/rfc822":
             forwards.append(children[0])
@@ -149,14 +149,18 @@ def _children(part: Message) -> list[Message]:
     return [child for child in part.get_payload() if isinstance(child, Message)]
 
 
-def _parts_found(part: Message, content_type: str) -> list[Message]:
+def _is_called_multipart(part: Message) -> bool:
+    return _octets(part, "content-type").lstrip()[:9].lower() == "multipart"
+
+
+def _parts_found(part: Message) -> list[Message]:
     """The parts of a multipart whose header does not name their boundary, with the text around
     them; none where its body has no line that looks like one."""
     body = _payload(part).decode("ascii", "surrogateescape")
     found = _BOUNDARY.search(body)
     if not found:
         return []
-    header = f'Content-Type: {content_type}; boundary="{found["boundary"]}"\n\n'
+    header = f'Content-Type: multipart/mixed; boundary="{found["boundary"]}"\n\n'
     multipart = _parsed(header + body)
     above, below = _text_part(multipart.preamble), _text_part(multipart.epilogue)
     return [*above, *_children(multipart), *below]
@@ -174,7 +178,7 @@ def _text_part(around: str | None) -> list[Message]:
 def _add_leaf(part: Message, bodies: Bodies) -> None:
     """Add a part's text or file name."""
     description = _described(part)
-    is_multipart = description.content_type.startswith("multipart/")  # nothing says where it ends
+    is_multipart = _is_called_multipart(part)  # and nothing says where a part ends
     if description.is_body or is_multipart:
         text = decode(_payload(part), description.charset)
         if description.content_type == "text/html":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ticket_assets.parallel import map_chunks
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.text.characters import readable
+from ticket_assets.text.enclosures import open_enclosures
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
 from ticket_assets.text.languages import all_words, phrases
@@ -198,7 +199,7 @@ def _body(body_text: str | None, body_html: str | None) -> str:
     html_notice = _patterns().html_notice
     if len(plain.strip()) > 200 and not html_notice.search(plain[:1000]):
         return plain
-    rich = html_to_text(body_html)
+    rich = open_enclosures(html_to_text(body_html)).text
     if not rich.strip():
         return plain
     rich_words = len(rich.split())

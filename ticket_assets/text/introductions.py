@@ -36,7 +36,7 @@ class _Patterns:
         self.start = phrases(starts, after=r"\b[\s,]*")
         self.verb = phrases(words.introduction_verbs, r"(?<!\w)", r"(?!\w)")
         # One test of a line's end is all that most lines cost.
-        # An entry is a pattern: "a\\sécrit" ends with "écrit", "napisał\\(a\\)" with itself.
+        # An entry is a pattern: the end of "a\sécrit" is "écrit", of "napisał\(a\)" "napisał(a)".
         verbs = (re.sub(r"\\[bs]", " ", verb) for verb in words.introduction_verbs)
         self.ends = tuple({verb.replace("\\", "").split()[-1] for verb in verbs})
         self.date_links = set(words.date_words) & set(map(_plain, words.stopwords))

@@ -7,7 +7,7 @@ import re
 
 from ticket_assets.text.languages import all_words, one_of
 
-_LEFT, _RIGHT = r"[\[{<*#_|]{1,4} ?", r" ?[\]}>*#_|]{1,4}"
+_LEFT, _RIGHT = r"[\[{<*#_|~!«【-]{1,4} ?", r" ?[\]}>*#_|~!»】-]{1,4}"
 
 
 class _Patterns:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ticket_assets.mail.enclosures import open_enclosures
+from ticket_assets.text.enclosures import open_enclosures
 
 SIGNATURE = """-----BEGIN PGP SIGNATURE-----
 Version: GnuPG v2
@@ -87,6 +87,12 @@ def test_an_uuencoded_file_is_an_attachment(size, line_end):
 
     assert opened.text.splitlines() == ["Ci-joint.", "", "Merci"]
     assert opened.file_names == ["état du parc.csv"]
+
+
+def test_a_file_in_base64_is_one_too():
+    text = "Voir.\nbegin-base64 644 a.bin\nAAECAwQFBgc=\n====\nbegin-base64 644 b\nnon\n"
+
+    assert open_enclosures(text) == ("Voir.\nbegin-base64 644 b\nnon\n", ["a.bin"])
 
 
 def test_several_files_and_one_that_was_cut_are_attachments():

@@ -31,6 +31,11 @@ _UUENCODED = re.compile(
     re.MULTILINE,
 )
 _FULL_LINE = 61
+_BASE64_FILE = re.compile(
+    r"^begin-base64 [0-7]{3,4} (?P<name>[^\r\n]{1,255}?)[ \t]*\r?\n"
+    r"(?:(?!====)[A-Za-z0-9+/=]{1,80}[ \t]*\r?\n)*+====[ \t]*(?:\r?\n|\Z)",
+    re.MULTILINE,
+)
 
 
 class Opened(NamedTuple):
@@ -48,8 +53,9 @@ def open_enclosures(text: str) -> Opened:
     if "-----BEGIN PGP " in text:
         text = _without_armour(text)
     file_names: list[str] = []
-    if "begin " in text:
+    if "begin" in text:
         text = _UUENCODED.sub(lambda file: _taken(file, file_names), text)
+        text = _BASE64_FILE.sub(lambda file: _named(file, file_names), text)
     return Opened(text, file_names)
 
 
@@ -64,7 +70,10 @@ def _taken(file: re.Match[str], file_names: list[str]) -> str:
     """Nothing in the place of a file, whose name is noted; other text as it is."""
     last = (file["last"] or "").rstrip("\r\n")
     is_last = bool(last) and len(last) - 1 >= (ord(last[0]) - 32) * 4 / 3
-    if not (len(file["full"]) > _FULL_LINE or (is_last and file["end"])):
-        return file[0]
+    is_file = len(file["full"]) > _FULL_LINE or (is_last and file["end"])
+    return _named(file, file_names) if is_file else file[0]
+
+
+def _named(file: re.Match[str], file_names: list[str]) -> str:
     file_names.append(file["name"])
     return ""
