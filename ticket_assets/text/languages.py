@@ -57,17 +57,23 @@ class Words:
     desk_line_words: Entries
     closings: Entries
     thanks: Entries
+    conjunctions: Entries
     mobile_footers: Entries
+    mail_programs: Entries
+    brevity_excuses: Entries
     environment_footers: Entries
     footer_words: Entries
-    disclaimer_starts: Entries
+    message_references: Entries
+    legal_words: Entries
     confidential_words: Entries
     addressee_words: Entries
+    misdelivery_words: Entries
     first_person: Entries
     banner_tags: Entries
     banners: Entries
     banner_advice: Entries
     phone_labels: Entries
+    company_words: Entries
     person_titles: Entries
     name_particles: Entries
     small_words: Entries

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ticket_assets.text.characters import readable
 from ticket_assets.text.header_blocks import header, headers_end
 from ticket_assets.text.introductions import MAX_LINE, introduction
-from ticket_assets.text.languages import all_words, one_of, phrases
-from ticket_assets.text.signatures import NameWords, cut_signature, name_words
+from ticket_assets.text.languages import all_words, phrases
+from ticket_assets.text.signatures import NameWords, cut_signature, is_greeting, name_words
 
 _MAX_LINES = 4_000
 _MAX_FORWARDS = 4
@@ -39,8 +39,6 @@ class _Patterns:
         self.original = phrases(words.original_marks, r"[-_*\s]{3,}", r"[-_*\s:]*")
         self.forward = phrases(words.forward_marks, r"(?:-{2,}\s*)?", r"(?:\s*-{2,}|\s?:)")
         self.note = phrases(words.notes_below, r"\b", r"\b")
-        name = r"(?:[ ,]+[A-ZÀ-Þ][\w.'’-]*){0,4}"
-        self.greeting = re.compile(rf"(?i:{one_of(words.greetings)}){name}[\s,.!:;]*")
         decoration = r"[\W_]{0,30}"
         self.answer_above = phrases(words.answer_above, decoration, decoration)
         self.answer_below = phrases(words.answer_below, decoration, decoration)
@@ -272,10 +270,7 @@ def _points_below(segments: list[list[str] | ReplyParts]) -> bool:
 
 def _says_something(text: str) -> bool:
     """Whether `text` is more than a greeting."""
-    greeting = _patterns().greeting
-    return any(
-        re.search(r"\w", line) and not greeting.fullmatch(line.strip()) for line in text.split("\n")
-    )
+    return any(re.search(r"\w", line) and not is_greeting(line) for line in text.split("\n"))
 
 
 def _is_shown(lines: list[str], position: int, segment: list[str]) -> bool:

@@ -15,6 +15,9 @@ _MAX_CLOSING = 160
 _MAX_BLOCK = 8
 _MAX_BLOCK_LINE = 110
 _MAX_BANNER = 400
+_MAX_SLOGAN = 14  # words
+_MIN_DISCLAIMER = 80  # characters
+_URL = re.compile(r"<?https?://\S+")
 _DELIMITER = re.compile(r"--|__|—")
 _IMAGE = re.compile(r"\[?(?:cid:\S+|image\d*\.\w{3,4})\]?", re.IGNORECASE)
 _BULLET = re.compile(r"[-*•·–]\s|[0-9]{1,2}[.)]\s|[a-z]\)\s")
@@ -30,15 +33,33 @@ class _Patterns:
 
     def __init__(self) -> None:
         words = all_words()
-        self.closing = phrases(words.closings, after=r"[\s,.;:!]*")
-        self.thanks = phrases(words.thanks, after=r"[\s,.;:!]*")
-        self.mobile = phrases(words.mobile_footers, after=".{0,60}")
+        name = (
+            r"(?:[ ,]+(?P<name>(?:[iI]\. ?[AV]\. )?[A-ZÀ-Þ][\w.'’-]*(?: [A-ZÀ-Þ][\w.'’-]*){0,2}))?"
+        )
+        self.closing = re.compile(rf"(?i:{one_of(words.closings)}){name}")
+        self.thanks = re.compile(rf"(?i:{one_of(words.thanks)}){name}")
+        self.greeting = re.compile(
+            rf"(?i:{one_of(words.greetings)})(?:[ ,]+[A-ZÀ-Þ][\w.'’-]*){{0,4}}[\s,.!:;]*"
+        )
+        self.mere_thanks = phrases(words.thanks, after=r"[\s,.;:!]*")
+        # One test of a line's beginning is all that most lines cost.
+        self.polite = phrases(words.closings + words.thanks, after=r"\b")
+        self.link = re.compile(
+            rf"\s*[,;.!]+(?:\s+|$)|\s*[/|]\s*|\s+{one_of(words.conjunctions)}\s+", re.IGNORECASE
+        )
+        self.mobile = re.compile(
+            rf"(?=.*\b{one_of(words.mail_programs)}\b){one_of(words.mobile_footers)}[^,;:?!]{{0,80}}",
+            re.IGNORECASE,
+        )
+        self.excuse = phrases(words.brevity_excuses)
         self.environment = phrases(words.environment_footers, r"\W{0,6}")
         # In every footer there is one of them: one search instead of three for each line.
-        self.footer_words = (*words.footer_words, "image", "cid:")
-        self.disclaimer_start = phrases(words.disclaimer_starts, r"\W{0,6}")
+        self.footer_words = words.footer_words
+        self.message_reference = phrases(words.message_references, r"\b")
+        self.legal = phrases(words.legal_words, r"\b")
         self.confidential = phrases(words.confidential_words)
         self.addressee = phrases(words.addressee_words)
+        self.misdelivery = phrases(words.misdelivery_words)
         self.first_person = phrases(words.first_person, r"\b", r"\b")
         tags = words.banner_tags + words.external_words
         self.banner_tag = phrases(tags, r"[\[(<*#]{1,3} ?", r" ?[\])>*#]{1,3}:?")
@@ -47,6 +68,7 @@ class _Patterns:
         self.contact = re.compile(
             r"@|\S \| \S|\bwww\.|https?://|\+[0-9]|\b[0-9]{2}(?:[ .\-][0-9]{2}){3}"
             rf"|\b[0-9]{{4,5}} [A-ZÀ-Ü]|\b(?i:{one_of(words.phone_labels)})\b\W{{0,5}}[0-9(]"
+            rf"|\b(?i:{one_of(words.company_words)})\b"
         )
         word = r"[A-ZÀ-Þ][^\W\d_]*\.?(?:['’-][^\W\d_]+)*"
         self.name = re.compile(
@@ -71,6 +93,7 @@ class _Patterns:
             rf"\b0x[0-9a-f]+|[a-z]:\\|\b{one_of(words.error_words)}\b|\b[a-z]{{2,5}}-[0-9]{{4,}}",
             re.IGNORECASE,
         )
+        self.pronoun = re.compile(rf"\b{one_of(words.pronouns)}\b")
         self.proxy_marks = words.proxy_marks
 
 
@@ -81,6 +104,11 @@ def name_words(name: str | None) -> NameWords:
     """The words of `name` in any order, without case, accents and initials."""
     plain = unicodedata.normalize("NFKD", name or "").encode("ascii", "ignore").decode()
     return frozenset(word for word in re.findall(r"[a-z]{2,}", plain.lower()))
+
+
+def is_greeting(line: str) -> bool:
+    """Whether `line` only opens a letter ("Bonjour Jean,")."""
+    return _patterns().greeting.fullmatch(line.strip()) is not None
 
 
 def cut_signature(lines: Sequence[str], author: NameWords = frozenset()) -> tuple[str, str]:
@@ -102,22 +130,30 @@ def cut_signature(lines: Sequence[str], author: NameWords = frozenset()) -> tupl
 
 def _cut_below_closing(body: list[str], author: NameWords) -> tuple[list[str], list[str]]:
     patterns = _patterns()
+    is_below = False
     for index, line in enumerate(body):
         closing = line.strip(" *\t")
         if not closing or len(closing) > _MAX_CLOSING:
+            is_below = is_below or bool(closing)
             continue
-        if _is_closing(closing):
-            length = _signature_length(body[index + 1 :])
-        elif patterns.thanks.fullmatch(closing):
-            length = _signature_length(body[index + 1 :])
-            below = body[index + 1 : index + 1 + (length or 0)]
-            if not any(map(patterns.contact.search, below)) and not _is_name_only(below, author):
-                continue
-        else:
+        is_delimiter = _DELIMITER.fullmatch(closing)
+        if not is_delimiter and not patterns.polite.match(closing):
+            is_below = is_below or not is_greeting(closing)
             continue
-        if length is not None and not (length == 0 and patterns.thanks.fullmatch(closing)):
-            cut = index + 1 + length
-            return [*body[:index], *body[cut:]], body[index:cut]
+        length = _signature_length(body[index + 1 :])
+        below = next((line for line in body[index + 1 :] if line.strip()), "")
+        signers = author | name_words(below)
+        start = index if is_delimiter else _closing_start(closing, signers, index, bool(author))
+        if start is None and patterns.mere_thanks.fullmatch(closing) and length:
+            details = body[index + 1 : index + 1 + length]
+            if any(map(patterns.contact.search, details)) or _is_name_only(details, author):
+                start = index
+        if start is None or length is None or is_greeting(closing):
+            continue
+        if length and not is_below and not _is_surely_signed(body[index + 1 :][:length], author):
+            continue
+        end = index + 1 + length
+        return [*body[:start], *body[end:]], body[start:end]
     return body, []
 
 
@@ -230,80 +266,143 @@ def _is_banner(line: str, *, is_first: bool) -> bool:
     )
 
 
-def _is_closing(line: str) -> bool:
-    if _DELIMITER.fullmatch(line) or _patterns().closing.fullmatch(line):
+def _closing_start(line: str, signers: NameWords, index: int, is_known: bool) -> int | None:
+    """Index of the first line to cut at a closing; None if the line at `index` holds none.
+
+    A name may follow: one of `signers`, or any short one unless the author's `is_known`.
+
+    A line that says more than its closing stays: "Merci de relancer le serveur, cordialement".
+    """
+    patterns = _patterns()
+    last = ""
+    is_polite = True
+    whole = patterns.closing.fullmatch(line.rstrip(" ,.;:!"))
+    parts = [line.rstrip(" ,.;:!")] if whole else patterns.link.split(line)
+    for part in filter(None, map(str.strip, parts)):
+        closing = patterns.closing.fullmatch(part)
+        polite = closing or patterns.thanks.fullmatch(part)
+        if polite and _is_signer(polite["name"], signers, is_known):
+            last = "closing" if closing or last == "closing" else "thanks"
+        elif last != "closing" or not _is_signer(part, signers, is_known):
+            is_polite, last = False, ""
+    if last != "closing":
+        return None
+    return index if is_polite else index + 1
+
+
+def _is_surely_signed(lines: Sequence[str], author: NameWords) -> bool:
+    """Whether the lines below a closing that has nothing above it are a signature."""
+    patterns = _patterns()
+    return any(map(patterns.contact.search, lines)) or all(
+        patterns.name.fullmatch(line.strip(" *\t,")) or _is_name_only([line], author)
+        for line in lines
+        if line.strip()
+    )
+
+
+def _is_signer(name: str | None, signers: NameWords, is_known: bool) -> bool:
+    if not name or name_words(name) <= signers:
         return True
-    if "/" not in line and "|" not in line:
-        return False
-    parts = re.split(r"\s*[/|]\s*", line)  # "Mit freundlichen Grüßen / Best regards"
-    return len(parts) > 1 and all(map(_patterns().closing.fullmatch, parts))
+    is_short = name[0].isupper() and len(name.split()) < 3
+    return is_short and not is_known and not _patterns().trouble.search(name)
 
 
 def _signature_length(lines: Sequence[str]) -> int | None:
-    """How many of the lines below a closing belong to the signature; None if it is not one."""
+    """How many of the lines below a closing belong to the signature; None if it is not one.
+
+    What reads like a request ends it. A line that may be either, such as a role in small letters
+    or a slogan, belongs to it when contact details follow.
+    """
+    patterns = _patterns()
     length = filled = 0
-    for index, line in enumerate(lines):
-        stripped = line.strip()
-        if not stripped:
-            length = index + 1
+    is_doubtful = False
+    for index, line in enumerate(map(str.strip, lines)):
+        if not line:
             continue
-        if _is_content(stripped):
-            # Content right below the name is doubtful: keep all. Below a blank line it is apart.
-            return length if length == index else None
         filled += 1
         if filled > _MAX_LINES:
             return None
-    return len(lines)
+        if _is_request(line):
+            break
+        if patterns.contact.search(line):
+            is_doubtful = False
+        elif not is_doubtful:
+            is_doubtful = _is_doubtful(line)
+        if not is_doubtful:
+            length = index + 1
+    while length < len(lines) and not lines[length].strip():
+        length += 1
+    return length
 
 
-def _is_content(line: str) -> bool:
+def _is_request(line: str) -> bool:
     patterns = _patterns()
     if patterns.afterword.match(line) or patterns.technical.search(line) or line.endswith("?"):
         return True
-    if patterns.contact.search(line):
+    if patterns.contact.search(line) or line.lower().startswith(patterns.proxy_marks):
         return False
-    words = line.split()
-    if len(words) > 1 and patterns.trouble.search(line):
+    words = len(line.split())
+    if words > 1 and (patterns.trouble.search(line) or patterns.first_person.search(line)):
         return True
-    starts_low = line[0].islower() and not line.lower().startswith(patterns.proxy_marks)
+    return words > (_MAX_SLOGAN if line[-1] == "!" else 8) or (words > 4 and line[-1] == ".")
+
+
+def _is_doubtful(line: str) -> bool:
+    words = len(line.split())
+    starts_low = line[0].islower() and not line.lower().startswith(_patterns().proxy_marks)
+    return (words > 2 and starts_low) or (words > 4 and line[-1] == "!")
+
+
+def _is_footer(line: str) -> bool:
+    """Whether a phone, a mail program or a scanner of viruses added the line."""
+    patterns = _patterns()
+    line = line.strip(" *\t<>")
+    if _IMAGE.fullmatch(line) or (patterns.environment.match(line) and "?" not in line):
+        return True
+    first, *others = re.split(r"(?<=[.!])\s+(?=[^\W\d_])(?!www\.)", _URL.sub("", line))
     return (
-        len(words) > 8 or (len(words) > 2 and starts_low) or (len(words) > 4 and line[-1] in ".!")
+        patterns.mobile.fullmatch(first.strip(" .!<>")) is not None
+        and not (patterns.trouble.search(first) or patterns.pronoun.search(first))
+        and all(patterns.excuse.fullmatch(other.strip(" .!")) for other in others)
     )
 
 
 def _cut_footers(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Lines without mobile footers and without paragraphs that are disclaimers; the latter."""
+    """Lines without footers and disclaimers, and those.
+
+    A footer is one of the last lines or a paragraph of its own; a disclaimer has something above.
+    """
     patterns = _patterns()
+    folded = "\n".join(lines).lower()
+    may_have_footers = any(word in folded for word in patterns.footer_words)
     body: list[str] = []
     footers: list[str] = []
     paragraph: list[str] = []
-    folded = "\n".join(lines).lower()
-    may_have_footers = any(word in folded for word in patterns.footer_words)
     for line in [*lines, ""]:
-        stripped = line.strip(" *\t<>")
-        if may_have_footers and (
-            patterns.mobile.fullmatch(stripped)
-            or _IMAGE.fullmatch(stripped)
-            or patterns.environment.match(stripped)
-        ):
-            footers.append(line)
-        elif line.strip():
+        if line.strip():
             paragraph.append(line)
-        else:
-            (footers if _is_disclaimer(paragraph) else body).extend(paragraph)
-            body.append(line)
-            paragraph = []
+            continue
+        kept = paragraph
+        while may_have_footers and kept and _is_footer(kept[-1]):
+            kept = kept[:-1]
+        if any(map(str.strip, body)) and _is_disclaimer(kept):
+            kept = []
+        footers.extend(paragraph[len(kept) :])
+        body.extend([*kept, line])
+        paragraph = []
     return body[:-1], footers
 
 
 def _is_disclaimer(paragraph: Sequence[str]) -> bool:
+    """Whether a paragraph speaks of the message it stands in, and in the tone of law."""
     patterns = _patterns()
     text = " ".join(paragraph[:20])
+    if len(text) < _MIN_DISCLAIMER or not patterns.message_reference.search(text):
+        return False
+    signals = (patterns.confidential, patterns.addressee, patterns.misdelivery)
     return (
-        len(text) >= 80
-        and bool(patterns.disclaimer_start.match(text))
-        and bool(patterns.confidential.search(text))
-        and bool(patterns.addressee.search(text))
+        sum(bool(signal.search(text)) for signal in signals) > 1
+        and bool(patterns.legal.search(text))
         and not _is_personal(text)
     )
 
