@@ -66,7 +66,7 @@ def mail(setup: Setup) -> Iterator[Line]:
     ):
         yield Line("mail", f"{step}, one core", f"{rate:,.0f} mails/s")
     yield at_least(
-        "mail", "parse and clean, one core", speed.together_mails_per_second, 1000, "mails/s"
+        "mail", "parse and clean, one core", speed.together_mails_per_second, 1500, "mails/s"
     )
     cost = import_memory(setup.sizes.mailbox_gigabytes)
     yield at_most(

@@ -87,8 +87,16 @@ def test_a_part_whose_own_boundary_is_wrong_is_read_and_so_are_the_others():
     assert (message.body_text, message.attachments) == (TEXT, ["a.png"])
 
 
-def test_a_notice_of_mail_programs_above_the_parts_is_no_text():
-    notice = "This is a multi-part message in MIME format.\n"
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "This is a multi-part message in MIME format.\n",
+        "Dies ist eine mehrteilige Nachricht im MIME-Format.\n\n",
+        "This message is in MIME format. Since your mail reader does not understand\n"
+        "this format, some or all of this message may not be legible.\n\n",
+    ],
+)
+def test_a_notice_of_mail_programs_above_the_parts_is_no_text(notice):
     message = parsed("Content-Type: multipart/mixed; boundary=x", body=f"{notice}{part()}--b1--\n")
 
     assert message.body_text == TEXT

@@ -64,6 +64,7 @@ def test_the_armour_of_openpgp_is_no_text(text, own, line_end):
         "-----BEGIN PGP MESSAGE-----\nis all that I see, the rest is missing.\n",
         "-----BEGIN PGP SIGNATURE-----\nvoilà ce qui apparaît\n-----END PGP SIGNATURE-----\n",
         "-----BEGIN PGP SIGNATURE-----\n\nMerci\nJeanne\n",
+        "-----BEGIN PGP MESSAGE-----\nMerci\n-----END PGP MESSAGE-----\n",
         "-----BEGIN CERTIFICATE-----\nwird abgelehnt\n-----END CERTIFICATE-----\n",
         "- -- ist kein Befehl\n- eins\n",
         "begin 644 tickets\nfor each of them\nend\n",

@@ -55,6 +55,8 @@ from ticket_assets.text.subjects import is_forwarded, without_prefixes, without_
         ("Référence : VPN", "Référence : VPN"),
         ("Respuesta lenta: correo", "Respuesta lenta: correo"),
         ("Weiterleitung einrichten: Postfach", "Weiterleitung einrichten: Postfach"),
+        ("Weiterleitung: Postfach", "Weiterleitung: Postfach"),
+        ("Transfert : ligne 4012", "Transfert : ligne 4012"),
         ("[Extranet] VPN", "[Extranet] VPN"),
         ("Externe Festplatte defekt", "Externe Festplatte defekt"),
         ("(externe) Mitarbeiter ohne Zugang", "(externe) Mitarbeiter ohne Zugang"),

@@ -40,11 +40,12 @@ _BOUNDARY = re.compile(
     r"(?=(?:Content|MIME|X)-[\w-]{1,40}:)",
     re.MULTILINE | re.IGNORECASE,
 )
-# What programs that know no MIME show above the parts: a notice, or header lines out of place.
-_NO_TEXT = re.compile(
-    r".*\bMIME\b.*|\s*(?:(?:Content|MIME|X)-[\w-]{1,40}:.*|[\w-]{1,40}=(?:\"[^\"]*\"|[^\s\"]*);?\s*)?",
+# What programs that know no MIME show above the parts: header lines out of place, a notice.
+_HEADER_LINE = re.compile(
+    r"\s*(?:(?:Content|MIME|X)-[\w-]{1,40}:.*|[\w-]{1,40}=(?:\"[^\"]*\"|[^\s\"]*);?\s*)?",
     re.IGNORECASE,
 )
+_NOTICE = re.compile(r"\bMIME\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,9 @@ def _parts_found(part: Message) -> list[Message]:
 
 
 def _text_part(around: str | None) -> list[Message]:
-    text = "\n".join(line for line in (around or "").splitlines() if not _NO_TEXT.fullmatch(line))
+    lines = (around or "").splitlines()
+    text = "\n".join("" if _HEADER_LINE.fullmatch(line) else line for line in lines)
+    text = "\n\n".join(part for part in text.split("\n\n") if not _NOTICE.search(part)).strip("\n")
     if not text:
         return []
     part = Message()

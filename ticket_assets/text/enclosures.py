@@ -11,7 +11,8 @@ _ARMOUR = re.compile(
     r"^-----BEGIN PGP (?!SIGNED)(?P<kind>[A-Z ,/0-9]{4,40})-----[ \t]*\r?\n"
     r"(?:[A-Z][A-Za-z-]{0,20}:[ ][^\r\n]*\r?\n)*+(?:[ \t]*\r?\n)*+"
     r"(?:"
-    r"(?:[A-Za-z0-9+/=]{0,80}[ \t]*\r?\n)*+-----END PGP (?P=kind)-----[ \t]*(?:\r?\n|\Z)"
+    r"[A-Za-z0-9+/=]{20,80}[ \t]*\r?\n(?:[A-Za-z0-9+/=]{0,80}[ \t]*\r?\n)*+"
+    r"-----END PGP (?P=kind)-----[ \t]*(?:\r?\n|\Z)"
     r"|(?:[A-Za-z0-9+/=]{48,80}[ \t]*(?:\r?\n|\Z))++"
     r")",
     re.MULTILINE,
@@ -19,7 +20,8 @@ _ARMOUR = re.compile(
 # RFC 9580, section 7: what begins with a dash in a signed text has another one and a blank before.
 _SIGNED = re.compile(
     r"^-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?\n"
-    r"(?:(?:Hash:[^\r\n]*\r?\n)++(?:[ \t]*\r?\n)*+|(?:[ \t]*\r?\n)++)",
+    r"(?:(?:(?:Hash|Charset|Comment|NotDashEscaped|Version):[^\r\n]*\r?\n)++(?:[ \t]*\r?\n)*+"
+    r"|(?:[ \t]*\r?\n)++)",
     re.MULTILINE,
 )
 _ESCAPED_DASH = re.compile(r"^- (?=-)", re.MULTILINE)
