@@ -46,27 +46,36 @@ class _Patterns:
             r"(?P<number>[1-9][0-9](?:[ ./\-]?[0-9]{3}){3})(?![0-9])",
             re.IGNORECASE,
         )
-        self.email, self.email_hints = _email_patterns(words)
+        self.emails = _email_patterns(words)
         self.plain_password = re.compile(
             rf"\b{one_of(words.password_words)} ?[:=] ?"
             r"(?=\S{0,40}[0-9])(?=\S{0,40}[A-Za-z])(?!0x)[A-Za-z0-9]{6,}\b"
         )
 
 
-def _email_patterns(words: Words) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """An address as programs or people write it, and what no address is without."""
+def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
+    """What no address is without, and an address; as it is written, and as it is said."""
     at, dot = one_of(words.at_words), one_of(words.dot_words)
     spoken = one_of(tuple(word for word in words.at_words if len(word) > 1))
     # Possessive, and anchored where a run begins: linear on a megabyte of letters.
     start, local = r"(?<![\w.+%&'*=~-])", r"[\w.+%&'*=~-]++"
     at_sign = rf"(?: ?[@＠][ \t]?\n? ?|[\[({{<]{at}[\])}}>]| ?[\[({{<] ?{spoken} ?[\])}}>] ?)"
     domain = rf"(?:[\w-]+(?:\.| \.(?=\w{{2,4}}\b)| ?[\[({{]{dot}[\])}}] ?))+[^\W\d_]{{2,}}"
-    email = (
-        rf"{start}{local}(?:{at_sign}{domain}| {spoken} [\w-]+ {dot} [^\W\d_]{{2,}})"
-        rf"|{start}(?=[\w+-]{{1,40}}[._]\w){local} {spoken} {domain}"
+    written = rf"{start}{local}{at_sign}{domain}"
+    said = (
+        rf"{start}(?:(?=[\w+-]{{1,40}}[._]\w){local} {spoken} {domain}"
+        rf"|{local} {spoken} [\w-]+ {dot} [^\W\d_]{{2,}})"
     )
-    hints = rf"[@＠]|[\[({{<] ?{at} ?[\])}}>]| {spoken} "
-    return re.compile(email, re.IGNORECASE), re.compile(hints, re.IGNORECASE)
+    return (
+        (
+            re.compile(rf"[@＠]|[\[({{<] ?{at} ?[\])}}>]", re.IGNORECASE),
+            re.compile(written, re.IGNORECASE),
+        ),
+        (
+            re.compile(rf" {spoken} [\w.-]+(?:\.| {dot} )", re.IGNORECASE),
+            re.compile(said, re.IGNORECASE),
+        ),
+    )
 
 
 _patterns = functools.cache(_Patterns)
@@ -90,9 +99,9 @@ def mask_personal_data(
         before = counts.total()
         text = _replace(text, "PASSWORD", marked_secrets, counts)
         text = _replace(text, "PASSWORD", stated_secrets, counts)
-        if _patterns().email_hints.search(text):
+        if "://" in text:
             text = _replace(text, "URL_CREDENTIALS", _url_credentials, counts)
-            text = _replace(text, "EMAIL", _emails, counts)
+        text = _replace(text, "EMAIL", _emails, counts)
         if _MANY_DIGITS.search(text):
             text = _replace(text, "TAX_ID", _tax_ids, counts)
             text = _replace(text, "IBAN", _ibans, counts)
@@ -110,12 +119,16 @@ def mask_personal_data(
             if _BREAK.search(text):
                 for find in wrapped_phone_finders(tuple(phone_regions)):
                     text = _replace(text, "PHONE", _over_two_lines(find, in_prose=True), counts)
-        if counts.total() == before:
+        if counts.total() == before or not (counts["PASSWORD"] or _UNCOVERED.search(text)):
             break
     return Masked(text, dict(counts))
 
 
 _MAX_PASSES = 6
+# A placeholder that touches a word, or has digits near.
+_UNCOVERED = re.compile(
+    r"[\w@+.](?=\[[A-Z_]+\])|[A-Z]\](?:[\w@+&]|[^\w\n]{1,3}[0-9])|[0-9][^\w\n]{1,2}\["
+)
 _MANY_DIGITS = re.compile(r"[0-9](?:[ .\-()/\n·_\u2011\u2013]{0,3}[0-9]){6}")
 
 
@@ -175,7 +188,9 @@ def _url_credentials(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:
-    return _spans(_patterns().email, text)
+    for hint, email in _patterns().emails:
+        if hint.search(text):
+            yield from _spans(email, text)
 
 
 _IBAN = re.compile(

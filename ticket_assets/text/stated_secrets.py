@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from ticket_assets.text.languages import all_words, one_of
 
 Span = tuple[int, int]
 
+_LONGEST_NAME = 40  # characters before or after the hint in it
 _WORDS_TO_SIGN = 8
 """Between a name and its colon: "mot de passe de la boîte partagée du service achats : ...", """
 _WORDS_TO_VALUE = 5
@@ -68,10 +70,10 @@ def stated_secrets(text: str) -> Iterator[Span]:
     expiré", "mdp LDAP2 refusé".
     """
     patterns = _patterns()
-    folded = text.casefold()
-    if any(hint in folded for hint in patterns.hints):
+    lower = text.lower()
+    if any(hint in lower for hint in patterns.hints):
         done = 0
-        for match in patterns.name.finditer(text):
+        for match in _names(text, lower):
             if match.start() >= done:
                 span = _value_after(text, match) or _value_before(text, match)
                 if span:
@@ -80,6 +82,28 @@ def stated_secrets(text: str) -> Iterator[Span]:
         for match in patterns.login_pair.finditer(text):
             if _is_stated(value := _trimmed(match["value"]), "", ends_line=False):
                 yield match.start("value"), match.start("value") + len(value)
+
+
+def _names(text: str, lower: str) -> Iterator[re.Match[str]]:
+    """The names of secrets: looked for near their hints alone, which is much faster."""
+    name, done = _patterns().name, 0
+    if len(lower) != len(text):  # "İ" becomes two letters
+        yield from name.finditer(text)
+        return
+    places = (_places(hint, lower) for hint in _patterns().hints if hint in lower)
+    for place in sorted(set(chain.from_iterable(places))):
+        start = max(place - _LONGEST_NAME, done)
+        for match in name.finditer(text, start, place + _LONGEST_NAME):
+            if match.start() >= done:
+                yield match
+                done = match.end()
+
+
+def _places(hint: str, text: str) -> Iterator[int]:
+    at = text.find(hint)
+    while at >= 0:
+        yield at
+        at = text.find(hint, at + len(hint))
 
 
 def _value_after(text: str, name: re.Match[str]) -> Span | None:

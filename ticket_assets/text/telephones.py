@@ -73,6 +73,12 @@ def follows_reference(text: str, start: int, *, bare: bool = True) -> bool:
     A customer's number is one when it is bare digits: in groups it is their telephone's.
     """
     before = text[max(start - 48, 0) : start]
+    line = before.rpartition("\n")[2]
+    return _announces_reference(line if line.strip() else before, bare)
+
+
+@functools.lru_cache(maxsize=20_000)  # "Tél. : " stands before most numbers
+def _announces_reference(before: str, bare: bool) -> bool:
     patterns = _patterns()
     return bool(
         patterns.reference_before.search(before)
