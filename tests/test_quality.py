@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ticket_assets.classification.training_set import TrainingOptions
-from ticket_assets.mail.exports import ExportError
+from ticket_assets.mail.input_files import ExportError
 from ticket_assets.quality import (
     MAJORITY,
     PRODUCT,

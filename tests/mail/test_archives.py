@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from ticket_assets.mail import archives
-from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import import_path, read_mailbox
-from ticket_assets.mail.input_files import NO_FILES
+from ticket_assets.mail.input_files import NO_FILES, ExportError
 from ticket_assets.mail.labels import UnknownLabelError
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.storage.folder_blobs import FolderBlobs
@@ -422,13 +421,13 @@ def test_an_archive_without_mail_is_explained(tmp_path, files, reason):
     assert "\n" not in str(refused.value)
 
 
-def test_a_workbook_or_a_single_compressed_file_is_no_archive_of_mail(tmp_path):
-    workbook = zipped(tmp_path / "a.xlsx", {"[Content_Types].xml": b"<x/>", "a.eml": FIRST})
+def test_a_document_or_a_single_compressed_file_is_no_archive_of_mail(tmp_path):
+    document = zipped(tmp_path / "a.docx", {"[Content_Types].xml": b"<x/>", "a.eml": FIRST})
     single = tmp_path / "a.mbox.gz"
     single.write_bytes(gzip.compress(MBOX))
 
-    with pytest.raises(ExportError, match="save the sheet as CSV"):
-        contents(workbook)
+    with pytest.raises(ExportError, match=r"a document; save its table as \.xlsx or CSV"):
+        contents(document)
     with pytest.raises(ExportError, match="one compressed file; unpack it"):
         contents(single)
 

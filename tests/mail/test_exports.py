@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import read_mailbox
+from ticket_assets.mail.input_files import ExportError
 from ticket_assets.mail.labels import read_labels
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.parsing import parse_message
@@ -392,13 +392,13 @@ def test_an_order_that_cannot_be_told_is_refused_until_it_is_given(tmp_path, cel
 
 
 def test_fields_that_no_column_holds_are_named_with_the_columns_that_are_there(tmp_path):
-    warning = reading(tmp_path, "Body;Sachgebiet;Wann\na;b;c\n").warning
+    (warning,) = reading(tmp_path, "Body;Sachgebiet;Wann\na;b;c\n").warnings
 
     assert warning == (
         f"{tmp_path / 'a.csv'} has no column known as subject, sender, received_at. Its columns:"
         " Body, Sachgebiet, Wann. Name it, like `--column subject=MyColumn`."
     )
-    assert reading(tmp_path, "Subject;Body;Caller;Date\na;b;c;d\n").warning is None
+    assert reading(tmp_path, "Subject;Body;Caller;Date\na;b;c;d\n").warnings == []
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 import pandas as pd
 import pytest
 
-from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import count_labels, draft_routing, import_path
+from ticket_assets.mail.input_files import ExportError
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError, read_labels, unknown_labels
 from ticket_assets.mail.landing import Label, LandingZone
 from ticket_assets.storage.folder_blobs import FolderBlobs

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.folders import FolderError, poll_drop_folder, poll_maildir
 from ticket_assets.mail.importing import import_path, read_mailbox
-from ticket_assets.mail.input_files import MAX_FOLDERS_DEEP, NO_FILES, InputFile, NoFileError
+from ticket_assets.mail.input_files import (
+    MAX_FOLDERS_DEEP,
+    NO_FILES,
+    ExportError,
+    InputFile,
+    NoFileError,
+)
 from ticket_assets.mail.labels import read_labels
 from ticket_assets.mail.landing import LandingZone
 from ticket_assets.mail.sources import DropFolder, Maildir

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.importing import read_mailbox
+from ticket_assets.mail.input_files import ExportError
 
 FIRST = b"From: a@x.fr\nDate: Mon, 3 Mar 2025 10:00:00 +0100\nMessage-ID: <1@x>\n\nBonjour\n"
 SECOND = b"From: b@x.fr\nSubject: Panne\n\nDeux lignes\n\nfin\n"
@@ -196,7 +196,7 @@ def test_a_mail_is_known_by_its_headers_whatever_its_name(tmp_path):
         ("a.mbox", None, "Cannot read .*a.mbox: No such file or directory"),
         ("a.mbox", b"", "a.mbox is empty"),
         ("a.msg", b"\xd0\xcf\x11\xe0\xa1\xb1", "Outlook message .*save it as .eml"),
-        ("a.xlsx", b"PK\x03\x04xxxx", "save the sheet as CSV"),
+        ("a.docx", b"PK\x03\x04xxxx", "a document; save its table as .xlsx or CSV"),
         ("a.txt", b"Bonjour tout le monde", "not known as a mailbox or an export"),
     ],
 )

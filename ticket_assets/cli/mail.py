@@ -84,8 +84,8 @@ def import_mail(  # noqa: PLR0917  # options
     path: Annotated[
         Path,
         typer.Argument(
-            help="mbox, Maildir, folder of .eml, .eml, CSV, TSV, JSONL or Parquet, or a .zip or"
-            " .tar.gz of them."
+            help="mbox, Maildir, folder of .eml, .eml, CSV, TSV, .xlsx, JSONL or Parquet, or a"
+            " .zip or .tar.gz of them."
         ),
     ],
     labels: Annotated[
@@ -303,8 +303,8 @@ def _note_doubts(report: ImportReport | SourceReport, landing: LandingZone) -> N
     for table in report.tables:
         if table.finding:
             output.print(table.finding, soft_wrap=True)
-        if table.warning:
-            print_warning(table.warning)
+        for warning in table.warnings:
+            print_warning(warning)
     if report.undated:
         print_warning(
             f"{counted(report.undated, 'message')} without a date that can be read: filed under"

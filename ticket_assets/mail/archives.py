@@ -13,13 +13,12 @@ import time
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, NamedTuple
 
-from ticket_assets.mail.exports import ExportError
-from ticket_assets.mail.input_files import NO_FILES, InputFile
+from ticket_assets.mail.input_files import NO_FILES, ExportError, InputFile
 from ticket_assets.storage.unfinished import scratch_folder
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
@@ -203,7 +202,7 @@ class _StrictTarInfo(tarfile.TarInfo):
 
 def _zip_members(file: BinaryIO, path: Path, ignored: Counter[str]) -> Iterator[Member]:
     budget = _Budget(path, os.fstat(file.fileno()).st_size)
-    with _explained(str(path)), _zip(file, path) as archive:
+    with _explained(str(path)), opened_zip(file, path) as archive:
         entries = archive.infolist()
         # The directory of a ZIP that is cut off may be that of another ZIP inside it.
         if entries and min(info.header_offset for info in entries) > 0:
@@ -227,13 +226,19 @@ def _zip_members(file: BinaryIO, path: Path, ignored: Counter[str]) -> Iterator[
                 yield _member(info.filename, where, info.file_size, _zip_time(info), content)
 
 
-def _zip(file: BinaryIO, path: Path) -> zipfile.ZipFile:
-    """An opened ZIP, unless its directory is too large to be read into memory."""
+def opened_zip(
+    file: BinaryIO, path: Path, opener: Callable[[BinaryIO], zipfile.ZipFile] = zipfile.ZipFile
+) -> zipfile.ZipFile:
+    """An opened ZIP, unless its directory is too large to be read into memory.
+
+    Raises:
+        ExportError: it is; zipfile.BadZipFile: it is no ZIP.
+    """
     with suppress(OSError):
         end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
         if end and end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
             raise _refused(path, "lists too many files")
-    return zipfile.ZipFile(file)
+    return opener(file)
 
 
 def _tar_members(file: BinaryIO, path: Path, ignored: Counter[str]) -> Iterator[Member]:
@@ -299,10 +304,10 @@ def _member(
 
 def _is_document(file: InputFile) -> bool:
     """Whether a ZIP is a workbook or a text document in disguise."""
-    with suppress(*_DAMAGES), file.open() as opened, _zip(opened, file.path) as archive:
+    with suppress(*_DAMAGES), file.open() as opened, opened_zip(opened, file.path) as archive:
         names = archive.namelist()
         return "[Content_Types].xml" in names or names[:1] == ["mimetype"]
-    return file.suffix in {".xlsx", ".xlsm", ".docx", ".ods"}
+    return file.suffix in {".docx", ".ods"}
 
 
 def _where(name: str, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Tickets read from a table that a help desk exported: CSV, TSV, JSON Lines or Parquet."""
+"""Tickets read from a table that a help desk exported: CSV, TSV, Excel, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import unicodedata
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,9 +16,8 @@ from io import TextIOWrapper
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple, TextIO
 
-from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.headers import bare_id
-from ticket_assets.mail.input_files import InputFile
+from ticket_assets.mail.input_files import MAX_ROW_CHARACTERS, ExportError, InputFile
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import believable
 from ticket_assets.mail.written_dates import as_datetime, figure_orders
@@ -32,9 +31,9 @@ TABLE_SUFFIXES = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".xlsx": "workbook",
+    ".xlsm": "workbook",
 }
-MAX_ROW_CHARACTERS = 32 << 20
-"""Many times the longest thread; a row is held in memory several times over."""
 _PARQUET_BATCH = 1000
 MAX_PARQUET_RATIO = 200
 """What is read from a Parquet file to its size: exports of repetitive tickets reach 50."""
@@ -42,10 +41,6 @@ _START_BYTES = 65536
 _SHOWN_COLUMNS = 40
 _SHOWN_CHARACTERS = 60
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
-
-
-class ExportError(TicketAssetsError):
-    """A file to import cannot be read as what it claims to be."""
 
 
 class Row(NamedTuple):
@@ -79,6 +74,8 @@ class TableReading:
     """Fields that tickets live on and that no column holds."""
     dates: DateColumn | None
     """Of a column that holds dates in which day and month could change places."""
+    other_sheets: tuple[str, ...] = ()
+    """Sheets of a workbook that hold something and were not read."""
 
     def require_date_order(self) -> None:
         """Pass when the order of day and month is known, or does not matter.
@@ -96,7 +93,7 @@ class TableReading:
 
     @property
     def notes(self) -> list[str]:
-        return [note for note in (self.finding, self.warning) if note]
+        return [note for note in (self.finding, *self.warnings) if note]
 
     @property
     def finding(self) -> str | None:
@@ -110,14 +107,20 @@ class TableReading:
         )
 
     @property
-    def warning(self) -> str | None:
-        """Which fields were not found, and the columns that are there."""
-        if not self.missing:
-            return None
-        return (
-            f"{self.where} has no column known as {', '.join(self.missing)}. Its columns:"
-            f" {_listed(self.columns)}. Name it, like `--column {self.missing[0]}=MyColumn`."
-        )
+    def warnings(self) -> list[str]:
+        """Which fields were not found, with the columns that are there, and what was not read."""
+        warnings = []
+        if self.missing:
+            warnings.append(
+                f"{self.where} has no column known as {', '.join(self.missing)}. Its columns:"
+                f" {_listed(self.columns)}. Name it, like `--column {self.missing[0]}=MyColumn`."
+            )
+        if self.other_sheets:
+            warnings.append(
+                f"{self.where}: of its sheets one was read, and not {_listed(self.other_sheets)}."
+                " Import them from workbooks of their own."
+            )
+        return warnings
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,19 @@ class Table:
     """The column of each field that has one."""
     date_order: DateOrder | None = None
     """What a person says about its dates."""
+    sheets: tuple[str, ...] = ("",)
+    """Of a workbook: the one that is the table, then the others."""
 
     def __iter__(self) -> Iterator[Row]:
-        return _rows(self.file, self.kind)
+        return self._rows()
+
+    def _rows(self, only: str | None = None) -> Iterator[Row]:
+        """The rows; of `only` one column where the rest need not be read for it."""
+        if self.kind == "workbook":
+            return _workbook_rows(self.file, self.sheets[0], self.names)
+        if self.kind == "parquet":
+            return _parquet_rows(self.file, only)
+        return _text_rows(self.file, self.kind)
 
     def value(self, row: Row, field: str) -> Any:
         """A field's value in a row; None when it is absent or blank."""
@@ -160,9 +173,7 @@ class Table:
         if field is None:
             return None
         name = self.columns[field]
-        orders = figure_orders(
-            row.values.get(name) for row in _rows(self.file, self.kind, only=name)
-        )
+        orders = figure_orders(row.values.get(name) for row in self._rows(only=name))
         if orders.either is None:
             return None
         if self.date_order:
@@ -176,7 +187,7 @@ class Table:
         """How the table, which a person knows to be there, was understood."""
         has = self.columns.keys() | ({"sender"} if "sender_name" in self.columns else set())
         missing = [field for field in _EXPECTED_FIELDS if field not in has]
-        return TableReading(where, self.names, tuple(missing), self.dates)
+        return TableReading(where, self.names, tuple(missing), self.dates, self.sheets[1:])
 
 
 _LABEL_FIELDS = ("ticket_id", "message_id", "labelled_at", "labelled_by", "category", "priority")
@@ -248,11 +259,20 @@ def open_table(
         raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
     if not start:
         raise ExportError(f"{path} is empty.")
-    if kind != "parquet" and _is_binary(start):
+    if kind not in ("parquet", "workbook") and _is_binary(start):
         raise ExportError(f"{path} is not text, whatever its name says: save it as UTF-8 CSV.")
-    names = _column_names(file, kind)
+    sheets: tuple[str, ...] = ("",)
+    if kind == "workbook":
+        known = {name for aliases in fields.values() for name in aliases}
+        known |= set(map(_column_key, column_mapping.values()))
+        sheets, names = _sheets(file, known)
+    else:
+        names = _column_names(file, kind)
     if not names:
-        raise ExportError(f"{path} names no columns: expected a header line, or JSON objects.")
+        raise ExportError(
+            f"{path} names no columns: expected a header line (in a workbook two cells at least),"
+            " or JSON objects."
+        )
     folded = {_column_key(name): name for name in reversed(names)}
     columns = {
         field: folded[alias]
@@ -270,7 +290,7 @@ def open_table(
         columns[field] = column if column in names else folded[_column_key(column)]
     if "sender_name" in columns and columns["sender_name"] == columns.get("sender"):
         del columns["sender_name"]  # a column of both, or of whichever there is
-    return Table(file, kind, tuple(names), columns, date_order)
+    return Table(file, kind, tuple(names), columns, date_order, sheets)
 
 
 def open_export(
@@ -372,7 +392,7 @@ def _column_names(file: InputFile, kind: str) -> list[str]:
         return [str(name) for name in _parquet(file).schema_arrow.names]
     if kind == "jsonl":
         names: dict[str, None] = {}
-        for row in _rows(file, kind):
+        for row in _text_rows(file, kind):
             names.update(dict.fromkeys(row.values if not row.broken else ()))
             if row.number >= 100:  # rows may leave out what they do not have
                 break
@@ -380,10 +400,26 @@ def _column_names(file: InputFile, kind: str) -> list[str]:
     return _csv_header(file)[0]
 
 
-def _rows(file: InputFile, kind: str, only: str | None = None) -> Iterator[Row]:
-    """The rows of a table; of `only` one column where the rest need not be read for it."""
-    if kind == "parquet":
-        return _parquet_rows(file, only)
+def _sheets(file: InputFile, known: Set[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The sheets of a workbook and the column names of the first of them, which is the one with
+    the most columns whose names are known."""
+    from ticket_assets.mail.workbooks import sheet_headers
+
+    headers = sheet_headers(file)
+    best = sorted(headers, key=lambda sheet: -len(known & set(map(_column_key, headers[sheet]))))
+    names = headers[best[0]] if best else []
+    return tuple(best), _distinct([" ".join(name.split()) for name in names])
+
+
+def _workbook_rows(file: InputFile, sheet: str, names: Sequence[str]) -> Iterator[Row]:
+    from ticket_assets.mail.workbooks import sheet_rows
+
+    for number, cells in enumerate(sheet_rows(file, sheet), 1):
+        more = {f"({at})": cell for at, cell in enumerate(cells, 1) if at > len(names)}
+        yield Row(number, dict(zip(names, cells, strict=False)) | more, None)
+
+
+def _text_rows(file: InputFile, kind: str) -> Iterator[Row]:
     return {"csv": _csv_rows, "jsonl": _jsonl_rows}[kind](file)
 
 

@@ -18,9 +18,9 @@ from time import monotonic
 from typing import NamedTuple
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.mail.exports import TABLE_SUFFIXES, ExportError, TableReading
+from ticket_assets.mail.exports import TABLE_SUFFIXES, TableReading
 from ticket_assets.mail.importing import read_mailbox
-from ticket_assets.mail.input_files import InputFile, no_file, scanned
+from ticket_assets.mail.input_files import ExportError, InputFile, no_file, scanned
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError
 from ticket_assets.mail.landing import BATCH_MESSAGES, IncomingMessage, LandingReport, LandingZone
 from ticket_assets.mail.mailboxes import mail_message
@@ -33,6 +33,8 @@ SETTLED_SECONDS = 10.0
 """A file is taken once it has not changed for so long: before, someone may still be writing it."""
 POLLED_BYTES = 100 * 1024 * 1024
 """A poll with a deadline would read a larger file for minutes, and then could not land it."""
+POLLED_WORKBOOK_BYTES = 10 * 1024 * 1024
+"""The same of a workbook, which is packed and ten times as slow to read."""
 _UNFINISHED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload")
 
 
@@ -226,8 +228,8 @@ class _Look:
                 continue
             if file.changed_at > settled_at:
                 self.report.remaining += 1
-            elif limit is not None and file.version.size > limit:
-                size = f"{file.file.path} exceeds {limit >> 20} MB"
+            elif limit is not None and file.version.size > (most := _most_bytes(file, limit)):
+                size = f"{file.file.path} exceeds {most >> 20} MB"
                 self.refuse(file.version, f"{size}: land it with `tickets fetch`.")
             else:
                 due.append(file)
@@ -353,6 +355,11 @@ def _reader(
     columns = sorted((column_mapping or {}).items())
     parts = [labels.categories, labels.priorities, columns, date_order, limit]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _most_bytes(file: _File, limit: int) -> int:
+    is_workbook = TABLE_SUFFIXES.get(file.file.suffix) == "workbook"
+    return min(limit, POLLED_WORKBOOK_BYTES) if is_workbook else limit
 
 
 def _unreadable(path: Path, error: OSError) -> str:

@@ -21,13 +21,12 @@ from ticket_assets.mail.archives import (
 )
 from ticket_assets.mail.exports import (
     TABLE_SUFFIXES,
-    ExportError,
     TableReading,
     export_message,
     fold,
     open_export,
 )
-from ticket_assets.mail.input_files import MAX_MAIL_BYTES, InputFile
+from ticket_assets.mail.input_files import MAX_MAIL_BYTES, ExportError, InputFile
 from ticket_assets.mail.labels import LabelSet, ordered_priorities, read_labels
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingZone, ticket_id_of
 from ticket_assets.mail.mailboxes import (
@@ -47,9 +46,10 @@ _START_BYTES = 65536
 # An archive of mail holds JSON of another use: Google's holds the settings of the mailbox.
 _ARCHIVED_TABLE_SUFFIXES = TABLE_SUFFIXES.keys() - {".json"}
 _NOT_MAIL = {
-    b"\xd0\xcf\x11\xe0": "an Outlook message (.msg); save it as .eml",
+    b"\xd0\xcf\x11\xe0": "an Outlook message (.msg) or an old workbook (.xls); save it as .eml or"
+    " .xlsx",
     b"!BDN": "an Outlook archive (.pst); export it as mbox or .eml",
-    b"PK\x03\x04": "a workbook or a document; save the sheet as CSV",
+    b"PK\x03\x04": "a document; save its table as .xlsx or CSV",
     b"\x1f\x8b": "one compressed file; unpack it",
     b"BZh": "one compressed file; unpack it",
     b"\xfd7zXZ": "one compressed file; unpack it",
@@ -105,8 +105,8 @@ def read_mailbox(
 ) -> Iterator[Imported]:
     """The messages in a mailbox or an export, one in memory at a time.
 
-    Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, tables in CSV, TSV, JSON
-    Lines or Parquet, and ZIP and tar archives of them; `column_mapping` says which column of a
+    Known are mbox files, Maildirs, folders of `.eml`, `.eml` files, tables in CSV, TSV, Excel,
+    JSON Lines or Parquet, and ZIP and tar archives of them; `column_mapping` says which column of a
     table holds a field, `date_order` what stands first in dates that could be read both ways:
     what the table itself shows, else the day. `folder` is the one above a file that a person named,
     if they did not name the file. `ignored` counts the other files of an archive, and what is no
@@ -333,7 +333,7 @@ def _read_archive(
         passed_over = _passed_over(ignored) or " (it is empty)"
         raise ExportError(
             f"{path} holds no mail{passed_over}: expected mbox files, a Maildir, .eml files or"
-            " tables (.csv, .tsv, .jsonl, .parquet); unpack archives inside it and import"
+            " tables (.csv, .tsv, .xlsx, .jsonl, .parquet); unpack archives inside it and import"
             " them by themselves."
         )
     if options.column_mapping and not read["table"]:
@@ -424,5 +424,5 @@ def _kind(file: InputFile) -> Kind:
         return "eml"
     raise ExportError(
         f"{path} is not known as a mailbox or an export: expected an mbox file, a Maildir, .eml"
-        " files, a table (.csv, .tsv, .jsonl, .parquet), or a .zip or .tar.gz of them."
+        " files, a table (.csv, .tsv, .xlsx, .jsonl, .parquet), or a .zip or .tar.gz of them."
     )

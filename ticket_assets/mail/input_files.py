@@ -12,8 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from ticket_assets.errors import TicketAssetsError
+
 MAX_MAIL_BYTES = 160 << 20
 """More than the largest mail servers accept; one message, or one row, is held in memory."""
+MAX_ROW_CHARACTERS = 32 << 20
+"""Many times the longest thread; a row is held in memory several times over."""
 MAX_FOLDERS_DEEP = 100
 """Below a named folder. Each is opened from the one above it, so that deep ones cost most."""
 
@@ -28,6 +32,10 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+
+
+class ExportError(TicketAssetsError):
+    """A file to import cannot be read as what it claims to be."""
 
 
 class NoFileError(OSError):

@@ -12,7 +12,6 @@ from typing import Literal
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.exports import (
-    ExportError,
     Row,
     Table,
     fold,
@@ -20,7 +19,7 @@ from ticket_assets.mail.exports import (
     open_table,
 )
 from ticket_assets.mail.headers import bare_id
-from ticket_assets.mail.input_files import InputFile
+from ticket_assets.mail.input_files import ExportError, InputFile
 from ticket_assets.mail.landing import Label
 from ticket_assets.text.languages import languages
 

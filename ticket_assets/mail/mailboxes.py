@@ -12,9 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from ticket_assets.mail.exports import ExportError
 from ticket_assets.mail.headers import header_fields, message_id, split_message
-from ticket_assets.mail.input_files import MAX_MAIL_BYTES, NO_FILES, InputFile, scanned
+from ticket_assets.mail.input_files import MAX_MAIL_BYTES, NO_FILES, ExportError, InputFile, scanned
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.received import believable, mail_date, received_by
 
