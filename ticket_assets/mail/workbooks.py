@@ -135,9 +135,9 @@ def _opened(file: InputFile) -> Iterator[Any]:
 
 
 def _sheet_rows(workbook: Any, sheet: Any) -> Iterator[list[Any]]:
-    from lxml import etree
     from openpyxl.utils.escape import unescape
     from openpyxl.worksheet._reader import DATA_TAG, ROW_TAG, WorkSheetParser
+    from openpyxl.xml.functions import iterparse
 
     parts: _Parts = workbook._archive
     with parts.open(sheet._worksheet_path) as source:
@@ -151,13 +151,14 @@ def _sheet_rows(workbook: Any, sheet: Any) -> Iterator[list[Any]]:
             date_formats=workbook._date_formats,
             timedelta_formats=workbook._timedelta_formats,
         )
-        # Entities, by which a small text grows without bound, are left as they are.
-        elements = etree.iterparse(
-            source, tag=(ROW_TAG, DATA_TAG), resolve_entities=False, remove_comments=True
-        )
-        for _, element in elements:
-            if element.tag == DATA_TAG:
+        data: Any = None
+        for event, element in iterparse(source, ("start", "end")):
+            if element.tag == DATA_TAG and event == "start":
+                data = element
+            elif element.tag == DATA_TAG:
                 return
+            if element.tag != ROW_TAG or event == "start":
+                continue
             parts.begin_row()
             cells: list[Any] = []
             for cell in parser.parse_row(element)[1]:
@@ -169,9 +170,7 @@ def _sheet_rows(workbook: Any, sheet: Any) -> Iterator[list[Any]]:
                 cells.extend([None] * (at - len(cells)))
                 cells[at - 1] = value
             parser.row_dimensions.clear()
-            element.clear()
-            while element.getprevious() is not None:
-                del element.getparent()[0]
+            data.clear()
             if _filled(cells):
                 yield cells
 
