@@ -738,6 +738,26 @@ def test_the_doctor_names_each_damage_and_brings_the_desk_back(own_desk, trained
     assert json.loads(own_desk("status", "--json").stdout)["tables"] == before["tables"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [8, 12, 16, 17, 20, 28])
+def test_too_few_files_that_may_be_open_are_named_as_such(own_desk, most):
+    """SQLite says no more than that it is unable to open a file, which sounds like damage."""
+    own_desk("import", own_desk.write("late.eml", "Subject: late\n\nThe badge does not open."))
+
+    ended = subprocess.run(
+        ["bash", "-c", f'ulimit -n {most}; exec "$@"', "bash", *COMMAND, "run"],
+        cwd=own_desk.folder,
+        env=own_desk.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "raise the limit (`ulimit -n 4096`)" in ended.stderr, ended.stderr
+    assert "doctor --repair" not in ended.stderr
+
+
 def all_checks(tickets):
     """How many checks there are, and the blocking ones that fail, without any new run of assets."""
     done = subprocess.run(

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -143,6 +143,11 @@ def instance_ref(data_dir: Path) -> InstanceRef:
         ) from None
 
 
+SQLITE_CANNOT_OPEN = "unable to open database file"
+_FILES_OF_DATABASES = 16
+"""Open at once, a few more than Dagster's three databases with a log, its index and the folder."""
+
+
 @contextmanager
 def _databases_explained(data_dir: Path) -> Iterator[None]:
     """What SQLite refuses, as one line."""
@@ -155,14 +160,16 @@ def _databases_explained(data_dir: Path) -> Iterator[None]:
         raise refusal_of_sqlite(data_dir / "dagster", cause) from None
 
 
-def refusal_of_sqlite(home: Path, error: sqlite3.Error) -> InstanceError:
+def refusal_of_sqlite(home: Path, error: sqlite3.Error | str) -> InstanceError:
     """One line on what SQLite refuses of the databases in `home`."""
     advice = system_advice(error)
     if advice is None:
         # SQLite's "disk I/O error" and "unable to open" may be anything: the system knows more.
         try:
-            with tempfile.TemporaryFile(dir=home) as file:
-                file.write(bytes(100_000))
+            with ExitStack() as opened:
+                for _ in range(_FILES_OF_DATABASES):
+                    file = opened.enter_context(tempfile.TemporaryFile(dir=home))
+                    file.write(bytes(100_000))
         except OSError as reason:
             advice = system_advice(reason)
     advice = advice or (

@@ -21,9 +21,13 @@ from dagster._core.utils import make_new_run_id
 from ticket_assets import definitions
 from ticket_assets.defs.jobs import SORT, classify_mail, collect_mail, retrain, whole_graph
 from ticket_assets.defs.partitions import DAILY, DESK
-from ticket_assets.errors import TicketAssetsError
+from ticket_assets.errors import TicketAssetsError, system_advice
 from ticket_assets.orchestration.code_location import job_origin
-from ticket_assets.orchestration.instance import desk_instance
+from ticket_assets.orchestration.instance import (
+    SQLITE_CANNOT_OPEN,
+    desk_instance,
+    refusal_of_sqlite,
+)
 from ticket_assets.orchestration.living_runs import STARTED_BY_TAG, presence
 from ticket_assets.planning.needed_runs import NeededRuns, needed_runs
 from ticket_assets.run_summary import RunSummary
@@ -242,6 +246,16 @@ def _selection(assets: list[str]) -> set[dg.AssetKey] | None:
     return set(named.resolve(graph))
 
 
+def _for_people(reason: str) -> str:
+    """An error's text without the name of our own class; one of the system with what to do."""
+    if OWN_ERROR.match(reason):
+        return OWN_ERROR.sub("", reason)
+    if SQLITE_CANNOT_OPEN in reason:
+        return str(refusal_of_sqlite(DESK.folder / "dagster", SQLITE_CANNOT_OPEN))
+    advice = system_advice(reason)
+    return f"{reason.rstrip('.')}. {advice}" if advice else reason
+
+
 def _broken_promises(summary: RunSummary) -> str:
     """A sentence with the promise of the blocking check that failed last."""
     failed = [failed for failed in summary.failed_checks if failed.blocking][-1:]
@@ -280,11 +294,12 @@ def _collect(summary: RunSummary, event: dg.DagsterEvent) -> None:
         reason = cause.message.strip() if cause else "unknown error"
         if cause and cause.cls_name == "DagsterAssetCheckFailedError":
             reason = _broken_promises(summary)
-        summary.failed_steps[event.step_key] = OWN_ERROR.sub("", reason)
+        summary.failed_steps[event.step_key] = _for_people(reason)
     elif kind == DagsterEventType.RUN_FAILURE and not summary.failed_steps:
         data = event.event_specific_data
         error = getattr(data, "error", None)
-        summary.failed_steps["run"] = error.message.strip() if error else str(event.message)
+        reason = error.message.strip() if error else str(event.message)
+        summary.failed_steps["run"] = _for_people(reason)
     elif kind == DagsterEventType.STEP_SUCCESS and event.step_key is not None:
         summary.step_seconds[event.step_key] = event.step_success_data.duration_ms / 1000
     elif kind == DagsterEventType.STEP_SKIPPED and event.step_key is not None:
