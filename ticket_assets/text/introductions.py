@@ -12,6 +12,7 @@ from ticket_assets.text.languages import all_words, phrases
 
 MAX_LINE = 300
 """Characters; longer lines are prose."""
+QUOTED = re.compile(r"\s{0,3}>")
 _MAX_LINES = 4  # clients wrap an introduction over as many
 _MAX_NAME_WORDS = 8
 _DASHED = re.compile(r"-{2,}\s*(\S.*?)\s*-{2,}")
@@ -60,17 +61,25 @@ def is_date(text: str) -> bool:
     return bool(text.strip()) and not text[_date_end(text) :].strip()
 
 
-def introduction(lines: Sequence[str], position: int, above: int, *, is_marked: bool) -> int | None:
+def starts_quoted(lines: Sequence[str], position: int) -> bool:
+    """Whether the first line that is not empty, from `position` on, begins with `>`."""
+    while position < len(lines) and not lines[position].strip():
+        position += 1
+    return position < len(lines) and QUOTED.match(lines[position]) is not None
+
+
+def introduction(lines: Sequence[str], position: int, above: int) -> int | None:
     """The number of lines above `position` that belong to the introduction which ends there.
 
     None if none ends there. Of the `above` lines that may belong to it, it takes no more than it
     needs, so that the author's words right above stay. A date or an address tells it from a
-    sentence. `is_marked` says that lines with `>` follow.
+    sentence; less will do where lines with `>` follow.
     """
     patterns = _patterns()
     line = lines[position].strip(" *\t")
     if not line or not (line[-1] in ":-" or line.lower().endswith(patterns.ends)):
         return None
+    is_marked = starts_quoted(lines, position + 1)
     joined = nearest = ""
     count: int | None = None
     for index in range(min(_MAX_LINES, above + 1)):
@@ -172,15 +181,18 @@ def _date_end(text: str) -> int:
     """
     patterns = _patterns()
     end = 0
-    has_figures = False
+    has_figures = is_over = False
     for word in re.finditer(r"\S+", text):
         bare = word[0].strip(" ,;.()")
         if _FIGURES.fullmatch(bare):
             has_figures = True
+        elif is_over:  # "ma" is Monday in Dutch, and "my" in French
+            break
         elif not patterns.date_words.issuperset(_plain(bare).split("-")):
             break
         if _plain(bare) not in patterns.date_links:
             end = word.end()
+        is_over = word[0].endswith(",") and _CLOCK.search(text, 0, end) is not None
     return end if has_figures or not text[end:].strip() else 0
 
 

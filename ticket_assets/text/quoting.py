@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ticket_assets.text.characters import readable
 from ticket_assets.text.header_blocks import header, headers_end
-from ticket_assets.text.introductions import MAX_LINE, introduction
+from ticket_assets.text.introductions import MAX_LINE, QUOTED, introduction, starts_quoted
 from ticket_assets.text.languages import all_words, phrases
 from ticket_assets.text.signatures import NameWords, cut_signature, is_greeting, name_words
 
@@ -18,7 +18,6 @@ _MAX_FORWARDS = 4
 _MAX_NOTE_WORDS = 20
 _MAX_ANNOUNCING = 3  # lines between one's own words and the headers of a quoted message
 _ANNOUNCING = re.compile(r"[_\-=*#]{5,}|([_\-=*#~]{2,})[^_\-=*#~].{0,80}[_\-=*#~]{2,}")
-_QUOTED = re.compile(r"\s{0,3}>")
 _UNQUOTE_ONCE = re.compile(r"^\s{0,3}> ?")
 _UNQUOTE = re.compile(r"^(?:\s{0,3}> ?)+", re.MULTILINE)
 
@@ -76,7 +75,7 @@ def split_reply(
     lines = readable(text).split("\n", _MAX_LINES)[:_MAX_LINES]
     folded = text.lower()
     desk_lines = _DeskLines(
-        bool(reply_delimiter) or any(word in folded for word in _patterns().desk_line_words),
+        bool(reply_delimiter) or any(map(folded.__contains__, _patterns().desk_line_words)),
         _bare(reply_delimiter) if reply_delimiter else None,
     )
     words = name_words(author)
@@ -125,7 +124,7 @@ def _split(
     quoted: list[str] = []
     position = 0
     while position < len(lines):
-        if _QUOTED.match(lines[position]) and not _is_shown(lines, position, own):
+        if QUOTED.match(lines[position]) and not _is_shown(lines, position, own):
             is_request = forwarded
             end = _marked_end(lines, position)
         else:
@@ -140,7 +139,7 @@ def _split(
             position = end = mark.end
             if mark.kind == "end of desk text":
                 is_request = False
-            elif _starts_quoted(lines, position):
+            elif starts_quoted(lines, position):
                 is_request = forwarded or mark.kind == "forward"
                 end = _marked_end(lines, position)
             else:
@@ -188,9 +187,7 @@ def _mark(lines: list[str], position: int, above: int, desk_lines: _DeskLines) -
         return _Mark(kind, headers_end(lines, position + 1, is_announced=True) or position + 1)
     if (":" in line or line[0] in "_-=#~") and (end := _announced_headers_end(lines, position)):
         return _Mark("original", end)
-    lines_above = introduction(
-        lines, position, above, is_marked=_starts_quoted(lines, position + 1)
-    )
+    lines_above = introduction(lines, position, above)
     return None if lines_above is None else _Mark("introduction", position + 1, lines_above)
 
 
@@ -213,7 +210,7 @@ def _marked_end(lines: list[str], position: int) -> int:
     """Index after the `>` lines that begin here; empty lines may stand before and between them."""
     end = position
     for index in range(position, len(lines)):
-        if _QUOTED.match(lines[index]):
+        if QUOTED.match(lines[index]):
             end = index + 1
         elif lines[index].strip():
             break
@@ -228,30 +225,24 @@ def _unmarked_end(lines: list[str], position: int, desk_lines: _DeskLines) -> in
     for index in range(position, len(lines)):
         if desk_lines.kind(lines[index].strip()) == "end of desk text":
             return index
-        if not _QUOTED.match(lines[index]):
+        if not QUOTED.match(lines[index]):
             continue
         above = index - 1
         while above >= position and not lines[above].strip():
             above -= 1
         is_introduced = (
             above >= position
-            and not _QUOTED.match(lines[above])
-            and introduction(lines, above, above - position, is_marked=True) is not None
+            and not QUOTED.match(lines[above])
+            and introduction(lines, above, above - position) is not None
         )
         if is_introduced:
             return index
     return len(lines)
 
 
-def _starts_quoted(lines: list[str], position: int) -> bool:
-    while position < len(lines) and not lines[position].strip():
-        position += 1
-    return position < len(lines) and bool(_QUOTED.match(lines[position]))
-
-
 def _unquoted(lines: list[str]) -> list[str]:
     """`lines` without the outermost `>`, where all share it."""
-    if all(_QUOTED.match(line) for line in lines if line.strip()):
+    if all(QUOTED.match(line) for line in lines if line.strip()):
         return [_UNQUOTE_ONCE.sub("", line) for line in lines]
     return lines
 
@@ -276,9 +267,9 @@ def _says_something(text: str) -> bool:
 def _is_shown(lines: list[str], position: int, segment: list[str]) -> bool:
     """Whether a `>` line is part of what the author shows: a trace, a Python session."""
     if lines[position].lstrip().startswith(">>> "):
-        return not (position and _QUOTED.match(lines[position - 1]))
+        return not (position and QUOTED.match(lines[position - 1]))
     above = next((line for line in reversed(segment) if line.strip()), "")
-    if _QUOTED.match(above):
+    if QUOTED.match(above):
         return bool(segment[-1].strip())
     return above.rstrip().endswith(":")
 

@@ -294,7 +294,9 @@ def _is_surely_signed(lines: Sequence[str], author: NameWords) -> bool:
     """Whether the lines below a closing that has nothing above it are a signature."""
     patterns = _patterns()
     return any(map(patterns.contact.search, lines)) or all(
-        patterns.name.fullmatch(line.strip(" *\t,")) or _is_name_only([line], author)
+        line.istitle()
+        or patterns.name.fullmatch(line.strip(" *\t,"))
+        or _is_name_only([line], author)
         for line in lines
         if line.strip()
     )
@@ -322,9 +324,10 @@ def _signature_length(lines: Sequence[str]) -> int | None:
         filled += 1
         if filled > _MAX_LINES:
             return None
-        if _is_request(line):
+        has_contact = patterns.contact.search(line) is not None
+        if _is_request(line, has_contact=has_contact):
             break
-        if patterns.contact.search(line):
+        if has_contact:
             is_doubtful = False
         elif not is_doubtful:
             is_doubtful = _is_doubtful(line)
@@ -335,11 +338,11 @@ def _signature_length(lines: Sequence[str]) -> int | None:
     return length
 
 
-def _is_request(line: str) -> bool:
+def _is_request(line: str, *, has_contact: bool) -> bool:
     patterns = _patterns()
     if patterns.afterword.match(line) or patterns.technical.search(line) or line.endswith("?"):
         return True
-    if patterns.contact.search(line) or line.lower().startswith(patterns.proxy_marks):
+    if has_contact or line.lower().startswith(patterns.proxy_marks):
         return False
     words = len(line.split())
     if words > 1 and (patterns.trouble.search(line) or patterns.first_person.search(line)):
@@ -374,7 +377,7 @@ def _cut_footers(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     patterns = _patterns()
     folded = "\n".join(lines).lower()
-    may_have_footers = any(word in folded for word in patterns.footer_words)
+    may_have_footers = any(map(folded.__contains__, patterns.footer_words))
     body: list[str] = []
     footers: list[str] = []
     paragraph: list[str] = []
