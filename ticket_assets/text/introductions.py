@@ -186,9 +186,8 @@ def _date_end(text: str) -> int:
         bare = word[0].strip(" ,;.()")
         if _FIGURES.fullmatch(bare):
             has_figures = True
-        elif is_over:  # "ma" is Monday in Dutch, and "my" in French
-            break
-        elif not patterns.date_words.issuperset(_plain(bare).split("-")):
+        # Nothing but figures after the time: "ma" is Monday in Dutch, and "my" in French.
+        elif is_over or not patterns.date_words.issuperset(_plain(bare).split("-")):
             break
         if _plain(bare) not in patterns.date_links:
             end = word.end()
