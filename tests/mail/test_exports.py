@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -20,6 +23,7 @@ from ticket_assets.mail.parsing import parse_message
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.mail.written_dates import as_datetime
 from ticket_assets.storage.folder_blobs import FolderBlobs
+from ticket_assets.text.languages import FOLDER, Words, languages
 
 FRENCH = (
     "Numéro;Objet;Description;Créé le;Demandeur;Catégorie;Priorité;État\r\n"
@@ -243,6 +247,50 @@ def test_the_exports_of_desks_are_understood_in_their_languages(tmp_path, export
     if expected["received_at"]:
         expected["received_at"] = as_datetime(expected["received_at"])
     assert found == expected
+
+
+def test_a_file_of_words_adds_the_columns_and_dates_of_a_language(tmp_path):
+    for path in FOLDER.glob("*.yaml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    made_up = {field.name: [] for field in fields(Words)} | {
+        "months": "zano zefo zaro zapo zamo zuno zulo zogo zepo zoko zovo zedo",
+        "weekdays": "zonda",
+        "date_words": "zum",
+        "hour_words": "zor",
+        "date_orders": "day",
+        "subject_columns": "zubet",
+        "sender_columns": "zmail",
+        "sender_name_columns": "zname",
+        "received_at_columns": "zreat",
+    }
+    (tmp_path / "zz.yaml").write_text(yaml.safe_dump(made_up))
+    table = "Zubet;Zname;Zmail;Zreat\nVPN;Ada;ada@example.org;zonda 9 Zamo 2026 zum 14 zor 05\n"
+    program = (
+        "import json, sys, pathlib\n"
+        "from ticket_assets.text import languages\n"
+        "languages.FOLDER = pathlib.Path(sys.argv[1])\n"
+        "from ticket_assets.mail.importing import read_mailbox\n"
+        "for message, _ in read_mailbox(pathlib.Path(sys.argv[2])):\n"
+        "    row = json.loads(message.content)\n"
+        "    print(row['subject'], row['sender'], row['sender_name'], message.received_at)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path, written(tmp_path, "a.csv", table)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == "VPN ada@example.org Ada 2026-05-09 14:05:00+00:00\n"
+
+
+def test_no_word_is_two_months():
+    months: dict[str, int] = {}
+    for words in languages():
+        for number, names in enumerate(words.months, 1):
+            for name in names.split():
+                assert months.setdefault(name, number) == number, name
 
 
 def requester(tmp_path, table):
