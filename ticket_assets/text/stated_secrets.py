@@ -25,10 +25,11 @@ class _Patterns:
 
     def __init__(self) -> None:
         words = all_words()
+        # "pin code" comes before "pin", of which it is no value.
+        names = one_of(tuple(sorted(words.secret_names, key=len, reverse=True)))
         # "GITLAB_TOKEN=" and "mdp2:" are names, "1password" and "passwordless" are none.
         self.name = re.compile(
-            rf"(?<![^\W_])(?:(?P<password>{one_of(words.password_words)})"
-            rf"|{one_of(words.secret_names)})[0-9]?(?![^\W_])",
+            rf"(?<![^\W_])(?:(?P<password>{one_of(words.password_words)})|{names})[0-9]?(?![^\W_])",
             re.IGNORECASE,
         )
         self.copula = re.compile(rf",?[ \t]{one_of(words.copulas)}(?![^\W_])", re.IGNORECASE)

@@ -24,9 +24,10 @@ class _Patterns:
         self.products = frozenset(words.product_names)
         at = one_of(tuple(word for word in words.at_words if len(word) > 1))
         at_apart = one_of(tuple(word for word in words.at_words if len(word) > 2))
+        opening, closing = r" ?[(\[{<*_\-]{1,2}", r"[)\]}>*_\-]{1,2} ?"
         self.email = re.compile(
-            rf"[\w.+\-]{{2,64}}(?: ?[@＠] ?| ?[(\[{{<*_\-]{{1,2}}{at}[)\]}}>*_\-]{{1,2}} ?"
-            rf"| {at_apart} )[\w\-]{{2,64}}(?:[.,;·]| [.·] ?|\. | {one_of(words.dot_words)} )"
+            rf"(?<![\w.+\-])[\w.+\-]{{2,64}}(?: ?[@＠] ?|{opening}{at}{closing}| {at_apart} )"
+            rf"[\w\-]{{2,64}}(?:[.,;·]| [.·] ?|\. | {one_of(words.dot_words)} )"
             r"(?:[a-z]{2,3}|info)(?![^\W_])"
         )
         self.phone_word = phrases(words.phone_announcements, r"(?<![^\W_])", r"\b[^\n]{0,24}$")
@@ -140,10 +141,14 @@ def _looks_secret(word: str) -> bool:
     return not _NO_SECRET.match(word) and any(map(_is_mixed, re.split(r"[\s:=/|;,]", word)))
 
 
+_ALTERNATING = re.compile(r"[0-9]-?[A-Z]|[A-Z]-?[0-9]")
+
+
 def _is_mixed(part: str) -> bool:
     value = part.strip("\"'«»“”„`().,;:!?<>*")
     name = value.casefold().rstrip("0123456789.-_+")
     if not 6 <= len(value) <= 128 or name in _patterns().products or _CODE.fullmatch(value):
         return False
     classes = (r"[a-zà-ÿ]", r"[A-ZÀ-Þ]", "[0-9]", r"[^\W_][!$%&#@+*?][^\W_]")
-    return sum(bool(re.search(sign, value)) for sign in classes) > 2
+    is_key = len(value) > 7 and len(_ALTERNATING.findall(value)) > 2  # "9K2M-77QX"
+    return is_key or sum(bool(re.search(sign, value)) for sign in classes) > 2
