@@ -109,15 +109,18 @@ def _places(hint: str, text: str) -> Iterator[int]:
 
 def _value_after(text: str, name: re.Match[str]) -> Span | None:
     position, fillers, previous = name.end(), 0, ""
+    is_same_clause = True  # "mot de passe perdu, mon code postal : 75001" states nothing
     while fillers <= _WORDS_TO_SIGN:
         if match := _REMARK.match(text, position):
             if " " not in match["words"] and is_chosen(match["words"]):
                 return match.span("words")
             position = match.end()
         if match := _SIGN.match(text, position):
-            return _stated_value(text, match.end(), match["sign"])
+            return _stated_value(text, match.end(), match["sign"]) if is_same_clause else None
         if match := _patterns().copula.match(text, position):
             position = match.end()
+            if not is_same_clause:
+                continue
             if not _patterns().things.fullmatch(previous):
                 if span := _stated_value(text, position, ""):
                     return span
@@ -127,6 +130,7 @@ def _value_after(text: str, name: re.Match[str]) -> Span | None:
             return span
         if not (filler := _FILLER.match(text, position)):
             break
+        is_same_clause &= filler.group()[0] != ","
         position, previous, fillers = filler.end(), filler["word"], fillers + 1
     return None
 
