@@ -104,6 +104,12 @@ def test_the_desks_text_below_its_line_is_cut(style: Style) -> None:
         assert own_lines(f"{own}{gap}{style.lines}\n\nTicket 12\n{QUOTED}\n") == [own]
 
 
+@pytest.mark.parametrize("style", DESK_LINES, ids=[style.name for style in DESK_LINES])
+def test_where_nobody_answered_above_the_desks_line_all_is_kept(style: Style) -> None:
+    for own, greeting in product(OWN, ("", "Bonjour,\n\n", "Guten Tag\n\n")):
+        assert own in own_lines(f"{greeting}{style.lines}\n\n{own}\n")
+
+
 @pytest.mark.parametrize(("name", "above", "below"), TWINS, ids=[twin[0] for twin in TWINS])
 def test_words_below_the_desks_text_stay(name: str, above: str, below: str) -> None:
     for own, first in product(OWN, ("", OWN[0])):

@@ -40,7 +40,7 @@ class _Patterns:
         # An entry is a pattern: the end of "a\sécrit" is "écrit", of "napisał\(a\)" "napisał(a)".
         verbs = (re.sub(r"\\[bs]", " ", verb) for verb in words.introduction_verbs)
         self.ends = tuple({verb.replace("\\", "").split()[-1] for verb in verbs})
-        self.date_links = set(words.date_words) & set(map(_plain, words.stopwords))
+        self.date_links = set(words.date_words) & set(map(_plain, words.stopwords)) - {"am", "pm"}
         self.date_words = {
             *words.date_words,
             *("gmt", "utc", "am", "pm", ""),
@@ -80,6 +80,8 @@ def introduction(lines: Sequence[str], position: int, above: int) -> int | None:
     if not line or not (line[-1] in ":-" or line.lower().endswith(patterns.ends)):
         return None
     is_marked = starts_quoted(lines, position + 1)
+    # Lines of a log follow "Le 3 mars 2026 à 9:12, Windows a écrit :" at once.
+    is_apart = is_marked or not "".join(lines[position + 1 : position + 2]).strip()
     joined = nearest = ""
     count: int | None = None
     for index in range(min(_MAX_LINES, above + 1)):
@@ -87,7 +89,7 @@ def introduction(lines: Sequence[str], position: int, above: int) -> int | None:
         if not part or (index and _is_finished(part)) or len(part) + len(joined) > MAX_LINE:
             break
         joined = f"{part} {joined}" if joined else part
-        is_dated = _is_introduction(joined, is_marked=is_marked and not nearest)
+        is_dated = _is_introduction(joined, is_marked=is_marked and not nearest, is_apart=is_apart)
         if is_dated is None or (nearest and not _continues(joined, nearest, is_dated)):
             continue
         if is_dated:
@@ -96,7 +98,7 @@ def introduction(lines: Sequence[str], position: int, above: int) -> int | None:
     return count
 
 
-def _is_introduction(text: str, *, is_marked: bool) -> bool | None:
+def _is_introduction(text: str, *, is_marked: bool, is_apart: bool) -> bool | None:
     """Whether the introduction begins with its date rather than with a name; None if it is none."""
     patterns = _patterns()
     dashed = _DASHED.fullmatch(text)
@@ -111,21 +113,21 @@ def _is_introduction(text: str, *, is_marked: bool) -> bool | None:
     verb = patterns.verb.search(rest)
     if verb is None:
         # "2016-10-24 15:36 GMT+02:00 Name <address>:" needs no verb.
-        is_old_gmail = has_colon and _CLOCK.search(date) and _BRACKETED.search(rest)
+        is_old_gmail = has_colon and is_apart and _CLOCK.search(date) and _BRACKETED.search(rest)
         return True if is_old_gmail and _is_name(rest, is_strict=True, is_known=False) else None
     before, after = rest[: verb.start()].strip(" ,"), rest[verb.end() :].strip(" ,")
     is_ended = has_colon or dashed is not None
     if date:
         is_whole = bool(_CLOCK.search(date) and _FULL_DATE.search(date))
         is_ended = is_ended or (is_whole and has_address and not after)
-        is_sure = is_marked or has_address or is_whole
+        is_sure = is_marked or has_address or (is_whole and is_apart)
         name = before or after
         if not is_ended or not is_sure or (before and after):
             return None
     else:
         begin = patterns.start.match(after)
         is_told_when = is_date(after[begin.end() :] if begin else after)
-        is_sure = is_marked or has_address or is_told_when or dashed is not None
+        is_sure = is_marked or dashed is not None or (is_apart and (has_address or is_told_when))
         name = before
         if not is_ended or not is_sure or not before or (after and not is_told_when):
             return None

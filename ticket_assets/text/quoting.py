@@ -64,8 +64,8 @@ def split_reply(
     The author's words are never lost. Text between and below `>` lines is theirs. A message that
     is forwarded rather than answered (an explicit marker, nothing but a greeting above it, or
     `forwarded`, for a subject like "TR:") is part of the request: its text is kept, its header
-    lines and what it quotes in turn are not. When nothing else is left, `own` is the whole text
-    with its `>` taken away.
+    lines and what it quotes in turn are not. When no more than a greeting is left, `own` is the
+    whole text with its `>` taken away.
 
     Below the line that asks to answer above it stands the text of a help desk; `reply_delimiter`
     is the desk's own such line. The `author`'s name as the message gives it, when known, tells a
@@ -82,7 +82,7 @@ def split_reply(
     parts = _split(lines, forwarded, _MAX_FORWARDS, words, desk_lines)
     if not forwarded and not _says_something(parts.own):
         parts = _split(lines, True, _MAX_FORWARDS, words, desk_lines)
-    if parts.own:
+    if parts.own and (not parts.quoted or _says_something(parts.own)):
         return parts
     return ReplyParts(_UNQUOTE.sub("", "\n".join(lines)).strip(), "", "")
 
@@ -178,7 +178,8 @@ def _mark(lines: list[str], position: int, above: int, desk_lines: _DeskLines) -
     if not line or len(line) > MAX_LINE:
         return None
     if kind := desk_lines.kind(line):
-        return _Mark(kind, position + 1)
+        rule = lines[position - 1].strip() if above else ""
+        return _Mark(kind, position + 1, int(bool(rule) and not re.search(r"\w", rule)))
     if not lines[position][0].isalnum() and _patterns().original.fullmatch(lines[position]):
         kind = "original"
     elif line[-1] in ":-" and _patterns().forward.fullmatch(line):
