@@ -21,7 +21,8 @@ _MILLISECONDS = re.compile(r"\d{12,13}")
 _WORD = re.compile(r"([^\W\d_]+)")
 _HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.?\s?m\.?(?!\w)")  # "10:02 a. m."
 _TIME = (
-    r"(?:[ ,t-]+(?P<hour>\d{1,2}):(?:(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?)?"
+    r"(?:[ ,t-]+(?P<hour>\d{1,2})(?::|\.(?=\d\d))"
+    r"(?:(?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,]\d+)?)?)?"
     r" ?(?P<half>[AP])? ?(?P<zone>z|[+-]\d{1,2}(?::?\d{2})?)?)?[ .,]*"
 )
 _FIGURES = re.compile(
