@@ -101,7 +101,9 @@ def mask_personal_data(
         text = _replace(text, "PASSWORD", stated_secrets, counts)
         if "://" in text:
             text = _replace(text, "URL_CREDENTIALS", _url_credentials, counts)
-        text = _replace(text, "EMAIL", _emails, counts)
+        for hint, email in _patterns().emails:
+            if hint.search(text):
+                text = _replace(text, "EMAIL", functools.partial(_spans, email), counts)
         if _MANY_DIGITS.search(text):
             text = _replace(text, "TAX_ID", _tax_ids, counts)
             text = _replace(text, "IBAN", _ibans, counts)
@@ -127,7 +129,8 @@ def mask_personal_data(
 _MAX_PASSES = 6
 # A placeholder that touches a word, or has digits near.
 _UNCOVERED = re.compile(
-    r"[\w@+.](?=\[[A-Z_]+\])|[A-Z]\](?:[\w@+&]|[^\w\n]{1,3}[0-9])|[0-9][^\w\n]{1,2}\["
+    r"[^\s(<\"'«:](?=\[[A-Z_]+\])|[A-Z]\](?![.,;:!?)\"'»>|]*(?:\s|$))|[A-Z]\][^\w\n]{1,3}[0-9]"
+    r"|[0-9][^\w\n]{1,2}\["
 )
 _MANY_DIGITS = re.compile(r"[0-9](?:[ .\-()/\n·_\u2011\u2013]{0,3}[0-9]){6}")
 
@@ -185,12 +188,6 @@ _URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/:@\[\]<>]{1,100}:[^\s/@\[\]<>]{1,10
 
 def _url_credentials(text: str) -> Iterator[tuple[int, int]]:
     return _spans(_URL_CREDENTIALS, text)
-
-
-def _emails(text: str) -> Iterator[tuple[int, int]]:
-    for hint, email in _patterns().emails:
-        if hint.search(text):
-            yield from _spans(email, text)
 
 
 _IBAN = re.compile(
