@@ -82,6 +82,7 @@ class _Patterns:
             rf"(?!{small}\b)[a-zà-ÿ]"
             rf"|[?!…]$|\b{one_of(words.pronouns)}\b(?![.:/])"
         )
+        self.small_word = re.compile(small)
         self.announces = re.compile(
             rf":$|\b{one_of(words.announcing_words)}\b|\b{one_of(words.announcing_ends)}$",
             re.IGNORECASE,
@@ -330,7 +331,7 @@ def _signature_length(lines: Sequence[str]) -> int | None:
         if has_contact:
             is_doubtful = False
         elif not is_doubtful:
-            is_doubtful = _is_doubtful(line)
+            is_doubtful = _is_doubtful(line, is_first=not (index and lines[index - 1].strip()))
         if not is_doubtful:
             length = index + 1
     while length < len(lines) and not lines[length].strip():
@@ -350,10 +351,15 @@ def _is_request(line: str, *, has_contact: bool) -> bool:
     return words > (_MAX_SLOGAN if line[-1] == "!" else 8) or (words > 4 and line[-1] == ".")
 
 
-def _is_doubtful(line: str) -> bool:
-    words = len(line.split())
-    starts_low = line[0].islower() and not line.lower().startswith(_patterns().proxy_marks)
-    return (words > 2 and starts_low) or (words > 4 and line[-1] == "!")
+def _is_doubtful(line: str, *, is_first: bool) -> bool:
+    """Whether a line may be a role or a slogan, or a request, as `is_first` of a paragraph may."""
+    patterns = _patterns()
+    words = line.split()
+    starts_low = line[0].islower() and not line.lower().startswith(patterns.proxy_marks)
+    if (len(words) > 2 and starts_low) or (len(words) > 4 and line[-1] == "!"):
+        return True
+    low = [word for word in words if word.islower() and not patterns.small_word.fullmatch(word)]
+    return is_first and len(words) > 3 and len(low) > 1
 
 
 def _is_footer(line: str) -> bool:
