@@ -125,6 +125,10 @@ def test_a_sentence_above_everything_is_never_lost(text: str) -> None:
         "Cordialement\n",
         "À : x\n",
         "Merci\n",
+        "Envoyé de mon iPhone ",
+        "Message du 1 ",
+        "-- Reply above this line --\n",
+        "Le 1/1/26 à 1:01, A <a@b.fr> a écrit :\n\na\n",
     ],
 )
 def test_long_monotonous_bodies_end_soon(unit: str) -> None:

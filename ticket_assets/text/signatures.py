@@ -15,6 +15,7 @@ _MAX_CLOSING = 160
 _MAX_BLOCK = 8
 _MAX_BLOCK_LINE = 110
 _MAX_BANNER = 400
+_MAX_FOOTER = 300
 _MAX_SLOGAN = 14  # words
 _MIN_DISCLAIMER = 80  # characters
 _URL = re.compile(r"<?https?://\S+")
@@ -366,6 +367,8 @@ def _is_footer(line: str) -> bool:
     """Whether a phone, a mail program or a scanner of viruses added the line."""
     patterns = _patterns()
     line = line.strip(" *\t<>")
+    if len(line) > _MAX_FOOTER:
+        return False
     if _IMAGE.fullmatch(line) or (patterns.environment.match(line) and "?" not in line):
         return True
     first, *others = re.split(r"(?<=[.!])\s+(?=[^\W\d_])(?!www\.)", _URL.sub("", line))
