@@ -119,6 +119,7 @@ noise = st.text(alphabet="0123456789 +-./()@:aFRx\n,é#[]", max_size=40)
 @given(st.lists(st.one_of(st.sampled_from(PLANTED), noise), max_size=6).map("".join))
 @example("a@b.fr0612345678")
 @example("[PHONE]0612345678")
+@example("Passwort:\n  Herbst23Contact s.b@example.fr svp")
 @example("p.b at example dot orgp.b(arobase)example.org")
 @example("a.b@exemple.frp.b at example dot orgp.b at example dot org")
 def test_masking_is_a_fixpoint_that_satisfies_the_gate(text: str) -> None:

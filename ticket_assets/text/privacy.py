@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ticket_assets.text.languages import Words, all_words, one_of, phrases
-from ticket_assets.text.stated_secrets import marked_secrets, stated_secrets
+from ticket_assets.text.stated_secrets import marked_secrets, may_state_secret, stated_secrets
 from ticket_assets.text.suspicions import suspected_kinds
 from ticket_assets.text.telephones import (
     in_numbering_plan,
@@ -121,7 +121,9 @@ def mask_personal_data(
             if _BREAK.search(text):
                 for find in wrapped_phone_finders(tuple(phone_regions)):
                     text = _replace(text, "PHONE", _over_two_lines(find, in_prose=True), counts)
-        if counts.total() == before or not (counts["PASSWORD"] or _UNCOVERED.search(text)):
+        if counts.total() == before or not (
+            _UNCOVERED.search(text) or may_state_secret(text.lower())
+        ):
             break
     return Masked(text, dict(counts))
 

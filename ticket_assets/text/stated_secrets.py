@@ -62,6 +62,11 @@ _GAP = re.compile(
 )
 
 
+def may_state_secret(lower: str) -> bool:
+    """Whether a text in small letters holds a part of the names of secrets."""
+    return any(hint in lower for hint in _patterns().hints)
+
+
 def stated_secrets(text: str) -> Iterator[Span]:
     """Spans of the values that are given for a password, a key, a PIN or a login.
 
@@ -72,7 +77,7 @@ def stated_secrets(text: str) -> Iterator[Span]:
     """
     patterns = _patterns()
     lower = text.lower()
-    if any(hint in lower for hint in patterns.hints):
+    if may_state_secret(lower):
         done = 0
         for match in _names(text, lower):
             if match.start() >= done:
@@ -178,7 +183,7 @@ def _trimmed(value: str) -> str:
     return re.split(r"[;&](?=\w{1,30}=)", value)[0].rstrip(".,;:)]")
 
 
-_MORE_WORDS = re.compile(r"[\"'»”]?[)\].,;]{0,3}[ \t]+[^\W_]")
+_MORE_WORDS = re.compile(r"[\"'»”]?[)\].,;]{0,3}[ \t]+(?:\[|[^\W_])")
 _NUMBER_NO_YEAR = re.compile("(?!(?:19|20)[0-9]{2}$)[0-9]{4,12}")
 _NOT_A_SECRET = re.compile(
     r"\[|<|https?:|0x[0-9a-f]+$|[*•.x_\-]+$|[0-9]{1,2}[/.:h][0-9]|[\w.+\-]+@[\w\-]+\.[a-z]{2,}$",
