@@ -50,6 +50,7 @@ COPY ticket_assets/sample /src/ticket_assets/sample
 COPY ticket_assets/storage/__init__.py ticket_assets/storage/leases.py \
      ticket_assets/storage/unfinished.py ticket_assets/storage/whole_file.py \
      ticket_assets/storage/whole_folder.py /src/ticket_assets/storage/
+COPY ticket_assets/text/__init__.py ticket_assets/text/characters.py /src/ticket_assets/text/
 WORKDIR /src
 # shellcheck disable=SC2086
 RUN /opt/ticket-assets/venv/bin/python -m ticket_assets.embedding.prepared /encoders ${ENCODERS}
