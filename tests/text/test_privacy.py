@@ -17,13 +17,14 @@ REGIONS = ("FR", "BE", "CH", "GB", "US", "DE", "ES", "PT")
 TABLE = yaml.safe_load(Path(__file__).with_name("personal_data.yaml").read_text("utf-8"))
 PERSONAL = [case for group in TABLE["personal"].values() for case in group.items()]
 NOT_PERSONAL = [text for group in TABLE["not personal"].values() for text in group]
-AFRESH = yaml.safe_load(Path(__file__).with_name("personal_data_afresh.yaml").read_text("utf-8"))
-PERSONAL += [
-    (re.sub("[«»]", "", text), re.sub("«[^»]*»", f"[{kind}]", text))
-    for kind, texts in AFRESH["personal"].items()
-    for text in texts
-]
-NOT_PERSONAL += [text for group in AFRESH["not personal"].values() for text in group]
+for name in ("personal_data_afresh.yaml", "personal_data_unseen.yaml"):
+    TABLE = yaml.safe_load(Path(__file__).with_name(name).read_text("utf-8"))
+    PERSONAL += [
+        (re.sub("[«»]", "", text), re.sub("«[^»]*»", f"[{kind}]", text))
+        for kind, texts in TABLE["personal"].items()
+        for text in texts
+    ]
+    NOT_PERSONAL += [text for group in TABLE["not personal"].values() for text in group]
 
 
 def masked(text: str) -> str:

@@ -108,7 +108,7 @@ def _is_host(match: re.Match[str], *, local: bool = False) -> bool:
         address = ipaddress.ip_address(re.sub("[^0-9]+", ".", match["host"]))
     except ValueError:
         return False
-    return address.is_private or not local
+    return not address.is_loopback and (address.is_private or not local)
 
 
 def _compact(number: str) -> str:
