@@ -436,6 +436,8 @@ import os, signal, sys, threading
 import duckdb
 from ticket_assets import cli
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background
+
 def query():
     threading.Timer(0.5, os.kill, (os.getpid(), signal.Signals[sys.argv[1]])).start()
     duckdb.sql("select count(*) from range(10_000_000_000) a, range(1_000_000) b").fetchall()
@@ -449,7 +451,11 @@ cli.main()
 def test_a_signal_during_a_query_is_no_error(sent, code):
     """DuckDB makes an error of its own of it."""
     ended = subprocess.run(
-        [sys.executable, "-c", LONG_QUERY, sent], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LONG_QUERY, sent],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
     assert (ended.returncode, ended.stderr.splitlines()) == (code, [INTERRUPTED])

@@ -96,7 +96,8 @@ def test_mail_is_parsed_and_cleaned_as_in_one_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["Ctrl-C", "killed"])
 def test_processes_end_with_the_one_that_started_them(how: str) -> None:
     program = (
-        "import itertools, ticket_assets.parallel as parallel\n"
+        "import itertools, signal, ticket_assets.parallel as parallel\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "for _ in parallel.map_chunks(sum, itertools.count(), cores=2):\n"
         "    print('at work', flush=True)"
     )

@@ -31,5 +31,6 @@ def counting() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background
     with desk_instance(Settings().data_dir) as instance:
         dg.execute_job(dg.reconstructable(counting), instance)

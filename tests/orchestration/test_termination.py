@@ -128,6 +128,7 @@ def test_a_signal_during_a_query_is_no_fault_of_the_step(
         [sys.executable, Path(__file__).with_name("long_query.py"), sent, how],
         env={**os.environ, "TICKETS_DATA_DIR": str(tmp_path)},
         check=False,
+        timeout=60,
     )
 
     with opened as instance:
