@@ -287,8 +287,8 @@ def redate(
         with removing(landing, desk.leases), progress_bar() as progress:
             task = progress.add_task("Giving mail its day", total=len(mails))
             redate(landing, mails, lambda: progress.advance(task))
-    for former, its_mails in groupby(mails, lambda mail: mail.landed.name.partition("/")[0]):
-        own_days = [mail.received_at.date() for mail in its_mails]
+    for former, its_mails in groupby(mails, lambda mail: mail.name.partition("/")[0]):
+        own_days = [mail.dated.received_at.date() for mail in its_mails]
         output.print(
             f"{counted(len(own_days), 'message')} from {former} to the days of"
             f" {min(own_days)} to {max(own_days)}."

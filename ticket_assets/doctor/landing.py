@@ -26,6 +26,7 @@ from ticket_assets.mail.landing import (
     LandedMessage,
     LandingError,
     LandingZone,
+    entries_of,
     is_damaged,
     line_entries,
     manifest_entries,
@@ -257,23 +258,15 @@ def _name(
         if is_damaged(name, content):
             continue
         row = known.get(message.ticket_id)
-        line = manifest_line(
-            {
-                "sha256": message.content_hash,
-                "source": row["source"] if row else message.source,
-                "received_at": (
-                    f"{row['received_at'].isoformat()}+00:00"
-                    if row
-                    else message.received_at.isoformat()
-                ),
-                "received_at_source": (
-                    row["received_at_source"] if row else message.received_at_source
-                ),
-                "landed_at": message.landed_at.isoformat(),
-                "message_id": row["message_id"] if row else _message_id(message, content),
+        entries = entries_of(message, None if row else _message_id(message, content))
+        if row:
+            entries |= {
+                "source": row["source"],
+                "received_at": f"{row['received_at'].isoformat()}+00:00",
+                "received_at_source": row["received_at_source"],
+                "message_id": row["message_id"],
             }
-        )
-        lines.setdefault(name.partition("/")[0], []).append(line)
+        lines.setdefault(name.partition("/")[0], []).append(manifest_line(entries))
     for day, of_day in lines.items():
         manifest = f"{day}/{MANIFESTS}/{MADE_ANEW}"
         former = dict(landing.files.read_many([manifest])).get(manifest, b"")

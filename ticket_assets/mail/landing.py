@@ -520,16 +520,7 @@ class LandingZone:
             return []
         lines: dict[str, list[tuple[str, str]]] = {}
         for message, landed in new:
-            text = manifest_line(
-                {
-                    "sha256": landed.content_hash,
-                    "source": landed.source,
-                    "received_at": landed.received_at.isoformat(),
-                    "received_at_source": landed.received_at_source,
-                    "landed_at": landed.landed_at.isoformat(),
-                    "message_id": bare_id(message.message_id),
-                }
-            )
+            text = manifest_line(entries_of(landed, message.message_id))
             lines.setdefault(_folder(landed.name), []).append((landed.ticket_id, text))
         batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.jsonl"
 
@@ -668,6 +659,18 @@ class _LandedNames:
         self._days = None
         if self._starts is not None:
             self._starts.update(map(_start, names))
+
+
+def entries_of(message: LandedMessage, message_id: str | None) -> dict[str, Any]:
+    """What a manifest's line says of a message."""
+    return {
+        "sha256": message.content_hash,
+        "source": message.source,
+        "received_at": message.received_at.isoformat(),
+        "received_at_source": message.received_at_source,
+        "landed_at": message.landed_at.isoformat(),
+        "message_id": bare_id(message_id),
+    }
 
 
 def manifest_line(entries: Mapping[str, Any]) -> str:

@@ -7,39 +7,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from uuid import uuid4
 
-from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.landing import (
     BATCH_MESSAGES,
     MANIFESTS,
     LandedMessage,
     LandingZone,
+    entries_of,
     is_damaged,
     manifest_line,
 )
 from ticket_assets.mail.mailboxes import mail_message
-from ticket_assets.mail.received import CLOCK_TOLERANCE, ReceivedAtSource
+from ticket_assets.mail.received import CLOCK_TOLERANCE
 
 
-@dataclass(frozen=True)
-class Misdated:
+class Misdated(NamedTuple):
     """A mail under a wrong day."""
 
-    landed: LandedMessage
-    """As it landed."""
-    received_at: datetime
-    received_at_source: ReceivedAtSource
+    name: str
+    """Where its bytes are."""
+    dated: LandedMessage
+    """What it should be."""
     message_id: str | None
-
-    @property
-    def name(self) -> str:
-        """Under its own day."""
-        return f"{self.received_at.date()}/{PurePosixPath(self.landed.name).name}"
 
 
 def misdated_mail(
@@ -66,7 +61,13 @@ def misdated_mail(
             if moment is None or moment <= message.landed_at + CLOCK_TOLERANCE:
                 continue
             if moment.date() != day and not is_damaged(name, content):
-                yield Misdated(message, moment, read_now.received_at_source, read_now.message_id)
+                dated = replace(
+                    message,
+                    name=f"{moment.date()}/{PurePosixPath(name).name}",
+                    received_at=moment,
+                    received_at_source=read_now.received_at_source,
+                )
+                yield Misdated(name, dated, read_now.message_id)
 
 
 def redate(
@@ -87,8 +88,9 @@ def redate(
     while batch := list(islice(remaining, BATCH_MESSAGES)):
         lines: defaultdict[date, str] = defaultdict(str)
         for mail in batch:
-            lines[mail.received_at.date()] += _line(mail)
-        names = {mail.landed.name: mail.name for mail in batch}
+            day = mail.dated.received_at.date()
+            lines[day] += manifest_line(entries_of(mail.dated, mail.message_id))
+        names = {mail.name: mail.dated.name for mail in batch}
         days = {date.fromisoformat(name.partition("/")[0]) for name in (*names, *names.values())}
         manifest = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.jsonl"
         with landing.changing(days):
@@ -102,16 +104,3 @@ def redate(
         if on_message:
             for _ in batch:
                 on_message()
-
-
-def _line(mail: Misdated) -> str:
-    return manifest_line(
-        {
-            "sha256": mail.landed.content_hash,
-            "source": mail.landed.source,
-            "received_at": mail.received_at.isoformat(),
-            "received_at_source": mail.received_at_source,
-            "landed_at": mail.landed.landed_at.isoformat(),
-            "message_id": bare_id(mail.message_id),
-        }
-    )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
 from time import monotonic, sleep
-from typing import Any
 from uuid import uuid4
 
 from ticket_assets.mail.addresses import addresses_in, canonical_address
@@ -27,6 +26,7 @@ from ticket_assets.mail.landing import (
     LandedMessage,
     LandingError,
     LandingZone,
+    entries_of,
     line_entries,
     manifest_entries,
     ticket_id_of,
@@ -200,7 +200,7 @@ def list_purged(landing: LandingZone, day: date, messages: Iterable[LandedMessag
     for _, lines in landing.lines_of([purged], "sha256"):
         known |= {line["sha256"]: line for line in lines}
     for message in messages:
-        known.setdefault(message.content_hash, _line(message))
+        known.setdefault(message.content_hash, entries_of(message, None))  # had no line
     content = "".join(json.dumps(line) + "\n" for line in known.values())
     landing.files.replace(purged, content.encode())
 
@@ -228,18 +228,6 @@ def remove_purged(landing: LandingZone) -> int:
     gone += [blob.name for blob in landing.files.list(DAMAGED) if blob.name.split("/")[1] <= until]
     _delete(landing, gone)
     return len(gone)
-
-
-def _line(message: LandedMessage) -> dict[str, Any]:
-    """The manifest line of a message that never had one."""
-    return {
-        "sha256": message.content_hash,
-        "source": message.source,
-        "received_at": message.received_at.isoformat(),
-        "received_at_source": message.received_at_source,
-        "landed_at": message.landed_at.isoformat(),
-        "message_id": None,
-    }
 
 
 def _message_files(landing: LandingZone) -> Iterator[tuple[str, str]]:
