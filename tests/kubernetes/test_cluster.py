@@ -110,7 +110,11 @@ def only_pod(pods):
 
 
 def only_pod_in_phase(pods, phase):
-    return eventually(lambda: only_pod(pods).status.phase == phase and only_pod(pods))
+    def found():
+        pod = only_pod(pods)
+        return pod if pod.status.phase == phase else None
+
+    return eventually(found)
 
 
 def log(pods):
@@ -188,7 +192,7 @@ def test_a_pod_waits_for_its_secret(cluster, jobs, pods):
 
     jobs.create_namespaced_job(NAMESPACE, waiting)
 
-    eventually(lambda: only_pod(pods).status and only_pod(pods).status.container_statuses)
+    eventually(lambda: (status := only_pod(pods).status) and status.container_statuses)
     state = only_pod(pods).status.container_statuses[0].state.waiting
     assert state.reason == "CreateContainerConfigError"
     assert 'secrets "secret" not found' in state.message
@@ -351,7 +355,9 @@ def test_a_deployment_has_one_pod_and_a_new_one_after_a_restart(cluster, pods):
         found = pods.list_namespaced_pod(NAMESPACE, label_selector="app=daemon").items
         return [pod.metadata.name for pod in found if pod.status.phase == "Running"]
 
+    def renewed():
+        return [pod for pod in running() if pod != former]
+
     (former,) = eventually(running)
     cluster.restart(NAMESPACE, "daemon")
-    eventually(lambda: running() and running() != [former])
-    assert len(running()) == 1
+    assert eventually(renewed) == running()

@@ -7,7 +7,12 @@ from tests.helm.rendering import FULLNAME, NAMESPACE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
 JOB = "classify_mail"
-AGAIN = ["FAILURE", "SUCCESS"]
+
+
+def succeeded_at_last(desk, run):
+    """Where the fault outlived the second start as well, the third one has succeeded."""
+    *failures, last = desk.outcome(run)
+    return (set(failures), last) == ({"FAILURE"}, "SUCCESS")
 
 
 def failed(desk, run):
@@ -25,7 +30,7 @@ def test_a_pod_for_which_there_is_no_room(desk, day, well):
     finally:
         desk.cluster.node.is_full = False
 
-    assert desk.outcome(run) == AGAIN
+    assert succeeded_at_last(desk, run)
     well()
 
 
@@ -38,7 +43,7 @@ def test_an_image_that_cannot_be_pulled(desk, day, well):
     finally:
         desk.cluster.node.lost_images.clear()
 
-    assert desk.outcome(run) == AGAIN
+    assert succeeded_at_last(desk, run)
     well()
 
 
@@ -52,5 +57,5 @@ def test_a_secret_that_is_missing(desk, day, well):
     finally:
         desk.cluster.store.create("secrets", NAMESPACE, secret)
 
-    assert desk.outcome(run) == AGAIN
+    assert succeeded_at_last(desk, run)
     well()
