@@ -234,6 +234,22 @@ def test_only_the_most_recent_tickets_are_learnt_from_and_the_others_are_counted
     assert capped.evaluation.targets == train(recent, options).evaluation.targets
 
 
+def test_tickets_too_old_to_be_learnt_from_need_not_be_read(
+    training_set: TrainingSet, options: TrainingOptions
+):
+    capped = replace(options, max_tickets=250)
+    recent = TrainingSet(
+        training_set.tickets[150:],
+        training_set.vectors[150:],
+        training_set.encoder,
+        older_rows=150,
+    )
+
+    assert fingerprint(recent, capped) == fingerprint(training_set, capped)
+    assert fingerprint(replace(recent, older_rows=151), capped) != fingerprint(recent, capped)
+    assert train(recent, capped).evaluation == train(training_set, capped).evaluation
+
+
 def test_copies_of_one_mail_are_not_enough_for_a_category(
     training_set: TrainingSet, options: TrainingOptions
 ):

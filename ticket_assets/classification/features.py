@@ -57,6 +57,8 @@ class TermCounts:
     """Impact and urgency that each text names, shape (rows, 6)."""
 
     def rows(self, rows: Integers) -> TermCounts:
+        if _are_all(rows, len(self.impact_urgency)):
+            return self
         blocks = {kind: block[rows] for kind, block in self.blocks.items()}
         return TermCounts(blocks, self.impact_urgency[rows])
 
@@ -88,6 +90,11 @@ def _characters(texts: Sequence[str]) -> Any:
     counts = words @ term_counter("characters").transform(list(positions))
     counts.sort_indices()
     return counts
+
+
+def _are_all(rows: Integers, count: int) -> bool:
+    """Whether these are all rows in their order, of which no copy is needed."""
+    return len(rows) == count and np.array_equal(rows, np.arange(count))
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,8 @@ class FeatureSpace:
             weighted = block[:, self.columns[kind]]
             # A term's tenth occurrence says less than its first: 1 + ln(count).
             weighted.data = np.log(weighted.data) + np.float32(1)
-            blocks.append(normalize(weighted.multiply(self.term_weights[kind]).tocsr()))
+            weighted.data *= self.term_weights[kind][weighted.indices]
+            blocks.append(normalize(weighted, copy=False))
         centred = ((vectors - self.vector_centre) / self.vector_scale).astype(np.float32)
         terms = sparse.hstack(blocks, format="csr")
         return Features(terms, centred, counts.impact_urgency)
@@ -144,6 +152,8 @@ class Features:
     impact_urgency: Floats
 
     def rows(self, rows: Integers) -> Features:
+        if _are_all(rows, len(self.vectors)):
+            return self
         return Features(self.terms[rows], self.vectors[rows], self.impact_urgency[rows])
 
     def joined(self, *, with_impact_urgency: bool = False) -> Any:

@@ -81,7 +81,7 @@ def prepare(training_set: TrainingSet, options: TrainingOptions) -> LabelledRows
         excluded=excluded,
         skipped=skipped,
         unusable_rows=int(has_label.sum()) - len(usable),
-        older_rows=len(tickets) - len(recent),
+        older_rows=training_set.older_rows + len(tickets) - len(recent),
     )
 
 

@@ -40,6 +40,8 @@ class TrainingSet:
     tickets: pd.DataFrame
     vectors: Floats
     encoder: str
+    older_rows: int = 0
+    """Labelled tickets before these, which are not read since more recent ones suffice."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def training_options(settings: Settings, priorities: Sequence[str]) -> TrainingO
 def fingerprint(training_set: TrainingSet, options: TrainingOptions) -> str:
     """SHA-256 (hex) of everything that decides the model: equal fingerprints mean equal models.
 
+    Of older tickets than the model learns from, their number is in it, as it is in the evaluation.
+
     Vectors are not read: the encoder's name and the texts stand for them.
     """
     content = {
@@ -79,8 +83,11 @@ def fingerprint(training_set: TrainingSet, options: TrainingOptions) -> str:
         "encoder": training_set.encoder,
         **asdict(options),
     }
+    tickets = in_order_of_time(training_set.tickets).tail(options.max_tickets)
+    older = training_set.older_rows + len(training_set.tickets) - len(tickets)
+    if older:
+        content["older_rows"] = older
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    tickets = in_order_of_time(training_set.tickets)
     columns = ["ticket_id", "received_at", "text", "tokens", "language", *TARGETS]
     for row in tickets[columns].itertuples(index=False, name=None):
         values = [None if pd.isna(value) else str(value) for value in row]

@@ -59,8 +59,8 @@ def candidate_classifier(
 
     store = desk.models
     warehouse = desk.warehouse
-    training_set = labelled_tickets(warehouse)
     options = training_options(desk.settings, desk.routing.priorities)
+    training_set = labelled_tickets(warehouse, options.max_tickets)
     started = time.perf_counter()
     trained = store.find_trained(fingerprint(training_set, options))
     reused = trained is not None

@@ -68,9 +68,12 @@ def ticket_predictions(
     )
     require_vectors(tickets, len(rows), champion.encoder, champion.version)
     tickets_read = rows.drop_columns(["vector"]).to_pandas()
+    vectors = to_matrix(rows["vector"])
+    # Of many days, as large as the matrix; the neighbours are read next.
+    del rows
     predictions = sort_tickets(
         tickets_read.drop(columns="language"),
-        to_matrix(rows["vector"]),
+        vectors,
         store.load(champion.version),
         LabelledTickets.before(days[-1], warehouse, champion.encoder),
         desk.routing,

@@ -122,8 +122,8 @@ def _training_has_changed(desk: Desk) -> bool:
     )
 
     try:
-        training_set = labelled_tickets(desk.warehouse)
         options = training_options(desk.settings, desk.routing.priorities)
+        training_set = labelled_tickets(desk.warehouse, options.max_tickets)
         candidate = desk.models.version(read_candidate(desk.models).version)
     except NotEnoughLabels:
         return False
