@@ -220,6 +220,20 @@ def test_an_import_says_what_landed_what_is_doubtful_and_what_comes_next(tickets
     assert "No labels have landed yet" in unlabelled
 
 
+def test_an_import_says_how_many_categories_have_enough_labels_to_be_automatic(tickets):
+    # Given 22 tickets of one category, which show 90 % at a risk of 10 %, and 21 of another
+    rows = "".join(f"VPN,Down {n},network\nBadge,Lost {n},access\n" for n in range(21))
+    export = tickets.write("a.csv", f"subject,body,category\n{rows}VPN,Down again,network\n")
+
+    done = tickets("import", export, TICKETS_TARGET_PRECISION="0.9")
+
+    assert done.stdout.splitlines()[1:3] == [
+        "43 tickets with a label now.",
+        "1 of 8 categories have 22 labelled tickets or more; with fewer, no ticket of a category"
+        " can be automatic.",
+    ]
+
+
 def test_dates_that_could_be_read_both_ways_are_refused_until_the_option_or_setting_tells(tickets):
     export = tickets.write("a.csv", "Subject,Body,Created\nVPN,Down,03/04/2025\n")
 
@@ -487,7 +501,12 @@ def test_from_a_sample_to_a_trained_champion(trained):
     learnt = sum(status["decisions_learnt"].values())
     assert 0 < learnt <= status["tables"]["ticket_labels"]["rows"]
     others = sum(status["decisions"].values()) - learnt
+    labelled = status["evidence"]["labelled"]
+    assert status["evidence"]["labels_needed"] == 45
+    assert 0 < sum(labelled.values()) <= status["tables"]["ticket_labels"]["rows"]
     shown = tickets("status").stdout
+    enough = sum(count >= 45 for count in labelled.values())
+    assert f"Labels        {enough} of {len(labelled)} categories have 45 labelled tickets" in shown
     assert f" of {others:,} tickets that the champion has not learnt from" in shown
     assert f" of {learnt:,} tickets that the champion has learnt from" in shown
 

@@ -310,6 +310,20 @@ class Settings(BaseSettings):
     target_precision: float = Field(
         default=0.95, gt=0.5, lt=1.0, description="Precision that automatic labels must keep."
     )
+    precision_risk: float = Field(
+        default=0.1,
+        gt=0.0,
+        le=0.5,
+        description="Risk, for each label, that its automatic tickets miss that precision by chance"
+        " of the labelled ones. A smaller one needs more labelled tickets.",
+    )
+    confidence_floor: float = Field(
+        default=0.6,
+        ge=0.5,
+        le=0.99,
+        description="No label is automatic below this calibrated probability, whatever precision"
+        " the surer ones keep.",
+    )
     macro_f1_floor: float = Field(
         default=0.5,
         ge=0.0,

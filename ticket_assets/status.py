@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
+from ticket_assets.classification.evidence import labels_needed
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprint
 from ticket_assets.planning.failed_days import read_failed_days
@@ -29,6 +30,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         "failed_days": _failed_days(desk),
         "tables": _tables(warehouse, existing),
         "champion": _champion(desk),
+        "evidence": _evidence(desk, existing),
         **_decisions(desk, existing),
         "drift": _drift(warehouse) if "drift_metrics" in existing else None,
     }
@@ -68,6 +70,23 @@ def _tables(warehouse: Warehouse, existing: set[str]) -> dict[str, Any]:
         rows, latest = warehouse.row(f"select count(*), {newest} from {name}")  # noqa: S608
         counted[name] = {"rows": rows, "newest": latest}
     return counted
+
+
+def _evidence(desk: Desk, existing: set[str]) -> dict[str, Any]:
+    """The labelled tickets of each category, and how many make it possible to be automatic."""
+    rows = (
+        desk.warehouse.rows(
+            "select category, count(*) from ticket_labels where category is not null group by all"
+        )
+        if "ticket_labels" in existing
+        else []
+    )
+    counts = dict(rows)
+    settings = desk.settings
+    return {
+        "labels_needed": labels_needed(settings.target_precision, settings.precision_risk),
+        "labelled": {name: counts.get(name, 0) for name in desk.routing.categories},
+    }
 
 
 def _champion(desk: Desk) -> dict[str, Any] | None:

@@ -113,6 +113,51 @@ def test_automatic_decisions_are_those_at_or_above_the_threshold_of_their_class(
     assert [score.deployed_threshold for score in small.per_class] == [0.9, 0.7, 2.0]
 
 
+def test_the_least_sure_tenth_of_the_automatic_tickets_is_judged_by_itself():
+    # Given 21 automatic tickets, of which two of the three least sure are wrong, and an unsure one
+    confidence = np.append(np.linspace(0.95, 0.75, 21), 0.55)
+    truth = np.zeros(22, dtype=int)
+    truth[[19, 20, 21]] = 1
+
+    evaluated = evaluate_target(
+        labels=("a", "b"),
+        probability=np.column_stack([confidence, 1 - confidence]),
+        truth=truth,
+        training_codes=truth,
+        thresholds=np.array([0.7, 0.7]),
+        deployed_thresholds=np.array([0.7, 0.7]),
+        ticket_ids=[f"t{number}" for number in range(22)],
+        languages=["fr"] * 22,
+        category_only=None,
+        topic_only=truth,
+        ordered=False,
+        winner="tfidf",
+        candidates=[],
+        temperature=1.0,
+        excluded_classes={},
+        seed=0,
+    )
+
+    assert (evaluated.least_sure_rows, evaluated.least_sure_precision) == (3, 1 / 3)
+    assert figures(evaluated)["right of the least sure tenth"] == 1 / 3
+
+
+def test_of_two_automatic_tickets_the_less_sure_one_is_the_tenth(small):
+    assert (small.least_sure_rows, small.least_sure_precision) == (1, 1.0)
+
+
+def test_evaluations_of_former_versions_are_read(trained: TrainedClassifier):
+    content = trained.evaluation.to_dict()
+    del content["precision_risk"], content["confidence_floor"]
+    for target in content["targets"].values():
+        del target["least_sure_rows"], target["least_sure_precision"]
+
+    former = Evaluation.from_dict(content)
+
+    assert (former.precision_risk, former.confidence_floor) == (1.0, 0.0)
+    assert former.targets["category"].least_sure_precision is None
+
+
 def test_languages_are_scored_apart(small):
     english, french = small.per_language
 

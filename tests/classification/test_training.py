@@ -135,9 +135,10 @@ def test_automatic_decisions_keep_the_target_precision(
     noisy = make_training_set(count=900, noise=0.25)
 
     strict = train(noisy, replace(options, target_precision=0.95)).evaluation.targets["category"]
-    lenient = train(noisy, replace(options, target_precision=0.7)).evaluation.targets["category"]
+    lenient = train(noisy, replace(options, target_precision=0.6)).evaluation.targets["category"]
 
-    # No text tells which labels are wrong, so 95 % cannot be promised, and 70 % can.
+    # No text tells which labels are wrong, so 95 % cannot be promised, and 60 % can: of the surest
+    # 18, with which the tests begin, four may be wrong.
     assert strict.coverage == 0
     assert strict.auto_precision is None
     assert lenient.coverage > 0.6

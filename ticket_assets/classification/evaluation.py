@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +113,10 @@ class TargetEvaluation:
     confident_mistakes: tuple[Mistake, ...]
     excluded_classes: Mapping[str, int]
     """Labels with too few tickets to learn, with their ticket counts."""
+    least_sure_rows: int = 0
+    """A tenth of the tickets that are confident enough to decide, at least one of them."""
+    least_sure_precision: float | None = None
+    """Share of these, the least confident tenth, that are right; None without any."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,10 @@ class Evaluation:
     targets: Mapping[str, TargetEvaluation]
     skipped_targets: Mapping[str, str]
     """Targets that could not be learnt, each with the reason."""
+    precision_risk: float = 1.0
+    """Chance, at most, that a label's threshold misses the target precision; of models of former
+    versions nothing is known."""
+    confidence_floor: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -239,6 +248,7 @@ def evaluate_target(
     low, high = np.quantile(spread, [0.025, 0.975])
     majority = np.full(len(truth), np.bincount(training_codes, minlength=count).argmax())
     second = np.argsort(-probability, axis=1, kind="stable")[:, :2]
+    least_sure = _least_sure(confidence, automatic)
     return TargetEvaluation(
         labels=labels,
         winner=winner,
@@ -282,7 +292,18 @@ def evaluate_target(
         precision_by_coverage=_precision_by_coverage(confidence, correct),
         confident_mistakes=_mistakes(labels, ticket_ids, truth, predicted, confidence),
         excluded_classes=dict(excluded_classes),
+        least_sure_rows=int(least_sure.sum()),
+        least_sure_precision=_share(correct, least_sure),
     )
+
+
+def _least_sure(confidence: Floats, automatic: Booleans) -> Booleans:
+    """The least confident tenth of the automatic rows, at least one if there are any."""
+    rows = np.flatnonzero(automatic)
+    order = rows[np.argsort(confidence[rows], kind="stable")]
+    least_sure = np.zeros(len(confidence), dtype=bool)
+    least_sure[order[: math.ceil(len(rows) / 10)]] = True
+    return least_sure
 
 
 def order_errors(truth: Integers, predicted: Integers, class_count: int) -> OrderErrors:
@@ -395,6 +416,7 @@ def figures(target: TargetEvaluation) -> dict[str, float]:
         "calibration error (ECE)": target.ece,
         "sure": target.coverage,
         "right when sure": target.auto_precision,
+        "right of the least sure tenth": target.least_sure_precision,
     }
     if target.order_errors is not None:
         shares |= {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ticket_assets.classification.calibration import THRESHOLD_CONFIDENCE
 from ticket_assets.classification.evaluation import (
     Evaluation,
     OrderErrors,
@@ -12,8 +11,10 @@ from ticket_assets.classification.evaluation import (
     per_class_table,
     per_language_table,
 )
+from ticket_assets.classification.evidence import labels_needed
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.markdown import markdown_table, plain
+from ticket_assets.plural import counted
 
 
 def model_card(trained: TrainedClassifier, version: str) -> str:
@@ -93,11 +94,20 @@ def _scores(scores: TargetEvaluation) -> str:
         f"confidence. The right label is among the two likeliest for {scores.top2_accuracy:.1%}. "
         f"Calibration error {scores.ece:.3f} (temperature {scores.temperature:.3g}). Confident "
         f"enough to decide: {scores.coverage:.1%}, of which {_percent(scores.auto_precision)} "
-        "right.",
+        f"right{_least_sure(scores)}.",
     ]
     if scores.order_errors is not None:
         lines += ["", _order_errors(scores.labels[-1], scores.order_errors)]
     return "\n".join(lines)
+
+
+def _least_sure(scores: TargetEvaluation) -> str:
+    if scores.least_sure_precision is None:
+        return ""
+    return (
+        f"; of the least sure tenth of these ({counted(scores.least_sure_rows, 'ticket')}),"
+        f" {scores.least_sure_precision:.1%}"
+    )
 
 
 def _order_errors(highest: str, errors: OrderErrors) -> str:
@@ -122,14 +132,18 @@ def _excluded(scores: TargetEvaluation) -> str:
 
 
 def _limits(evaluation: Evaluation) -> str:
+    target, risk = evaluation.target_precision, evaluation.precision_risk
     return f"""## Limits
 
 - It knows only the labels above. A ticket of any other kind gets one of them, or goes to review.
-- Thresholds aim at a precision of {evaluation.target_precision:.0%} per label, with
-  {THRESHOLD_CONFIDENCE:.0%} confidence on past tickets. When the mail changes they no longer hold:
-  watch the drift report and train again.
-- A label with few tickets is rarely decided automatically, however good it looks: the evidence is
-  missing, and more labelled tickets bring it.
+- For each label, the chance that its automatic tickets are right less than {target:.0%} of the time
+  is at most {risk:.0%}, on mail like the labelled tickets (Learn then Test, arXiv 2110.01052), each
+  wording counted once. When the mail changes this no longer holds: watch the drift report and train
+  again.
+- A label with fewer than {labels_needed(target, risk)} labelled tickets of different wordings is
+  never decided automatically, however good it looks: the evidence is missing, and more labelled
+  tickets bring it.
+- No label is decided automatically below a probability of {evaluation.confidence_floor:.0%}.
 - The figures were measured on a model fitted on the earlier tickets; the one saved here has also
   learnt from the evaluated ones, and its thresholds were found on all of them."""
 

@@ -143,5 +143,12 @@ def calibrate(  # noqa: PLR0917
     combined = combined_scores(scores, temperatures)
     temperature = fit_temperature(combined[rows], truth)
     probability = probabilities(combined, temperature)
-    thresholds = abstain_thresholds(probability[rows], truth, options.target_precision)
+    thresholds = abstain_thresholds(
+        probability[rows],
+        truth,
+        labelled.groups[rows],
+        options.target_precision,
+        precision_risk=options.precision_risk,
+        confidence_floor=options.confidence_floor,
+    )
     return Calibration(candidate, temperatures, temperature, thresholds, probability)

@@ -274,6 +274,8 @@ def _evaluate(
             for target in judged.targets
         },
         skipped_targets=labelled.skipped,
+        precision_risk=options.precision_risk,
+        confidence_floor=options.confidence_floor,
     )
 
 

@@ -16,7 +16,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.settings import Settings
 from ticket_assets.text.same_text import template_hash
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raise it when the same tickets and options would give another model."""
 IMPORT_HINT = "Import the desk's past tickets with their labels, or correct more predictions."
 
@@ -48,6 +48,8 @@ class TrainingSet:
 class TrainingOptions:
     seed: int = 7
     target_precision: float = 0.95
+    precision_risk: float = 0.1
+    confidence_floor: float = 0.6
     holdout_share: float = 0.2
     min_class_tickets: int = 10
     max_tickets: int = 20_000
@@ -63,6 +65,8 @@ def training_options(settings: Settings, priorities: Sequence[str]) -> TrainingO
     return TrainingOptions(
         seed=settings.seed,
         target_precision=settings.target_precision,
+        precision_risk=settings.precision_risk,
+        confidence_floor=settings.confidence_floor,
         holdout_share=settings.holdout_share,
         min_class_tickets=settings.min_class_tickets,
         max_tickets=settings.max_training_tickets,

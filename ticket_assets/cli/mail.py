@@ -111,6 +111,7 @@ def import_mail(  # noqa: PLR0917  # options
 
     Nothing is landed twice; nothing is landed at all when a label is unknown.
     """
+    from ticket_assets.classification.evidence import evidence_text, labels_needed
     from ticket_assets.mail.importing import has_columns, import_path
 
     desk = command_desk(checked=False, routed=write_routing is None)
@@ -152,6 +153,9 @@ def import_mail(  # noqa: PLR0917  # options
             else ""
         )
         output.print(f"{counted(report.labelled, 'ticket')} with a label now{copies}.")
+        needed = labels_needed(desk.settings.target_precision, desk.settings.precision_risk)
+        labelled = {name: report.labelled_by_category.get(name, 0) for name in routing.categories}
+        output.print(evidence_text(labelled, needed), soft_wrap=True)
     if report.healed:
         print_warning(
             f"{counted(report.healed, 'damaged original')} replaced by the mail that had landed."

@@ -33,6 +33,8 @@ def print_status(figures: dict[str, Any], location: str) -> None:
     """Show the figures of `read_status`."""
     from rich.table import Table
 
+    from ticket_assets.classification.evidence import evidence_text
+
     landing = figures["landing"]
     output.print(
         f"Landing zone  {counted(landing['messages'], 'message')}"
@@ -61,6 +63,10 @@ def print_status(figures: dict[str, Any], location: str) -> None:
         output.print(tables)
     else:
         output.print("No table yet: tickets run")
+    if figures["tables"]:
+        evidence = figures["evidence"]
+        text = evidence_text(evidence["labelled"], evidence["labels_needed"])
+        output.print(f"Labels        {text}", soft_wrap=True)
     _print_champion(figures["champion"])
     learnt = Counter(figures["decisions_learnt"])
     others = Counter(figures["decisions"]) - learnt

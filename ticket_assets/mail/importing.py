@@ -87,6 +87,8 @@ class ImportReport:
     """Labels in the whole landing zone whose message id no landed message has."""
     labelled: int
     """Tickets in the whole landing zone that have a label, if this import brought any."""
+    labelled_by_category: Mapping[str, int]
+    """Those of them by their category, where they have one."""
     copies: int
     """Those of them beyond the first of their message id: the message came in several forms."""
     ignored: Mapping[str, int]
@@ -212,6 +214,7 @@ def import_path(
         days=landed.days,
         unresolved=resolved.unresolved if resolved and labels_path else 0,
         labelled=len(resolved.labels) if resolved else 0,
+        labelled_by_category=Counter(resolved.labels["category"].dropna() if resolved else ()),
         copies=resolved.copies if resolved else 0,
         ignored=ignored,
         tables=tuple(options.readings),
