@@ -65,7 +65,9 @@ def test_footers_and_names_of_secrets_are_not_overlooked_for_want_of_a_plain_wor
 
     for hints, entries in (
         (words.footer_words, words.mobile_footers + words.environment_footers),
-        (words.secret_hints, words.password_words + words.secret_names + words.login_names),
+        (words.secret_hints, words.password_words + words.secret_names),
+        (words.secret_hints, words.code_words + words.phrase_names),
+        (words.login_hints, words.login_names),
     ):
         # Of [oö] or s? there is one letter or none: compare what is left of both without them.
         plain = [re.sub(r"\[[^]]*\]|\w\?|[^\w -]", " ", entry) for entry in entries]

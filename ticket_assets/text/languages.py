@@ -87,13 +87,20 @@ class Words:
     proxy_marks: Entries
     password_words: Entries
     secret_names: Entries
+    code_words: Entries
+    code_things: Entries
+    code_links: Entries
+    phrase_names: Entries
     copulas: Entries
     secret_roles: Entries
+    setting_verbs: Entries
     login_names: Entries
+    login_hints: Entries
     secret_hints: Entries
     no_secrets: Entries
     secret_suspicions: Entries
     secret_suspicion_hints: Entries
+    open_code_words: Entries
     product_names: Entries
     machine_words: Entries
     version_words: Entries
@@ -101,6 +108,8 @@ class Words:
     units: Entries
     at_words: Entries
     dot_words: Entries
+    mark_words: Entries
+    digit_words: Entries
     tax_id_names: Entries
     phone_announcements: Entries
     phone_links: Entries

@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ticket_assets.text.languages import Words, all_words, one_of, phrases
-from ticket_assets.text.stated_secrets import marked_secrets, may_state_secret, stated_secrets
+from ticket_assets.text.stated_secrets import (
+    login_secrets,
+    marked_secrets,
+    may_state_secret,
+    stated_secrets,
+)
 from ticket_assets.text.suspicions import suspected_kinds
 from ticket_assets.text.telephones import (
     in_numbering_plan,
@@ -99,6 +104,7 @@ def mask_personal_data(
         before = counts.total()
         text = _replace(text, "PASSWORD", marked_secrets, counts)
         text = _replace(text, "PASSWORD", stated_secrets, counts)
+        text = _replace(text, "PASSWORD", login_secrets, counts)
         if "://" in text:
             text = _replace(text, "URL_CREDENTIALS", _url_credentials, counts)
         for hint, email in _patterns().emails:

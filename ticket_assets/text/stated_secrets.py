@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterator
 from itertools import chain
 
@@ -11,7 +12,7 @@ from ticket_assets.text.languages import all_words, one_of
 
 Span = tuple[int, int]
 
-_LONGEST_NAME = 40  # characters before or after the hint in it
+_LONGEST_START, _LONGEST_NAME = 32, 64  # characters of a name before its hint, and from there on
 _WORDS_TO_SIGN = 8
 """Between a name and its colon: "mot de passe de la boîte partagée du service achats : ...", """
 _WORDS_TO_VALUE = 5
@@ -25,34 +26,63 @@ class _Patterns:
 
     def __init__(self) -> None:
         words = all_words()
-        # "pin code" comes before "pin", of which it is no value.
         names = one_of(tuple(sorted(words.secret_names, key=len, reverse=True)))
-        # "GITLAB_TOKEN=" and "mdp2:" are names, "1password" and "passwordless" are none.
+        code, thing = one_of(words.code_words), one_of(words.code_things)
+        joint = r"(?:[ \-]|(?<=['’]))"
+        of_thing = rf"(?:{joint}{one_of(words.code_links)}){{0,4}}{joint}{thing}(?![^\W_])"
+        # "GITLAB_TOKEN=" and "mdp2:" are names, "1password" and "passwordless" are none, nor is a
+        # placeholder. "pin code" comes before "pin", of which it is no value.
         self.name = re.compile(
-            rf"(?<![^\W_])(?:(?P<password>{one_of(words.password_words)})|{names})[0-9]?(?![^\W_])",
+            rf"(?<![^\W_])(?!password\])(?:(?P<phrase>{one_of(words.phrase_names)})"
+            rf"|(?P<password>{one_of(words.password_words)})"
+            rf"|(?P<code>{thing}[ \-]?{code}(?:{of_thing}){{0,2}}|{code}(?:{of_thing}){{1,3}})"
+            rf"|{names})[0-9]?(?![^\W_])",
             re.IGNORECASE,
         )
         self.copula = re.compile(rf",?[ \t]{one_of(words.copulas)}(?![^\W_])", re.IGNORECASE)
+        login = rf"(?<![^\W_]){one_of(words.login_names)}"
         self.login_pair = re.compile(
-            rf"(?<![^\W_]){one_of(words.login_names)}(?: ?/ ?[^\W_]{{2,20}})? ?: ?"
-            rf"[^\s/]{{2,60}} ?/ ?(?P<value>{_VALUE})",
+            rf"{login}(?:(?: ?/ ?[^\W_]{{2,20}})? ?: ?[^\s/]{{2,60}} ?/ ?(?P<value>{_VALUE})"
+            rf"|(?: [^\W\d_]{{1,12}}){{0,3}} [^\s/:]{{2,60}} / (?P<chosen>{_VALUE}))",
             re.IGNORECASE,
         )
-        self.role = re.compile(one_of(words.secret_roles), re.IGNORECASE)
+        # "user: jsmith, password: rainbow"
+        self.login_and_password = re.compile(
+            rf"{login} ?(?P<sign>[:=])? ?[^\s:=/;,]{{2,60}}[\s,;/|\-–]{{1,5}}"
+            rf"(?:{one_of(words.conjunctions)} )?{one_of((*words.password_words, *words.secret_names))}"
+            rf"(?(sign) ?[:=]? ?| ?[:=] ?)(?P<value>{_VALUE})(?=\W*(?:\n|$))",
+            re.IGNORECASE,
+        )
+        self.setting_before = re.compile(
+            rf"(?<![^\W_]){one_of(words.setting_verbs)} [\"'«“„]? ?(?P<value>{_VALUE}?) ?[\"'»”]? "
+            rf"{one_of(words.secret_roles)}(?: [^\W\d_]{{1,10}}){{0,2}} $",
+            re.IGNORECASE,
+        )
         self.hints = words.secret_hints
-        self.no_secrets = frozenset(words.no_secrets)
+        self.login_hints = words.login_hints
+        self.no_secret = re.compile(one_of(words.no_secrets), re.IGNORECASE)
+        self.phrase_introduction = re.compile(
+            rf"(?: [^\W\d_]{{1,16}}){{0,5}}?(?:\s?(?P<sign>[:=])|,? {one_of(words.copulas)}(?![^\W_]))\s",
+            re.IGNORECASE,
+        )
+        self.turning = frozenset(words.turning_words)
+        self.openings = frozenset(words.pronouns)  # "phrase de passe : je l'ai perdue"
+        self.plain_words = frozenset(
+            chain(words.stopwords, words.turning_words, words.pronouns, words.request_words)
+        )
         self.products = frozenset(words.product_names)
         self.things = re.compile(one_of(words.machine_words + words.reference_words), re.IGNORECASE)
 
 
 _patterns = functools.cache(_Patterns)
 
+_WORD_START = re.compile(r"(?<![^\W_])[^\W_]")
 _VALUE = r"[^\s\"'«»“”„`<>]{3,128}"
 _OPENED_VALUE = rf"[\"'«“„`]?[ \t]?(?P<value>{_VALUE})"
 _VALUE_HERE = re.compile(rf"\s{{0,8}}{_OPENED_VALUE}")
 _VALUE_AFTER_LOGIN = re.compile(rf"\s{{0,4}}[^\s/]{{2,40}} ?/ ?{_OPENED_VALUE}")
 # What closes the name may stand before: `"password": "..."`, `<password>...`.
-_SIGN = re.compile(r"[\"'»”)\]]?\s{0,3}(?P<sign>[:=]=?|[-=]?>|→)")
+_SIGN = re.compile(r"[\"'»”)\]]?\s{0,3}(?P<sign>=>|[:=]=?|[-=]?>|→)")
 _REMARK = re.compile(r"[ \t]?\((?P<words>[^()\n]{1,30})\)")
 _FILLER = re.compile(
     r",?[ \t]{1,3}(?:[-–—] )?(?P<word>(?:[^\W\d_]{1,20}['’\-]?){1,3})(?=[\s=,(]|:(?!/)|$)"
@@ -81,13 +111,33 @@ def stated_secrets(text: str) -> Iterator[Span]:
         done = 0
         for match in _names(text, lower):
             if match.start() >= done:
-                span = _value_after(text, match) or _value_before(text, match)
+                span = (
+                    (match["phrase"] and _phrase_after(text, match))
+                    or _value_after(text, match)
+                    or _value_before(text, match)
+                )
                 if span:
                     yield span
                     done = span[1]
-        for match in patterns.login_pair.finditer(text):
-            if _is_stated(value := _trimmed(match["value"]), "", ends_line=False):
+                    while match["code"] and (another := _ANOTHER_CODE.match(text, done)):
+                        yield another.span("value")
+                        done = another.end()
+        for match in patterns.login_and_password.finditer(text):
+            if is_plain_secret(value := _trimmed(match["value"])):
                 yield match.start("value"), match.start("value") + len(value)
+
+
+def login_secrets(text: str) -> Iterator[Span]:
+    """Spans of what stands behind a login and a stroke: "login : jean/abc1", "admin / Admin2020"."""
+    lower = text.lower()
+    if "/" in text and any(hint in lower for hint in _patterns().login_hints):
+        for match in _patterns().login_pair.finditer(text):
+            if match["value"] and _is_stated(
+                value := _trimmed(match["value"]), "", ends_line=False
+            ):
+                yield match.start("value"), match.start("value") + len(value)
+            if match["chosen"] and is_chosen(value := _trimmed(match["chosen"]), strictly=True):
+                yield match.start("chosen"), match.start("chosen") + len(value)
 
 
 def _names(text: str, lower: str) -> Iterator[re.Match[str]]:
@@ -98,11 +148,13 @@ def _names(text: str, lower: str) -> Iterator[re.Match[str]]:
         return
     places = (_places(hint, lower) for hint in _patterns().hints if hint in lower)
     for place in sorted(set(chain.from_iterable(places))):
-        start = max(place - _LONGEST_NAME, done)
-        for match in name.finditer(text, start, place + _LONGEST_NAME):
-            if match.start() >= done:
+        limit = place + _LONGEST_NAME
+        for word in _WORD_START.finditer(text, max(place - _LONGEST_START, done), place + 1):
+            match = name.match(text, word.start(), limit)
+            if match and (match.end() < limit or limit >= len(text)):  # else it may be cut off
                 yield match
                 done = match.end()
+                break
 
 
 def _places(hint: str, text: str) -> Iterator[int]:
@@ -121,17 +173,25 @@ def _value_after(text: str, name: re.Match[str]) -> Span | None:
                 return match.span("words")
             position = match.end()
         if match := _SIGN.match(text, position):
-            return _stated_value(text, match.end(), match["sign"]) if is_same_clause else None
+            if not is_same_clause:
+                return None
+            return _stated_code(text, match.end(), name) or _stated_value(
+                text, match.end(), match["sign"]
+            )
         if match := _patterns().copula.match(text, position):
             position = match.end()
             if not is_same_clause:
                 continue
-            if not _patterns().things.fullmatch(previous):
-                if span := _stated_value(text, position, ""):
+            # "le mot de passe du poste est Lyon12", but not "... c'est toujours Lyon12".
+            if " " in match.group().strip(", ") or not _patterns().things.fullmatch(previous):
+                if span := _stated_code(text, position, name) or _stated_value(text, position, ""):
                     return span
                 continue
         may_follow = fillers == 0 or (name["password"] and fillers <= _WORDS_TO_VALUE)
-        if may_follow and (span := _bare_value(text, position, fillers, previous)):
+        if may_follow and (
+            span := (fillers == 0 and _stated_code(text, position, name, strictly=True))
+            or _bare_value(text, position, fillers, previous)
+        ):
             return span
         if not (filler := _FILLER.match(text, position)):
             break
@@ -153,6 +213,61 @@ def _stated_value(text: str, position: int, sign: str) -> Span | None:
     return None
 
 
+def _stated_code(
+    text: str, position: int, name: re.Match[str], *, strictly: bool = False
+) -> Span | None:
+    """What opens a door or a telephone: digits, also in groups, and few capitals among them.
+
+    With `strictly`, where nothing but a blank stands before it, digits in groups and years do not
+    count.
+    """
+    if not name["code"]:
+        return None
+    match = (_CODE_ALONE if strictly else _CODE_STATED).match(text, position)
+    return match.span("value") if match else None
+
+
+def _phrase_after(text: str, name: re.Match[str]) -> Span | None:
+    """Several plain words that are given for a passphrase or as an answer."""
+    introduction = _patterns().phrase_introduction.match(text, name.end())
+    if not introduction:
+        return None
+    match = _QUOTED_PHRASE.match(text, introduction.end()) or _PHRASE.match(
+        text, introduction.end()
+    )
+    if match and is_phrase(match["value"], sure=bool(introduction["sign"])):
+        return match.span("value")
+    return None
+
+
+def is_phrase(words: str, *, sure: bool) -> bool:
+    """Whether words may be a passphrase: no remark on one, such as "is no longer accepted".
+
+    If not `sure`, by a colon before them, they are three at least, and without small words.
+    """
+    patterns, folded = _patterns(), words.casefold().split()
+    return (
+        not any(map(patterns.no_secret.fullmatch, folded))
+        and patterns.turning.isdisjoint(folded)
+        and folded[0] not in patterns.openings
+        and (sure or (len(folded) > 2 and patterns.plain_words.isdisjoint(folded)))
+    )
+
+
+def is_plain_secret(value: str) -> bool:
+    """Whether a single word where a password is expected may be one: no remark, no product."""
+    patterns, word = _patterns(), value.casefold()
+    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
+    return (
+        len(word) > 3
+        and bool(re.match(r"[^\W_]", word))
+        and not _NOT_A_SECRET.match(word)
+        and not patterns.no_secret.fullmatch(word)
+        and not _is_product(word)
+        and patterns.plain_words.isdisjoint({word, plain})
+    )
+
+
 def _bare_value(text: str, position: int, fillers: int, previous: str) -> Span | None:
     gap = _GAP.match(text, position)
     match = _VALUE_HERE.match(text, gap.end()) if gap else None
@@ -169,6 +284,10 @@ def _value_before(text: str, name: re.Match[str]) -> Span | None:
     if not name["password"]:
         return None
     line = text[max(name.start() - 160, 0) : name.start()].rpartition("\n")[2]
+    match = _patterns().setting_before.search(line)
+    if match and is_plain_secret(value := _trimmed(match["value"])):
+        start = name.start() - len(line) + match.start("value")
+        return start, start + len(value)
     words = list(re.finditer(r"\S+", line))[-_WORDS_TO_ROLE - 1 :]
     for word in words[:-1]:
         match = re.search(_VALUE, word.group())
@@ -183,15 +302,35 @@ def _trimmed(value: str) -> str:
     return re.split(r"[;&](?=\w{1,30}=)", value)[0].rstrip(".,;:)]")
 
 
+_CODE = r"(?:[A-Z]{1,2}-)?(?=[A-Z0-9]{4,8}(?![^\W_]))(?:[A-Z]{0,2}[0-9]){3,8}[A-Z]{0,2}[#*]?"
+_CODE_ALONE = re.compile(
+    rf",?[ \t]{{1,3}}[\"'«“„`(]?[ \t]?(?P<value>(?!(?:19|20)[0-9]{{2}}\b){_CODE})(?![^\W_])"
+)
+_CODE_STATED = re.compile(
+    rf"\s{{0,4}}[\"'«“„`]?[ \t]?(?P<value>[0-9]{{2,6}}(?:[ \-][0-9]{{2,6}}){{1,3}}(?![0-9])|{_CODE})"
+    r"(?![^\W_]|[\-/.:,][^\W_])"
+)
+_ANOTHER_CODE = re.compile(
+    r"(?:[,;/]| [^\W\d_]{1,3}(?= ))\s?(?P<value>[0-9]{3,6}(?:[ \-][0-9]{3,6})?|[0-9a-z]{4}-[0-9a-z]{4})"
+    r"(?![^\W_]|[.:/][0-9])"
+)
+_QUOTED_PHRASE = re.compile(
+    r" ?[\"«“„'‘`] ?(?P<value>[^\W_][^\"«»“”„\n]{2,100}[^\s\"«»“”„]) ?[\"»”“'’`]"
+)
+_PHRASE = re.compile(r"\s{0,4}(?P<value>[^\W_](?:[^\s.;:!?()\[\]\"«»]| (?=[^\W_])|['’\-]){3,100})")
 _MORE_WORDS = re.compile(r"[\"'»”]?[)\].,;]{0,3}[ \t]+(?:\[|[^\W_])")
-_NUMBER_NO_YEAR = re.compile("(?!(?:19|20)[0-9]{2}$)[0-9]{4,12}")
+_NUMBER_NO_YEAR = re.compile("(?!(?:19|20)[0-9]{2}$)[0-9]{4,26}")
 _NOT_A_SECRET = re.compile(
     r"\[|<|https?:|0x[0-9a-f]+$|[*•.x_\-]+$|[0-9]{1,2}[/.:h][0-9]|[\w.+\-]+@[\w\-]+\.[a-z]{2,}$",
     re.IGNORECASE,
 )
 _SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?]+[^\W_]")
+# "Th1sIsMine", "Banana_Split4", "Tulipe5!"
+_MIXED = re.compile(
+    r"[a-zà-ÿ][0-9]{1,3}[a-zà-ÿ]|[^\W\d_][_\-][^\W\d_]\S*[0-9]|[0-9][!$%&#@+*]{1,3}$"
+)
 _MODEL = re.compile(r"[^\W\d_]+(?!(?:19|20)[0-9]{2}|1234)[0-9]{4}")
-_CODE = re.compile(r"[A-Z]{1,5}[-_]?[0-9]{1,5}")
+_NAMED = re.compile(r"[A-Z]{1,5}[-_]?[0-9]{1,5}")
 
 
 def _is_stated(value: str, sign: str, ends_line: bool) -> bool:
@@ -203,12 +342,12 @@ def _is_stated(value: str, sign: str, ends_line: bool) -> bool:
     if len(value) < 4 or _NOT_A_SECRET.match(value) or _is_product(value):
         return False
     if re.search(r"[0-9]", value):
-        if _CODE.fullmatch(value) and not ends_line:
+        if _NAMED.fullmatch(value) and not ends_line:
             return False
         return bool(re.search(r"[^\W\d]", value)) or value.isdigit()
     if _SIGN_INSIDE.search(value) or (ends_line and re.search(r"[a-zà-ÿ][A-Z]", value)):
         return True
-    return sign == "=" and value.isalpha() and value.casefold() not in _patterns().no_secrets
+    return sign in ("=", "==") and value.isalpha() and not _patterns().no_secret.fullmatch(value)
 
 
 def is_chosen(value: str, *, strictly: bool = False) -> bool:
@@ -225,6 +364,8 @@ def is_chosen(value: str, *, strictly: bool = False) -> bool:
         return True
     if strictly and _MODEL.fullmatch(value):
         return False
+    if small and capital and _MIXED.search(value):
+        return True
     digits = len(re.findall("[0-9]", value))
     return digits > 1 and bool(small) and (bool(capital) or not strictly)
 
