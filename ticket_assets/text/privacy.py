@@ -21,6 +21,7 @@ from ticket_assets.text.telephones import (
     in_numbering_plan,
     is_another_number,
     phone_finders,
+    spans_in_words,
     wrapped_phone_finders,
 )
 
@@ -46,9 +47,8 @@ class _Patterns:
         )
         self.address_word = phrases(words.address_words, r"(?<![^\W\d_])", r"(?![^\W_])")
         self.tax_id = re.compile(
-            rf"(?<![^\W_]){one_of(words.tax_id_names)}[ .:]{{0,3}}"
-            rf"(?:{one_of(words.copulas)}[ :]{{1,3}})?"
-            r"(?P<number>[1-9][0-9](?:[ ./\-]?[0-9]{3}){3})(?![0-9])",
+            rf"(?<![^\W_]){one_of(words.tax_id_names)}(?![^\W_])[^0-9]{{0,40}}"
+            r"(?<![+\w])(?P<number>[1-9][0-9](?:[ ./\-]?[0-9]{3}){3})(?!\w)",
             re.IGNORECASE,
         )
         self.emails = _email_patterns(words)
@@ -61,15 +61,18 @@ class _Patterns:
 def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
     """What no address is without, and an address; as it is written, and as it is said."""
     at, dot = one_of(words.at_words), one_of(words.dot_words)
+    joint = one_of(words.dot_words + words.mark_words)
     spoken = one_of(tuple(word for word in words.at_words if len(word) > 1))
     # Possessive, and anchored where a run begins: linear on a megabyte of letters.
     start, local = r"(?<![\w.+%&'*=~-])", r"[\w.+%&'*=~-]++"
     at_sign = rf"(?: ?[@＠][ \t]?\n? ?|[\[({{<]{at}[\])}}>]| ?[\[({{<] ?{spoken} ?[\])}}>] ?)"
     domain = rf"(?:[\w-]+(?:\.| \.(?=\w{{2,4}}\b)| ?[\[({{]{dot}[\])}}] ?))+[^\W\d_]{{2,}}"
-    written = rf"{start}{local}{at_sign}{domain}"
+    bracketed = rf"(?: ?[\[({{]{dot}[\])}}] ?[\w+-]{{1,40}}){{0,3}}"
+    written = rf"{start}{local}{bracketed}{at_sign}{domain}"
+    joined = rf"{local}(?: {joint} [\w.+-]{{1,40}}){{0,4}}"
     said = (
         rf"{start}(?:(?=[\w+-]{{1,40}}[._]\w){local} {spoken} {domain}"
-        rf"|{local} {spoken} [\w-]+ {dot} [^\W\d_]{{2,}})"
+        rf"|{joined} {spoken} (?:[\w-]{{1,60}} {dot} ){{1,3}}[^\W\d_]{{2,}})"
     )
     return (
         (
@@ -127,6 +130,7 @@ def mask_personal_data(
             if _BREAK.search(text):
                 for find in wrapped_phone_finders(tuple(phone_regions)):
                     text = _replace(text, "PHONE", _over_two_lines(find, in_prose=True), counts)
+        text = _replace(text, "PHONE", spans_in_words, counts)
         if counts.total() == before or not (
             _UNCOVERED.search(text) or may_state_secret(text.lower())
         ):
@@ -191,7 +195,9 @@ def _over_two_lines(
     return spans
 
 
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/:@\[\]<>]{1,100}:[^\s/@\[\]<>]{1,100}(?=@)")
+_URL_CREDENTIALS = re.compile(
+    r"(?<=://)(?!:[0-9]{1,5}@)[^\s/:@\[\]<>]{0,100}:[^\s/@\[\]<>]{1,100}(?=@)"
+)
 
 
 def _url_credentials(text: str) -> Iterator[tuple[int, int]]:
@@ -211,17 +217,20 @@ def _ibans(text: str) -> Iterator[tuple[int, int]]:
     return _checked(_IBAN, text, is_valid, range(15, 35))
 
 
+_ELEVEN_DIGITS = re.compile(r"[0-9]{2}(?:[ ./\-]?[0-9]{3}){3}(?!\w)")
+
+
 def _tax_ids(text: str) -> Iterator[tuple[int, int]]:
     from stdnum.de import idnr
 
-    for match in _patterns().tax_id.finditer(text):
+    for match in _patterns().tax_id.finditer(text) if _ELEVEN_DIGITS.search(text) else ():
         if idnr.is_valid(match["number"]):
             yield match.span("number")
 
 
 _NIR = re.compile(
     r"(?<![0-9])[12][ .\-]?[0-9]{2}[ .\-]?[0-9]{2}[ .\-]?[0-9][0-9AB][ .\-]?[0-9]{3}[ .\-]?[0-9]{3}"
-    r"[ .\-/]{0,3}[0-9]{2}(?![0-9])"
+    r"(?:[ .\-/]{0,3}|[ ,]{1,2}[^\W\d_]{2,4} ?:? ?)[0-9]{2}(?![0-9])"  # "... 025, clé 38"
 )
 
 
@@ -304,7 +313,7 @@ def _verified(
     position = 0
     while match := pattern.search(text, position):
         position = match.start() + 1
-        if is_valid(re.sub(r"[ .\-/]", "", match.group())):
+        if is_valid(re.sub(r"[^0-9AB]", "", match.group())):
             yield match.span()
             position = match.end()
 
@@ -320,9 +329,8 @@ def _checked(
         position = start + 1
         for length in range(min(len(compact), lengths.stop - 1), lengths.start - 1, -1):
             end = compact[length - 1][1] + 1
-            if not text[end : end + 1].isalnum() and is_valid(
-                "".join(c for c, _ in compact[:length])
-            ):
+            is_end = not text[end : end + 1].isalnum() or text[end : end + 3].upper() == "BIC"
+            if is_end and is_valid("".join(c for c, _ in compact[:length])):
                 yield start, end
                 position = end
                 break

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from ticket_assets.text.languages import all_words, one_of, phrases
+from ticket_assets.text.languages import all_words, languages, one_of, phrases
 
 Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]
@@ -35,6 +35,13 @@ class _Patterns:
             r"\b",
             rf"(?:[ .:\-]{{1,3}}{one_of(words.phone_links)}){{0,3}}[ .:\-]{{0,3}}$",
         )
+        zeros = tuple(w.digit_words[0] for w in languages() if w.digit_words)
+        self.zeros = zeros
+        word = one_of(tuple(sorted(words.digit_words, key=len, reverse=True)))
+        # "zéro six douze trente-quatre ...": what is said in pairs is six words at least.
+        self.in_words = phrases(
+            zeros, r"(?<![^\W_])", rf"(?:[ ,.\-]{{1,2}}{word}(?![^\W_])){{5,16}}"
+        )
         numbered = rf"\s?(?:{one_of(words.number_words)}|:|\.|#|=|\s){{0,4}}$"
         self.reference_before = phrases(words.reference_words, r"(?<![^\W_])", numbered)
         self.customer_before = phrases(words.customer_words, r"(?<![^\W_])", numbered)
@@ -47,8 +54,14 @@ _INTERNATIONAL = re.compile(rf"(?<![\w+])(?:\(?\+\s?|\(?00\s?(?=[1-9]))[1-9]{_SE
 _NATIONAL = re.compile(rf"{_APART}\(?0[1-9]{_SEPARATED}{{6,11}}(?![\w])")
 _FRENCH = re.compile(
     rf"{_APART}(?:0[1-9](?:[ .\-/·_\u2011\u2013]?[0-9]{{2}}){{4}}"
-    r"|0 8[0-9]{2}(?: [0-9]{2}){3})(?!\w)"
+    r"|0 8[0-9]{2}(?: [0-9]{2}){3}|0 8[0-9]{2}(?: [0-9]{3}){2})(?!\w)"
 )
+_DIGITS_APART = re.compile(
+    rf"{_APART}0(?P<gap>[ .\-/])[1-9](?:(?P=gap)[0-9]){{8,10}}(?!(?P=gap)?[0-9]|\w)"
+)
+_FOUR_APART = re.compile(r"0([ .\-/])[1-9]\1[0-9]\1[0-9]\1")  # far faster to look for
+_FEWEST_DIGITS = 4
+"""Different ones in a number written digit by digit, which no row of a table of 0 and 1 has."""
 _FRENCH_PAIRS = re.compile(
     rf"{_APART}(?<![0-9] )0[1-9](?:[ .\-][0-9]{{2}}){{4}}(?![ .\-]?[0-9]|\w)"
 )
@@ -56,7 +69,8 @@ _AMERICAN = re.compile(
     r"(?<![\w.,+#/\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.\-])"
     r"[0-9]{3}[ .\-][0-9]{4}(?!\w)"
 )
-_DIGITS = re.compile(rf"(?<![\w])[(+]?[0-9]{_SEPARATED}{{7,13}}(?!\w)")
+# A sign or a digit that stands alone: one of a set comes first, which is far faster to look for.
+_DIGITS = re.compile(rf"[(+0-9](?<!\w.)(?:(?<=[0-9])|(?<=[(+])[0-9]){_SEPARATED}{{7,13}}(?!\w)")
 _DATE_OR_VERSION = re.compile(
     r"(?:[0-9]{1,2}([./\-])[0-9]{1,2}\1[0-9]{2,4}|[0-9]{4}([./\-])[0-9]{1,2}\2[0-9]{1,2})"
     r"(?![0-9./\-])(?!\.[0-9])"
@@ -115,6 +129,7 @@ def phone_finders(regions: tuple[str, ...]) -> tuple[Finder, ...]:
         finders.append(functools.partial(_phone_spans, _patterns().iberian, regions=regions))
     if {"US", "CA"} & set(regions):  # by its form: 555 numbers are in no plan
         finders.append(_american_spans)
+    finders.append(functools.partial(_spans_of_digits_apart, regions=regions))
     return (*finders, functools.partial(_announced_spans, regions=regions))
 
 
@@ -158,6 +173,25 @@ def _announced_spans(text: str, regions: tuple[str, ...]) -> Iterator[Span]:
             )
         ):
             yield start, end
+
+
+def _spans_of_digits_apart(text: str, regions: tuple[str, ...]) -> Iterator[Span]:
+    for match in _DIGITS_APART.finditer(text) if _FOUR_APART.search(text) else ():
+        digits = re.sub("[^0-9]", "", match.group())
+        steps = {int(later) - int(earlier) for earlier, later in pairwise(digits)}
+        if (
+            len(set(digits)) >= _FEWEST_DIGITS
+            and len(steps) > 2  # "0 1 2 3 ..."
+            and in_numbering_plan(digits, regions, True)
+        ):
+            yield match.span()
+
+
+def spans_in_words(text: str) -> Iterator[Span]:
+    """Spans of telephone numbers that are written out in words, from a zero on."""
+    lower = text.lower()
+    if any(zero in lower for zero in _patterns().zeros):
+        yield from (match.span() for match in _patterns().in_words.finditer(text))
 
 
 def _american_spans(text: str) -> Iterator[Span]:
