@@ -125,6 +125,7 @@ noise = st.text(alphabet="0123456789 +-./()@:aFRx\n,é#[]", max_size=40)
 @example("a@b.fr0612345678")
 @example("[PHONE]0612345678")
 @example("Passwort:\n  Herbst23Contact s.b@example.fr svp")
+@example("IdNr. 86095742719 und die Steuer ID 65 929 710 439")
 @example("p.b at example dot orgp.b(arobase)example.org")
 @example("a.b@exemple.frp.b at example dot orgp.b at example dot org")
 def test_masking_is_a_fixpoint_that_satisfies_the_gate(text: str) -> None:

@@ -47,7 +47,7 @@ class _Patterns:
         )
         self.address_word = phrases(words.address_words, r"(?<![^\W\d_])", r"(?![^\W_])")
         self.tax_id = re.compile(
-            rf"(?<![^\W_]){one_of(words.tax_id_names)}(?![^\W_])[^0-9]{{0,40}}"
+            rf"(?<![^\W_]){one_of(words.tax_id_names)}(?![^\W_])[^0-9\[]{{0,40}}"
             r"(?<![+\w])(?P<number>[1-9][0-9](?:[ ./\-]?[0-9]{3}){3})(?!\w)",
             re.IGNORECASE,
         )
