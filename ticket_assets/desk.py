@@ -17,6 +17,7 @@ from ticket_assets.desk_record import (
     write_record,
 )
 from ticket_assets.half_restored import refuse_half_restored
+from ticket_assets.mail.category_changes import CategoryChanges
 from ticket_assets.routing import Routing, load_routing
 from ticket_assets.storage.blobs import BlobChangedError
 
@@ -64,8 +65,9 @@ class Desk:
             DeskRecordError: a setting differs; the message names it and says what to do.
             RoutingError: the routing file is missing or cannot be used.
             BackupError: a restore of the desk was interrupted.
+            CategoryChangeError: a change of its categories was interrupted, or is under way.
         """
-        refuse_half_restored(self.files)
+        self._refuse_unfinished()
         present = self._present
         if recorded := self._recorded(present):
             refuse_differences(recorded, present)
@@ -80,8 +82,9 @@ class Desk:
             DeskRecordError: a setting differs, and the change was not accepted.
             RoutingError: the routing file is missing or cannot be used.
             BackupError: a restore of the desk was interrupted.
+            CategoryChangeError: a change of its categories was interrupted, or is under way.
         """
-        refuse_half_restored(self.files)
+        self._refuse_unfinished()
         present, (written, version) = self._present, read_record(self.files)
         recorded = written if accept else self._recorded(present)
         if recorded and not accept:
@@ -103,6 +106,10 @@ class Desk:
                 write_record(self.files, changed, version)
             except BlobChangedError:
                 self.record_precision()
+
+    def _refuse_unfinished(self) -> None:
+        refuse_half_restored(self.files)
+        CategoryChanges(self.files.under("landing")).refuse_pending()
 
     @property
     def _present(self) -> DeskRecord:

@@ -7,6 +7,7 @@ encoder's precision stay the same. A forgotten TICKETS_ROUTING would rewrite goo
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -170,6 +171,7 @@ def refuse_differences(recorded: DeskRecord, present: DeskRecord) -> None:
         raise DeskRecordError(
             f"The settings are not those that this desk was made with. {listed}. Nothing was"
             f" changed. Set them back, or accept the change: tickets run {ACCEPT}"
+            f"{_renaming(recorded, present)}"
         )
 
 
@@ -192,6 +194,16 @@ def _routing_differences(recorded: DeskRecord, present: DeskRecord) -> str:
     if recorded.review_queue != present.review_queue:
         parts.append(f"review queue {present.review_queue}, was {recorded.review_queue}")
     return ", ".join(parts)
+
+
+def _renaming(recorded: DeskRecord, present: DeskRecord) -> str:
+    """What to do if a category only got another name; empty where that cannot be."""
+    removed = recorded.queues.keys() - present.queues.keys()
+    added = present.queues.keys() - recorded.queues.keys()
+    if len(removed) != 1 or len(added) != 1:
+        return ""
+    command = shlex.join(["tickets", "categories", "rename", *removed, *added])
+    return f". If it is only called otherwise now, keep what was learnt: {command}"
 
 
 def _shown(value: Any) -> str:

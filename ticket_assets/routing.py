@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -87,6 +88,42 @@ def load_routing(path: Path | None) -> Routing:
         reason = " ".join(str(error).split())
         raise RoutingError(f"The routing file {file_name} is not valid YAML: {reason}.") from None
     return _routing(content, file_name)
+
+
+def renamed_text(text: str, former: str, name: str, queues: dict[str, str]) -> str | None:
+    """The text of a routing file in which a category has another name and all else, comments too,
+    is as it was; None where that cannot be done by replacing the one name.
+
+    Args:
+        queues: queue of each category afterwards.
+    """
+    for key in _category_keys(text):
+        if key.value == former:
+            before, after = text[: key.start_mark.index], text[key.end_mark.index :]
+            for written in (name, json.dumps(name, ensure_ascii=False)):
+                changed = f"{before}{written}{after}"
+                if _queues_in(changed) == queues:
+                    return changed
+    return None
+
+
+def _category_keys(text: str) -> Iterator[Any]:
+    """The YAML nodes of the categories' names."""
+    import yaml
+
+    content = yaml.compose(text, yaml.SafeLoader)
+    for key, categories in content.value if content else ():
+        if key.value == "categories":
+            yield from (name for name, _ in categories.value)
+
+
+def _queues_in(text: str) -> dict[str, str] | None:
+    import yaml
+
+    try:
+        return _routing(yaml.safe_load(text), "").queues
+    except (yaml.YAMLError, RoutingError):
+        return None
 
 
 def _routing(content: Any, file_name: str) -> Routing:

@@ -346,7 +346,7 @@ def test_unknown_labels_are_counted_by_target():
         for category, priority in [("Paie", "P1"), ("Paie", None), ("acces", "low")]
     ]
 
-    assert unknown_labels(labels, ("accès",), PRIORITIES) == {
+    assert unknown_labels(labels, LabelSet(("accès",), PRIORITIES)) == {
         "category": {"Paie": 2},
         "priority": {"P1": 1},
     }

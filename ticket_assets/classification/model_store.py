@@ -9,6 +9,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -83,12 +84,13 @@ class ModelStore:
         self.blobs = blobs
 
     def save(self, trained: TrainedClassifier, created_at: datetime) -> ModelVersion:
-        """The version this classifier is saved as: the first 12 digits of its fingerprint.
+        """The version this classifier is saved as: the first 12 digits of its fingerprint, or of
+        the one that it had before its categories were renamed.
 
         The same training gives the same version and the same bytes (but for `created_at`, kept
         from the first time); a sound version that exists already is left as it is.
         """
-        version = trained.evaluation.fingerprint[:12]
+        version = self._version_of(trained.evaluation.fingerprint)
         try:
             self.require_sound(version)
         except ModelError:
@@ -122,10 +124,17 @@ class ModelStore:
     def find_trained(self, fingerprint: str) -> TrainedClassifier | None:
         """The classifier saved with this fingerprint; None when it is missing or damaged."""
         try:
-            trained = self.load_trained(fingerprint[:12])
+            trained = self.load_trained(self._version_of(fingerprint))
         except ModelError:
             return None
         return trained if trained.evaluation.fingerprint == fingerprint else None
+
+    def _version_of(self, fingerprint: str) -> str:
+        for version in self.names():
+            with suppress(ModelError):
+                if self.version(version).fingerprint == fingerprint:
+                    return version
+        return fingerprint[:12]
 
     def load_evaluation(self, version: str) -> Evaluation:
         """The evaluation of this version; raises like `load`, and reads no other file."""
@@ -436,7 +445,7 @@ def _contents(trained: TrainedClassifier, version: str) -> dict[str, bytes]:
     tables = {name: getattr(trained, name) for name in TABLES}
     tables["vocabulary"] = vocabulary_frame(trained.vocabulary)
     return {
-        MODEL: _model_bytes(trained.classifier),
+        MODEL: model_bytes(trained.classifier),
         EVALUATION: json_bytes(trained.evaluation.to_dict(), indent=1),
         CARD: model_card(trained, version).encode(),
         **{f"{name}.parquet": table_bytes(table) for name, table in tables.items()},
@@ -478,7 +487,8 @@ def _skops() -> ModuleType:
     return skops.io  # type: ignore[no-any-return]
 
 
-def _model_bytes(classifier: Classifier) -> bytes:
+def model_bytes(classifier: Classifier) -> bytes:
+    """The content of the file `MODEL`; equal models give equal bytes."""
     parts = {
         "encoder": classifier.encoder,
         "space": vars(classifier.space),

@@ -14,6 +14,7 @@ import typer
 from ticket_assets.cli import (
     alerts,
     backup,
+    categories,
     checks,
     classify,
     collection,
@@ -43,8 +44,8 @@ app = typer.Typer(
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
 for group in (
-    *(mail, run, classify, status, dev, evaluate, checks, removal, models, collection, backup),
-    *(instance, alerts, evidently, exporter, doctor),
+    *(mail, run, classify, status, dev, evaluate, checks, removal, models, categories),
+    *(collection, backup, instance, alerts, evidently, exporter, doctor),
 ):
     app.add_typer(group.app)
 

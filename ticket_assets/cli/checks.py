@@ -98,10 +98,10 @@ def _land(desk: Desk, mailbox: Path) -> None:
     """Lands the mailbox, with labels that the routing file does not have too: a check judges them,
     and an import would refuse them."""
     from ticket_assets.mail.importing import import_path
-    from ticket_assets.mail.labels import read_labels, unknown_labels
+    from ticket_assets.mail.labels import LabelSet, read_labels, unknown_labels
 
     routing, labels = desk.routing, mailbox / LABELS
-    unknown = unknown_labels(read_labels(labels), routing.categories, routing.priorities)
+    unknown = unknown_labels(read_labels(labels), LabelSet(routing.categories, routing.priorities))
     import_path(
         desk.landing,
         mailbox / MAILBOX,

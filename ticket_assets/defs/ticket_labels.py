@@ -29,7 +29,7 @@ def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
     for observation in unreported_labels(context.instance, landed):
         context.log_event(observation)
     mail = overall_fingerprint(day_fingerprints(desk.landing, desk.cursors))
-    resolved = desk.landing.resolve_labels()
+    resolved = desk.landing.resolve_labels(desk.routing.categories)
     if resolved.unresolved:
         landed += f" {mail}"  # a label whose message has not landed counts once it has
     record_origins(context, "ticket_labels", {UNPARTITIONED: Origin(landed, "")})

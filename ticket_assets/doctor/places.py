@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ticket_assets.desk_record import FILE, DeskRecordError, read_record
 from ticket_assets.doctor.findings import REPAIR, Finding, first_of
 from ticket_assets.half_restored import BackupError, refuse_half_restored
+from ticket_assets.mail.category_changes import CategoryChangeError
 from ticket_assets.mail.changed_days import MESSAGE_FILE, iso_day
 from ticket_assets.mail.landing import ERASED, FIRST_DAY, LABELS, MANIFESTS, PURGED_UNTIL
 from ticket_assets.plural import counted
@@ -50,11 +51,16 @@ def examine_remains(desk: Desk, *, repair: bool) -> Iterator[Finding]:
 
 
 def examine_record(desk: Desk, *, repair: bool) -> Iterator[Finding]:
-    """No restore was interrupted, and the record of the desk's settings can be read."""
+    """No restore and no change of categories was interrupted, and the record of the desk's
+    settings can be read."""
     try:
         refuse_half_restored(desk.files)
     except BackupError as error:
         yield Finding("a restore has not ended", desk.files.location, str(error))
+    try:
+        desk.landing.category_changes.refuse_pending()
+    except CategoryChangeError as error:
+        yield Finding("a change of categories has not ended", desk.files.location, str(error))
     try:
         read_record(desk.files)
     except DeskRecordError:

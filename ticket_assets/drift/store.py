@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -96,8 +98,47 @@ class ReportStore:
             self.blobs.delete(naming)
         return naming
 
+    def change_category(
+        self, change: Callable[[str | None], str | None], *, dry_run: bool = False
+    ) -> int:
+        """Gives categories another name in the figures; returns in how many days'. A page, which is
+        of the moment when it was written, keeps the former one.
+
+        Args:
+            change: the present name of a category.
+        """
+        changed = []
+        for name, content in self.blobs.read_many(f"{day}/{FIGURES}" for day in self.days()):
+            document = json.loads(content)
+            _change_category(document, change)
+            if document != json.loads(content):
+                changed.append((name, json.dumps(document).encode()))
+        if not dry_run:
+            self.blobs.write(changed)
+        return len(changed)
+
     def _names(self) -> list[str]:
         return [blob.name for blob in self.blobs.list() if _NAME.fullmatch(blob.name)]
+
+
+def _change_category(document: dict[str, Any], change: Callable[[str | None], str | None]) -> None:
+    """Of categories that become one, the shares add up, and the lower precision stands for both."""
+    from ticket_assets.drift.report import BY_CATEGORY
+
+    def grouped(figures: Mapping[str, float]) -> dict[str, list[float]]:
+        groups: defaultdict[str, list[float]] = defaultdict(list)
+        for name, figure in figures.items():
+            groups[change(name) or name].append(figure)
+        return groups
+
+    if distribution := document.get("distributions", {}).get("category"):
+        for side in ("reference", "current"):
+            shares = grouped(distribution[side])
+            distribution[side] = {name: round(sum(parts), 4) for name, parts in shares.items()}
+    for row in document["metrics"]:
+        if BY_CATEGORY in row:
+            precision = grouped(row[BY_CATEGORY])
+            row[BY_CATEGORY] = {name: min(parts) for name, parts in precision.items()}
 
 
 def rows_by_window(document: Mapping[str, Any]) -> tuple[list[Row], list[Row]]:

@@ -159,7 +159,7 @@ def poll_drop_folder(
         FolderError: the folder cannot be read.
         BlobStoreError: the landing zone cannot be written.
     """
-    labels = LabelSet(categories, priorities)
+    labels = LabelSet(categories, priorities, landing.former_categories())
     limit = POLLED_BYTES if deadline != math.inf else None
     reader = _reader(labels, column_mapping, date_order, limit)
     with SeenFiles(cursors, folder) as seen:

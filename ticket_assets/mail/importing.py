@@ -182,7 +182,7 @@ def import_path(
     Raises:
         ExportError: a file cannot be used; UnknownLabelError: a label is not allowed.
     """
-    allowed = LabelSet(categories, priorities)
+    allowed = LabelSet(categories, priorities, landing.former_categories())
     options = _TableOptions(column_mapping or {}, date_order, [])
     allowed.check(_export_labels(path, options), str(path))
     for reading in options.readings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -74,11 +74,8 @@ def _label(table: Table, row: Row, written_at: datetime) -> Label:
     )
 
 
-def unknown_labels(
-    labels: Iterable[Label], categories: Iterable[str], priorities: Iterable[str]
-) -> dict[Target, Counter[str]]:
+def unknown_labels(labels: Iterable[Label], known: LabelSet) -> dict[Target, Counter[str]]:
     """How often each value occurs that matches none of the allowed ones."""
-    known = LabelSet(categories, priorities)
     unknown: dict[Target, Counter[str]] = {"category": Counter(), "priority": Counter()}
     for label in labels:
         if label.category and known.category(label.category) is None:
@@ -91,10 +88,17 @@ def unknown_labels(
 class LabelSet:
     """The desk's categories and priorities, matched without case, accents and punctuation."""
 
-    def __init__(self, categories: Iterable[str], priorities: Iterable[str]) -> None:
+    def __init__(
+        self,
+        categories: Iterable[str],
+        priorities: Iterable[str],
+        former: Mapping[str, str] | None = None,
+    ) -> None:
+        """`former`: the category by each name that one had before; a name of today goes first."""
         self.categories = tuple(categories)
         self.priorities = tuple(priorities)
-        self._categories = {fold(name): name for name in self.categories}
+        self._categories = {fold(name): now for name, now in (former or {}).items()}
+        self._categories |= {fold(name): name for name in self.categories}
         self._priorities = {fold(name): name for name in self.priorities}
         for words in _priority_words():
             own = [name for name in self.priorities if fold(name) in words]
@@ -115,7 +119,7 @@ class LabelSet:
         Raises:
             UnknownLabelError: with the unknown values, their counts, and the allowed ones.
         """
-        unknown = unknown_labels(labels, self.categories, self.priorities)
+        unknown = unknown_labels(labels, self)
         problems = []
         if values := unknown["category"]:
             allowed = ", ".join(self.categories)

@@ -7,7 +7,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from ticket_assets.errors import TicketAssetsError
+from ticket_assets.mail.category_changes import CategoryChanges, changes_of_file, former_names
 from ticket_assets.mail.changed_days import MESSAGE_FILE, ChangedDays, day_folders, iso_day
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.received import ReceivedAtSource, as_utc, received_at
@@ -182,6 +183,7 @@ class LandingZone:
         self.files = FolderBlobs(files) if isinstance(files, Path) else files
         self.changed_days = ChangedDays(self.files) if self.files.changed_at("") is None else None
         """What tells which days changed; None where the store does."""
+        self.category_changes = CategoryChanges(self.files)
         self._erased: dict[str, set[str]] = {}
 
     def land(
@@ -376,19 +378,34 @@ class LandingZone:
         return sorted(name for name in self.files.names(LABELS) if name.endswith(".jsonl"))
 
     def labels(self) -> Iterator[Label]:
-        """Every label ever landed, in no particular order of time."""
+        """Every label ever landed, in no particular order of time, with the name that its category
+        has now."""
+        changes = self.category_changes.made()
         names = (f"{LABELS}/{name}" for name in self.label_files())
-        for _, lines in self.lines_of(names, *LABEL_FIELDS):
+        for name, lines in self.lines_of(names, *LABEL_FIELDS):
+            later = changes_of_file(changes, _file(name))
             for line in lines:
                 fields = {name: line[name] for name in LABEL_FIELDS}
+                for change in later:
+                    fields["category"] = change(fields["category"])
                 yield Label(**{**fields, "labelled_at": _moment(line["labelled_at"])})
 
-    def resolve_labels(self) -> ResolvedLabels:
+    def former_categories(self) -> dict[str, str]:
+        """The present category by each name that one had before it was renamed or merged."""
+        return former_names(self.category_changes.made())
+
+    def resolve_labels(self, categories: Collection[str] = ()) -> ResolvedLabels:
         """The labels that hold now: the latest of each ticket, category and priority apart.
 
         A later label that has only a priority keeps the earlier category. `labelled_at` and
         `labelled_by` are those of the ticket's latest label.
+
+        Args:
+            categories: those of the desk. A label that landed by its category's former name while
+                that was changed gets the present one.
         """
+        former = self.former_categories() if categories else {}
+        former = {name: now for name, now in former.items() if name not in categories}
         ordered = sorted(self.labels(), key=lambda label: label.labelled_at)
         tickets = self._tickets_of(
             {label.message_id for label in ordered if label.message_id and not label.ticket_id}
@@ -403,7 +420,8 @@ class LandingZone:
             unresolved += not named
             for ticket_id in named - erased:
                 row = latest.setdefault(ticket_id, {"category": None, "priority": None})
-                row["category"] = label.category or row["category"]
+                category = label.category and former.get(label.category, label.category)
+                row["category"] = category or row["category"]
                 row["priority"] = label.priority or row["priority"]
                 row["labelled_at"] = label.labelled_at.replace(tzinfo=None)
                 row["labelled_by"] = label.labelled_by

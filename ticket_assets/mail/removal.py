@@ -62,8 +62,8 @@ def removing(landing: LandingZone, leases: Leases) -> Iterator[None]:
             yield
     except LeaseHeldError:
         raise LandingError(
-            f"Another erasure or purge of {landing.files.location} is under way. Try again when it"
-            " has ended."
+            f"Another erasure, purge or change of {landing.files.location} is under way. Try again"
+            " when it has ended."
         ) from None
 
 

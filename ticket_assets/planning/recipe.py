@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ticket_assets.desk import Desk
+    from ticket_assets.routing import Routing
+    from ticket_assets.settings import Settings
 
 CODE_VERSIONS = {
     "raw_tickets": "3",
@@ -43,10 +45,14 @@ def recipe(desk: Desk) -> str:
     Raises:
         RoutingError: the routing file is missing or cannot be used.
     """
-    routing = desk.routing
+    return recipe_with(desk.settings, desk.routing)
+
+
+def recipe_with(settings: Settings, routing: Routing) -> str:
+    """The recipe of a desk that has these settings and labels."""
     content = [
         CODE_VERSIONS,
-        desk.settings.model_dump(mode="json", include=_SETTINGS),
+        settings.model_dump(mode="json", include=_SETTINGS),
         routing.queues,
         routing.priorities,
         routing.review_queue,

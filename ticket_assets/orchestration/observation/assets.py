@@ -3,6 +3,7 @@ and the figures that their materialisations carry."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,7 @@ from ticket_assets.defs.new_events import (
 )
 from ticket_assets.defs.ticket_predictions import TICKETS_BY
 from ticket_assets.desk import Desk
+from ticket_assets.mail.category_changes import CategoryChange
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT
 from ticket_assets.metrics.counters import Counters
 from ticket_assets.metrics.families import counter, gauges
@@ -88,10 +90,12 @@ class AssetFigures:
         self._days = {name: _Days(name) for (name,) in map(_name, self._daily)}
         self._seen: tuple[Bookmark, ...] = ()
         self._failed: dict[str, int] = {}
+        self._changes: list[CategoryChange] = []
 
     def read(self, instance: dg.DagsterInstance) -> None:
         """Read what is new in the log."""
         _count_encoded_texts(instance, self._counters)
+        self._changes = self._desk.landing.category_changes.made()
         seen = tuple(
             latest_bookmark(instance, kind)
             for kind in (
@@ -157,9 +161,20 @@ class AssetFigures:
                     (day, label): count
                     for day in recent
                     if day in predicted
-                    for label, count in _counts(predicted[day], name).items()
+                    for label, count in self._present_counts(predicted[day], name).items()
                 },
             )
+
+    def _present_counts(self, made: _Made, name: str) -> Mapping[str, int]:
+        """The counts of a day's tickets, by the names that categories have now."""
+        counts = _counts(made, name)
+        for change in self._changes if name == "category" else ():
+            if datetime.fromisoformat(change.changed_at).timestamp() > made.timestamp:
+                present: Counter[str] = Counter()
+                for category, count in counts.items():
+                    present[change(category) or category] += count
+                counts = present
+        return counts
 
     def asset_families(self, instance: dg.DagsterInstance) -> Iterator[Metric]:
         """Age, rows and freshness of each asset."""

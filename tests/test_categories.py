@@ -1,0 +1,357 @@
+"""A category that gets another name is the same category everywhere, and nothing is learnt anew."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.services.stores import Stores
+from ticket_assets.categories import affected, apply, begin, list_categories, renaming
+from ticket_assets.desk import Desk
+from ticket_assets.desk_record import DeskRecordError
+from ticket_assets.mail.category_changes import CategoryChangeError
+from ticket_assets.mail.importing import import_path
+from ticket_assets.mail.labels import UnknownLabelError
+from ticket_assets.mail.landing import LandingError
+from ticket_assets.mail.removal import removing
+from ticket_assets.planning.needed_runs import needed_runs
+from ticket_assets.planning.retraining import learning_state
+from ticket_assets.routing import load_routing
+from ticket_assets.settings import Settings
+from ticket_assets.triage import triage
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PACKAGED = Path(load_routing.__code__.co_filename).with_name("routing.yaml")
+TEXT = "Outlook: my mailbox is full and mail does not arrive"
+
+
+class RoutedStores(Stores):
+    """A desk with a routing file of its own."""
+
+    def __init__(self, folder, settings=None):
+        self.routing = folder / "routing.yaml"
+        super().__init__(folder, {**(settings or {}), "routing": str(self.routing)})
+        shutil.copyfile(PACKAGED, self.routing)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    stores = RoutedStores(tmp_path_factory.mktemp("trained") / "desk")
+    stores.tickets("sample", "sample", "--messages", 300, "--days", 14)
+    stores.tickets("import", "sample/mailbox.mbox", "--labels", "sample/labels.csv")
+    stores.tickets("run")
+    return stores
+
+
+@pytest.fixture
+def stores(trained, tmp_path):
+    copy = RoutedStores(tmp_path / "desk")
+    shutil.copytree(trained.folder / "data", copy.folder / "data")
+    shutil.copytree(trained.folder / "sample", copy.folder / "sample")
+    return copy
+
+
+def rename(desk, former, name):
+    with removing(desk.landing, desk.leases):
+        change = renaming(desk, former, name)
+        begin(desk, change)
+        damaged = apply(desk, change)
+        desk.landing.category_changes.end()
+    return damaged
+
+
+def state(desk):
+    """All that a category's name may stand in, but for the moments of changes."""
+    warehouse = desk.warehouse
+    tables = {
+        name: sorted(map(repr, warehouse.rows(f"from {name}"))) for name in warehouse.tables()
+    }
+    champion = desk.models.champion_name()
+    trained = desk.models.load_trained(champion)
+    (model,) = {row for (row,) in warehouse.rows("select distinct model from ticket_embeddings")}
+    with desk.collection(model) as collection:
+        metadata = collection._metadata({"day": {"$gt": 0}})
+    return {
+        **tables,
+        "champion": champion,
+        "classifier": {
+            name: (target.labels, target.thresholds.tolist(), target.temperature)
+            for name, target in trained.classifier.targets.items()
+        },
+        "evaluation": trained.evaluation.to_dict(),
+        "reference": trained.reference.drop(columns="vector").to_csv(),
+        "learnt": trained.training_tickets.to_csv(),
+        "doubts": trained.label_errors.to_csv(),
+        "held out": trained.holdout.to_csv(),
+        "labels": desk.landing.resolve_labels().labels.to_csv(),
+        "collection": metadata,
+        "figures": {
+            str(day): json.loads(content)
+            for day, content in desk.reports.figures(desk.reports.days())
+        },
+        "routing": asdict(desk.routing),
+        "record": json.loads(desk.files.read("desk.json")),
+        "new labels": learning_state(desk).new_labels,
+    }
+
+
+def known_as(name, content):
+    """The state with this name for `email`, without what identifies the labels by their names."""
+    content = {part: of_part for part, of_part in content.items() if part != "day_origins"}
+    content["evaluation"] = {**content["evaluation"], "fingerprint": ""}
+    return json.loads(json.dumps(content).replace("email", name))
+
+
+def test_a_renamed_category_is_the_same_but_by_name(stores):
+    desk = stores.desk()
+    before = state(desk)
+
+    said = stores.tickets("categories", "rename", "email", "courriel")
+
+    assert "email is courriel now" in said
+    after = state(desk)
+    assert known_as("courriel", before) == known_as("email", after)
+    assert "email" not in json.dumps(after)
+
+
+def test_nothing_is_computed_or_learnt_anew(stores):
+    desk = stores.desk()
+    former = desk.models.version(desk.models.champion_name())
+    stores.tickets("categories", "rename", "email", "courriel")
+
+    assert needed_runs(desk).is_nothing
+    stores.tickets("run", "--only", "candidate_classifier", "--only", "suspected_label_errors")
+    stores.tickets("run", "--only", "ticket_classifier")
+
+    champion = desk.models.version(desk.models.champion_name())
+    assert (champion.version, champion.created_at) == (former.version, former.created_at)
+    assert desk.models.names() == [champion.version]
+    card = desk.models.card(champion.version)
+    assert card.count("the category email renamed to courriel") == 1
+    assert "courriel" in triage(TEXT, desk).category
+
+
+def test_the_routing_file_keeps_its_comments_and_all_else(stores):
+    stores.routing.write_text(
+        "# Ours.\r\ncategories:\r\n"
+        + "".join(
+            f"  {name}: {queue}  # {name} goes to {queue}\r\n"
+            for name, queue in load_routing(None).queues.items()
+        )
+        + "priorities: [low, normal, high, urgent]\r\n",
+        newline="",
+    )
+    before = stores.routing.read_bytes()
+    stores.routing.chmod(0o640)
+
+    rename(stores.desk(), "email", "a: b")
+
+    assert stores.routing.read_bytes() == before.replace(b"  email:", b'  "a: b":', 1)
+    assert stores.routing.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_routing_file_that_was_edited_first_is_taken_as_it_is(stores):
+    desk = stores.desk()
+    text = stores.routing.read_text().replace("  email:", "  courriel:")
+    stores.routing.write_text(text)
+    assert "tickets categories rename email courriel" in stores.tickets("status", status=1)
+
+    rename(desk, "email", "courriel")
+
+    assert stores.routing.read_text() == text
+    stores.tickets("status")
+
+
+def test_former_names_go_on_working_in_exports_and_a_new_name_is_one(stores, tmp_path):
+    desk = stores.desk()
+    rename(desk, "email", "courriel")
+    (ticket,) = desk.warehouse.rows(
+        "select ticket_id from ticket_labels where category = 'network' limit 1"
+    )
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"ticket_id,category\n{ticket[0]},EMAIL\n")
+
+    stores.tickets("import", "sample/mailbox.mbox", "--labels", labels)
+
+    resolved = desk.landing.resolve_labels(desk.routing.categories).labels.set_index("ticket_id")
+    assert resolved.loc[ticket[0], "category"] == "courriel"
+    labels.write_text(f"ticket_id,category\n{ticket[0]},mail-in\n")
+    with pytest.raises(UnknownLabelError, match="mail-in"):
+        import_path(
+            desk.landing,
+            stores.folder / "sample/mailbox.mbox",
+            categories=desk.routing.categories,
+            priorities=desk.routing.priorities,
+            labels_path=labels,
+        )
+
+
+def test_renamed_along_a_chain_and_back_all_is_as_before(stores):
+    desk = stores.desk()
+    before = state(desk)
+
+    for former, name in (("email", "courriel"), ("courriel", "poste"), ("poste", "email")):
+        rename(desk, former, name)
+
+    after = state(desk)
+    assert before == after
+    listed = {category.name: category for category in list_categories(desk)}
+    assert listed["email"].former == ("courriel", "poste")
+    assert needed_runs(desk).is_nothing
+
+
+def test_a_dry_run_counts_what_is_changed_and_changes_nothing(stores):
+    desk = stores.desk()
+    before = state(desk)
+    listed = {category.name: category for category in list_categories(desk)}["email"]
+
+    said = stores.tickets("categories", "rename", "email", "courriel", "--dry-run")
+
+    counts = affected(desk, renaming(desk, "email", "courriel"))
+    assert (counts.labels, counts.predictions) == (listed.labels, listed.predictions)
+    assert f"labelled tickets {listed.labels} " in " ".join(said.split())
+    assert counts.models == 1
+    assert state(desk) == before
+    assert desk.landing.category_changes.made() == []
+    rename(desk, "email", "courriel")
+    assert set(asdict(affected(desk, renaming(desk, "network", "email"))).values()) != {0}
+    again = affected(desk, desk.landing.category_changes.made()[0])
+    assert asdict(again) == dict.fromkeys(asdict(again), 0)
+
+
+@pytest.mark.parametrize(
+    ("former", "name", "line"),
+    [
+        ("mails", "x", r"no category 'mails'\. The desk has access, network, hardware"),
+        ("email", "network", "category network already.*tickets categories merge"),
+        ("email", "email", r"category email already\.$"),
+        ("email", "NETWORK", "'network' and 'NETWORK' differ in case"),
+        ("email", "=1+1", "begins with =, which a spreadsheet"),
+        ("email", "a  b", "has blanks"),
+    ],
+)
+def test_a_name_that_does_not_do_is_one_line(trained, former, name, line):
+    with pytest.raises(CategoryChangeError, match=line):
+        renaming(trained.desk(), former, name)
+
+
+def test_a_name_may_change_in_case_alone(stores):
+    desk = stores.desk()
+
+    rename(desk, "email", "Email")
+
+    assert "Email" in desk.routing.categories
+    assert desk.landing.resolve_labels().labels["category"].eq("Email").any()
+
+
+def test_a_desk_with_the_packaged_categories_is_told_how_to_have_its_own(stores):
+    settings = {name: value for name, value in stores.settings.items() if name != "routing"}
+    desk = Desk(Settings(_env_file=None, **settings))
+
+    with pytest.raises(CategoryChangeError, match="Copy it and set TICKETS_ROUTING"):
+        begin(desk, renaming(desk, "email", "courriel"))
+
+    assert desk.landing.category_changes.pending() is None
+
+
+def test_a_routing_file_that_names_it_in_a_way_of_its_own_is_to_be_changed_by_hand(stores):
+    content = yaml.safe_load(stores.routing.read_text())
+    own = content["categories"].pop("email")
+    text = f"usual: &usual {{email: {json.dumps(own)}}}\n{yaml.safe_dump(content)}"
+    stores.routing.write_text(text.replace("categories:\n", "categories:\n  <<: *usual\n"))
+    desk = stores.desk()
+    assert "email" in desk.routing.categories
+
+    with pytest.raises(CategoryChangeError, match="call email courriel, change nothing else"):
+        begin(desk, renaming(desk, "email", "courriel"))
+
+    assert desk.landing.category_changes.pending() is None
+
+
+def test_other_settings_that_differ_are_refused_first(stores):
+    stores.routing.write_text(stores.routing.read_text().replace("triage", "elsewhere"))
+    desk = stores.desk()
+
+    with pytest.raises(DeskRecordError, match="review queue elsewhere, was triage"):
+        begin(desk, renaming(desk, "email", "courriel"))
+
+
+def test_two_at_once_are_refused(stores):
+    desk = stores.desk()
+    with removing(desk.landing, desk.leases):
+        said = stores.tickets("categories", "rename", "email", "courriel", status=1)
+
+    assert "is under way" in said
+    with removing(desk.landing, desk.leases), pytest.raises(LandingError, match="under way"):
+        rename(desk, "email", "courriel")
+
+
+RENAME_AND_DIE = """
+import os, sys
+from ticket_assets.categories import apply, begin, renaming
+from ticket_assets.desk import Desk
+from ticket_assets.mail.removal import removing
+from ticket_assets.settings import load_settings
+import ticket_assets.classification.model_categories, ticket_assets.storage.collected_tickets
+import chromadb
+
+left = int(sys.argv[1])
+
+def die(event, arguments):
+    global left
+    if event in ("os.rename", "os.remove", "os.link", "open") and (
+        event != "open" or isinstance(arguments[1], str) and set(arguments[1]) & set("wxa")
+    ):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+
+desk = Desk(load_settings())
+sys.addaudithook(die)
+with removing(desk.landing, desk.leases):
+    change = renaming(desk, "email", "courriel")
+    begin(desk, change)
+    apply(desk, change)
+    desk.landing.category_changes.end()
+"""
+
+
+def test_a_renaming_that_is_killed_is_completed_by_the_same_again(stores, trained, tmp_path):
+    """At points drawn at random, again and again until it has ended."""
+    whole = RoutedStores(tmp_path / "whole")
+    shutil.copytree(trained.folder / "data", whole.folder / "data")
+    rename(whole.desk(), "email", "courriel")
+    expected = known_as("email", state(whole.desk()))
+    draw = np.random.default_rng(7)
+    died = 0
+
+    while True:
+        done = subprocess.run(
+            [sys.executable, "-c", RENAME_AND_DIE, str(draw.integers(60))],
+            env={**os.environ, **stores.environment},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        died += 1
+        if pending := stores.desk().landing.category_changes.pending():
+            said = stores.tickets("run", status=1)
+            assert f"{pending}. Complete it: tickets categories rename email courriel" in said
+            assert "has not ended" in stores.tickets("categories", "rename", "a", "b", status=1)
+
+    assert died
+    assert known_as("email", state(stores.desk())) == expected
+    assert needed_runs(stores.desk()).is_nothing
+    assert "All is well" in stores.tickets("doctor")
