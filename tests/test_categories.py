@@ -14,7 +14,14 @@ import pytest
 import yaml
 
 from tests.services.stores import Stores
-from ticket_assets.categories import affected, apply, begin, list_categories, renaming
+from ticket_assets.categories import (
+    affected,
+    apply,
+    begin,
+    list_categories,
+    merging,
+    renaming,
+)
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import DeskRecordError
 from ticket_assets.mail.category_changes import CategoryChangeError
@@ -22,7 +29,7 @@ from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.labels import UnknownLabelError
 from ticket_assets.mail.landing import LandingError
 from ticket_assets.mail.removal import removing
-from ticket_assets.planning.needed_runs import needed_runs
+from ticket_assets.planning.needed_runs import NeededRuns, needed_runs
 from ticket_assets.planning.retraining import learning_state
 from ticket_assets.routing import load_routing
 from ticket_assets.settings import Settings
@@ -136,7 +143,7 @@ def test_nothing_is_computed_or_learnt_anew(stores):
     assert (champion.version, champion.created_at) == (former.version, former.created_at)
     assert desk.models.names() == [champion.version]
     card = desk.models.card(champion.version)
-    assert card.count("the category email renamed to courriel") == 1
+    assert card.count("category email renamed to courriel") == 1
     assert "courriel" in triage(TEXT, desk).category
 
 
@@ -295,9 +302,9 @@ def test_two_at_once_are_refused(stores):
         rename(desk, "email", "courriel")
 
 
-RENAME_AND_DIE = """
+CHANGE_AND_DIE = """
 import os, sys
-from ticket_assets.categories import apply, begin, renaming
+from ticket_assets.categories import apply, begin, merging, renaming
 from ticket_assets.desk import Desk
 from ticket_assets.mail.removal import removing
 from ticket_assets.settings import load_settings
@@ -318,11 +325,35 @@ def die(event, arguments):
 desk = Desk(load_settings())
 sys.addaudithook(die)
 with removing(desk.landing, desk.leases):
-    change = renaming(desk, "email", "courriel")
+    change = eval(sys.argv[2])
     begin(desk, change)
     apply(desk, change)
     desk.landing.category_changes.end()
 """
+RENAME = "renaming(desk, 'email', 'courriel')"
+MERGE = "merging(desk, ['email', 'printing'], 'network')"
+
+
+def killed(stores, change, seed):
+    """How often the change was killed, at points drawn at random, until it had ended."""
+    draw = np.random.default_rng(seed)
+    died = 0
+    while True:
+        done = subprocess.run(
+            [sys.executable, "-c", CHANGE_AND_DIE, str(draw.integers(60)), change],
+            env={**os.environ, **stores.environment},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode == 0:
+            return died
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        died += 1
+        if pending := stores.desk().landing.category_changes.pending():
+            said = stores.tickets("run", status=1)
+            assert f"{pending}. Complete it: {pending.command}" in said
+            assert "has not ended" in stores.tickets("categories", "rename", "a", "b", status=1)
 
 
 def test_a_renaming_that_is_killed_is_completed_by_the_same_again(stores, trained, tmp_path):
@@ -331,27 +362,118 @@ def test_a_renaming_that_is_killed_is_completed_by_the_same_again(stores, traine
     shutil.copytree(trained.folder / "data", whole.folder / "data")
     rename(whole.desk(), "email", "courriel")
     expected = known_as("email", state(whole.desk()))
-    draw = np.random.default_rng(7)
-    died = 0
 
-    while True:
-        done = subprocess.run(
-            [sys.executable, "-c", RENAME_AND_DIE, str(draw.integers(60))],
-            env={**os.environ, **stores.environment},
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        died += 1
-        if pending := stores.desk().landing.category_changes.pending():
-            said = stores.tickets("run", status=1)
-            assert f"{pending}. Complete it: tickets categories rename email courriel" in said
-            assert "has not ended" in stores.tickets("categories", "rename", "a", "b", status=1)
+    assert killed(stores, RENAME, seed=7)
 
-    assert died
     assert known_as("email", state(stores.desk())) == expected
     assert needed_runs(stores.desk()).is_nothing
     assert "All is well" in stores.tickets("doctor")
+
+
+def merge(desk, former, name):
+    with removing(desk.landing, desk.leases):
+        change = merging(desk, former, name)
+        begin(desk, change)
+        apply(desk, change)
+        desk.landing.category_changes.end()
+
+
+MERGED = {"email": "network", "printing": "network"}
+
+
+def predictions(desk):
+    return {
+        row["ticket_id"]: row
+        for row in desk.warehouse.frame("from ticket_predictions").to_dict("records")
+    }
+
+
+def test_merged_categories_are_one_and_no_decision_changes(stores):
+    desk = stores.desk()
+    before, listed = predictions(desk), {one.name: one for one in list_categories(desk)}
+
+    said = stores.tickets("categories", "merge", *MERGED, "network")
+
+    assert "trains a model that knows them as one" in said
+    assert not MERGED.keys() & load_routing(stores.routing).queues.keys()
+    (merged,) = (one for one in list_categories(desk) if one.name == "network")
+    for figure in ("labels", "predictions", "automatic"):
+        parts = [getattr(listed[name], figure) for name in (*MERGED, "network")]
+        assert getattr(merged, figure) == sum(parts)
+    assert merged.former == ("email", "printing")
+    for ticket_id, row in predictions(desk).items():
+        former = before[ticket_id]
+        category = MERGED.get(former["category"], former["category"])
+        assert row["category"] == category
+        queue = desk.routing.queues[category]
+        assert row["queue"] == (queue if row["decision"] == "auto" else "triage")
+        same = ("decision", "category_confidence", "priority", "terms", "model_version")
+        assert [repr(row[name]) for name in same] == [repr(former[name]) for name in same]
+        assert not any(f'"{name}"' in row["nearest"] for name in MERGED)
+    doubts = desk.warehouse.rows(
+        "select count(*) filter (given = predicted), count(*) filter (given in ('email'))"
+        " from suspected_label_errors"
+    )
+    assert doubts == [(0, 0)]
+
+
+def test_the_model_says_one_name_until_the_next_training_learns_one_category(stores):
+    desk = stores.desk()
+    champion, new_labels = desk.models.champion_name(), learning_state(desk).new_labels
+    before = predictions(desk)
+    stores.tickets("categories", "merge", *MERGED, "network")
+    assert "into network. The text above is from before" in desk.models.card(champion)
+    (merged,) = (one for one in list_categories(desk) if one.name == "network")
+    assert 0 <= learning_state(desk).new_labels - merged.labels <= new_labels
+    assert needed_runs(desk) == NeededRuns(learning=True)
+
+    stores.tickets("run", "--only", "ticket_predictions")
+
+    for ticket_id, row in predictions(desk).items():
+        former = before[ticket_id]
+        assert row["category"] == MERGED.get(former["category"], former["category"])
+        assert row["category_confidence"] == former["category_confidence"]
+        assert row["decision"] == former["decision"]
+    assert triage("The printer has a paper jam", desk).category == "network"
+
+    stores.tickets("run")
+
+    trained = desk.models.load_trained(desk.models.champion_name())
+    labels = trained.classifier.targets["category"].labels
+    assert desk.models.champion_name() != champion
+    assert labels.count("network") == 1
+    assert not MERGED.keys() & set(labels)
+    assert needed_runs(desk).is_nothing
+
+
+@pytest.mark.parametrize(
+    ("former", "name", "line"),
+    [
+        (["email", "mails"], "network", "no category 'mails'"),
+        (["email"], "mails", "no category 'mails'"),
+        (["email"], "email", "Name each category once"),
+        (["email", "email"], "network", "Name each category once"),
+        (
+            ["email", "network", "hardware", "printing", "applications", "security", "onboarding"],
+            "access",
+            "Two categories have to remain",
+        ),
+    ],
+)
+def test_a_merge_that_does_not_do_is_one_line(trained, former, name, line):
+    with pytest.raises(CategoryChangeError, match=line):
+        merging(trained.desk(), former, name)
+
+
+def test_a_merge_that_is_killed_is_completed_by_the_same_again(stores, trained, tmp_path):
+    whole = RoutedStores(tmp_path / "whole")
+    shutil.copytree(trained.folder / "data", whole.folder / "data")
+    merge(whole.desk(), list(MERGED), "network")
+    expected = state(whole.desk())
+
+    assert killed(stores, MERGE, seed=11)
+
+    assert state(stores.desk()) == {
+        **expected,
+        "new labels": learning_state(stores.desk()).new_labels,
+    }

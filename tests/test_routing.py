@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.hostile_names import NAMES, OBEYED
-from ticket_assets.routing import Routing, RoutingError, load_routing
+from ticket_assets.routing import Routing, RoutingError, load_routing, merged_text, renamed_text
 
 CATEGORIES = "categories: {mail: messaging, vpn: network}\n"
 PRIORITIES = "priorities: [low, high]\n"
@@ -173,3 +176,46 @@ def test_words_that_differ_in_vowel_signs_are_told_apart(path: Path) -> None:
     path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
 
     assert load_routing(path).categories == ("कि", "का")
+
+
+STYLES = {
+    "flow": "  {name}: {{queue: {queue}, description: d}}  # of {queue}\n",
+    "plain": "  {name}: {queue}  # of {queue}\n",
+    "block": "  {name}:\n    # its own\n    queue: {queue}  # of {queue}\n    lines:\n      - a\n",
+    "quoted": "  '{name}': {queue}\n",
+    "folded": "  {name}:\n    queue: {queue}\n    description: >\n      several\n\n      lines\n",
+}
+
+
+@given(
+    styles=st.lists(st.sampled_from(sorted(STYLES)), min_size=4, max_size=4),
+    place=st.integers(0, 3),
+    ending=st.sampled_from(["\n", "\r\n"]),
+    name=st.sampled_from(["mail", "a: b", "#1", "yes", "1.5", "it's", 'say "x"', "é", "null"]),
+)
+def test_of_a_routing_file_one_name_or_one_entry_is_changed_and_no_comment(
+    styles: list[str], place: int, ending: str, name: str
+) -> None:
+    names, queues = "abcd", dict(zip("abcd", "qrst", strict=True))
+    entries = [
+        f"  # {one}, by itself\n{STYLES[style].format(name=one, queue=queues[one])}"
+        for one, style in zip(names, styles, strict=True)
+    ]
+    text = f"# Ours\ncategories:\n{''.join(entries)}# then\npriorities: [low, high]\n"
+    text = text.replace("\n", ending)
+    former = names[place]
+
+    renamed = renamed_text(
+        text, former, name, {name if one == former else one: queues[one] for one in names}
+    )
+    merged = merged_text(
+        text, [former], {one: queue for one, queue in queues.items() if one != former}
+    )
+
+    written = (name, json.dumps(name, ensure_ascii=False))
+    keys = (f"  {former}:", f"  '{former}':")
+    assert renamed in {text.replace(key, f"  {one}:") for key in keys for one in written}
+    kept = [*entries]
+    kept[place] = f"  # {former}, by itself\n"
+    former_lines, kept_lines = ("".join(part).replace("\n", ending) for part in (entries, kept))
+    assert merged == text.replace(former_lines, kept_lines)

@@ -1,4 +1,4 @@
-"""Renames categories everywhere: labels, predictions, models, collection, reports, routing file.
+"""Renames and merges categories in all that a desk holds, its routing file too.
 
 Landed labels stay as they came and are read by the present names (`mail/category_changes.py`). Once
 a change is recorded, nothing else begins to work on the desk until it has ended. Every step may be
@@ -26,7 +26,7 @@ from ticket_assets.desk_record import (
 )
 from ticket_assets.mail.category_changes import CategoryChange, CategoryChangeError
 from ticket_assets.planning.recipe import recipe_with
-from ticket_assets.routing import name_problem, names_alike, renamed_text
+from ticket_assets.routing import merged_text, name_problem, names_alike, renamed_text
 from ticket_assets.storage.tables import SCHEMA
 from ticket_assets.storage.whole_file import temporary_file
 
@@ -117,11 +117,34 @@ def renaming(desk: Desk, former: str, name: str) -> CategoryChange:
             f"{pair[0]!r} and {pair[1]!r} differ in case, accents and punctuation alone, by which"
             " labels are not told apart. Choose another name."
         )
+    return _change(desk, (former,), name, queues)
+
+
+def merging(desk: Desk, former: Sequence[str], name: str) -> CategoryChange:
+    """The change that makes all tickets of some categories tickets of another one, or the one that
+    is to be completed; raises as `renaming`."""
+    changes = desk.landing.category_changes
+    if pending := changes.pending():
+        if (pending.former, pending.name, pending.is_merge) != (tuple(former), name, True):
+            changes.refuse_pending()
+        return pending
+    queues = _record(desk).queues
+    _require_known([*former, name], queues)
+    if len({*former, name}) <= len(former):
+        raise CategoryChangeError("Name each category once; the last one is what they become.")
+    if len(queues) - len(former) < 2:
+        raise CategoryChangeError("Two categories have to remain: one alone cannot be told apart.")
+    return _change(desk, tuple(former), name, queues)
+
+
+def _change(
+    desk: Desk, former: tuple[str, ...], name: str, queues: dict[str, str]
+) -> CategoryChange:
     return CategoryChange(
-        number=len(changes.made()) + 1,
-        former=(former,),
+        number=len(desk.landing.category_changes.made()) + 1,
+        former=former,
         name=name,
-        is_merge=False,
+        is_merge=name in queues,
         queues=queues,
         label_files=frozenset(desk.landing.label_files()),
         changed_at=datetime.now(UTC).isoformat(),
@@ -232,21 +255,24 @@ def _new_routing(desk: Desk, change: CategoryChange) -> tuple[Path, str] | None:
         return None
     refuse_differences(replace(record, queues=change.queues), present)
     path = desk.settings.routing
-    advice = (
-        f"In {path or 'it'}, call {', '.join(change.former)} {change.name}, change nothing else,"
-        " and give the same command again."
-    )
+    names = ", ".join(change.former)
+    edit = f"take out {names}" if change.is_merge else f"call {names} {change.name}"
+    advice = f"In {path or 'it'}, {edit}, change nothing else, and give the same command again."
     if path is None:
         raise CategoryChangeError(
             "The categories are those of the routing file that comes with the product, which cannot"
             f" be changed. Copy it and set TICKETS_ROUTING to the copy. {advice}"
         )
     path = path.resolve()
-    text = renamed_text(
-        path.read_bytes().decode(), change.former[0], change.name, change.new_queues
-    )
+    former, queues = path.read_bytes().decode(), change.new_queues
+    if change.is_merge:
+        text = merged_text(former, change.former, queues)
+    else:
+        text = renamed_text(former, names, change.name, queues)
     if text is None:
-        raise CategoryChangeError(f"The name stands there in a way of its own. {advice}")
+        raise CategoryChangeError(
+            f"The routing file has {names} in a way that only a person can change. {advice}"
+        )
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         raise CategoryChangeError(f"The routing file cannot be written. {advice}")
     return path, text
@@ -273,6 +299,13 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 )
 
         is_former = "in (select unnest(?::varchar[]))"
+        queue = change.new_queues[change.name]
+        update(
+            "ticket_predictions",
+            "queue",
+            [queue, former],
+            f"category {is_former} and decision = 'auto'",
+        )
         for table in ("ticket_labels", "ticket_predictions"):
             update(table, "category", [change.name, former], f"category {is_former}")
         for column in ("given", "predicted"):
@@ -281,6 +314,11 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 column,
                 [change.name, former],
                 f"{column} {is_former} and target = 'category'",
+            )
+        if "suspected_label_errors" in tables:
+            connection.execute(
+                f"delete from {SCHEMA}.suspected_label_errors"  # noqa: S608
+                " where target = 'category' and given = predicted"
             )
         update("day_origins", "recipe", recipes, "recipe = ?")
         if "ticket_predictions" in tables:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -97,7 +97,7 @@ def renamed_text(text: str, former: str, name: str, queues: dict[str, str]) -> s
     Args:
         queues: queue of each category afterwards.
     """
-    for key in _category_keys(text):
+    for key, _ in _category_nodes(text):
         if key.value == former:
             before, after = text[: key.start_mark.index], text[key.end_mark.index :]
             for written in (name, json.dumps(name, ensure_ascii=False)):
@@ -107,14 +107,34 @@ def renamed_text(text: str, former: str, name: str, queues: dict[str, str]) -> s
     return None
 
 
-def _category_keys(text: str) -> Iterator[Any]:
-    """The YAML nodes of the categories' names."""
+def merged_text(text: str, former: Collection[str], queues: dict[str, str]) -> str | None:
+    """The same without the lines of some categories; None where they do not stand in lines of their
+    own."""
+    lines = text.splitlines(keepends=True)
+    for key, value in _category_nodes(text):
+        if key.value in former:
+            for line in range(key.start_mark.line, _last_line(value) + 1):
+                lines[line] = ""
+    changed = "".join(lines)
+    return changed if _queues_in(changed) == queues else None
+
+
+def _category_nodes(text: str) -> Iterator[tuple[Any, Any]]:
+    """The YAML nodes of the categories' names and of what stands at them."""
     import yaml
 
     content = yaml.compose(text, yaml.SafeLoader)
     for key, categories in content.value if content else ():
         if key.value == "categories":
-            yield from (name for name, _ in categories.value)
+            yield from categories.value
+
+
+def _last_line(node: Any) -> int:
+    """The last line of a YAML node. A block ends where the next one begins."""
+    if isinstance(node.value, list) and node.value and not node.flow_style:
+        last = node.value[-1]
+        return _last_line(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.line - (node.end_mark.column == 0))
 
 
 def _queues_in(text: str) -> dict[str, str] | None:

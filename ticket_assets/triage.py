@@ -80,6 +80,7 @@ def triage(text: str, desk: Desk) -> SortedTicket:
 def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     import pandas as pd
 
+    from ticket_assets.classification.prediction import DECISIONS
     from ticket_assets.classification.sorting import queues
 
     store = desk.models
@@ -112,9 +113,9 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
         priority_decision=row["priority_decision"],
         decision=row["decision"],
         review_reasons={
-            target: reason
+            target: _review_reason(model, target, row[target], row[f"{target}_confidence"])
             for target, model in classifier.targets.items()
-            if (reason := _review_reason(model, target, row[target], row[f"{target}_confidence"]))
+            if row[DECISIONS[target]] == "review"
         },
         queue=queues(predicted, desk.routing).iloc[0],
         language=clean.language,
@@ -124,12 +125,16 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     )
 
 
-def _review_reason(model: TargetModel, target: str, label: str, confidence: float) -> str | None:
+def _review_reason(model: TargetModel, target: str, label: str, confidence: float) -> str:
+    """Why a person has to look at a label that is not sure."""
     from ticket_assets.classification.calibration import ALWAYS_REVIEW
 
-    threshold = float(model.thresholds[model.labels.index(label)])
-    if confidence >= threshold:
-        return None
+    # Of categories that were merged since the training each has its own.
+    threshold = min(
+        float(threshold)
+        for name, threshold in zip(model.labels, model.thresholds, strict=True)
+        if name == label and threshold > confidence
+    )
     if threshold >= ALWAYS_REVIEW:
         return (
             f"this {target} is always reviewed: its past labels are too few, or too often mistaken"

@@ -26,6 +26,7 @@ from ticket_assets.classification.training_set import (
     fingerprint,
     training_options,
 )
+from ticket_assets.markdown import plain
 from ticket_assets.storage.warehouse import WarehouseError
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ def changed_fingerprint(desk: Desk, change: CategoryChange) -> dict[str, str]:
 
 
 def models_with(store: ModelStore, change: CategoryChange) -> list[str]:
-    """The saved versions, as far as they can be read, that name one of the categories."""
+    """The saved versions, as far as they can be read, that know one of the categories by a name
+    that is to be changed."""
+    former = set(change.former)
     named = []
     for version in store.names():
         with suppress(ModelError):
             category = store.load_evaluation(version).targets["category"]
-            if not set(change.former).isdisjoint({*category.labels, *category.excluded_classes}):
+            is_named = not former.isdisjoint({*category.labels, *category.excluded_classes})
+            if is_named and _note(change) not in store.card(version):
                 named.append(version)
     return named
 
@@ -71,6 +75,14 @@ def change_categories(
 
     Weights, thresholds and figures stay. A version keeps its name and its standing; its card says
     what was changed.
+
+    After a merge the model still tells the categories apart, and says one name for all of them: a
+    ticket has the probability of the likeliest, which is less than that of all together, and is
+    automatic where that one's threshold allows it. So every automatic ticket was one before, and
+    the share of those that are right can only have grown: what was taken for another of the merged
+    categories is right now. Adding the probabilities up would make tickets automatic for which no
+    threshold was ever tested. The figures of the evaluation stay those of the categories that were
+    measured. The next training learns one category.
 
     Args:
         fingerprints: the new one of a version that has such a fingerprint.
@@ -110,19 +122,25 @@ def _changed(
     evaluation["fingerprint"] = fingerprints.get(
         evaluation["fingerprint"], evaluation["fingerprint"]
     )
-    evaluation["targets"]["category"] = _changed_scores(evaluation["targets"]["category"], change)
-    moment = change.changed_at[:16].replace("T", " ")
-    note = f"- {moment} UTC: the category {change}. The text above says the former name.\n"
+    if not change.is_merge:
+        scores = evaluation["targets"]["category"]
+        evaluation["targets"]["category"] = _changed_scores(scores, change)
     return {
         MODEL: model_bytes(replace(classifier, targets=targets)),
         EVALUATION: json_bytes(evaluation, indent=1),
-        CARD: files[CARD] + f"\n{note}".encode(),
+        CARD: files[CARD] + f"\n{_note(change)}".encode(),
         **{
             name: table_bytes(_changed_table(read_table(content), change))
             for name, content in files.items()
             if name.endswith(".parquet")
         },
     }
+
+
+def _note(change: CategoryChange) -> str:
+    """What the card of a model says of the change."""
+    moment = change.changed_at[:16].replace("T", " ")
+    return f"- {moment} UTC: category {plain(str(change))}. The text above is from before.\n"
 
 
 def _changed_table(table: pd.DataFrame, change: CategoryChange) -> pd.DataFrame:
@@ -132,6 +150,7 @@ def _changed_table(table: pd.DataFrame, change: CategoryChange) -> pd.DataFrame:
         doubts = table["target"] == "category"
         for column in ("given", "predicted"):
             table[column] = table[column].where(~doubts, table[column].map(change))
+        table = table[~doubts | (table["given"] != table["predicted"])].reset_index(drop=True)
     return table
 
 

@@ -1,4 +1,4 @@
-"""The commands `tickets categories`: list and rename the categories."""
+"""The commands `tickets categories`: list, rename and merge the categories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 categories = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="List and rename the categories."
+    no_args_is_help=True, rich_markup_mode="markdown", help="List, rename and merge the categories."
 )
 app.add_typer(categories, name="categories")
 
@@ -70,6 +70,39 @@ def rename(
     change = _make(desk, lambda: renaming(desk, category, name), dry_run=dry_run)
     if not dry_run:
         output.print(f"Renamed: {change.former[0]} is {change.name} now.", soft_wrap=True)
+
+
+@categories.command(
+    epilog="Examples: `tickets categories merge laptops screens hardware --dry-run`; "
+    "`tickets categories merge laptops screens hardware`"
+)
+def merge(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="CATEGORY... INTO", help="The categories, then what they become."),
+    ],
+    dry_run: DryRun = False,
+) -> None:
+    """Make all tickets of some categories tickets of another one, everywhere as for a rename.
+
+    Until the next training, which `tickets run` begins, the model decides as before and says the
+    one name for all. A merge cannot be taken back. One that was interrupted is completed by the
+    same command.
+    """
+    if len(names) < 2:
+        raise typer.BadParameter("Name at least one category, and the one that it becomes.")
+    from ticket_assets.categories import merging
+
+    *former, name = names
+    desk = command_desk(checked=False)
+    change = _make(desk, lambda: merging(desk, former, name), dry_run=dry_run)
+    if not dry_run:
+        output.print(f"Merged: {change}.", soft_wrap=True)
+        output.print(
+            "Next: tickets run, which trains a model that knows them as one. Until then it decides"
+            " as before, and says one name for all.",
+            soft_wrap=True,
+        )
 
 
 def _make(desk: Desk, plan: Callable[[], CategoryChange], *, dry_run: bool) -> CategoryChange:

@@ -9,6 +9,7 @@ as before. Only labels show that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,8 @@ def precision_estimator(
     if len(learnt) < LEAST_CALIBRATED:
         return None
     model = champion.classifier.targets["category"]
-    thresholds = dict(zip(model.labels, model.thresholds, strict=True))
+    # Of categories that were merged since the training each has its own: the strictest.
+    thresholds = dict(sorted(zip(model.labels, model.thresholds, strict=True), key=itemgetter(1)))
     automatic = learnt[learnt["category_confidence"] >= learnt["category"].map(thresholds)]
     correct = automatic["category"] == automatic["given"]
     return PrecisionEstimator.fit(

@@ -139,9 +139,18 @@ def _new_labels(desk: Desk, version: str) -> int:
 # A sensor asks every minute, and all labels and the list of all mail have to be read for it.
 @lru_cache(maxsize=1)
 def _labelled_tickets(desk: Desk, landed_labels: str, revision: int) -> pd.Series[Any]:
-    """When the tickets with a clean text got their latest label (UTC); read again once other labels
-    have landed or the warehouse was written to."""
+    """When the tickets with a clean text got their latest label (UTC), or theirs became one with
+    others; read again once other labels have landed or the warehouse was written to."""
     labels = desk.landing.resolve_labels().labels
+    changes = desk.landing.category_changes.made()
+    for place, change in enumerate(changes):
+        if change.is_merge:
+            name: str | None = change.name
+            for later in changes[place + 1 :]:
+                name = later(name)
+            merged_at = datetime.fromisoformat(change.changed_at).replace(tzinfo=None)
+            is_older = (labels["category"] == name) & (labels["labelled_at"] < merged_at)
+            labels.loc[is_older, "labelled_at"] = merged_at
     if "clean_tickets" not in desk.warehouse.tables():
         return labels["labelled_at"][:0]
     return desk.warehouse.frame(
