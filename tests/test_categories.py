@@ -477,3 +477,25 @@ def test_a_merge_that_is_killed_is_completed_by_the_same_again(stores, trained, 
         **expected,
         "new labels": learning_state(stores.desk()).new_labels,
     }
+
+
+def test_shared_stores_follow_as_files_do(shared_stores):
+    stores = shared_stores()
+    routing = stores.folder / "routing.yaml"
+    shutil.copyfile(PACKAGED, routing)
+    stores.settings["routing"] = stores.environment["TICKETS_ROUTING"] = str(routing)
+    stores.tickets("sample", "sample", "--messages", 300, "--days", 14)
+    stores.tickets("import", "sample/mailbox.mbox", "--labels", "sample/labels.csv")
+    stores.tickets("run")
+    desk = stores.desk()
+    before = state(desk)
+
+    stores.tickets("categories", "rename", "email", "courriel")
+
+    assert known_as("courriel", before) == known_as("email", state(desk))
+    assert needed_runs(desk).is_nothing
+
+    stores.tickets("categories", "merge", "courriel", "printing", "network")
+
+    assert {one.name for one in list_categories(desk)} == desk.routing.queues.keys()
+    assert needed_runs(desk) == NeededRuns(learning=True)
