@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.labels import UnknownLabelError
 from ticket_assets.mail.landing import LandingError
 from ticket_assets.mail.removal import removing
+from ticket_assets.orchestration.exporter import exposition_of
+from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.planning.needed_runs import NeededRuns, needed_runs
 from ticket_assets.planning.retraining import learning_state
 from ticket_assets.routing import load_routing
@@ -499,3 +502,18 @@ def test_shared_stores_follow_as_files_do(shared_stores):
 
     assert {one.name for one in list_categories(desk)} == desk.routing.queues.keys()
     assert needed_runs(desk) == NeededRuns(learning=True)
+
+
+def test_the_exporter_says_the_new_name_also_of_days_that_were_counted_before(stores, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    desk = stores.desk()
+    rename(desk, "email", "courriel")
+
+    with desk_instance(desk.folder) as instance:
+        exposition = exposition_of(desk, instance)
+        exposition.refresh()
+
+    text = exposition.text.decode()
+    counted = re.findall(r'^tickets_predictions_by_category\{category="(\w+)"', text, re.MULTILINE)
+    assert "courriel" in counted
+    assert "email" not in text
