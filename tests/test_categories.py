@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.services.stores import Stores
+from tests.test_cli import HOLD_A_RUN
 from ticket_assets.categories import (
     affected,
     apply,
@@ -517,3 +518,29 @@ def test_the_exporter_says_the_new_name_also_of_days_that_were_counted_before(st
     counted = re.findall(r'^tickets_predictions_by_category\{category="(\w+)"', text, re.MULTILINE)
     assert "courriel" in counted
     assert "email" not in text
+
+
+def test_a_run_at_work_is_named_and_ends_before_anything_is_changed(stores):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_A_RUN],
+        env=stores.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        run_id = run.stdout.readline().strip()
+        with subprocess.Popen(
+            [sys.executable, "-m", "ticket_assets", "categories", "rename", "email", "courriel"],
+            env=stores.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as renaming_at_work:
+            first_line = renaming_at_work.stderr.readline()
+            made = stores.desk().landing.category_changes.made()
+            run.communicate("")
+            renaming_at_work.communicate()
+
+    assert first_line.startswith(f"Note: Waits for run {run_id} (started ")
+    assert made == []
+    assert renaming_at_work.returncode == 0
+    assert "courriel" in stores.desk().routing.queues
