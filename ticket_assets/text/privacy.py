@@ -65,8 +65,14 @@ def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str
     spoken = one_of(tuple(word for word in words.at_words if len(word) > 1))
     # Possessive, and anchored where a run begins: linear on a megabyte of letters.
     start, local = r"(?<![\w.+%&'*=~-])", r"[\w.+%&'*=~-]++"
-    at_sign = rf"(?: ?[@＠][ \t]?\n? ?|[\[({{<]{at}[\])}}>]| ?[\[({{<] ?{spoken} ?[\])}}>] ?)"
-    domain = rf"(?:[\w-]+(?:\.| \.(?=\w{{2,4}}\b)| ?[\[({{]{dot}[\])}}] ?))+[^\W\d_]{{2,}}"
+    at_sign = (
+        rf"(?: ?[@＠][ \t]?\n? ?|[\[({{<]{at}[\])}}>]"
+        rf"| ?[\[({{<\"'] ?(?:{spoken}|[@＠]) ?[\])}}>\"'] ?)"
+    )
+    last = r"(?=[^\W\d_]{2,4}(?![^\W_]))"
+    domain = (
+        rf"(?:[\w-]+(?:\.| \.{last}| ?[\[({{](?:{dot}|\.)[\])}}] ?| {dot} {last}))+[^\W\d_]{{2,}}"
+    )
     bracketed = rf"(?: ?[\[({{]{dot}[\])}}] ?[\w+-]{{1,40}}){{0,3}}"
     written = rf"{start}{local}{bracketed}{at_sign}{domain}"
     joined = rf"{local}(?: {joint} [\w.+-]{{1,40}}){{0,4}}"
@@ -76,7 +82,7 @@ def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str
     )
     return (
         (
-            re.compile(rf"[@＠]|[\[({{<] ?{at} ?[\])}}>]", re.IGNORECASE),
+            re.compile(rf"[@＠]|[\[({{<\"'] ?{at} ?[\])}}>\"']", re.IGNORECASE),
             re.compile(written, re.IGNORECASE),
         ),
         (

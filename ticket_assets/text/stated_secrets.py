@@ -70,9 +70,8 @@ class _Patterns:
         )
         self.turning = frozenset(words.turning_words)
         self.openings = frozenset(words.pronouns)  # "phrase de passe : je l'ai perdue"
-        self.plain_words = frozenset(
-            chain(words.stopwords, words.turning_words, words.pronouns, words.request_words)
-        )
+        self.small_words = frozenset(words.stopwords + words.turning_words + words.pronouns)
+        self.plain_words = self.small_words.union(words.request_words)
         self.products = frozenset(words.product_names)
         self.things = re.compile(one_of(words.machine_words + words.reference_words), re.IGNORECASE)
 
@@ -122,12 +121,22 @@ def stated_secrets(text: str) -> Iterator[Span]:
                 if span:
                     yield span
                     done = span[1]
-                    while match["code"] and (another := _ANOTHER_CODE.match(text, done)):
-                        yield another.span("value")
-                        done = another.end()
+                    for another in _more_values(text, done, is_code=bool(match["code"])):
+                        yield another
+                        done = another[1]
         for match in patterns.login_and_password.finditer(text):
             if is_plain_secret(value := _trimmed(match["value"])):
                 yield match.start("value"), match.start("value") + len(value)
+
+
+def _more_values(text: str, position: int, *, is_code: bool) -> Iterator[Span]:
+    """What a list goes on with: "4482 1193 et 7720 3316", "Tulipe44, Tulipe45"."""
+    while match := (_ANOTHER_CODE if is_code else _ANOTHER_VALUE).match(text, position):
+        value = match["value"] if is_code else _trimmed(match["value"])
+        if not is_code and not is_chosen(value, strictly=True):
+            return
+        position = match.start("value") + len(value)
+        yield match.start("value"), position
 
 
 def login_secrets(text: str) -> Iterator[Span]:
@@ -252,12 +261,12 @@ def is_phrase(words: str, *, sure: bool) -> bool:
 
     If not `sure`, by a colon before them, they are three at least, and without small words.
     """
-    patterns, folded = _patterns(), words.casefold().split()
+    patterns, folded = _patterns(), re.findall(r"[^\s,]+", words.casefold())
     return (
         not any(map(patterns.no_secret.fullmatch, folded))
         and patterns.turning.isdisjoint(folded)
         and folded[0] not in patterns.openings
-        and (sure or (len(folded) > 2 and patterns.plain_words.isdisjoint(folded)))
+        and (sure or (len(folded) > 2 and patterns.small_words.isdisjoint(folded)))
     )
 
 
@@ -269,7 +278,7 @@ def is_plain_secret(value: str) -> bool:
         len(word) > 3
         and bool(re.match(r"[^\W_]", word))
         and not _NOT_A_SECRET.match(word)
-        and not patterns.no_secret.fullmatch(word)
+        and not patterns.no_plain_secret.fullmatch(word)
         and not _is_product(word)
         and patterns.plain_words.isdisjoint({word, plain})
     )
@@ -282,7 +291,7 @@ def _bare_value(text: str, position: int, fillers: int, previous: str) -> Span |
         return None
     start, value = match.start("value"), _trimmed(match["value"])
     is_secret = is_chosen(value, strictly=fillers > 0) or (
-        fillers == 0 and _NUMBER_NO_YEAR.fullmatch(value)
+        fillers == 0 and (_NUMBER_NO_YEAR.fullmatch(value) or _KEY.fullmatch(value))
     )
     return (start, start + len(value)) if is_secret else None
 
@@ -323,6 +332,12 @@ _ANOTHER_CODE = re.compile(
     r"(?P<value>[0-9]{3,6}(?:[ \-][0-9]{3,6})?|[0-9a-z]{4}-[0-9a-z]{4})"
     r"(?![^\W_]|[.:/][0-9])"
 )
+_ANOTHER_VALUE = re.compile(rf"(?:,|[ \t][^\W\d_]{{1,4}})[ \t](?P<value>{_VALUE})")
+# "A1B2C3D4", "VK7JG-NPHTM-C97JM": no word of a text and no reference, which changes once.
+_KEY = re.compile(
+    r"(?:[A-Z]+[0-9]+){2,}[A-Z0-9]*(?<=\w{8})"
+    r"|(?=[A-Z\-]*[0-9])(?=[0-9\-]*[A-Z])[A-Z0-9]{4,6}(?:-[A-Z0-9]{4,6}){2,7}"
+)
 _QUOTED_PHRASE = re.compile(
     r" ?[\"«“„'‘`] ?(?P<value>[^\W_][^\"«»“”„\n]{2,100}[^\s\"«»“”„]) ?[\"»”“'’`]"
 )
@@ -339,6 +354,7 @@ _SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?]+[^\W_]")
 _MIXED = re.compile(
     r"[a-zà-ÿ][0-9]{1,3}[a-zà-ÿ]|[^\W\d_][_\-][^\W\d_]\S*[0-9]|[0-9][!$%&#@+*]{1,3}$"
 )
+_FILE = re.compile(r"\.[a-z][a-z0-9]{1,3}$")  # "Budget_2024.xlsx"
 _MODEL = re.compile(r"[^\W\d_]+(?!(?:19|20)[0-9]{2}|1234)[0-9]{4}")
 _NAMED = re.compile(r"[A-Z]{1,5}[-_]?[0-9]{1,5}")
 
@@ -374,7 +390,7 @@ def is_chosen(value: str, *, strictly: bool = False) -> bool:
         return False
     if _SIGN_INSIDE.search(value):
         return True
-    if strictly and _MODEL.fullmatch(value):
+    if strictly and (_MODEL.fullmatch(value) or _FILE.search(value)):
         return False
     if small and capital and _MIXED.search(value):
         return True

@@ -8,9 +8,19 @@ import re
 from collections.abc import Iterator
 
 from ticket_assets.text.languages import all_words, one_of, phrases
-from ticket_assets.text.telephones import in_numbering_plan, is_another_number
+from ticket_assets.text.stated_secrets import (
+    is_chosen,
+    is_phrase,
+    is_plain_secret,
+    may_state_secret,
+)
+from ticket_assets.text.telephones import (
+    follows_reference,
+    in_numbering_plan,
+    is_another_number,
+)
 
-_WORDS_BETWEEN = 3
+_WORDS_BETWEEN = 4
 """Between a word about passwords and what may be one, before or after it."""
 
 
@@ -22,34 +32,80 @@ class _Patterns:
         self.secret_word = phrases(words.secret_suspicions)
         self.secret_hints = words.secret_suspicion_hints
         self.products = frozenset(words.product_names)
+        self.remark = phrases(words.no_secrets + words.turning_words)
+        self.things = phrases(words.machine_words + words.reference_words + words.login_names)
+        link = rf"(?:[:=]|,? {one_of(words.copulas)}(?![^\W_]))\s{{0,3}}[\"'«“„]?\s?"
+        self.link = re.compile(link, re.IGNORECASE)
+        some_words = r"(?:[ '’][^\W\d_]{1,16}){0,6}?"
+        # "mdp : soleil", "my password is sunshine."
+        self.password = phrases(
+            words.password_words + words.secret_names, r"(?<![^\W_])", r"[0-9]?(?![^\W_])"
+        )
+        self.stated_word = re.compile(
+            rf"{some_words} ?(?P<link>{link})(?P<value>[^\W\d_]{{4,40}})"
+            r"(?![^\W_])[\"'»”]?[.,;!)]{0,2}(?:[ \t]*(?:$|\n)|[ \t]{1,4}[^\W\d_]+ ?:)",
+            re.IGNORECASE,
+        )
+        self.stated_phrase = phrases(
+            words.phrase_names,
+            r"(?<![^\W_])",
+            rf"(?![^\W_])(?:{some_words} ?(?P<link>{link})|\W{{1,3}})"
+            r"(?P<words>[^\W_](?:[^\s.;:!?()\[\]\"«»]| (?=[^\W_])){2,100}+)(?!\s?\?)",
+        )
+        code = rf"(?<![^\W_])[^\W\d_]{{0,15}}{one_of(words.code_words)}(?![^\W_])"
+        self.code = re.compile(
+            rf"{code}(?P<between>[^0-9\[]{{2,60}}?){_FEW_DIGITS}|{_FEW_DIGITS},? "
+            rf"{one_of(words.copulas + words.secret_roles)} (?:[^\W\d_]{{1,12}} ){{0,2}}{code}",
+            re.IGNORECASE,
+        )
+        open_code = one_of(
+            words.open_code_words + words.reference_words + words.error_words + words.machine_words
+        )
+        self.open_code = re.compile(
+            rf"(?<![^\W_])(?!{one_of(words.code_words)}(?![^\W_])){open_code}(?:s|n|-)?(?![^\W_])"
+            rf"|{one_of(words.open_code_words + words.error_words)}-?{one_of(words.code_words)}",
+            re.IGNORECASE,
+        )
         at = one_of(tuple(word for word in words.at_words if len(word) > 1))
         at_apart = one_of(tuple(word for word in words.at_words if len(word) > 2))
         opening, closing = r" ?[(\[{<*_\-]{1,2}", r"[)\]}>*_\-]{1,2} ?"
+        sign = r"(?:\s{0,2}\\?[@＠]{1,2}\s{0,2}|&#0?64;|%40)"
         self.email = re.compile(
-            rf"(?<![\w.+\-])[\w.+\-]{{2,64}}(?: ?[@＠] ?|{opening}{at}{closing}| {at_apart} )"
+            rf"(?<![\w.+\-])[\w.+\-]{{2,64}}(?:{sign}|{opening}{at}{closing}| {at_apart} )"
             rf"[\w\-]{{2,64}}(?:[.,;·]| [.·] ?|\. | {one_of(words.dot_words)} )"
-            r"(?:[a-z]{2,3}|info)(?![^\W_])"
+            r"(?:[a-z] ?[a-z]{1,2}|info)(?![^\W_])"
         )
-        self.phone_word = phrases(words.phone_announcements, r"(?<![^\W_])", r"\b[^\n]{0,24}$")
-        self.tax_id = phrases(words.tax_id_names, r"(?<![^\W_])", rf"[^\n]{{0,30}}?{_ELEVEN}")
+        self.phone_word = phrases(words.phone_announcements, r"(?<![^\W_])", r"[^\n]{0,24}$")
+        self.phone_word_after = phrases(
+            words.phone_announcements, r"\W{1,3}(?:[^\W\d_]{1,8} ){0,3}", r"(?![^\W_])"
+        )
+        self.digits_in_words = phrases(
+            words.digit_words, r"(?<![^\W_])(?:", r"(?![^\W_])[ ,.\-]{1,2}){7}"
+        )
+        self.tax_id = phrases(words.tax_id_names, r"(?<![^\W_])", rf".{{0,60}}?{_ELEVEN}")
         self.address = phrases(words.address_words, r"(?<![^\W_])", rf"\W{{1,3}}{_FOUR_NUMBERS}")
 
 
 _ANY = r"[\W_]{0,3}"
 _ELEVEN = rf"(?<![0-9])(?P<number>[1-9](?:{_ANY}[0-9]){{10}})(?![0-9])"
+# No year, date, version, quantity or part of a longer number.
+_FEW_DIGITS = (
+    r"(?<![\w.,:/+#\-])(?!(?:19|20)[0-9]{2}(?![0-9]))"
+    r"[0-9](?:[ \-]?[0-9]){3,7}[#*]?(?!\w|[.,:/\-][0-9]| ?[%€$£]| [0-9])"
+)
 _FOUR_NUMBERS = r"(?P<host>[0-9]{1,3}(?:[^\w\n]{1,3}[0-9]{1,3}){3})(?![\w.])"
 
 _patterns = functools.cache(_Patterns)
 
 _DIGITS = re.compile(rf"[0-9Oo](?:{_ANY}[0-9Oo]){{8}}")  # far faster to look for
-_PHONE = re.compile(rf"(?<![\w+/\\#.,\-])[+(]{{0,2}}[0-9O](?:{_ANY}[0-9O]){{8,12}}(?!\w)")
+_PHONE = re.compile(rf"(?<![0-9_+/\\#.,\-])[+(]{{0,2}}[0-9O](?:{_ANY}[0-9O]){{8,12}}(?!\w)")
 _PAIRS = re.compile(r"[0O][67](?P<gap>[\W_]{0,2})(?:[0-9O]{2}(?P=gap)){3}[0-9O]{2}")
-_IBAN = re.compile(rf"[A-Z]{{2}}{_ANY}[0-9]{_ANY}[0-9](?:{_ANY}[A-Z0-9]){{11,30}}", re.IGNORECASE)
-_NIR = re.compile(rf"(?<![0-9])[12](?:{_ANY}[0-9AB]){{12}}(?:{_ANY}[0-9]){{2}}(?![0-9])")
-_CARD = re.compile(
-    r"(?<!\w)(?:4[0-9]|5[1-5]|2[2-7]|3[47]|6[05-9])[0-9]{2}(?P<gap>[^\w\n]{1,3}|_)"
-    r"[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4}(?!\w)"
+_IBAN = re.compile(
+    rf"[A-Z]{_ANY}[A-Z]{_ANY}[0-9]{_ANY}[0-9](?:{_ANY}[A-Z0-9]){{11,30}}", re.IGNORECASE
 )
+_NIR = re.compile(rf"(?<![0-9])[12](?:{_ANY}[0-9AB]){{12}}(?:{_ANY}[0-9]){{2}}(?![0-9])")
+_GAP = r"(?:[^\w\n]{0,3}|_)"
+_CARD = re.compile(rf"(?<![0-9])(?:4|5{_GAP}[1-5]|2{_GAP}[2-7])(?:{_GAP}[0-9]){{14,15}}(?![0-9])")
 _LOCAL_HOST = re.compile(rf"(?<![\w.])(?=192|172){_FOUR_NUMBERS}")
 
 
@@ -60,7 +116,7 @@ def suspected_kinds(text: str, *, phone_regions: tuple[str, ...], hosts: bool) -
     but a word about passwords nearby. So it is wrong now and then, and its answer is for a person.
     """
     kinds = set()
-    if _may_hold_secret(text):
+    if _may_hold_secret(text) or any(map(_is_strong, _WITH_SIGN.findall(text))):
         kinds.add("PASSWORD")
     if _patterns().email.search(text):
         kinds.add("EMAIL")
@@ -70,6 +126,8 @@ def suspected_kinds(text: str, *, phone_regions: tuple[str, ...], hosts: bool) -
         kinds.add("IP")
     if _DIGITS.search(text):
         kinds |= set(_numbers(text, phone_regions))
+    if _patterns().digits_in_words.search(text):
+        kinds.add("PHONE")
     return kinds
 
 
@@ -87,8 +145,14 @@ def _numbers(text: str, phone_regions: tuple[str, ...]) -> Iterator[str]:
             yield "IBAN"
     if any(nir.is_valid(_compact(match.group())) for match in _NIR.finditer(text)):
         yield "NIR"
-    if any(luhn.is_valid(_compact(match.group())) for match in _CARD.finditer(text)):
-        yield "CARD"
+    for match in _CARD.finditer(text):
+        digits = _compact(match.group())
+        if (
+            len(digits) == 16
+            and luhn.is_valid(digits)
+            and not follows_reference(text, match.start())
+        ):
+            yield "CARD"
     for match in _patterns().tax_id.finditer(text):
         if idnr.is_valid(_compact(match["number"])):
             yield "TAX_ID"
@@ -96,7 +160,11 @@ def _numbers(text: str, phone_regions: tuple[str, ...]) -> Iterator[str]:
         number = re.sub(r"\(0\)|[^0-9+]", "", match.group().replace("O", "0"))
         before = text[max(match.start() - 60, 0) : match.start()]
         if (
-            (_PAIRS.fullmatch(match.group()) or _patterns().phone_word.search(before))
+            (
+                _patterns().phone_word.search(before)  # may touch: "Tel0612345678"
+                or (not before[-1:].isalpha() and _PAIRS.fullmatch(match.group()))
+                or _patterns().phone_word_after.match(text, match.end())
+            )
             and not is_another_number(text, match.start(), match.end())
             and in_numbering_plan(number, phone_regions, True)
         ):
@@ -116,22 +184,101 @@ def _compact(number: str) -> str:
 
 
 def _may_hold_secret(text: str) -> bool:
-    patterns = _patterns()
+    """By the shape of a word near one about secrets, or by what is said between the two."""
     folded = text.casefold()
-    if not any(hint in folded for hint in patterns.secret_hints):
+    may_state = may_state_secret(folded)
+    return (
+        (may_state and _may_state_words(text))
+        or (may_state and _may_state_code(text))
+        or (any(hint in folded for hint in _patterns().secret_hints) and _may_hold_mixed(text))
+    )
+
+
+def _may_state_code(text: str) -> bool:
+    """Whether digits are given for a code, and nothing says that it is, say, a postal one."""
+    if not _SOME_DIGITS.search(text):
         return False
+    patterns = _patterns()
+    for match in patterns.code.finditer(text):
+        between = match["between"]
+        around = f"{text[max(match.start() - 12, 0) : match.start()]}{match.group()}"
+        if (
+            # "code 1603" alone is that of an error.
+            (between is None or patterns.link.search(between))
+            and not patterns.open_code.search(around)
+            and not any(map(patterns.remark.fullmatch, re.findall(r"[^\W\d_]+", between or "")))
+        ):
+            return True
+    return False
+
+
+_SOME_DIGITS = re.compile(r"[0-9](?:[ \-]?[0-9]){3}")
+
+
+def _may_state_words(text: str) -> bool:
+    """Whether one plain word is given for a password, or several for a passphrase."""
+    patterns = _patterns()
+    for match in patterns.stated_phrase.finditer(text):
+        if is_phrase(match["words"], sure=bool(match["link"])):
+            return True
+    for name in patterns.password.finditer(text):
+        stated = patterns.stated_word.match(text, name.end())
+        # "le mot de passe c'est la galère"
+        if stated and " " not in stated["link"].strip(" ,") and is_plain_secret(stated["value"]):
+            return True
+    return False
+
+
+def _may_hold_mixed(text: str) -> bool:
+    patterns = _patterns()
     words = text.split()
-    told = {index for index, word in enumerate(words) if patterns.secret_word.search(word)}
-    near = {
-        index
-        for place in told
-        for index in range(place - _WORDS_BETWEEN - 1, place + _WORDS_BETWEEN + 2)
-        if 0 <= index < len(words)
-    }
-    # "mdp:Tulipe99" is one word, and "Password2" a name.
-    return any(_looks_secret(patterns.secret_word.sub(" ", words[index])) for index in near)
+    names = [index for index, word in enumerate(words) if patterns.secret_word.search(word)]
+    for place in names:
+        first = max(place - _WORDS_BETWEEN, 0)
+        around = words[first : place + _WORDS_BETWEEN + 1]
+        for index, word in enumerate(around, first):
+            # "mdp:Tulipe99" is one word, and "Password2" a name.
+            part = patterns.secret_word.sub(" ", word).strip(_MARKS)
+            if _looks_secret(part):
+                return True
+            if index == place or not _is_made_up(part):
+                continue
+            between = words[min(index, place) + 1 : max(index, place)]
+            if not patterns.things.fullmatch(words[index - 1] if index else "") and not any(
+                map(patterns.remark.fullmatch, between)
+            ):
+                return True
+    return False
 
 
+def _is_made_up(part: str) -> bool:
+    """Whether letters and digits may be a password or a key: "tulipe99", "hunter2"."""
+    if len(re.findall(r"[^\W\d_]", part)) < 3:  # "v2.10.4"
+        return False
+    if _CODE.fullmatch(part):
+        return bool(_HEXADECIMAL.fullmatch(part))
+    name = part.casefold().rstrip("0123456789")
+    return is_chosen(part) or bool(
+        _WORD_AND_DIGIT.fullmatch(part) and name not in _patterns().products
+    )
+
+
+_WORD_AND_DIGIT = re.compile(r"[a-zà-ÿ]{5,20}[0-9]")
+_HEXADECIMAL = re.compile(r"(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{10,64}")
+# A mix of all four kinds of signs is a password wherever it stands: "admin:P@ssw0rd1".
+_WITH_SIGN = re.compile(r"[^\s:,;()\[\]\"<>/=]{2,24}[!$%&#@*][^\s:,;()\[\]\"<>/=.]{0,20}")
+
+
+def _is_strong(value: str) -> bool:
+    return (
+        8 <= len(value) <= 24
+        and not _NO_SECRET.match(value)
+        and all(re.search(kind, value) for kind in ("[a-zà-ÿ]{2}", "[A-ZÀ-Þ]", "[0-9]"))
+        and value.casefold().rstrip("0123456789.-_+!$%&#@*") not in _patterns().products
+    )
+
+
+_MARKS = "\"'«»“”„`().,;:!?<>*"
 _NO_SECRET = re.compile(r"\[|\W*0x|\S*\[[A-Z_]+\]|https?:|\\\\|/|[A-Z]:\\|\S+@|\S+\.[a-z]{2,4}\W*$")
 _CODE = re.compile(r"[A-Z_\-]+[0-9\-]+|[0-9a-fA-F\-]{12,}|[^\W\d_]+(?!(?:19|20)[0-9]{2})[0-9]{4}")
 
@@ -145,7 +292,7 @@ _ALTERNATING = re.compile(r"[0-9]-?[A-Z]|[A-Z]-?[0-9]")
 
 
 def _is_mixed(part: str) -> bool:
-    value = part.strip("\"'«»“”„`().,;:!?<>*")
+    value = part.strip(_MARKS)
     name = value.casefold().rstrip("0123456789.-_+")
     if not 6 <= len(value) <= 128 or name in _patterns().products or _CODE.fullmatch(value):
         return False
