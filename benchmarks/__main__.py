@@ -33,7 +33,8 @@ def bench(
         Path | None,
         typer.Option(
             "--tickets",
-            help="Measure the quality on this labelled table instead; the drift with --only drift.",
+            help="Measure the quality on this labelled table instead; the drift with --only drift,"
+            " the thresholds with --only thresholds.",
         ),
     ] = None,
     category: Annotated[
@@ -57,6 +58,8 @@ def bench(
         mapping = {field: column for field, column in columns.items() if column}
         if only == ["drift"]:
             _measure_drift(labelled, mapping, desk)
+        elif only == ["thresholds"]:
+            _measure_thresholds(labelled, mapping, desk)
         else:
             _measure_quality(labelled, mapping, desk)
         return
@@ -104,6 +107,23 @@ def _measure_drift(path: Path, column_mapping: dict[str, str], desk: Desk) -> No
     encode = desk.encoder.encoder.encode
     mail = Mail(tickets, encode(tickets["text"].tolist()))
     output.print(table(drift_lines(mail, encode, Tries(), path.stem)))
+
+
+def _measure_thresholds(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
+    from benchmarks.thresholds import realised, realised_lines
+    from ticket_assets.quality import labelled_tickets
+
+    labelled = labelled_tickets(path, desk.settings, desk.routing, column_mapping)
+    vectors = desk.encoder.encoder.encode(labelled.tickets["text"].tolist())
+    with progress_bar() as progress:
+        task = progress.add_task("", total=None)
+        found = realised(
+            labelled.tickets,
+            vectors,
+            labelled.groups,
+            on_progress=lambda text: progress.update(task, description=text),
+        )
+    output.print(table(realised_lines(path.stem, found)))
 
 
 def main() -> None:

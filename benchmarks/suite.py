@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from benchmarks.table import Line, at_least, at_most
+
+if TYPE_CHECKING:
+    from ticket_assets.classification.features import Floats
 
 MAX_OTHER_SHARE = 0.15
 MAX_GROWTH = 10.5
@@ -29,6 +33,7 @@ class Sizes:
     drift: int = 7_000
     pairs: int = 4
     scaling: tuple[int, int, int, int] = (800, 2_800, 15, 45)
+    draws: tuple[int, int] = (1_000, 300)
 
 
 QUICK = Sizes(
@@ -42,6 +47,7 @@ QUICK = Sizes(
     drift=1_600,
     pairs=1,
     scaling=(300, 900, 14, 28),
+    draws=(100, 20),
 )
 """Some minutes in all: shows that everything works, and not what it costs."""
 
@@ -160,17 +166,37 @@ def memory(setup: Setup) -> Iterator[Line]:
     yield at_most("memory", f"peak, {cost.messages:,} mails", cost.peak_mb, 2000, "MB")
 
 
-def drift(setup: Setup) -> Iterator[Line]:
-    """Quiet weeks that warn, shifts that are noticed, and precision estimated without labels."""
-    from benchmarks.drift import QUICK_TRIES, Tries, drift_lines, sample_mail
+def _encode(setup: Setup) -> Callable[[Sequence[str]], Floats]:
     from ticket_assets.embedding.configured import accepted, load_encoder
     from ticket_assets.embedding.hardware import candidates
     from ticket_assets.embedding.presets import resolve_model
 
     model = resolve_model(setup.encoder, encoders_dir=setup.encoders_dir, allow_download=False)
-    encode = load_encoder(model, accepted(model, candidates("auto"))).encode
+    return load_encoder(model, accepted(model, candidates("auto"))).encode
+
+
+def drift(setup: Setup) -> Iterator[Line]:
+    """Quiet weeks that warn, shifts that are noticed, and precision estimated without labels."""
+    from benchmarks.drift import QUICK_TRIES, Tries, drift_lines, sample_mail
+
+    encode = _encode(setup)
     tries = QUICK_TRIES if setup.sizes == QUICK else Tries()
     yield from drift_lines(sample_mail(setup.sizes.drift, encode), encode, tries, "sample")
+
+
+def thresholds(setup: Setup) -> Iterator[Line]:
+    """Whether the thresholds of labels keep their promise, on simulated labels and the sample."""
+    from benchmarks.drift import sample_mail
+    from benchmarks.thresholds import realised, realised_lines, simulation_lines
+    from ticket_assets.classification.training_set import text_groups
+
+    yield from simulation_lines(*setup.sizes.draws)
+    mail = sample_mail(setup.sizes.drift // 2, _encode(setup))
+    tickets = mail.tickets.assign(priority=None)
+    groups = tickets.groupby(
+        text_groups(tickets["text"].tolist(), tickets["tokens"].tolist())
+    ).ngroup()
+    yield from realised_lines("sample", realised(tickets, mail.vectors, groups.to_numpy()))
 
 
 def exporter(setup: Setup) -> Iterator[Line]:
@@ -235,6 +261,7 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "growth": growth,
     "memory": memory,
     "drift": drift,
+    "thresholds": thresholds,
     "exporter": exporter,
     "scaling": scaling,
 }

@@ -30,6 +30,8 @@ def watched(
         # So that a small desk has a champion, which decides something by itself.
         "TICKETS_MACRO_F1_FLOOR": "0",
         "TICKETS_TARGET_PRECISION": "0.6",
+        "TICKETS_PRECISION_RISK": "0.5",
+        "TICKETS_CONFIDENCE_FLOOR": "0.5",
     }
     desk = LivingDesk(tmp_path_factory.mktemp("desk"), **settings)
     sample = desk.folder / "sample"
