@@ -414,6 +414,9 @@ def test_merged_categories_are_one_and_no_decision_changes(stores):
         same = ("decision", "category_confidence", "priority", "terms", "model_version")
         assert [repr(row[name]) for name in same] == [repr(former[name]) for name in same]
         assert not any(f'"{name}"' in row["nearest"] for name in MERGED)
+        likely = json.loads(row["likely"] or "[]")
+        assert len(set(likely)) == len(likely)
+        assert not set(likely) & set(MERGED)
     doubts = desk.warehouse.rows(
         "select count(*) filter (given = predicted), count(*) filter (given in ('email'))"
         " from suspected_label_errors"

@@ -556,8 +556,24 @@ def test_a_label_that_a_person_has_to_look_at_says_why(trained):
     assert unsure["decision"] == "review"
     assert unsure["priority_decision"] == "auto" or reasons["priority"]
     for target, reason in reasons.items():
-        expected = f"this {target} is always reviewed|below its threshold of [0-9.]+%"
+        expected = (
+            f"this {target} is always reviewed|below its threshold of [0-9.]+%|no past ticket"
+        )
         assert re.match(expected, reason)
+
+
+@pytest.mark.slow
+def test_a_text_unlike_all_past_tickets_goes_to_a_person_and_says_why(trained):
+    tickets, *_ = trained
+    again, foreign = "VPN VPN VPN VPN", "Faites revenir les oignons dans le beurre avec du thym"
+
+    repeated = json.loads(tickets("classify", again, "--json").stdout)
+    shown = tickets("classify", foreign).stdout
+
+    assert (repeated["decision"], repeated["priority_decision"]) == ("review", "review")
+    assert set(repeated["review_reasons"].values()) == {"it says the same again and again"}
+    assert repeated["likely"] == []
+    assert "review: too many of its words are in no past ticket" in " ".join(shown.split())
 
 
 @pytest.mark.slow

@@ -328,6 +328,16 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                     " where contains(nearest, ?)",
                     [_in_json(name), _in_json(change.name), _in_json(name)],
                 )
+            # Each once: of categories that are merged several may be likely.
+            connection.execute(
+                f"update {SCHEMA}.ticket_predictions set likely = ("  # noqa: S608
+                "select to_json(list_filter(names, (name, place) ->"
+                " list_position(names, name) = place)) from (select list_transform("
+                """from_json(likely, '["VARCHAR"]'),"""
+                " name -> if(list_contains(?::varchar[], name), ?, name)) as names))"
+                " where likely is not null",
+                [former, change.name],
+            )
 
 
 def _in_json(category: str) -> str:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from ticket_assets.text.cleaning import CleanText
 
 
+_UNFAMILIAR = {
+    "unlike_learnt": "no past ticket is like this one",
+    "unknown_words": "too many of its words are in no past ticket",
+    "repeated_text": "it says the same again and again",
+    "language_not_learnt": "no past ticket is in its language",
+}
+
+
 class TriageError(TicketAssetsError):
     """A text cannot be sorted."""
 
@@ -33,6 +41,9 @@ class SortedTicket:
     """auto where the category is sure and the ticket goes to its queue, else review."""
     review_reasons: dict[str, str]
     """Why a person has to review the category or the priority, of those that are not sure."""
+    likely: list[str]
+    """The few categories of which one is right in 95 % of the cases; empty when automatic, unlike
+    anything learnt, or where it takes more than three."""
     queue: str
     language: str
     terms: list[tuple[str, float]]
@@ -100,7 +111,16 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
             " mistake, set it back."
         )
     vectors = configured.encoder.encode([clean.text])
-    predicted = classifier.predict(pd.DataFrame({"text": [clean.text]}), vectors)
+    ticket = pd.DataFrame(
+        {"text": [clean.text], "tokens": [" ".join(clean.tokens)], "language": [clean.language]}
+    )
+    unfamiliar = store.load_familiarity(champion.version).reasons(ticket, vectors)
+    predicted = classifier.predict(
+        ticket,
+        vectors,
+        likely=store.load_likely_labels(champion.version, classifier),
+        reviewed=unfamiliar.notna().to_numpy(),
+    )
     row = predicted.iloc[0]
     with desk.collection(champion.encoder) as collection:
         nearest = collection.nearest(vectors, desk.settings.neighbours, labelled_only=True)[0]
@@ -113,10 +133,12 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
         priority_decision=row["priority_decision"],
         decision=row["decision"],
         review_reasons={
-            target: _review_reason(model, target, row[target], row[f"{target}_confidence"])
+            target: _UNFAMILIAR.get(unfamiliar.iloc[0])
+            or _review_reason(model, target, row[target], row[f"{target}_confidence"])
             for target, model in classifier.targets.items()
             if row[DECISIONS[target]] == "review"
         },
+        likely=(row["likely"] or []) if unfamiliar.isna().all() else [],
         queue=queues(predicted, desk.routing).iloc[0],
         language=clean.language,
         terms=classifier.explain([clean.text], vectors)[0],

@@ -189,6 +189,25 @@ def test_terms_come_with_the_predictions_of_tickets_for_review(
     assert list(nothing.columns) == list(predicted.columns)
 
 
+def test_a_person_looks_at_certain_tickets_however_sure_their_labels_are(
+    reader: Classifier, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
+):
+    tickets, vectors = training_set.tickets, training_set.vectors
+    monkeypatch.setattr(prediction, "BATCH_ROWS", 17)
+    reviewed = np.arange(len(tickets)) % 3 == 0
+    by_confidence = reader.predict(tickets, vectors, with_terms=True)
+
+    predicted = reader.predict(tickets, vectors, with_terms=True, reviewed=reviewed)
+
+    assert set(by_confidence.loc[reviewed, "decision"]) == {"auto", "review"}
+    assert set(predicted.loc[reviewed, "decision"]) == {"review"}
+    assert set(predicted.loc[reviewed, "priority_decision"]) <= {"review", None}
+    assert predicted.loc[reviewed, "terms"].notna().all()
+    assert predicted[~reviewed].equals(by_confidence[~reviewed])
+    labels = ["category", "category_confidence", "priority", "priority_confidence"]
+    assert predicted[labels].equals(by_confidence[labels])
+
+
 def test_a_category_decided_by_the_vector_alone_has_no_words_to_show(
     reader: Classifier, training_set: TrainingSet
 ):

@@ -344,6 +344,23 @@ def test_every_clean_ticket_is_sent_to_a_queue_of_the_routing(first_run: Run):
     assert set(predictions["model_version"].to_pylist()) == {first_run.champion}
 
 
+def test_tickets_for_a_person_say_why_and_name_the_likely_categories(first_run: Run):
+    predictions = first_run.tables["ticket_predictions"]
+    routing = load_routing(None)
+
+    for decision, reason, likely, category in values(
+        predictions, "decision", "review_reason", "likely", "category"
+    ):
+        assert (reason is None) == (decision == "auto")
+        if likely is not None:
+            assert reason in {"unsure", "always_reviewed"}
+            labels = json.loads(likely)
+            assert labels[0] == category
+            assert 1 <= len(labels) <= 3
+            assert set(labels) <= set(routing.categories)
+    assert "unsure" in predictions["review_reason"].to_pylist()
+
+
 def test_the_nearest_tickets_are_labelled_ones_of_earlier_days(first_run: Run):
     labels = first_run.tables["ticket_labels"]
     category_of = dict(values(labels, "ticket_id", "category"))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ticket_assets.storage import collected_tickets
+from ticket_assets.storage import day_parts
 from ticket_assets.storage.collected_tickets import fill, lost_tickets, rebuild
 from ticket_assets.storage.collection import (
     ChromaServer,
@@ -113,7 +113,7 @@ def test_it_is_filled_in_parts_without_what_the_tables_lack(warehouse, stores, m
         connection.execute(f"set schema = '{SCHEMA}'")
         connection.execute("delete from ticket_embeddings where ticket_id = 't05'")
         connection.execute("update ticket_labels set category = 'vpn'")
-    monkeypatch.setattr(collected_tickets, "TICKETS_AT_ONCE", 5)
+    monkeypatch.setattr(day_parts, "TICKETS_AT_ONCE", 5)
     with TicketCollection.open(MODEL, **stores) as collection:
         counts = fill(collection, warehouse)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ticket_assets.storage import day_parts
 from ticket_assets.storage.neighbours import LabelledTickets, Neighbour, neighbours_json
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow
@@ -51,8 +52,11 @@ def warehouse(tmp_path: Path, vectors):
     return warehouse
 
 
-@pytest.mark.parametrize("last", [1, 2, 5])
-def test_the_nearest_labelled_tickets_of_earlier_days(warehouse, vectors, last):
+@pytest.mark.parametrize(("last", "at_once"), [(1, 20_000), (2, 20_000), (5, 20_000), (5, 20)])
+def test_the_nearest_labelled_tickets_of_earlier_days(
+    warehouse, vectors, monkeypatch, last, at_once
+):
+    monkeypatch.setattr(day_parts, "TICKETS_AT_ONCE", at_once)
     asked = [row for row in range(90) if DAYS[row].day <= last]
     labelled = LabelledTickets.before(date(2026, 11, last), warehouse, MODEL)
 

@@ -20,7 +20,9 @@ import pandas as pd
 
 from ticket_assets.classification.candidates import Expert
 from ticket_assets.classification.evaluation import Evaluation
+from ticket_assets.classification.familiarity import Familiarity
 from ticket_assets.classification.features import FeatureSpace
+from ticket_assets.classification.likely_labels import LikelyLabels
 from ticket_assets.classification.model_card import model_card
 from ticket_assets.classification.prediction import Classifier, TargetModel
 from ticket_assets.classification.training import TrainedClassifier
@@ -119,6 +121,24 @@ class ModelStore:
             evaluation=_evaluation(files[EVALUATION]),
             vocabulary=vocabulary_from_frame(tables.pop("vocabulary")),
             **tables,
+        )
+
+    def load_familiarity(self, version: str) -> Familiarity:
+        """What this version has learnt from, to compare new tickets with; raises like `load`."""
+        reference, vocabulary = "reference.parquet", "vocabulary.parquet"
+        files = self._files(version, reference, vocabulary)
+        return Familiarity.of(
+            read_table(files[reference], ["language", "oov_share", "vector"]),
+            vocabulary_from_frame(read_table(files[vocabulary])),
+        )
+
+    def load_likely_labels(self, version: str, classifier: Classifier) -> LikelyLabels:
+        """The likely categories of tickets that a person has to look at; raises like `load`."""
+        holdout = "holdout.parquet"
+        columns = ["category", "category_automatic", "category_probabilities"]
+        return LikelyLabels.of(
+            read_table(self._files(version, holdout)[holdout], columns),
+            classifier.targets["category"].labels,
         )
 
     def find_trained(self, fingerprint: str) -> TrainedClassifier | None:

@@ -13,11 +13,13 @@ from ticket_assets.classification.calibration import probabilities
 from ticket_assets.classification.candidates import Expert, combined_scores
 from ticket_assets.classification.explanation import TermReader, decisive_terms
 from ticket_assets.classification.features import (
+    Booleans,
     Features,
     FeatureSpace,
     Floats,
     count_terms,
 )
+from ticket_assets.classification.likely_labels import LikelyLabels
 from ticket_assets.errors import TicketAssetsError
 
 TARGETS = ("category", "priority")
@@ -73,7 +75,13 @@ class Classifier:
     targets: Mapping[str, TargetModel]
 
     def predict(
-        self, tickets: pd.DataFrame, vectors: Floats, *, with_terms: bool = False
+        self,
+        tickets: pd.DataFrame,
+        vectors: Floats,
+        *,
+        with_terms: bool = False,
+        likely: LikelyLabels | None = None,
+        reviewed: Booleans | None = None,
     ) -> pd.DataFrame:
         """Labels, confidences and decisions, one row per ticket, on the index of `tickets`.
 
@@ -86,18 +94,27 @@ class Classifier:
             vectors: aligned with `tickets`, shape (rows, d).
             with_terms: add the column `terms`: `explain` for the tickets for review, null for the
                 others.
+            likely: add the column `likely`: these labels of the tickets for review, null for the
+                others.
+            reviewed: whether a person looks at a ticket, however sure its labels are.
 
         Raises:
             PredictionError: `vectors` has other rows or another width than the model expects.
         """
         explain = self._explainer()
         terms: list[Terms | None] = []
-        batches = []
+        batches: list[pd.DataFrame] = []
         for texts, features in self._batches(tickets["text"].tolist(), vectors):
             probability = {
                 target: model.probabilities(features) for target, model in self.targets.items()
             }
             batches.append(self._decide(probability, len(texts)))
+            if reviewed is not None:
+                start = len(batches[0]) * (len(batches) - 1)
+                _review(batches[-1], reviewed[start : start + len(texts)])
+            if likely is not None:
+                sets = pd.Series(likely.sets(probability["category"]), dtype=object)
+                batches[-1]["likely"] = sets.where(batches[-1]["decision"] == "review", None)
             if with_terms:
                 review = np.flatnonzero(batches[-1]["decision"] == "review").tolist()
                 explained = explain(
@@ -110,6 +127,8 @@ class Classifier:
         if not batches:
             empty = {target: np.zeros((0, len(m.labels))) for target, m in self.targets.items()}
             batches = [self._decide(empty, 0)]
+            if likely is not None:
+                batches[0]["likely"] = pd.Series([], dtype=object)
         predicted = pd.concat(batches, ignore_index=True)
         if with_terms:
             predicted["terms"] = pd.Series(terms, dtype=object)
@@ -186,6 +205,11 @@ class Classifier:
                 object
             )
         return pd.DataFrame(columns)
+
+
+def _review(predicted: pd.DataFrame, rows: Booleans) -> None:
+    for decision in DECISIONS.values():
+        predicted[decision] = predicted[decision].mask(rows & predicted[decision].notna(), "review")
 
 
 def require_vectors(tickets: int, vectors: int, encoder: str, version: str) -> None:

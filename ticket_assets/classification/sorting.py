@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ticket_assets.classification.calibration import ALWAYS_REVIEW
 from ticket_assets.routing import Routing
 from ticket_assets.storage.neighbours import LabelledTickets, neighbours_json
 from ticket_assets.storage.vectors import Matrix
 
 if TYPE_CHECKING:
+    from ticket_assets.classification.familiarity import Familiarity
+    from ticket_assets.classification.likely_labels import LikelyLabels
     from ticket_assets.classification.prediction import Classifier, Terms
+
+UNSURE = "unsure"
+"""The category is less probable than its threshold, the least of an automatic decision."""
+ALWAYS_REVIEWED = "always_reviewed"
+"""The category has no threshold: its past labels are too few, or too often mistaken."""
 
 
 def sort_tickets(
@@ -22,22 +30,37 @@ def sort_tickets(
     labelled: LabelledTickets,
     routing: Routing,
     *,
+    familiarity: Familiarity,
+    likely: LikelyLabels,
     model_version: str,
     neighbours: int,
 ) -> pd.DataFrame:
     """The rows of ticket_predictions for `tickets`, in their order.
 
     Args:
-        tickets: ticket_id, received_at and text.
+        tickets: ticket_id, received_at, text, tokens and language.
         vectors: float32 of shape (len(tickets), dimension), aligned with `tickets`.
         labelled: tickets among which the nearest are looked for.
+        familiarity: what the classifier has learnt from.
+        likely: the sets of categories for the tickets for review.
     """
-    predicted = classifier.predict(tickets, vectors, with_terms=True)
+    unfamiliar = familiarity.reasons(tickets, vectors)
+    predicted = classifier.predict(
+        tickets,
+        vectors,
+        with_terms=True,
+        likely=likely,
+        reviewed=unfamiliar.notna().to_numpy(),
+    )
+    # Nothing is likely for a ticket that is like none.
+    likely_labels = predicted.pop("likely").where(unfamiliar.isna(), None)
     return pd.DataFrame(
         {
             "ticket_id": tickets["ticket_id"],
             "received_at": tickets["received_at"],
             **predicted.drop(columns="terms").to_dict("series"),
+            "review_reason": review_reasons(predicted, classifier, unfamiliar),
+            "likely": likely_labels.map(_labels_json, na_action="ignore"),
             "queue": queues(predicted, routing),
             "terms": predicted["terms"].map(_terms_json, na_action="ignore"),
             "nearest": _nearest(tickets["received_at"], vectors, labelled, neighbours),
@@ -46,8 +69,31 @@ def sort_tickets(
     )
 
 
+def _labels_json(labels: list[str]) -> str:
+    # Without blanks, as DuckDB writes it where a category gets another name.
+    return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
+
+
 def _terms_json(terms: Terms) -> str:
     return json.dumps([[word, round(weight, 4)] for word, weight in terms], ensure_ascii=False)
+
+
+def review_reasons(
+    predicted: pd.DataFrame, classifier: Classifier, unfamiliar: pd.Series
+) -> pd.Series:
+    """Why a person has to look at each ticket; None for those decided automatically."""
+    model = classifier.targets["category"]
+    # Categories that were merged since the training have one name, and a threshold each.
+    decidable = {
+        label
+        for label, threshold in zip(model.labels, model.thresholds, strict=True)
+        if threshold < ALWAYS_REVIEW
+    }
+    reasons = predicted["category"].map(
+        lambda label: UNSURE if label in decidable else ALWAYS_REVIEWED
+    )
+    reasons = reasons.where(unfamiliar.isna(), unfamiliar)
+    return reasons.astype(object).where(predicted["decision"] == "review", None)
 
 
 def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:

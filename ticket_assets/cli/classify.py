@@ -53,6 +53,8 @@ def print_ticket(ticket: SortedTicket) -> None:
     table.add_row("queue", ticket.queue)
     is_sure = ticket.decision == "auto"
     table.add_row("decision", _verdict(None if is_sure else "a person should look"))
+    if ticket.likely:
+        table.add_row("likely", ", ".join(ticket.likely), "", "one of them in 95 % of the cases")
     output.print(table)
     if ticket.terms:
         output.print(f"because of {', '.join(term for term, _ in ticket.terms)}")

@@ -27,7 +27,7 @@ from ticket_assets.storage.vectors import to_matrix
 
 TICKETS_BY = "tickets_by"
 """Metadata of a day: its tickets, counted by each of `COUNTED` and by language."""
-COUNTED = ("decision", "category", "priority", "queue")
+COUNTED = ("decision", "review_reason", "category", "priority", "queue")
 
 
 @dg.asset(
@@ -47,6 +47,7 @@ def ticket_predictions(
 ) -> pd.DataFrame:
     from ticket_assets.classification.prediction import require_vectors
     from ticket_assets.classification.sorting import sort_tickets
+    from ticket_assets.storage.day_parts import day_parts
     from ticket_assets.storage.neighbours import LabelledTickets
 
     store = desk.models
@@ -55,32 +56,41 @@ def ticket_predictions(
     origins = read_origins(desk.warehouse, "ticket_embeddings")
     inherit_origins(context, "ticket_predictions", origins, recipe(desk), champion.version)
     warehouse = desk.warehouse
-    rows = warehouse.arrow(
-        "select c.ticket_id, c.received_at, c.text, c.language, e.vector from clean_tickets c"
-        " join ticket_embeddings e using (ticket_id)"
-        " where c.received_at::date between ? and ? and e.model = ?"
-        " order by c.received_at, c.ticket_id",
-        [days[0], days[-1], champion.encoder],
+    tickets, vectors = warehouse.row(
+        "select count(*), count(e.ticket_id) from clean_tickets c"
+        " left join ticket_embeddings e on c.ticket_id = e.ticket_id and e.model = ?"
+        " where c.received_at::date between ? and ?",
+        [champion.encoder, days[0], days[-1]],
     )
-    (tickets,) = warehouse.row(
-        "select count(*) from clean_tickets where received_at::date between ? and ?",
-        [days[0], days[-1]],
-    )
-    require_vectors(tickets, len(rows), champion.encoder, champion.version)
-    tickets_read = rows.drop_columns(["vector"]).to_pandas()
-    vectors = to_matrix(rows["vector"])
-    # Of many days, as large as the matrix; the neighbours are read next.
-    del rows
-    predictions = sort_tickets(
-        tickets_read.drop(columns="language"),
-        vectors,
-        store.load(champion.version),
-        LabelledTickets.before(days[-1], warehouse, champion.encoder),
-        desk.routing,
-        model_version=champion.version,
-        neighbours=desk.settings.neighbours,
-    )
-    languages = tickets_read.set_index("ticket_id")["language"]
+    require_vectors(tickets, vectors, champion.encoder, champion.version)
+    classifier = store.load(champion.version)
+    familiarity = store.load_familiarity(champion.version)
+    likely = store.load_likely_labels(champion.version, classifier)
+    labelled = LabelledTickets.before(days[-1], warehouse, champion.encoder)
+    parts = []
+    for first, last in day_parts(warehouse, champion.encoder, days[0], days[-1]):
+        rows = warehouse.arrow(
+            "select c.ticket_id, c.received_at, c.text, c.tokens, c.language, e.vector"
+            " from clean_tickets c join ticket_embeddings e using (ticket_id)"
+            " where c.received_at::date between ? and ? and e.model = ?"
+            " order by c.received_at, c.ticket_id",
+            [first, last, champion.encoder],
+        )
+        tickets_read = rows.drop_columns(["vector"]).to_pandas()
+        predicted = sort_tickets(
+            tickets_read,
+            to_matrix(rows["vector"]),
+            classifier,
+            labelled,
+            desk.routing,
+            familiarity=familiarity,
+            likely=likely,
+            model_version=champion.version,
+            neighbours=desk.settings.neighbours,
+        )
+        parts.append(predicted.assign(language=tickets_read["language"]))
+    predictions = pd.concat(parts, ignore_index=True)
+    languages = predictions.pop("language")
     shown = ["received_at", "category", "category_confidence", "priority", "decision", "queue"]
     record_each_day(
         context,
@@ -97,7 +107,7 @@ def ticket_predictions(
                 name: dict(Counter(values.dropna()))
                 for name, values in (
                     *((name, rows[name]) for name in COUNTED),
-                    ("language", languages[rows["ticket_id"]]),
+                    ("language", languages[rows.index]),
                 )
             },
             "preview": preview(rows, shown),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 from ticket_assets.storage.collection import (
@@ -16,12 +16,11 @@ from ticket_assets.storage.collection import (
     remove_collection,
 )
 from ticket_assets.storage.day_origins import read_origins
+from ticket_assets.storage.day_parts import day_parts
 from ticket_assets.storage.vectors import to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 from ticket_assets.storage.whole_folder import replacing_folder
 
-TICKETS_AT_ONCE = 20_000
-"""Their vectors take some 30 MB, twice."""
 ASKED_FOR = 100
 """Tickets of the collection that are asked for by their vector, spread over all days."""
 SAME = 0.999
@@ -103,9 +102,9 @@ def fill(
     last_day: date = date.max,
     on_progress: Progress | None = None,
 ) -> SyncCounts:
-    """Make the collection's tickets of these days equal the tables, some 20,000 at a time."""
+    """Make the collection's tickets of these days equal the tables, a part of them at a time."""
     counts = SyncCounts(0, 0, 0, 0)
-    for first, last in _parts(warehouse, collection.model, first_day, last_day):
+    for first, last in day_parts(warehouse, collection.model, first_day, last_day):
         rows = warehouse.arrow(
             "select e.ticket_id, e.received_at, c.language, e.text_hash, l.category, l.priority,"
             " e.vector from ticket_embeddings e"
@@ -123,24 +122,6 @@ def fill(
 def _later(on_progress: Progress, before: int) -> Progress:
     """Progress of a part, before which so many tickets were done."""
     return lambda done, total: on_progress(before + done, before + total)
-
-
-def _parts(
-    warehouse: Warehouse, model: str, first_day: date, last_day: date
-) -> list[tuple[date, date]]:
-    """The days from `first_day` to `last_day` in parts with some `TICKETS_AT_ONCE` tickets."""
-    days = warehouse.rows(
-        "select received_at::date as day, count(*) from ticket_embeddings"
-        " where day between ? and ? and model = ? group by day order by day",
-        [first_day, last_day, model],
-    )
-    parts, first, tickets = [], first_day, 0
-    for day, count in days:
-        if tickets and tickets + count > TICKETS_AT_ONCE:
-            parts.append((first, day - timedelta(days=1)))
-            first, tickets = day, 0
-        tickets += count
-    return [*parts, (first, last_day)]
 
 
 def rebuild(

@@ -31,7 +31,15 @@ def _columns_without_version(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"alter table {SCHEMA}.{table} add column if not exists {column}")
 
 
-STEPS = (_columns_without_version,)
+def _review_reasons(connection: duckdb.DuckDBPyConnection) -> None:
+    if "ticket_predictions" in _tables(connection):
+        for column in ("review_reason", "likely"):
+            connection.execute(
+                f"alter table {SCHEMA}.ticket_predictions add column if not exists {column} VARCHAR"
+            )
+
+
+STEPS = (_columns_without_version, _review_reasons)
 """The step at place N brings a warehouse of version N to version N + 1."""
 VERSION = len(STEPS)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ticket_assets.storage.day_parts import day_parts
 from ticket_assets.storage.vectors import Matrix, to_matrix
 from ticket_assets.storage.warehouse import Warehouse
 
@@ -59,15 +60,18 @@ class LabelledTickets:
     @classmethod
     def before(cls, day: date, warehouse: Warehouse, encoder: str) -> LabelledTickets:
         """Those received on earlier days, with their vectors of `encoder` (its model id)."""
-        return cls(
+        parts = day_parts(warehouse, encoder, date.min, day - timedelta(days=1))
+        rows = [
             warehouse.arrow(
                 "select ticket_id, e.received_at::date as day, e.text_hash, l.category, l.priority,"
                 " e.vector from ticket_embeddings e join ticket_labels l using (ticket_id)"
-                " where e.received_at < ? and e.model = ? and l.category is not null"
-                " order by e.received_at, ticket_id",
-                [day, encoder],
+                " where e.received_at::date between ? and ? and e.model = ?"
+                " and l.category is not null order by e.received_at, ticket_id",
+                [first, last, encoder],
             )
-        )
+            for first, last in parts
+        ]
+        return cls(pa.concat_tables(rows))
 
     def nearest(self, vectors: Matrix, days: Sequence[date], count: int) -> list[list[Neighbour]]:
         """For each vector the `count` nearest of days before its own, nearest first.

@@ -216,7 +216,22 @@ TABLES = {
                 "priority": ("VARCHAR", "Predicted priority"),
                 "priority_confidence": ("DOUBLE", "Calibrated probability of the priority"),
                 "priority_decision": ("VARCHAR", "auto where the priority is sure, else review"),
-                "decision": ("VARCHAR", "auto where the category is sure, else review"),
+                "decision": (
+                    "VARCHAR",
+                    "auto where the category is sure and the ticket like those that were learnt,"
+                    " else review",
+                ),
+                "review_reason": (
+                    "VARCHAR",
+                    "Why a person has to look at it: unsure, always_reviewed (too few or mistaken"
+                    " past labels), unlike_learnt, unknown_words, repeated_text or"
+                    " language_not_learnt",
+                ),
+                "likely": (
+                    "VARCHAR",
+                    "The one to three categories that hold the right one in 95 % of the cases, as"
+                    " JSON, the likeliest first; of tickets for review, unless it takes more",
+                ),
                 "queue": ("VARCHAR", "Queue of a sure category, else the review queue"),
                 "terms": (
                     "VARCHAR",

@@ -41,7 +41,13 @@ FRESHNESS = {
 }
 ROWS = ("dagster/partition_row_count", "dagster/row_count")
 TEXTS, SECONDS = "texts_encoded", "encoding_seconds"
-SORTED_BY = ("category", "priority", "language", "queue")
+SORTED_BY = {
+    "category": "predicted category",
+    "priority": "predicted priority",
+    "language": "language",
+    "queue": "predicted queue",
+    "review_reason": "reason why a person has to look at them",
+}
 
 
 @dataclass(frozen=True)
@@ -150,12 +156,10 @@ class AssetFigures:
             ("day", "decision"),
             decisions,
         )
-        for name in SORTED_BY:
+        for name, description in SORTED_BY.items():
             yield gauges(
                 f"tickets_predictions_by_{name}",
-                f"Tickets of a day, by predicted {name}."
-                if name != "language"
-                else "Tickets of a day, by language.",
+                f"Tickets of a day, by {description}.",
                 ("day", name),
                 {
                     (day, label): count

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ticket_assets.classification.familiarity import (
+    LANGUAGE_NOT_LEARNT,
+    REPEATED_TEXT,
+    UNKNOWN_WORDS,
+    UNLIKE_LEARNT,
+    Familiarity,
+)
+from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.classification.training_set import TrainingSet
+
+
+@pytest.fixture(scope="module")
+def familiarity(trained: TrainedClassifier) -> Familiarity:
+    return Familiarity.of(trained.reference, trained.vocabulary)
+
+
+@pytest.fixture(scope="module")
+def lonely(familiarity) -> np.ndarray:
+    """A vector as far from the centre as the others, in a direction in which hardly any lie."""
+    *_, directions = np.linalg.svd(familiarity.directions, full_matrices=False)
+    return familiarity.centre + directions[-1:].astype(np.float32)
+
+
+def ticket(tokens, language="fr"):
+    return pd.DataFrame({"tokens": [tokens], "language": [language]}, index=["t1"])
+
+
+def test_new_tickets_of_the_same_desk_are_familiar(familiarity, make_training_set):
+    new = make_training_set(count=400, seed=11)
+
+    reasons = familiarity.reasons(new.tickets, new.vectors)
+
+    assert reasons.index.equals(new.tickets.index)
+    assert reasons.notna().mean() < 0.03
+
+
+def test_the_tickets_that_were_learnt_are_familiar(familiarity, training_set: TrainingSet):
+    reasons = familiarity.reasons(training_set.tickets, training_set.vectors)
+
+    # Their words are drawn by lot, in some of them one again and again.
+    assert set(reasons.dropna()) <= {REPEATED_TEXT}
+
+
+def test_a_direction_in_which_no_ticket_lies(familiarity, training_set: TrainingSet, lonely):
+    known = ticket("vpn réseau connexion wifi coupure")
+
+    assert familiarity.reasons(known, training_set.vectors[:1]).tolist() == [None]
+    assert familiarity.reasons(known, lonely).tolist() == [UNLIKE_LEARNT]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "language", "reason"),
+    [
+        ("vpn réseau connexion wifi coupure", "fr", None),
+        ("faites revenir oignons beurre bouillon", "fr", UNKNOWN_WORDS),
+        ("vpn réseau connexion wifi beurre farine", "fr", UNKNOWN_WORDS),
+        ("drucker papier toner", "de", LANGUAGE_NOT_LEARNT),
+        ("vpn vpn vpn", "fr", REPEATED_TEXT),
+        ("mot passe mot passe mot passe", "fr", REPEATED_TEXT),
+        # Said twice, or of a word or two, a text is only short.
+        ("vpn vpn", "fr", None),
+        ("mot passe verrouillé mot passe", "fr", None),
+        ("", "fr", None),
+    ],
+)
+def test_words_and_language(familiarity, training_set: TrainingSet, tokens, language, reason):
+    near = training_set.vectors[:1]
+
+    assert familiarity.reasons(ticket(tokens, language), near).to_dict() == {"t1": reason}
+
+
+def test_more_tickets_than_are_compared_at_once(familiarity, training_set: TrainingSet, lonely):
+    many = pd.concat([ticket("vpn réseau connexion wifi coupure")] * 2100)
+    vectors = np.repeat(training_set.vectors[:1], 2100, axis=0)
+    vectors[[1023, 1024, 2099]] = lonely
+
+    reasons = familiarity.reasons(many, vectors)
+
+    assert np.flatnonzero(reasons.notna()).tolist() == [1023, 1024, 2099]
+
+
+def test_no_ticket_at_all(familiarity, training_set: TrainingSet):
+    assert familiarity.reasons(training_set.tickets[:0], training_set.vectors[:0]).empty
