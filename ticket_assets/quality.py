@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ticket_assets.classification.features import Floats, Integers
 from ticket_assets.classification.prediction import DECISIONS, TARGETS, Classifier
+from ticket_assets.classification.preparation import label_codes, split_groups
 from ticket_assets.classification.training import train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet, text_groups
 from ticket_assets.errors import TicketAssetsError
@@ -31,6 +32,7 @@ from ticket_assets.plural import counted
 from ticket_assets.routing import Routing
 from ticket_assets.settings import Settings
 from ticket_assets.text.cleaning import clean_tickets
+from ticket_assets.text.wordings import wordings
 
 MAJORITY = "always the most frequent label"
 TFIDF = "TF-IDF + linear SVC"
@@ -52,9 +54,11 @@ class LabelledTable:
 
     tickets: pd.DataFrame
     """As in `TrainingSet`. Times of receipt are drawn by lot, since the order of a table often goes
-    by label; copies of a text come together, as a wave of the same mail does."""
+    by label; near-copies of a text come together, as a wave of the same mail does."""
     groups: Integers
-    """Number of the text group of each ticket."""
+    """Number of the wording of each ticket."""
+    templates: Integers
+    """Number of its template: texts equal but for numbers and word order."""
     unusable_rows: int
     """Rows without a category or a text, broken ones, and copies of a text."""
 
@@ -138,6 +142,9 @@ class Quality:
 
     tickets: int
     text_groups: int
+    """Texts that differ in more than numbers and word order."""
+    wordings: int
+    """Independent ones: near-copies of a text are one."""
     unusable_rows: int
     targets: Mapping[str, TargetQuality]
     skipped_targets: Mapping[str, str]
@@ -202,16 +209,18 @@ def labelled_tickets(
     ).tickets
     tickets = clean.drop_duplicates("text").merge(raw[["ticket_id", *TARGETS]], on="ticket_id")
     names = text_groups(tickets["text"].tolist(), tickets["tokens"].tolist())
-    groups = np.asarray(pd.factorize(np.array(names, dtype=object))[0])
+    templates = np.asarray(pd.factorize(np.array(names, dtype=object))[0])
     if len(set(names)) < LEAST_TEXTS:
         raise QualityError(
             f"{path} has {counted(len(set(names)), 'different text')} with a category; a"
             f" measurement needs {LEAST_TEXTS}."
         )
+    groups = wordings(templates, tickets["tokens"].tolist(), tickets["category"].tolist())
     hours = np.random.default_rng(0).permutation(groups.max() + 1)[groups]
     return LabelledTable(
         tickets.assign(received_at=tickets["received_at"] + pd.to_timedelta(hours, unit="h")),
         groups,
+        templates,
         count - len(tickets),
     )
 
@@ -228,16 +237,18 @@ def measure(
 ) -> Quality:
     """The quality on the tickets of a table and their vectors (float32, one row per ticket).
 
-    A split trains on three quarters and tests on the rest, categories spread evenly and text groups
-    kept together. The product chooses, calibrates and sets its thresholds on the training part
-    alone. TF-IDF with a linear SVC is scikit-learn's with its defaults, on the same texts; `peers`
-    gives the labels that others would give to `Split.asked`, by name.
+    A split trains on three quarters and tests on the rest, categories spread evenly and wordings
+    kept together, so that no tested text is a near-copy of one learnt from. The product chooses,
+    calibrates and sets its thresholds on the training part alone. TF-IDF with a linear SVC is
+    scikit-learn's with its defaults, on the same texts; `peers` gives the labels that others would
+    give to `Split.asked`, by name.
 
     Raises:
         NotEnoughLabels: fewer than two categories have enough tickets to learn from.
     """
     report = on_progress or (lambda message: None)
     category = table.tickets["category"].astype(str)
+    groups = _split_groups(table)
     answers: dict[str, list[_Answers]] = {target: [] for target in TARGETS}
     skipped: dict[str, str] = {}
     for number in range(splits):
@@ -246,7 +257,7 @@ def measure(
         with threadpool_limits(limits=1), warnings.catch_warnings():
             # A label with fewer tickets than folds is in no test of some splits, and that is all.
             warnings.filterwarnings("ignore", message="The least populated class")
-            learnt, asked = next(iter(folds.split(category, category, table.groups)))
+            learnt, asked = next(iter(folds.split(category, category, groups)))
             classifier, reasons = _trained(table.tickets, vectors, learnt, options)
             skipped |= reasons
             predicted = classifier.predict(table.tickets.iloc[asked], vectors[asked])
@@ -256,7 +267,8 @@ def measure(
                 answers[target].append(_answers(split, predicted, model.candidate, others))
     return Quality(
         tickets=len(table.tickets),
-        text_groups=len(np.unique(table.groups)),
+        text_groups=len(np.unique(table.templates)),
+        wordings=len(np.unique(table.groups)),
         unusable_rows=table.unusable_rows,
         targets={
             target: _target_quality(given, options.target_precision)
@@ -268,6 +280,14 @@ def measure(
 
 
 _MESSAGE_COLUMNS = ("kind", "subject", "body_text", "body_html", "sender_name")
+
+
+def _split_groups(table: LabelledTable) -> Integers:
+    labels = [
+        label_codes(table.tickets[target], sorted(table.tickets[target].dropna().unique()))
+        for target in TARGETS
+    ]
+    return split_groups(table.groups, table.templates, labels)
 
 
 @dataclass(frozen=True)

@@ -334,7 +334,7 @@ class Settings(BaseSettings):
         default=0.2,
         gt=0.0,
         lt=0.6,
-        description="Share of the labelled tickets, the most recent, kept aside for evaluation.",
+        description="Share of labelled tickets, in the newest wordings, kept aside for evaluation.",
     )
     min_class_tickets: int = Field(
         default=10,

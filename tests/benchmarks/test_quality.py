@@ -29,7 +29,7 @@ def labelled_table(count: int = 160) -> LabelledTable:
             "priority": ["high" if "nobody" in text else "low" for text in texts],
         }
     )
-    return LabelledTable(tickets, np.arange(count), 0)
+    return LabelledTable(tickets, np.arange(count), np.arange(count), 0)
 
 
 @pytest.mark.slow

@@ -64,6 +64,33 @@ def test_copies_of_mails_the_champion_knows_do_not_count_as_new(
     assert comparison.rows == 30
 
 
+def test_near_copies_of_mails_the_champion_knows_do_not_count_as_new(
+    trained: TrainedClassifier, champion: TrainedClassifier, training_set: TrainingSet
+):
+    # Given 50 tickets of the hold-out that are, each, in the wording of one that both have learnt
+    holdout, learnt = trained.holdout.copy(), trained.training_tickets
+    known = learnt[learnt["ticket_id"].isin(champion.training_tickets["ticket_id"])]
+    holdout.loc[:49, "wording"] = known["wording"].iloc[:50].to_numpy()
+
+    comparison = compare_with_champion(replace(trained, holdout=holdout), champion, training_set)
+
+    assert comparison.rows == 30
+
+
+def test_a_score_on_near_copies_decides_nothing(
+    trained: TrainedClassifier, training_set: TrainingSet
+):
+    target = trained.evaluation.targets["category"]
+    perfect = replace(target, macro_f1=1.0, macro_f1_low=1.0, macro_f1_high=1.0)
+    former = replace(trained.evaluation, wordings=None, targets={"category": perfect})
+
+    comparison = compare_with_champion(trained, replace(trained, evaluation=former), training_set)
+
+    assert comparison.high < 0
+    assert comparison.not_worse
+    assert "judged on near-copies of what it had learnt, so nothing follows" in comparison.basis
+
+
 def test_recorded_scores_decide_when_too_few_tickets_are_new(
     trained: TrainedClassifier, training_set: TrainingSet
 ):

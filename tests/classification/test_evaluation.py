@@ -22,6 +22,7 @@ from ticket_assets.classification.evaluation import (
     macro_f1,
     order_errors,
     per_class_table,
+    wordings_table,
 )
 from ticket_assets.classification.evaluation_plots import (
     confusion_matrix_png,
@@ -55,6 +56,8 @@ def small():
         candidates=[],
         temperature=1.0,
         excluded_classes={"d": 3},
+        label_tickets=[12, 20, 11],
+        label_wordings=[9, 1, 11],
         seed=0,
     )
 
@@ -135,6 +138,8 @@ def test_the_least_sure_tenth_of_the_automatic_tickets_is_judged_by_itself():
         candidates=[],
         temperature=1.0,
         excluded_classes={},
+        label_tickets=[40, 40],
+        label_wordings=[40, 40],
         seed=0,
     )
 
@@ -238,6 +243,7 @@ def test_tables_show_labels_thresholds_and_the_winner(trained: TrainedClassifier
         "| b | 0 | 2 | 0 |",
         "| c | 1 | 0 | 0 |",
     ]
+    assert "| b | 20 | 1 |" in wordings_table(evaluation, "category")
     winner = trained.evaluation.targets["category"].winner
     assert f"| **{winner}** |" in candidates_table(trained.evaluation, "category")
 

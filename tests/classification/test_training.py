@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.classification.conftest import bag_vectors
+from ticket_assets.classification.model_card import model_card
 from ticket_assets.classification.training import TrainedClassifier, final_folds, train
 from ticket_assets.classification.training_set import (
     NotEnoughLabels,
@@ -44,16 +46,18 @@ def test_holdout_is_the_most_recent_share(trained: TrainedClassifier, training_s
 def test_a_text_is_never_on_both_sides_of_the_evaluation(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):
-    # Given a hold-out of 60 tickets, of which the last 20 repeat the first 20 mails word for word
+    # Given 300 tickets, of which the last 20 repeat the first 20 mails word for word
     tickets = make_training_set(count=300).tickets
     for column in ("text", "tokens", "category"):
         tickets.loc[280:, column] = tickets.loc[:19, column].to_numpy()
 
     trained = train(make_training_set(tickets), options)
 
-    assert set(trained.holdout["ticket_id"]) == set(tickets["ticket_id"][240:280])
+    # The hold-out of 60 is of those that nobody wrote before.
+    assert set(trained.holdout["ticket_id"]) == set(tickets["ticket_id"][220:280])
     assert trained.evaluation.holdout_copies_dropped == 20
-    assert trained.evaluation.targets["category"].holdout_rows == 40
+    assert trained.evaluation.targets["category"].holdout_rows == 60
+    assert trained.evaluation.wordings == 280
     assert len(trained.training_tickets) == 300  # the final model learns from the copies too
 
 
@@ -287,13 +291,76 @@ def test_a_category_that_only_begins_in_the_holdout_counts_as_errors_there(
     assert "telephony" in trained.classifier.targets["category"].labels
 
 
-def test_a_holdout_of_copies_only_is_refused(training_set: TrainingSet, options: TrainingOptions):
+def test_what_came_back_of_late_is_judged_by_what_began_last(
+    training_set: TrainingSet, options: TrainingOptions
+):
     tickets = training_set.tickets.copy()
-    for column in ("text", "tokens"):
+    for column in ("text", "tokens", "category"):
         tickets.loc[320:, column] = tickets.loc[:79, column].to_numpy()
 
-    with pytest.raises(NotEnoughLabels, match="Nothing to evaluate on: each of the 80"):
-        train(replace(training_set, tickets=tickets), options)
+    trained = train(replace(training_set, tickets=tickets), options)
+
+    assert set(trained.holdout["ticket_id"]) == set(tickets["ticket_id"][240:320])
+    assert trained.evaluation.holdout_copies_dropped == 80
+
+
+def test_copies_of_a_few_texts_are_refused(training_set: TrainingSet, options: TrainingOptions):
+    tickets = training_set.tickets.copy()
+    tickets["category"] = np.resize(["a", "b"], 400)
+    tickets["tokens"] = np.resize(["printer jam", "vpn drops", "toner out", "wifi slow"], 400)
+
+    with pytest.raises(NotEnoughLabels, match="Nothing to evaluate on: the 400 labelled"):
+        train(replace(training_set, tickets=tickets), replace(options, min_class_tickets=2))
+
+
+def test_near_copies_are_never_on_both_sides_of_the_folds(
+    make_training_set: MakeTrainingSet, options: TrainingOptions
+):
+    # Given labels drawn by lot, and each mail four times with one label and another name in it
+    rng = np.random.default_rng(5)
+    tickets = make_training_set(count=100, noise=0).tickets
+    tickets["category"] = rng.choice(["a", "b"], 100)
+    copies = pd.concat([tickets] * 4, ignore_index=True)
+    names = rng.permutation(np.repeat(["dupont", "leroy", "moreau", "petit", "girard"], 80))
+    copies["ticket_id"] = [f"{number:020x}" for number in range(400)]
+    for column in ("text", "tokens"):
+        copies[column] += [f" {name} {number}" for number, name in enumerate(names)]
+
+    trained = train(make_training_set(copies), options)
+
+    # Half of the labels are right by chance; with a copy among what was learnt it was all of them.
+    assert trained.evaluation.wordings == 100
+    scores = [score.macro_f1 for score in trained.evaluation.targets["category"].candidates]
+    assert max(scores) < 0.65
+    assert trained.evaluation.targets["category"].macro_f1 < 0.65
+    # The reference is as new mail, most of which is in a wording that the model knows.
+    unlearnt = trained.training_tickets.set_index("ticket_id")["category"]
+    assert (unlearnt[copies["ticket_id"]].to_numpy() == copies["category"]).mean() > 0.7
+
+
+def test_a_category_of_a_single_wording_is_learnt_and_never_automatic(
+    training_set: TrainingSet, options: TrainingOptions
+):
+    # Given alerts that are a quarter of the tickets and say one thing, each of another host
+    alerts = training_set.tickets[:130].copy()
+    alerts["ticket_id"] = [f"alert{number}" for number in range(130)]
+    hosts = [
+        f"host{'abcdefghij'[number % 10]}{'klmnopqrstuvw'[number // 10]}" for number in range(130)
+    ]
+    alerts["text"] = [f"disk of {host} nearly full, clean up or extend it" for host in hosts]
+    alerts["tokens"] = [f"disk {host} nearly full clean extend" for host in hosts]
+    alerts["category"], alerts["priority"] = "monitoring", "low"
+    tickets = pd.concat([training_set.tickets, alerts], ignore_index=True)
+    texts = tickets["text"].tolist()
+
+    trained = train(TrainingSet(tickets, bag_vectors(texts), "bag-of-words"), options)
+    predicted = trained.classifier.predict(alerts, bag_vectors(texts)[400:])
+
+    scores = {score.label: score for score in trained.evaluation.targets["category"].per_class}
+    assert (scores["monitoring"].labelled_tickets, scores["monitoring"].wordings) == (130, 1)
+    assert (predicted["category"] == "monitoring").all()
+    assert (predicted["decision"] == "review").all()
+    assert "Of a single wording, hence never automatic: monitoring." in model_card(trained, "v1")
 
 
 def test_the_order_of_the_rows_does_not_matter(

@@ -47,7 +47,7 @@ def compare_with_champion(
     """Compares on the candidate's hold-out tickets that the champion has not learnt from.
 
     The candidate's model fitted on the earlier tickets predicts them, so it has not learnt from
-    them either. A ticket does not count when the champion has learnt from a copy of its text. With
+    them either. A ticket does not count when the champion has learnt from one of its wording. With
     fewer than 30 such tickets, or another encoder, the recorded scores of each model on its own
     hold-out are compared, within the half-widths of their intervals.
     """
@@ -58,7 +58,7 @@ def compare_with_champion(
             f"the champion reads vectors of {champion.classifier.encoder}, not of "
             f"{training_set.encoder}",
         )
-    unseen = _unseen(candidate.holdout, champion.training_tickets)
+    unseen = _unseen(candidate, champion)
     if len(unseen) < LEAST_COMMON_ROWS:
         return _recorded(
             candidate, champion, f"only {len(unseen)} hold-out tickets are new to the champion"
@@ -76,10 +76,16 @@ def compare_with_champion(
     )
 
 
-def _unseen(holdout: pd.DataFrame, training_tickets: pd.DataFrame) -> pd.DataFrame:
-    learnt = holdout["ticket_id"].isin(training_tickets["ticket_id"])
-    copies = holdout["text_group"].isin(training_tickets["text_group"])
-    return holdout[~learnt & ~copies]
+def _unseen(candidate: TrainedClassifier, champion: TrainedClassifier) -> pd.DataFrame:
+    """The candidate's hold-out in wordings of which the champion has learnt no ticket."""
+    known = champion.training_tickets
+    holdout = candidate.holdout
+    tickets = pd.concat([holdout, candidate.training_tickets])
+    # A candidate of an earlier release has templates only.
+    group = "wording" if "wording" in holdout else "text_group"
+    learnt = tickets["ticket_id"].isin(known["ticket_id"])
+    learnt |= tickets["text_group"].isin(known["text_group"])
+    return holdout[~holdout[group].isin(tickets.loc[learnt, group])]
 
 
 def _paired(truth: pd.Series, candidate: pd.Series, champion: pd.Series, seed: int) -> Comparison:
@@ -111,6 +117,12 @@ def _paired(truth: pd.Series, candidate: pd.Series, champion: pd.Series, seed: i
 
 
 def _recorded(candidate: TrainedClassifier, champion: TrainedClassifier, reason: str) -> Comparison:
+    # Scores of former releases come from near-copies of what their models had learnt.
+    comparable = (candidate.evaluation.wordings is None) == (champion.evaluation.wordings is None)
+    if not comparable:
+        reason += (
+            "; one of them was judged on near-copies of what it had learnt, so nothing follows"
+        )
     scores, champion_scores = (
         model.evaluation.targets["category"] for model in (candidate, champion)
     )
@@ -126,6 +138,6 @@ def _recorded(candidate: TrainedClassifier, champion: TrainedClassifier, reason:
         low=difference - tolerance,
         high=difference + tolerance,
         rows=0,
-        not_worse=difference + tolerance >= 0,
+        not_worse=difference + tolerance >= 0 or not comparable,
         basis=f"scores recorded on each one's own hold-out, because {reason}",
     )

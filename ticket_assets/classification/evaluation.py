@@ -46,6 +46,11 @@ class ClassScore:
     """Threshold of the final model, from all labelled tickets."""
     coverage: float
     auto_precision: float | None
+    labelled_tickets: int | None = None
+    """All that have this label, learnt from or put aside; None in evaluations of former releases,
+    as `wordings`."""
+    wordings: int | None = None
+    """Independent wordings among them: near-copies are one."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class Evaluation:
     holdout_from: str
     holdout_to: str
     holdout_copies_dropped: int
-    """Hold-out tickets left out because an earlier ticket has the same text group."""
+    """Recent tickets not evaluated, because an earlier one has the same wording."""
     unusable_rows: int
     """Tickets with a label but without a category that can be learnt."""
     older_rows: int
@@ -144,6 +149,9 @@ class Evaluation:
     """Chance, at most, that a label's threshold misses the target precision; of models of former
     versions nothing is known."""
     confidence_floor: float = 0.0
+    wordings: int | None = None
+    """Independent wordings of the labelled tickets. None in evaluations of former releases, which
+    judged on near-copies of what the model had learnt."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -227,6 +235,8 @@ def evaluate_target(
     candidates: Sequence[CandidateScore],
     temperature: float,
     excluded_classes: Mapping[str, int],
+    label_tickets: Sequence[int],
+    label_wordings: Sequence[int],
     seed: int,
 ) -> TargetEvaluation:
     """The evaluation of one target from hold-out probabilities, shape (rows, labels).
@@ -237,6 +247,7 @@ def evaluate_target(
         category_only: answers of someone who knows the predicted category alone.
         topic_only: answers of someone who knows which tickets are alike, and no more.
         ordered: the labels go from the lowest to the highest.
+        label_tickets: all tickets of each label; `label_wordings`: the wordings among them.
     """
     count = len(labels)
     predicted = probability.argmax(axis=1)
@@ -285,6 +296,8 @@ def evaluate_target(
             automatic=automatic,
             thresholds=thresholds,
             deployed_thresholds=deployed_thresholds,
+            tickets=label_tickets,
+            wordings=label_wordings,
         ),
         per_language=_per_language(languages, truth, predicted, count),
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
@@ -329,6 +342,8 @@ def _per_class(
     automatic: Booleans,
     thresholds: Floats,
     deployed_thresholds: Floats,
+    tickets: Sequence[int],
+    wordings: Sequence[int],
 ) -> tuple[ClassScore, ...]:
     precision, recall, f1 = class_scores(confusion)
     scores = []
@@ -345,6 +360,8 @@ def _per_class(
                 deployed_threshold=float(deployed_thresholds[code]),
                 coverage=_share(automatic, rows) or 0.0,
                 auto_precision=_share(correct, rows & automatic),
+                labelled_tickets=tickets[code],
+                wordings=wordings[code],
             )
         )
     return tuple(scores)
@@ -443,6 +460,19 @@ def per_class_table(evaluation: Evaluation, target: str) -> Markdown:
         for score in evaluation.targets[target].per_class
     )
     return markdown_table([*header, "right then"], rows, figures=True)
+
+
+def wordings_table(evaluation: Evaluation, target: str) -> Markdown:
+    """Markdown table of what there is of each label: tickets, and wordings among them."""
+    rows = (
+        (
+            score.label,
+            "–" if score.labelled_tickets is None else score.labelled_tickets,
+            "–" if score.wordings is None else score.wordings,
+        )
+        for score in evaluation.targets[target].per_class
+    )
+    return markdown_table(("label", "labelled tickets", "wordings"), rows, figures=True)
 
 
 def per_language_table(evaluation: Evaluation, target: str) -> Markdown:

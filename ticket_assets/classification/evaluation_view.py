@@ -23,6 +23,7 @@ def evaluation_metadata(
         confusion_matrix_markdown,
         per_class_table,
         per_language_table,
+        wordings_table,
     )
     from ticket_assets.classification.evaluation_plots import (
         confusion_matrix_png,
@@ -38,6 +39,7 @@ def evaluation_metadata(
             f"{name}_candidates": candidates_table(evaluation, name),
             f"{name}_per_class": per_class_table(evaluation, name),
             f"{name}_per_language": per_language_table(evaluation, name),
+            f"{name}_wordings": wordings_table(evaluation, name),
             f"{name}_confusion": confusion_matrix_markdown(evaluation, name),
             f"{name}_confusion_matrix": picture(
                 f"Confusion matrix of the {name}", confusion_matrix_png(evaluation, name)

@@ -10,6 +10,7 @@ from ticket_assets.classification.evaluation import (
     confusion_matrix_markdown,
     per_class_table,
     per_language_table,
+    wordings_table,
 )
 from ticket_assets.classification.evidence import labels_needed
 from ticket_assets.classification.training import TrainedClassifier
@@ -40,9 +41,10 @@ probability, and leaves to people what it is not sure of.
 |---|---|
 | encoder | {plain(evaluation.encoder)} |
 | labelled tickets | {len(trained.training_tickets)} |
+| independent wordings among them | {_or_dash(evaluation.wordings)} |
 | received | {evaluation.training_from} to {evaluation.training_to} (UTC) |
 | evaluated on those received | {evaluation.holdout_from} to {evaluation.holdout_to} (UTC) |
-| copies left out of the evaluation | {evaluation.holdout_copies_dropped} |
+| recent tickets not evaluated, in a wording known before | {evaluation.holdout_copies_dropped} |
 | labelled tickets that could not be used | {evaluation.unusable_rows} |
 | older labelled tickets left out | {evaluation.older_rows} |
 | labels in doubt, table suspected_label_errors | {len(trained.label_errors)} |
@@ -55,7 +57,7 @@ def _target_section(evaluation: Evaluation, target: str) -> str:
 
 {_scores(scores)}
 
-Candidates, by cross-validation on the {scores.training_rows} earlier tickets:
+Candidates, by cross-validation on the {scores.training_rows} other tickets:
 
 {candidates_table(evaluation, target)}
 
@@ -67,7 +69,11 @@ Per label, on the {scores.holdout_rows} evaluated tickets:
 
 {confusion_matrix_markdown(evaluation, target)}
 
-{_excluded(scores)}"""
+What was learnt, near-copies of a text being one wording:
+
+{wordings_table(evaluation, target)}
+
+{_single_wordings(scores)}{_excluded(scores)}"""
 
 
 def _scores(scores: TargetEvaluation) -> str:
@@ -131,6 +137,16 @@ def _excluded(scores: TargetEvaluation) -> str:
     return f"Too few tickets to be learnt, hence never predicted: {names}."
 
 
+def _single_wordings(scores: TargetEvaluation) -> str:
+    """Which labels are a single wording, of which nothing can be known but that they are one."""
+    names = ", ".join(plain(score.label) for score in scores.per_class if score.wordings == 1)
+    return f"Of a single wording, hence never automatic: {names}.\n\n" if names else ""
+
+
+def _or_dash(count: int | None) -> str:
+    return "–" if count is None else str(count)
+
+
 def _limits(evaluation: Evaluation) -> str:
     target, risk = evaluation.target_precision, evaluation.precision_risk
     return f"""## Limits
@@ -144,8 +160,10 @@ def _limits(evaluation: Evaluation) -> str:
   never decided automatically, however good it looks: the evidence is missing, and more labelled
   tickets bring it.
 - No label is decided automatically below a probability of {evaluation.confidence_floor:.0%}.
-- The figures were measured on a model fitted on the earlier tickets; the one saved here has also
-  learnt from the evaluated ones, and its thresholds were found on all of them."""
+- The figures were measured on a model fitted on the other tickets; the one saved here has also
+  learnt from the evaluated ones, and its thresholds were found on all of them.
+- The evaluated tickets are in wordings that the model had not learnt. Of mail in a wording that it
+  knows, more is right."""
 
 
 def _percent(share: float | None) -> str:

@@ -53,8 +53,8 @@ class Calibration:
 def _folds(
     labelled: LabelledRows, rows: Integers, options: TrainingOptions
 ) -> list[tuple[Integers, Integers]]:
-    """Train and test rows of each fold: categories spread evenly, text groups never split."""
-    codes, groups = labelled.codes["category"][rows], labelled.groups[rows]
+    """Train and test rows of each fold: categories spread evenly, wordings never split."""
+    codes, groups = labelled.codes["category"][rows], labelled.split_groups(rows)
     count = max(2, min(options.folds, int(np.bincount(codes).max()), len(np.unique(groups))))
     folds = StratifiedGroupKFold(count, shuffle=True, random_state=options.seed)
     with warnings.catch_warnings():

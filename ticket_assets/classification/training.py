@@ -1,11 +1,14 @@
 """Trains the classifier: compares candidates, judges the best on recent tickets, then refits it.
 
-1. The most recent share of the labelled tickets is put aside.
-2. Candidates are compared by cross-validation on the earlier part. Their out-of-fold scores give
+1. A share of the labelled tickets, those of the newest wordings, is put aside.
+2. Candidates are compared by cross-validation on the other part. Their out-of-fold scores give
    temperatures and thresholds.
-3. The winner is fitted on the earlier part and judged on the tickets put aside.
+3. The winner is fitted on the other part and judged on the tickets put aside.
 4. It is fitted again on all of them, with thresholds from out-of-fold scores of all, in twice as
    many folds.
+
+No wording is ever on both sides: a model that knows one near-copy is right about the others, which
+says nothing about texts that nobody has written before.
 """
 
 from __future__ import annotations
@@ -22,7 +25,14 @@ from ticket_assets.classification.baselines import (
     most_frequent_by_category,
     most_frequent_by_topic,
 )
-from ticket_assets.classification.candidates import CANDIDATES, Expert, experts_for, fit_expert
+from ticket_assets.classification.calibration import probabilities
+from ticket_assets.classification.candidates import (
+    CANDIDATES,
+    Expert,
+    combined_scores,
+    experts_for,
+    fit_expert,
+)
 from ticket_assets.classification.evaluation import (
     CandidateScore,
     Evaluation,
@@ -71,12 +81,13 @@ class TrainedClassifier:
     category_confidence (both out of fold), oov_share (leave one out), vector, folds, since."""
     vocabulary: Vocabulary
     holdout: pd.DataFrame
-    """Hold-out tickets as the model fitted on the earlier part predicts them: ticket_id, text_group
-    and, per target, <target>, <target>_predicted, <target>_confidence, <target>_automatic,
+    """Hold-out tickets as the model fitted on the other part predicts them: ticket_id, text_group,
+    wording and, per target, <target>, <target>_predicted, <target>_confidence, <target>_automatic,
     <target>_probabilities."""
     training_tickets: pd.DataFrame
-    """Every ticket the final model was fitted on: ticket_id, text_group, category and
-    category_confidence (both out of fold), oov_share (leave one out)."""
+    """Every ticket the final model was fitted on: ticket_id, text_group, wording (its number in
+    this training), category and category_confidence (both out of fold), oov_share (leave one
+    out)."""
     label_errors: pd.DataFrame
     """Labels in doubt, of all targets; columns as in `suspected_label_errors`."""
 
@@ -133,6 +144,7 @@ def _train(
     winners, scores = _compare_candidates(parts, options, report)
     judged = _fit(labelled, parts.earlier, winners, training_set.encoder, options)
     calibrations = _calibrate(labelled, rows, winners, options, report)
+    category = _with_known_wordings(labelled, rows, calibrations["category"], options, report)
     final = _fit(labelled, rows, calibrations, training_set.encoder, options)
     report("final model fitted on all labelled tickets")
 
@@ -147,7 +159,7 @@ def _train(
         options=options,
     )
     vocabulary = build_vocabulary(labelled.tickets["tokens"].tolist())
-    unlearnt = _as_unlearnt(labelled, calibrations["category"].probability, vocabulary)
+    unlearnt = _as_unlearnt(labelled, category.probability, vocabulary)
     return TrainedClassifier(
         classifier=final,
         evaluation=evaluation,
@@ -155,7 +167,7 @@ def _train(
         vocabulary=vocabulary,
         holdout=predictions,
         training_tickets=unlearnt.drop(columns=["language", "character_count"]),
-        label_errors=_label_errors(labelled, calibrations),
+        label_errors=_label_errors(labelled, {**calibrations, "category": category}),
     )
 
 
@@ -197,6 +209,32 @@ def _calibrate(
     }
 
 
+def _with_known_wordings(
+    labelled: LabelledRows,
+    rows: Integers,
+    calibration: Calibration,
+    options: TrainingOptions,
+    report: Callable[[str], None],
+) -> Calibration:
+    """The category's calibration with the probabilities out of fold that new mail gets.
+
+    Most new mail is in a wording that the final model knows, and it is surer of it. So these folds
+    keep templates together and not wordings: drift is measured against them, and a label is not in
+    doubt that all near-copies share.
+    """
+    if np.array_equal(labelled.groups, labelled.templates):
+        return calibration
+    out_of_fold = cross_validate(
+        replace(labelled, groups=labelled.templates),
+        rows,
+        {"category": CANDIDATES[calibration.candidate]},
+        replace(options, folds=final_folds(len(rows), options)),
+        report,
+    )
+    scores = combined_scores(out_of_fold["category"], calibration.expert_temperatures)
+    return replace(calibration, probability=probabilities(scores, calibration.temperature))
+
+
 def final_folds(tickets: int, options: TrainingOptions) -> int:
     """The folds of the scores that calibrate the final model and are the drift reference."""
     return options.folds * (1 if tickets >= MANY_TICKETS else 2)
@@ -232,7 +270,11 @@ def _holdout_predictions(parts: Split, judged: Classifier) -> pd.DataFrame:
     labelled, holdout = parts.labelled, parts.holdout
     tickets = labelled.tickets.iloc[holdout].reset_index(drop=True)
     features = judged.space.features(labelled.counts.rows(holdout), labelled.vectors[holdout])
-    columns = {"ticket_id": tickets["ticket_id"], "text_group": tickets["text_group"]}
+    columns = {
+        "ticket_id": tickets["ticket_id"],
+        "text_group": tickets["text_group"],
+        "wording": labelled.groups[holdout],
+    }
     for target, model in judged.targets.items():
         probability = model.probabilities(features)
         decided = model.decide(probability)
@@ -267,6 +309,7 @@ def _evaluate(
         holdout_copies_dropped=parts.copies,
         unusable_rows=labelled.unusable_rows,
         older_rows=labelled.older_rows,
+        wordings=int(labelled.groups.max()) + 1,
         targets={
             target: _evaluate_target(
                 parts, target, judged, final.targets[target], scores[target], predictions, options
@@ -294,6 +337,7 @@ def _evaluate_target(  # noqa: PLR0917
     training_rows = labelled.rows(target, parts.earlier)
     training_codes = labelled.codes[target][training_rows]
     predictions = predictions.iloc[judged_rows]
+    all_codes = range(len(model.labels))
     category_only = None
     if target != "category":
         categories = labelled.labels["category"]
@@ -318,6 +362,8 @@ def _evaluate_target(  # noqa: PLR0917
             len(model.labels),
         ),
         ordered=target == "priority" and set(model.labels) <= set(options.priorities),
+        label_tickets=[int((labelled.codes[target] == code).sum()) for code in all_codes],
+        label_wordings=[labelled.wording_count(target, code) for code in all_codes],
         winner=model.candidate,
         candidates=scores,
         temperature=model.temperature,
@@ -336,6 +382,7 @@ def _as_unlearnt(
         {
             "ticket_id": tickets["ticket_id"],
             "text_group": tickets["text_group"],
+            "wording": labelled.groups,
             "language": tickets["language"],
             "character_count": tickets["text"].str.len(),
             "category": np.array(labelled.labels["category"], dtype=object)[codes],
@@ -370,7 +417,7 @@ def _reference(
         rows, since = (recent, since) if len(recent) >= LEAST_REFERENCE_ROWS else (rows, None)
     generator = np.random.default_rng(options.seed)
     rows = np.sort(generator.permutation(rows)[:REFERENCE_ROWS])
-    sample = unlearnt.drop(columns="text_group").iloc[rows].reset_index(drop=True)
+    sample = unlearnt.drop(columns=["text_group", "wording"]).iloc[rows].reset_index(drop=True)
     return sample.assign(
         vector=pd.Series(list(labelled.vectors[rows])),
         folds=final_folds(len(unlearnt), options),

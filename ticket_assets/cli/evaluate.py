@@ -38,8 +38,9 @@ def evaluate(
 ) -> None:
     """Measure how well a labelled table would be sorted; nothing is imported or changed.
 
-    Each split learns from three quarters of the tickets and is tested on the rest, copies of a text
-    kept together. Takes some minutes for 10,000 tickets. Columns are found as by `tickets import`.
+    Each split learns from three quarters of the tickets and is tested on the rest, in wordings that
+    it has not learnt: near-copies of a text are kept together. Takes some minutes for 10,000
+    tickets. Columns are found as by `tickets import`.
     """
     desk = command_desk(checked=False)
     from ticket_assets.classification.training_set import training_options
@@ -75,8 +76,9 @@ def print_quality(quality: Quality, splits: int) -> None:
 
     output.print(
         f"{counted(quality.tickets, 'ticket')} ({counted(quality.text_groups, 'text')} that differ"
-        f" in more than numbers). {counted(splits, 'split')}: three quarters to learn from, the"
-        " rest to test.",
+        f" in more than numbers, {counted(quality.wordings, 'independent wording')})."
+        f" {counted(splits, 'split')}: three quarters to learn from, the rest, in other wordings,"
+        " to test.",
         soft_wrap=True,
     )
     if quality.unusable_rows:
