@@ -366,7 +366,8 @@ def realised_lines(
         what = f"{source}, {target}"
         coverage = {name: _coverage(splits) for name, splits in rules.items()}
         precision = {name: _precisions(splits) for name, splits in rules.items()}
-        former_keeps = precision["former"][0] >= target_precision
+        former = precision["former"]
+        former_keeps = former is not None and former[0] >= target_precision
         ratio = coverage["present"] / coverage["former"] if coverage["former"] else None
         yield Line(
             PART,
@@ -377,7 +378,7 @@ def realised_lines(
             "≥ 0.90 of it" if former_keeps else "",
             (ratio or 0) >= 0.9 if former_keeps else None,
         )
-        here, peer = (f"{mean:.1%} ({worst:.1%})" for mean, worst in precision.values())
+        here, peer = (f"{p[0]:.1%} ({p[1]:.1%})" if p else "none" for p in precision.values())
         yield Line(PART, f"{what}: right of those (worst split)", here, peer)
         tenths = [np.concatenate([s.least_sure() for s in splits]) for splits in rules.values()]
         here, peer = (f"{t.mean():.1%} of {len(t)}" if len(t) else "none" for t in tenths)
@@ -389,9 +390,9 @@ def _coverage(splits: Sequence[Realised]) -> float:
     return sum(len(s.correct) for s in splits) / sum(s.tested for s in splits)
 
 
-def _precisions(splits: Sequence[Realised]) -> tuple[float, float]:
-    """Over all splits, and of the worst one; NaN without automatic tickets."""
+def _precisions(splits: Sequence[Realised]) -> tuple[float, float] | None:
+    """Over all splits, and of the worst one; None without automatic tickets."""
     shares = [s.correct.mean() for s in splits if len(s.correct)]
     if not shares:
-        return np.nan, np.nan
+        return None
     return float(np.concatenate([s.correct for s in splits]).mean()), float(min(shares))

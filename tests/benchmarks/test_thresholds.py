@@ -38,3 +38,15 @@ def test_the_least_sure_tenth_and_the_share_of_the_former_rule_are_shown():
     assert (share.value, share.peer, share.ratio, share.met) == ("40.0%", "50.0%", 0.8, False)
     assert (right.value, right.peer) == ("95.0% (95.0%)", "96.0% (96.0%)")
     assert (tenth.value, tenth.peer, tenth.met) == ("50.0% of 2", "66.7% of 3", False)
+
+
+def test_where_nothing_is_automatic_nothing_is_asked():
+    nothing = Realised(50, np.array([]), np.array([], dtype=bool))
+
+    lines = realised_lines("table", {"priority": {name: [nothing] for name in RULES}})
+
+    assert [(line.value, line.met) for line in lines] == [
+        ("0.0%", None),
+        ("none", None),
+        ("none", None),
+    ]
