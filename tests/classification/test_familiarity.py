@@ -59,7 +59,7 @@ def test_a_direction_in_which_no_ticket_lies(familiarity, training_set: Training
     [
         ("vpn réseau connexion wifi coupure", "fr", None),
         ("faites revenir oignons beurre bouillon", "fr", UNKNOWN_WORDS),
-        ("vpn réseau connexion wifi beurre farine", "fr", UNKNOWN_WORDS),
+        ("vpn réseau farine oignons beurre bouillon poivre", "fr", UNKNOWN_WORDS),
         ("drucker papier toner", "de", LANGUAGE_NOT_LEARNT),
         ("vpn vpn vpn", "fr", REPEATED_TEXT),
         ("mot passe mot passe mot passe", "fr", REPEATED_TEXT),
