@@ -85,6 +85,7 @@ def bench(
 
 
 def _measure_quality(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
+    from benchmarks.candidates import choices_table, compare_choices, french_tickets
     from benchmarks.quality import compare_with_peers, quality_table
     from ticket_assets.quality import labelled_tickets
 
@@ -96,7 +97,21 @@ def _measure_quality(path: Path, column_mapping: dict[str, str], desk: Desk) -> 
             desk.encoder.encoder.encode,
             on_progress=lambda text: progress.update(task, description=text),
         )
+        french, sentences = french_tickets()
+        choices = {
+            name: compare_choices(
+                tickets,
+                desk.encoder.encoder.encode(tickets["text"].tolist()),
+                wordings,
+                on_progress=lambda text: progress.update(task, description=text),
+            )
+            for name, tickets, wordings in (
+                (path.stem, table.tickets, table.groups),
+                ("generated French", french, sentences),
+            )
+        }
     print_markdown(quality_table(quality))
+    print_markdown(choices_table(choices))
 
 
 def _measure_drift(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
