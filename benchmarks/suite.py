@@ -189,14 +189,15 @@ def thresholds(setup: Setup) -> Iterator[Line]:
     from benchmarks.drift import sample_mail
     from benchmarks.thresholds import realised, realised_lines, simulation_lines
     from ticket_assets.classification.training_set import text_groups
+    from ticket_assets.text.wordings import wordings
 
     yield from simulation_lines(*setup.sizes.draws)
     mail = sample_mail(setup.sizes.drift // 2, _encode(setup))
     tickets = mail.tickets.assign(priority=None)
-    groups = tickets.groupby(
-        text_groups(tickets["text"].tolist(), tickets["tokens"].tolist())
-    ).ngroup()
-    yield from realised_lines("sample", realised(tickets, mail.vectors, groups.to_numpy()))
+    texts, tokens = tickets["text"].tolist(), tickets["tokens"].tolist()
+    templates = tickets.groupby(text_groups(texts, tokens), sort=False).ngroup().to_numpy()
+    groups = wordings(templates, tokens, tickets["category"].tolist())
+    yield from realised_lines("sample", realised(tickets, mail.vectors, groups))
 
 
 def exporter(setup: Setup) -> Iterator[Line]:

@@ -288,7 +288,7 @@ def realised(
     splits: int = 5,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, dict[str, list[Realised]]]:
-    """Per target and rule what it decides in each split of `tickets evaluate`, by text group.
+    """Per target and rule what it decides in each split of `tickets evaluate`, by wording.
 
     Both rules are given the same out-of-fold predictions and judge the same final model.
     """
