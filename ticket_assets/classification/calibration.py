@@ -110,10 +110,13 @@ def abstain_thresholds(
     Args:
         probability: of rows that the model has not learnt from, shape (rows, classes).
         codes: the true classes.
-        groups: a number per row, shared by copies of one wording. Copies stand or fall together,
-            so a group is one trial: from its surest row on it counts for the class, and from its
-            surest wrong row on it is an error. The precision that is kept is thus one of wordings.
+        groups: a number per row, shared by tickets of one wording. They are not independent, so
+            the first of each is the one trial, whatever it and the others were predicted as. The
+            precision that is kept is that of tickets in new wordings. A group that counts as
+            right only if all its tickets are would make more tickets a reason against a label.
     """
+    first = np.unique(groups, return_index=True)[1]
+    probability, codes = probability[first], codes[first]
     grid = _threshold_grid(confidence_floor)
     starts = [
         predictions_needed(errors, target_precision, precision_risk)
@@ -123,7 +126,12 @@ def abstain_thresholds(
     thresholds = np.full(probability.shape[1], ALWAYS_REVIEW)
     for code in range(probability.shape[1]):
         rows = predicted == code
-        trials, errors = _trials(probability[rows, code], codes[rows] == code, groups[rows], grid)
+        # The strictest threshold that a row reaches; len(grid) where it reaches none.
+        reached = np.searchsorted(-grid, -probability[rows, code])
+        trials, errors = (
+            np.cumsum(np.bincount(counted, minlength=len(grid) + 1)[:-1])
+            for counted in (reached, reached[codes[rows] != code])
+        )
         affordable = [needed for needed in starts if needed <= START_SHARE * trials[-1]]
         start = np.searchsorted(trials, max(affordable, default=starts[0]))
         passed = binom.cdf(errors, trials, 1 - target_precision) <= precision_risk
@@ -138,18 +146,3 @@ def _threshold_grid(floor: float) -> Floats:
     grid = expit(np.arange(logit(floor), GRID_TOP, GRID_STEP))[::-1]
     grid[-1] = floor
     return np.asarray(grid)
-
-
-def _trials(
-    confidence: Floats, correct: Booleans, groups: Integers, grid: Floats
-) -> tuple[Integers, Integers]:
-    """Groups with a prediction, and with a wrong one, at or above each threshold of the grid."""
-    # The strictest threshold that a row reaches; len(grid) where it reaches none.
-    reached = np.searchsorted(-grid, -confidence)
-    names, numbers = np.unique(groups, return_inverse=True)
-    counts = []
-    for rows in (np.ones(len(correct), dtype=bool), ~correct):
-        first = np.full(len(names), len(grid))
-        np.minimum.at(first, numbers[rows], reached[rows])
-        counts.append(np.cumsum(np.bincount(first, minlength=len(grid) + 1)[:-1]))
-    return counts[0], counts[1]
