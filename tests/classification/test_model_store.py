@@ -401,6 +401,6 @@ def test_the_model_card_tells_scores_baselines_and_limits(store: ModelStore, sav
     assert "none of the evaluated tickets" not in card
     assert "| fr | " in card
     assert "right less than 90% of the time\n  is at most 10%" in card
-    assert "fewer than 22 labelled tickets of different wordings" in card
+    assert "fewer than 22 labelled tickets of different texts" in card
     assert "below a probability of 60%" in card
     assert "of the least sure tenth of these (" in card

@@ -110,10 +110,10 @@ def abstain_thresholds(
     Args:
         probability: of rows that the model has not learnt from, shape (rows, classes).
         codes: the true classes.
-        groups: a number per row, shared by tickets of one wording. They are not independent, so
-            the first of each is the one trial, whatever it and the others were predicted as. The
-            precision that is kept is that of tickets in new wordings. A group that counts as
-            right only if all its tickets are would make more tickets a reason against a label.
+        groups: a number per row, shared by copies of a text. They are not independent, so the
+            first of each is the one trial, whatever it and the others were predicted as. A group
+            that counts as right only if all its tickets are would make more tickets a reason
+            against a label.
     """
     first = np.unique(groups, return_index=True)[1]
     probability, codes = probability[first], codes[first]

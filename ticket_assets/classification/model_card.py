@@ -14,6 +14,7 @@ from ticket_assets.classification.evaluation import (
 )
 from ticket_assets.classification.evidence import labels_needed
 from ticket_assets.classification.training import TrainedClassifier
+from ticket_assets.classification.training_set import LEAST_WORDINGS
 from ticket_assets.markdown import markdown_table, plain
 from ticket_assets.plural import counted
 
@@ -73,7 +74,7 @@ What was learnt, near-copies of a text being one wording:
 
 {wordings_table(evaluation, target)}
 
-{_single_wordings(scores)}{_excluded(scores)}"""
+{_few_wordings(scores)}{_excluded(scores)}"""
 
 
 def _scores(scores: TargetEvaluation) -> str:
@@ -137,10 +138,16 @@ def _excluded(scores: TargetEvaluation) -> str:
     return f"Too few tickets to be learnt, hence never predicted: {names}."
 
 
-def _single_wordings(scores: TargetEvaluation) -> str:
-    """Which labels are a single wording, of which nothing can be known but that they are one."""
-    names = ", ".join(plain(score.label) for score in scores.per_class if score.wordings == 1)
-    return f"Of a single wording, hence never automatic: {names}.\n\n" if names else ""
+def _few_wordings(scores: TargetEvaluation) -> str:
+    """Which labels have too few wordings for an automatic decision."""
+    names = ", ".join(
+        plain(score.label)
+        for score in scores.per_class
+        if score.wordings is not None and score.wordings < LEAST_WORDINGS
+    )
+    if not names:
+        return ""
+    return f"Of fewer than {LEAST_WORDINGS} wordings, hence never automatic: {names}.\n\n"
 
 
 def _or_dash(count: int | None) -> str:
@@ -153,12 +160,12 @@ def _limits(evaluation: Evaluation) -> str:
 
 - It knows only the labels above. A ticket of any other kind gets one of them, or goes to review.
 - For each label, the chance that its automatic tickets are right less than {target:.0%} of the time
-  is at most {risk:.0%}, on mail like the labelled tickets (Learn then Test, arXiv 2110.01052), each
-  wording counted once. When the mail changes this no longer holds: watch the drift report and train
-  again.
-- A label with fewer than {labels_needed(target, risk)} labelled tickets of different wordings is
-  never decided automatically, however good it looks: the evidence is missing, and more labelled
-  tickets bring it.
+  is at most {risk:.0%}, on mail like the labelled tickets (Learn then Test, arXiv 2110.01052),
+  copies of a text counted once. When the mail changes this no longer holds: watch the drift report
+  and train again.
+- A label with fewer than {labels_needed(target, risk)} labelled tickets of different texts, or
+  {LEAST_WORDINGS} wordings, is never decided automatically, however good it looks: the evidence is
+  missing, and more labelled tickets bring it.
 - No label is decided automatically below a probability of {evaluation.confidence_floor:.0%}.
 - The figures were measured on a model fitted on the other tickets; the one saved here has also
   learnt from the evaluated ones, and its thresholds were found on all of them.

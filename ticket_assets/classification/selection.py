@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ticket_assets.classification.calibration import (
+    ALWAYS_REVIEW,
     abstain_thresholds,
     fit_temperature,
     log_loss,
@@ -26,6 +27,7 @@ from ticket_assets.classification.features import Features, FeatureSpace, Floats
 from ticket_assets.classification.preparation import LabelledRows
 from ticket_assets.classification.training_set import (
     IMPORT_HINT,
+    LEAST_WORDINGS,
     NotEnoughLabels,
     TrainingOptions,
 )
@@ -146,9 +148,16 @@ def calibrate(  # noqa: PLR0917
     thresholds = abstain_thresholds(
         probability[rows],
         truth,
-        labelled.groups[rows],
+        # Copies are one trial, near-copies one each: in 2,100 tickets of the sample mailbox only
+        # 550 wordings are counted otherwise, and 30 % of new mail was automatic instead of 61 %,
+        # 97.6 % of it right instead of 97.8 %; of new mail in new wordings 95.6 and 97.0 %. Out of
+        # fold all wordings are new, most of those to come are not, which is on the safe side.
+        labelled.templates[rows],
         options.target_precision,
         precision_risk=options.precision_risk,
         confidence_floor=options.confidence_floor,
     )
+    for code in range(len(thresholds)):
+        if labelled.wording_count(target, code) < LEAST_WORDINGS:
+            thresholds[code] = ALWAYS_REVIEW
     return Calibration(candidate, temperatures, temperature, thresholds, probability)

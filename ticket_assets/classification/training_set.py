@@ -18,6 +18,8 @@ from ticket_assets.text.same_text import template_hash
 
 CODE_VERSION = 5
 """Raise it when the same tickets and options would give another model."""
+LEAST_WORDINGS = 10
+"""With fewer, one is too much of the evidence: no ticket of the label is automatic."""
 IMPORT_HINT = "Import the desk's past tickets with their labels, or correct more predictions."
 
 
