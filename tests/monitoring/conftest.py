@@ -35,7 +35,7 @@ def watched(
     }
     desk = LivingDesk(tmp_path_factory.mktemp("desk"), **settings)
     sample = desk.folder / "sample"
-    desk.command("sample", sample, "--messages", "200", "--days", "14",
+    desk.command("sample", sample, "--messages", "400", "--days", "14",
                  "--until", datetime.now(UTC).date().isoformat())  # fmt: skip
     desk.command("import", sample / "mailbox.mbox", "--labels", sample / "labels.csv")
     desk.command("run")
