@@ -100,6 +100,9 @@ class Words:
     no_secrets: Entries
     secret_suspicions: Entries
     secret_suspicion_hints: Entries
+    secret_mentions: Entries
+    secret_mention_hints: Entries
+    long_secret_words: Entries
     open_code_words: Entries
     product_names: Entries
     machine_words: Entries

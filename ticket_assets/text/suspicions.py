@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from ticket_assets.text.languages import all_words, one_of, phrases
 from ticket_assets.text.stated_secrets import (
@@ -31,6 +32,27 @@ class _Patterns:
         words = all_words()
         self.secret_word = phrases(words.secret_suspicions)
         self.secret_hints = words.secret_suspicion_hints
+        self.mention = phrases(
+            words.password_words
+            + words.secret_names
+            + words.phrase_names
+            + words.secret_suspicions
+            + words.secret_mentions,
+            r"(?<![^\W_])",
+            r"[0-9]?(?![^\W_])",
+        )
+        self.mention_hints = (
+            words.secret_hints + words.secret_suspicion_hints + words.secret_mention_hints
+        )
+        self.spellings = frozenset(chain.from_iterable(map(_shortened, words.long_secret_words)))
+        self.opening = phrases(
+            (
+                rf"(?:{one_of(words.code_things)}[ \-]?)?{one_of(words.code_words)}",
+                *words.secret_mentions,
+            ),
+            r"(?<![^\W_])",
+            r"(?![^\W_])",
+        )
         self.products = frozenset(words.product_names)
         self.remark = phrases(words.no_secrets + words.turning_words)
         self.things = phrases(words.machine_words + words.reference_words + words.login_names)
@@ -190,6 +212,7 @@ def _may_hold_secret(text: str) -> bool:
     return (
         (may_state and _may_state_words(text))
         or (may_state and _may_state_code(text))
+        or _stands_by_mention(text, folded)
         or (any(hint in folded for hint in _patterns().secret_hints) and _may_hold_mixed(text))
     )
 
@@ -249,6 +272,149 @@ def _may_hold_mixed(text: str) -> bool:
             ):
                 return True
     return False
+
+
+def _stands_by_mention(text: str, folded: str) -> bool:
+    """Whether a word that looks made up stands in the sentence of a secret's name or next to it.
+
+    So do words in quotes and the digits of a code, in the same sentence alone.
+    """
+    patterns = _patterns()
+    if not (
+        _LETTERS_AND_MORE.search(text) or _SOME_DIGITS.search(text) or _QUOTED.search(text)
+    ) or not (any(hint in folded for hint in patterns.mention_hints) or _misspells_secret(folded)):
+        return False
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
+    for place, sentence in enumerate(sentences):
+        # What was given for it is masked.
+        if "[PASSWORD]" in sentence or not (
+            patterns.mention.search(sentence) or _misspells_secret(sentence.casefold())
+        ):
+            continue
+        if _holds_opening_digits(sentence) or _holds_quoted(sentence):
+            return True
+        if any(map(_holds_made_up, sentences[max(place - 1, 0) : place + 2])):
+            return True
+    return False
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'»”]?\s+|\n+")
+_LETTERS_AND_MORE = re.compile(r"[^\W\d_](?:[0-9]|[^\w\s]+[^\W_]|_)|[0-9][^\W\d_]")
+_LETTERS = re.compile(r"[^\W\d_]{7,16}")
+
+
+def _misspells_secret(folded: str) -> bool:
+    """Whether a word is a secret's name with one typing mistake: "passwrod", "contrasenya"."""
+    spellings = _patterns().spellings
+    return any(not spellings.isdisjoint(_shortened(word)) for word in _LETTERS.findall(folded))
+
+
+def _shortened(word: str) -> set[str]:
+    """The word and what is left of it without one letter.
+
+    Two words of which these sets meet differ by one letter that is missing, wrong, too many or
+    exchanged with the next (the deletions of SymSpell).
+    """
+    return {word} | {word[:index] + word[index + 1 :] for index in range(len(word))}
+
+
+def _holds_made_up(sentence: str) -> bool:
+    patterns = _patterns()
+    previous = ""
+    for word in sentence.split():
+        if not patterns.things.fullmatch(previous) and any(
+            _looks_made_up(part) or any(map(_looks_made_up, part.split("/")))
+            for part in _PART_END.split(word)
+        ):
+            return True
+        previous = word.strip(_MARKS)
+    return False
+
+
+def _looks_made_up(word: str) -> bool:
+    """Whether people choose such words for a secret, and hardly for anything else.
+
+    A word with digits ("Tulipe34", "Cl0chette"), several with signs between ("Glasfaser#Blau",
+    "Regenrinne-12-Ost", "Farol.do.Cabo"); no reference in capitals, file, product or machine.
+    """
+    patterns, value = _patterns(), word.strip(_MARKS + "-—–/").removesuffix("]")
+    if not 6 <= len(value) <= 64 or _NO_SECRET.match(value) or _FILE_NAME.search(value):
+        return False
+    pieces = re.findall(r"[^\W_]+", value)
+    names = [piece.casefold().rstrip("0123456789") for piece in pieces]
+    if (
+        not re.search("[a-zà-ÿ]{3}", value)
+        or not patterns.products.isdisjoint(names)
+        or any(map(patterns.things.fullmatch, names))
+        or any(map(patterns.mention.fullmatch, names))
+    ):
+        return False
+    return bool(
+        _SIGNS_BETWEEN.search(value)
+        or any(map(_WORD_WITH_DIGITS.fullmatch, pieces[:1] if len(pieces) < 3 else pieces))
+        or (_THREE_PIECES.fullmatch(value) and not _YEAR.search(value[: value.find("/")]))
+        or _CAPITAL_PIECES.fullmatch(value)
+    )
+
+
+_PART_END = re.compile(r"[=|;,()\"«»“”<>]|:(?!/)")
+_FILE_NAME = re.compile(r"\.(?:[a-z][a-z0-9]{1,4}|[A-Z]{3,4})$")
+_YEAR = re.compile("(?:19|20)[0-9]{2}")
+_SIGNS_BETWEEN = re.compile(r"[^\W_][!$%&#@+*?\[]+[^\W_]")
+# Two or more small letters before digits, with a capital or digits inside.
+_WORD_WITH_DIGITS = re.compile(
+    r"[A-ZÀ-Þ][^\W\d_]{3,20}(?:[0-9]{1,3}|(?:19|20)[0-9]{2})(?:[^\W\d_]{2,20})?"
+    r"|(?=.{6})[^\W\d_]{1,12}[0-9]{1,2}[a-zà-ÿ]{3,12}"
+)
+_THREE_PIECES = re.compile(
+    r"[^\W\d_]{3,20}(?:[.\-/][^\W_]{1,20}){0,2}[.\-/](?!0)[0-9]{1,4}(?:[.\-/][^\W_]{1,20}){0,2}"
+)
+# "Nenuphar_21", "Azerty.4ever"; "Farol.do.Cabo", whose pieces are not all like "System.Net.Http".
+_CAPITAL_PIECES = re.compile(
+    r"[A-ZÀ-Þ][a-zà-ÿ]{3,20}[._][0-9]{1,4}[a-zà-ÿ]{0,10}"
+    r"|[A-ZÀ-Þ][a-zà-ÿ]{2,20}([.\-_])[a-zà-ÿ]{1,5}\1[A-ZÀ-Þ][a-zà-ÿ]{2,20}"
+)
+
+
+def _holds_opening_digits(sentence: str) -> bool:
+    """Whether a sentence about what opens something holds digits in a form that codes have."""
+    patterns = _patterns()
+    opening = patterns.opening.search(sentence)
+    if not opening or patterns.open_code.search(sentence):
+        return False
+    for match in _OPENING_DIGITS.finditer(sentence):
+        day, month = (match["pairs"] or "99-99").split("-")[:2]
+        if int(day) > 31 or int(month) > 12:  # no date
+            return True
+    return False
+
+
+_OPENING_DIGITS = re.compile(
+    r"(?<![\w.,:/+#\-])(?!(?:19|20)[0-9]{2}(?![0-9]))(?:(?P<pairs>[0-9]{2}(?:-[0-9]{2}){2})"
+    r"|[0-9]{3}[ \-][0-9]{3}|[*#][0-9]{4,8}[#*]?|[0-9]{4,8}[#*]|[0-9]{4}[A-Z])"
+    r"(?!\w|[.,:/\-][0-9]| ?[%€$£]| [0-9])"
+)
+
+
+def _holds_quoted(sentence: str) -> bool:
+    """Whether several words in quotes follow a secret's name, no message of a program."""
+    patterns = _patterns()
+    for name in patterns.mention.finditer(sentence):
+        match = _QUOTED_AFTER.match(sentence, name.end())
+        if (
+            match
+            and is_phrase(match["words"], sure=True)
+            and not patterns.mention.search(match["words"])
+        ):
+            return True
+    return False
+
+
+_QUOTED = re.compile(r"[\"«“„]")
+_QUOTED_AFTER = re.compile(
+    r"(?:[ '’][^\W\d_]{1,16}){0,6}?\s?:?\s?[\"«“„]\s?"
+    r"(?P<words>[^\W_][^\"«»“”„\n]{2,60}?)\s?[\"»”“]"
+)
 
 
 def _is_made_up(part: str) -> bool:
