@@ -21,6 +21,7 @@ for name in (
     "personal_data_afresh.yaml",
     "personal_data_unseen.yaml",
     "personal_data_spelled.yaml",
+    "personal_data_near_names.yaml",
 ):
     TABLE = yaml.safe_load(Path(__file__).with_name(name).read_text("utf-8"))
     PERSONAL += [
@@ -75,7 +76,6 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
     [
         ("password Welcome1 expired", "PASSWORD"),
         ("kwhite / Copper81 : my login is refused", "PASSWORD"),
-        ("m.d.p. : Citron78", "PASSWORD"),
         ("Kenwort ist ja Kupfer81", "PASSWORD"),
         ("louise.roux@example,org", "EMAIL"),
         ("louise.roux@example. org", "EMAIL"),
@@ -104,11 +104,43 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
         ("la phrase de passe est le chat dort sur le toit", "PASSWORD"),
         # By its shape: letters and digits near a word about secrets, all four kinds anywhere.
         ("mot de passe session windows soleil44", "PASSWORD"),
-        ("pwd hunter2", "PASSWORD"),
         ("clé wifi livebox 7F3A9C21D4E8B6", "PASSWORD"),
         ("mot de passe actuel nantes-2024", "PASSWORD"),
         ("je mets toujours Nantes44! et ça bloque", "PASSWORD"),
         ("Zugang: meier / Lavendel#7", "PASSWORD"),
+        # By a shape that looks made up, in the sentence of a secret's name or next to it.
+        ("pour le réseau wifi de l'atelier il faut mettre jasmin-loutre-63", "PASSWORD"),
+        (
+            "Mon mot de passe est celui de la bête suivi de l'année, donc Caramel2015",
+            "PASSWORD",
+        ),
+        (
+            "l'imprimante redemande le mot de passe ; je remets donc Nounours.Bleu.7 à la main",
+            "PASSWORD",
+        ),
+        ("stagiaire/Coucou!Avril sont les identifiants donnés au stagiaire", "PASSWORD"),
+        ("le coffre de l'accueil s'ouvre sur 28-14-55, c'est la combinaison", "PASSWORD"),
+        (
+            "Mit Dachziegel-7-Nord war alles gut, jetzt will das System ein anderes Passwort",
+            "PASSWORD",
+        ),
+        (
+            "das Kennwort der Waage steht auf dem Zettel: da steht Linse+Speck19, geht aber nicht",
+            "PASSWORD",
+        ),
+        ("Zugang Router admin / Kupferdraht#Rot", "PASSWORD"),
+        (
+            "Whoever left Butter-Dish-4 on the whiteboard as its password should change it",
+            "PASSWORD",
+        ),
+        ('"What was it?" "GreySundays7, the usual password."', "PASSWORD"),
+        ("Strongbox opens with 51-22-08, that's the combination", "PASSWORD"),
+        ("log in as temp.clerk using Desk4!Light they said", "PASSWORD"),
+        ("Hasta ayer entraba con Faro.de.Luna, desde entonces la contraseña no vale", "PASSWORD"),
+        ("la contrasenya es Nube_gris_4", "PASSWORD"),
+        ("o papel diz Canela/Rio/4 e a palavra-passe continua a ser recusada", "PASSWORD"),
+        ("Até ontem usava Ponte.da.Vila, agora a senha falha", "PASSWORD"),
+        ("le code de l armoire a change, c est 7714 maintenant", "PASSWORD"),
         ("Tel0671829304", "PHONE"),
         ("6 1 2 3 4 5 6 7 9 es mi móvil", "PHONE"),
         ("912345678 é o meu número", "PHONE"),

@@ -103,17 +103,20 @@ class Words:
     secret_mentions: Entries
     secret_mention_hints: Entries
     long_secret_words: Entries
+    one_time_words: Entries
     open_code_words: Entries
     product_names: Entries
     machine_words: Entries
     version_words: Entries
     address_words: Entries
+    direction_words: Entries
     units: Entries
     at_words: Entries
     dot_words: Entries
     mark_words: Entries
     digit_words: Entries
     tax_id_names: Entries
+    person_id_names: Entries
     phone_announcements: Entries
     phone_links: Entries
     reference_words: Entries

@@ -18,6 +18,7 @@ from ticket_assets.text.stated_secrets import (
 )
 from ticket_assets.text.suspicions import suspected_kinds
 from ticket_assets.text.telephones import (
+    follows_reference,
     in_numbering_plan,
     is_another_number,
     phone_finders,
@@ -49,6 +50,12 @@ class _Patterns:
         self.tax_id = re.compile(
             rf"(?<![^\W_]){one_of(words.tax_id_names)}(?![^\W_])[^0-9\[]{{0,40}}"
             r"(?<![+\w])(?P<number>[1-9][0-9](?:[ ./\-]?[0-9]{3}){3})(?!\w)",
+            re.IGNORECASE,
+        )
+        self.direction = phrases(words.direction_words, r"^\W*", r"\W*$")
+        self.person_id = re.compile(
+            rf"(?<![^\W_]){one_of(words.person_id_names)}(?![^\W_])[^0-9\n\[]{{0,40}}"
+            r"(?<![+\w])(?P<number>[1-9](?:[ .\-]?[0-9]){8})(?!\w|[ .\-][0-9])",
             re.IGNORECASE,
         )
         self.emails = _email_patterns(words)
@@ -121,6 +128,7 @@ def mask_personal_data(
                 text = _replace(text, "EMAIL", functools.partial(_spans, email), counts)
         if _MANY_DIGITS.search(text):
             text = _replace(text, "TAX_ID", _tax_ids, counts)
+            text = _replace(text, "NATIONAL_ID", _national_ids, counts)
             text = _replace(text, "IBAN", _ibans, counts)
             text = _replace(text, "NIR", _social_security_numbers, counts)
             text = _replace(text, "CARD", _cards, counts)
@@ -234,6 +242,37 @@ def _tax_ids(text: str) -> Iterator[tuple[int, int]]:
             yield match.span("number")
 
 
+# Belgium's national register, and the social security number of Switzerland.
+_BELGIAN = re.compile(r"(?<![\w.])[0-9]{2}\.[0-9]{2}\.[0-9]{2}[ \-][0-9]{3}[.\-][0-9]{2}(?![\w])")
+_SWISS = re.compile(r"(?<![\w.])756(?P<gap>[ .]?)[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{2}(?!\w)")
+_DIGITS_AND_LETTER = re.compile(r"[0-9]{7}[ \-]?[A-Z]")  # far faster to look for
+_NINE_DIGITS = re.compile(r"[0-9](?:[ .\-]?[0-9]){8}(?![ .\-]?[0-9])")
+# Spain's DNI and NIE.
+_SPANISH = re.compile(
+    r"(?<![\w.\-/])(?:[0-9]{8}|[XYZ][ \-]?[0-9]{7})[ \-]?[A-HJ-NP-TV-Z](?![\w\-])"
+)
+
+
+def _national_ids(text: str) -> Iterator[tuple[int, int]]:
+    """By forms that little else has and their check digits; nine digits only beside their name."""
+    from stdnum.be import nn
+    from stdnum.ch import ssn
+    from stdnum.es import nie, nif
+    from stdnum.pt import nif as portuguese
+
+    if "-" in text and "." in text:
+        yield from (m.span() for m in _BELGIAN.finditer(text) if nn.is_valid(m.group()))
+    if "756" in text:
+        yield from (m.span() for m in _SWISS.finditer(text) if ssn.is_valid(m.group()))
+    for match in _SPANISH.finditer(text) if _DIGITS_AND_LETTER.search(text) else ():
+        is_valid = nie.is_valid if match.group()[0] in "XYZ" else nif.is_valid
+        if is_valid(match.group()) and not follows_reference(text, match.start()):
+            yield match.span()
+    for match in _patterns().person_id.finditer(text) if _NINE_DIGITS.search(text) else ():
+        if portuguese.is_valid(match["number"]):
+            yield match.span("number")
+
+
 _NIR = re.compile(
     r"(?<![0-9])[12][ .\-]?[0-9]{2}[ .\-]?[0-9]{2}[ .\-]?[0-9][0-9AB][ .\-]?[0-9]{3}[ .\-]?[0-9]{3}"
     r"(?:[ .\-/]{0,3}|[ ,]{1,2}[^\W\d_]{2,4} ?:? ?)[0-9]{2}(?![0-9])"  # "... 025, clé 38"
@@ -303,9 +342,14 @@ def is_host_address(text: str, start: int, end: int) -> bool:
     first = int(written.partition(".")[0])
     version = patterns.version_near.search(before)
     words_before = before.rsplit(None, 3)[-3:]
+    if version or _ANOTHER_RELEASE.search(before):  # "from 2.14.0.1 to 3.0.2.9"
+        words_before = [word for word in words_before if not patterns.direction.search(word)]
     return first > (_LARGEST_RELEASE if version else _LARGEST_CHAPTER) or any(
         map(patterns.address_word.search, words_before)
     )
+
+
+_ANOTHER_RELEASE = re.compile(r"(?<![\w.])(?:[0-9]{1,5}\.){3}[0-9]{1,5} [^\W\d_]{1,6} $")
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:

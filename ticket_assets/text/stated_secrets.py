@@ -13,10 +13,12 @@ from ticket_assets.text.languages import all_words, one_of, phrases
 Span = tuple[int, int]
 
 _LONGEST_START, _LONGEST_NAME = 32, 64  # characters of a name before its hint, and from there on
-_WORDS_TO_SIGN = 8
+_WORDS_TO_SIGN = 10
 """Between a name and its colon: "mot de passe de la boîte partagée du service achats : ...", """
-_WORDS_TO_VALUE = 5
+_WORDS_TO_VALUE = 6
 """and to a value without one: "my password was changed to ..."."""
+_WORDS_TO_CODE = 3
+"""To the digits of a code without a colon: "code pin de ma carte agent 5093"."""
 _WORDS_TO_ROLE = 4
 """From a value to its name: "... als neues Passwort", "... ist mein Passwort"."""
 
@@ -64,8 +66,23 @@ class _Patterns:
         self.no_plain_secret = phrases(words.no_secrets + words.login_names + words.password_words)
         self.no_secret = re.compile(one_of(words.no_secrets), re.IGNORECASE)
         self.phrase_introduction = re.compile(
-            r"(?: [^\W\d_]{1,16}){0,5}?"
+            r"(?: [^\W\d_]{1,16}(?:-[^\W\d_]{1,16})?){0,5}?"
             rf"(?:\s?(?P<sign>[:=])|,? {one_of(words.copulas)}(?![^\W_]))\s",
+            re.IGNORECASE,
+        )
+        # "c'était mamie1947 le mot de passe", "8316A, c'est le code d'entrée"
+        self.copula_before = re.compile(
+            rf"(?<![^\W_]){one_of(words.copulas)} [\"'«“„]?(?P<value>{_VALUE}) [^\W\d_]{{2,5}} $",
+            re.IGNORECASE,
+        )
+        self.code_before = re.compile(
+            rf"(?<![\w.,:/+#\-])[\"'«“„]?(?P<value>{_CODE})[\"'»”]?,? "
+            rf"(?i:{one_of(words.copulas)}) (?:[^\W\d_]{{1,5}} )?$"
+        )
+        self.one_time = phrases(words.one_time_words, r"(?<![^\W_])", r"(?![^\W_])")
+        self.one_time_code = re.compile(
+            rf"(?<![^\W_])[^\W\d_]{{0,15}}{code}(?![^\W_])[^0-9\n.!?\[]{{1,40}}?"
+            r"(?<![\w.,:/+#\-])(?P<value>[0-9]{3}[ \-]?[0-9]{3})(?!\w|[ .,\-][0-9])",
             re.IGNORECASE,
         )
         self.turning = frozenset(words.turning_words)
@@ -87,7 +104,8 @@ _VALUE_AFTER_LOGIN = re.compile(rf"\s{{0,4}}[^\s/]{{2,40}} ?/ ?{_OPENED_VALUE}")
 _SIGN = re.compile(r"[\"'»”)\]]?\s{0,3}(?P<sign>=>|[:=]=?|[-=]?>|→)")
 _REMARK = re.compile(r"[ \t]?\((?P<words>[^()\n]{1,30})\)")
 _FILLER = re.compile(
-    r",?[ \t]{1,3}(?:[-–—] )?(?P<word>(?:[^\W\d_]{1,20}['’\-]?){1,3})(?=[\s=,(]|:(?!/)|$)"
+    r",?[ \t]{1,3}(?:[-–—] )?(?P<word>(?:[^\W\d_]{1,20}['’\-]?){1,3}|[0-9]{1,2}h)"
+    r"(?=[\s=,(]|:(?!/)|$)"
 )
 _GAP = re.compile(
     rf",?[ \t]{{1,8}}(?:[-–—|;] )?|[ \t]{{0,3}}\n\s{{0,8}}(?={_OPENED_VALUE}[ \t]*(?:\n|$))"
@@ -127,6 +145,39 @@ def stated_secrets(text: str) -> Iterator[Span]:
         for match in patterns.login_and_password.finditer(text):
             if is_plain_secret(value := _trimmed(match["value"])):
                 yield match.start("value"), match.start("value") + len(value)
+        for match in patterns.one_time_code.finditer(text) if _SIX_IN_GROUPS.search(text) else ():
+            if patterns.one_time.search(_line_of(text, match.start())):
+                yield match.span("value")
+        if "\t" in text or "|" in text:
+            yield from _column_values(text)
+
+
+def _line_of(text: str, position: int) -> str:
+    return text[text.rfind("\n", 0, position) + 1 :].partition("\n")[0]
+
+
+def _column_values(text: str) -> Iterator[Span]:
+    """What stands in a table under the name of a password, between tabs or strokes."""
+    column, sign, position = -1, "", 0
+    for line in text.splitlines(keepends=True):
+        if column >= 0 and (cells := line.split(sign))[column:]:
+            cell = cells[column]
+            start = (
+                position + len(sign.join([*cells[:column], ""])) + len(cell) - len(cell.lstrip())
+            )
+            if is_plain_secret(value := cell.strip()) and not re.search(r"\s", value):
+                yield start, start + len(value)
+        else:
+            sign = "\t" if "\t" in line else "|"
+            column = _password_column(line.split(sign)) if may_state_secret(line.lower()) else -1
+        position += len(line)
+
+
+def _password_column(cells: list[str]) -> int:
+    """The place of the heading that is the name of a password; -1 for a line without one."""
+    names = (_patterns().name.fullmatch(cell.strip()) for cell in cells)
+    places = [place for place, name in enumerate(names) if name and name["password"]]
+    return places[0] if places and len(cells) > 1 else -1
 
 
 def _more_values(text: str, position: int, *, is_code: bool) -> Iterator[Span]:
@@ -177,38 +228,71 @@ def _places(hint: str, text: str) -> Iterator[int]:
 
 
 def _value_after(text: str, name: re.Match[str]) -> Span | None:
+    patterns = _patterns()
     position, fillers, previous = name.end(), 0, ""
+    code_words, may_be_code = 0, bool(name["code"])
     is_same_clause = True  # "mot de passe perdu, mon code postal : 75001" states nothing
     while fillers <= _WORDS_TO_SIGN:
+        may_follow = fillers == 0 or bool(name["password"] and fillers <= _WORDS_TO_VALUE)
+        if span := (
+            _enclosed_value(text, position, name)
+            or (may_be_code and _stated_code(text, position, name, strictly=True))
+            or _bare_value(text, position, fillers, previous, keys_only=not may_follow)
+        ):
+            return span
         if match := _REMARK.match(text, position):
-            if " " not in match["words"] and is_chosen(match["words"]):
-                return match.span("words")
             position = match.end()
+            continue
         if match := _SIGN.match(text, position):
             if not is_same_clause:
                 return None
             return _stated_code(text, match.end(), name) or _stated_value(
                 text, match.end(), match["sign"]
             )
-        if match := _patterns().copula.match(text, position):
-            position = match.end()
-            if not is_same_clause:
-                continue
+        if match := patterns.copula.match(text, position):
+            position, code_words = match.end(), 0
             # "le mot de passe du poste est Lyon12", but not "... c'est toujours Lyon12".
-            if " " in match.group().strip(", ") or not _patterns().things.fullmatch(previous):
-                if span := _stated_code(text, position, name) or _stated_value(text, position, ""):
-                    return span
-                continue
-        may_follow = fillers == 0 or (name["password"] and fillers <= _WORDS_TO_VALUE)
-        if may_follow and (
-            span := (fillers == 0 and _stated_code(text, position, name, strictly=True))
-            or _bare_value(text, position, fillers, previous)
-        ):
-            return span
+            is_of_thing = " " not in match.group().strip(", ") and patterns.things.fullmatch(
+                previous
+            )
+            if (is_same_clause and not is_of_thing) and (
+                span := _stated_code(text, position, name) or _stated_value(text, position, "")
+            ):
+                return span
+            continue
         if not (filler := _FILLER.match(text, position)):
             break
         is_same_clause &= filler.group()[0] != ","
         position, previous, fillers = filler.end(), filler["word"], fillers + 1
+        code_words += 1
+        may_be_code = (
+            may_be_code
+            and is_same_clause
+            and code_words <= _WORDS_TO_CODE
+            and not patterns.things.fullmatch(previous)
+            and not patterns.no_secret.fullmatch(previous)
+        )
+    answer = _ANSWER.match(text, position)
+    if answer and is_chosen(value := _trimmed(answer["value"]), strictly=True):
+        return answer.start("value"), answer.start("value") + len(value)
+    return None
+
+
+def _enclosed_value(text: str, position: int, name: re.Match[str]) -> Span | None:
+    """What stands in brackets or quotes: "(Tulipe99)", "PIN (082645)", "Kennwort «Guter Tag 5»"."""
+    if not _OPENING.match(text, position):
+        return None
+    if match := _REMARK.match(text, position):
+        if " " not in match["words"] and is_chosen(match["words"]):
+            return match.span("words")
+        code = _CODE_IN_BRACKETS.match(text, position)
+        if code and (name["code"] or _CODE_NAME_END.search(name.group())):
+            return code.span("value")
+    if name["password"] and (match := _QUOTED_VALUE.match(text, position)):
+        words = match["value"]
+        is_sure = bool(match["sign"] or re.search("[0-9]", words))
+        if is_sure and is_phrase(words, sure=True) and not may_state_secret(words.lower()):
+            return match.span("value")
     return None
 
 
@@ -230,8 +314,8 @@ def _stated_code(
 ) -> Span | None:
     """What opens a door or a telephone: digits, also in groups, and few capitals among them.
 
-    With `strictly`, where nothing but a blank stands before it, digits in groups and years do not
-    count.
+    With `strictly`, where nothing but a blank stands before it, years and most groups of digits do
+    not count.
     """
     if not name["code"]:
         return None
@@ -243,16 +327,18 @@ def _phrase_after(text: str, name: re.Match[str]) -> Span | None:
     """Several plain words that are given for a passphrase or as an answer."""
     introduction = _patterns().phrase_introduction.match(text, name.end())
     if not introduction:
-        return None
+        match = _PHRASE_BELOW.match(text, name.end())
+        return match.span("value") if match and is_phrase(match["value"], sure=False) else None
     match = _QUOTED_PHRASE.match(text, introduction.end()) or _PHRASE.match(
         text, introduction.end()
     )
-    if (
-        match
-        and text[match.end() : match.end() + 2].strip() != "?"
-        and is_phrase(match["value"], sure=bool(introduction["sign"]))
-    ):
-        return match.span("value")
+    if not match or text[match.end() : match.end() + 2].strip() == "?":
+        return None
+    value = match["value"]
+    if not introduction["sign"]:  # "c'est héron cerise balcon, je l'ai notée"
+        value = value.partition(", ")[0]
+    if is_phrase(value, sure=bool(introduction["sign"])):
+        return match.start("value"), match.start("value") + len(value)
     return None
 
 
@@ -262,11 +348,14 @@ def is_phrase(words: str, *, sure: bool) -> bool:
     If not `sure`, by a colon before them, they are three at least, and without small words.
     """
     patterns, folded = _patterns(), re.findall(r"[^\s,]+", words.casefold())
+    is_sentence = not patterns.small_words.isdisjoint(folded)
+    remarks = sum(map(bool, map(patterns.no_secret.fullmatch, folded)))
     return (
-        not any(map(patterns.no_secret.fullmatch, folded))
+        # "sieben alte Dampfloks fahren heim", but not "alt"
+        remarks <= (sure and len(folded) > 3 and not is_sentence)
         and patterns.turning.isdisjoint(folded)
         and folded[0] not in patterns.openings
-        and (sure or (len(folded) > 2 and patterns.small_words.isdisjoint(folded)))
+        and (sure or (len(folded) > 2 and not is_sentence))
     )
 
 
@@ -279,34 +368,63 @@ def is_plain_secret(value: str) -> bool:
         and bool(re.match(r"[^\W_]", word))
         and not _NOT_A_SECRET.match(word)
         and not patterns.no_plain_secret.fullmatch(word)
-        and not _is_product(word)
+        and not is_product(word)
         and patterns.plain_words.isdisjoint({word, plain})
     )
 
 
-def _bare_value(text: str, position: int, fillers: int, previous: str) -> Span | None:
+def _bare_value(
+    text: str, position: int, fillers: int, previous: str, *, keys_only: bool
+) -> Span | None:
+    if keys_only:
+        key = _RANDOM.match(text, position)
+        return key.span("value") if key and not _patterns().things.fullmatch(previous) else None
     gap = _GAP.match(text, position)
     match = _VALUE_HERE.match(text, gap.end()) if gap else None
-    if not match or _patterns().things.fullmatch(previous):
+    if not gap or not match or _patterns().things.fullmatch(previous):
         return None
     start, value = match.start("value"), _trimmed(match["value"])
-    is_secret = is_chosen(value, strictly=fillers > 0) or (
-        fillers == 0 and (_NUMBER_NO_YEAR.fullmatch(value) or _KEY.fullmatch(value))
-    )
+    line = text[text.rfind("\n", 0, position) + 1 : position]
+    is_form = bool("\n" in gap.group() or _patterns().name.fullmatch(line))
+    is_secret = (
+        is_chosen(value, strictly=fillers > 0)
+        or _RANDOM.match(text, position)
+        or (is_form and _LINE_END.match(text, match.end()) and _is_alone(value))
+    ) or (fillers == 0 and (_NUMBER_NO_YEAR.fullmatch(value) or _KEY.fullmatch(value)))
     return (start, start + len(value)) if is_secret else None
 
 
+def _is_alone(value: str) -> bool:
+    """Whether the only word of the line below a secret's name may be one: "Kuckucksuhr.3"."""
+    return (
+        len(value) > 5
+        and bool(re.search(r"[a-zà-ÿ]{3}", value) and re.search("[0-9]", value))
+        and bool(re.match(r"[^\W_]", value))
+        and not (_NOT_A_SECRET.match(value) or _FILE.search(value) or is_product(value))
+        and not _patterns().things.fullmatch(value.rstrip("0123456789-_."))
+    )
+
+
 def _value_before(text: str, name: re.Match[str]) -> Span | None:
+    line = text[max(name.start() - 160, 0) : name.start()].rpartition("\n")[2]
+    if name["code"] and (match := _patterns().code_before.search(line)):
+        start = name.start() - len(line) + match.start("value")
+        return start, start + len(match["value"])
     if not name["password"]:
         return None
-    line = text[max(name.start() - 160, 0) : name.start()].rpartition("\n")[2]
+    match = _patterns().copula_before.search(line)
+    if match and is_chosen(value := _trimmed(match["value"])):
+        start = name.start() - len(line) + match.start("value")
+        return start, start + len(value)
     match = _patterns().setting_before.search(line)
     if match and is_plain_secret(value := _trimmed(match["value"])):
         start = name.start() - len(line) + match.start("value")
         return start, start + len(value)
     words = list(re.finditer(r"\S+", line))[-_WORDS_TO_ROLE - 1 :]
-    for word in words[:-1]:
+    for index, word in enumerate(words[:-1]):
         match = re.search(_VALUE, word.group())
+        if _patterns().things.fullmatch(words[index - 1].group() if index else ""):
+            continue
         if match and is_chosen(value := _trimmed(match.group()), strictly=True):
             start = name.start() - len(line) + word.start() + match.start()
             return start, start + len(value)
@@ -318,14 +436,25 @@ def _trimmed(value: str) -> str:
     return re.split(r"[;&](?=\w{1,30}=)", value)[0].rstrip(".,;:)]")
 
 
-_CODE = r"(?:[A-Z]{1,2}-)?(?=[A-Z0-9]{4,8}(?![^\W_]))(?:[A-Z]{0,2}[0-9]){3,8}[A-Z]{0,2}[#*]?"
+_CODE = r"(?:[A-Z]{1,2}-|[*#])?(?=[A-Z0-9]{4,8}(?![^\W_]))(?:[A-Z]{0,2}[0-9]){3,8}[A-Z]{0,2}[#*]?"
 _CODE_ALONE = re.compile(
-    rf",?[ \t]{{1,3}}[\"'«“„`(]?[ \t]?(?P<value>(?!(?:19|20)[0-9]{{2}}\b){_CODE})(?![^\W_])"
+    rf",?[ \t]{{1,3}}[\"'«“„`(]?[ \t]?(?P<value>(?!(?:19|20)[0-9]{{2}}\b){_CODE}"
+    r"|[0-9]{3}[ \-][0-9]{3}(?![ .,\-][0-9]))(?![^\W_])"
 )
+_CODE_IN_BRACKETS = re.compile(
+    rf"[ \t]?\([\"'«“„]? ?(?P<value>(?!(?:19|20)[0-9]{{2}}\b){_CODE}) ?[\"'»”“]?\)"
+)
+_CODE_NAME_END = re.compile(r"(?:pin|puk|otp)$", re.IGNORECASE)
 _CODE_STATED = re.compile(
     r"\s{0,4}[\"'«“„`]?[ \t]?"
     rf"(?P<value>[0-9]{{2,6}}(?:[ \-][0-9]{{2,6}}){{1,3}}(?![0-9])|{_CODE})"
     r"(?![^\W_]|[\-/.:,][^\W_])"
+)
+_LINE_END = re.compile(r"[ \t]*(?:\n|$)")
+# "pk7Tz0QmW4xLr9Vb3": small letters, capitals and digits, several of each.
+_RANDOM = re.compile(
+    r"[ \t]{1,8}[\"'«“„`]?(?P<value>(?=[A-Za-z0-9]{12,64}(?![^\W_]))(?=(?:[A-Za-z]*[0-9]){3})"
+    r"(?=(?:[A-Z0-9]*[a-z]){3})(?=(?:[a-z0-9]*[A-Z]){2})[A-Za-z0-9]+)"
 )
 _ANOTHER_CODE = re.compile(
     r"(?:[,;/]| [^\W\d_]{1,3}(?= ))\s?"
@@ -338,10 +467,22 @@ _KEY = re.compile(
     r"(?:[A-Z]+[0-9]+){2,}[A-Z0-9]*(?<=\w{8})"
     r"|(?=[A-Z\-]*[0-9])(?=[0-9\-]*[A-Z])[A-Z0-9]{4,6}(?:-[A-Z0-9]{4,6}){2,7}"
 )
+_PHRASE_BELOW = re.compile(
+    r"[ \t]*\n\s{0,4}(?P<value>[^\W\d_]{2,20}(?: [^\W\d_]{2,20}){2,11})[ \t]*(?:\n|$)"
+)
 _QUOTED_PHRASE = re.compile(
     r" ?[\"«“„'‘`] ?(?P<value>[^\W_][^\"«»“”„\n]{2,100}[^\s\"«»“”„]) ?[\"»”“'’`]"
 )
 _PHRASE = re.compile(r"\s{0,4}(?P<value>[^\W_](?:[^\s.;:!?()\[\]\"«»]| (?=[^\W_])|['’\-]){3,100})")
+_OPENING = re.compile(r"\s?[:=]?\s?[(\"«“„]")
+_QUOTED_VALUE = re.compile(
+    r"\s?(?P<sign>[:=])?\s?[\"«“„] ?(?P<value>[^\W_][^\s\"«»“”„]*[ ][^\"«»“”„\n]{2,60}?) ?[\"»”“]"
+)
+# "... mot de passe ? — Tulipe12", "... the password?" "Tulip12"
+_ANSWER = re.compile(
+    r"(?:[ '’][^\W\d_]{1,16}){0,4} ?\? ?[\"'»«”]? ?(?:[\-–—] ?[\"'»«“„]?|[\"'»«“„]) ?"
+    rf"(?P<value>{_VALUE})"
+)
 _STROKE = re.compile(r" / |: ?[^\s/:]{2,60} ?/ ?[^\s/]")  # far faster to look for
 _MORE_WORDS = re.compile(r"[\"'»”]?[)\].,;]{0,3}[ \t]+(?:\[|[^\W_])")
 _NUMBER_NO_YEAR = re.compile("(?!(?:19|20)[0-9]{2}$)[0-9]{4,26}")
@@ -352,9 +493,11 @@ _NOT_A_SECRET = re.compile(
 _SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?]+[^\W_]")
 # "Th1sIsMine", "Banana_Split4", "Tulipe5!"
 _MIXED = re.compile(
-    r"[a-zà-ÿ][0-9]{1,3}[a-zà-ÿ]|[^\W\d_][_\-][^\W\d_]\S*[0-9]|[0-9][!$%&#@+*]{1,3}$"
+    r"[a-zà-ÿ][0-9]{1,3}[A-ZÀ-Þ]?[a-zà-ÿ]|[a-zà-ÿ]{4}\.[0-9]{1,3}|[^\W\d_][_\-][^\W\d_]\S*[0-9]|[0-9][!$%&#@+*]{1,3}$"
 )
+_SNAKE = re.compile(r"\W?[^\W_]*[a-zà-ÿ](?:_[^\W_]{1,20}){1,6}\W?")  # "girafe_bleue"
 _FILE = re.compile(r"\.[a-z][a-z0-9]{1,3}$")  # "Budget_2024.xlsx"
+_HYPHENATED = re.compile(r"[a-zà-ÿ]{3,20}-[a-zà-ÿ]{3,20}-(?!0)[0-9]{2,4}")  # "bleuet-castor-77"
 _MODEL = re.compile(r"[^\W\d_]+(?!(?:19|20)[0-9]{2}|1234)[0-9]{4}")
 _NAMED = re.compile(r"[A-Z]{1,5}[-_]?[0-9]{1,5}")
 
@@ -365,7 +508,7 @@ def _is_stated(value: str, sign: str, ends_line: bool) -> bool:
     Plain words count only when written as an assignment (`password=soleil`), bare digits when
     there are four of them.
     """
-    if len(value) < 4 or _NOT_A_SECRET.match(value) or _is_product(value):
+    if len(value) < 4 or _NOT_A_SECRET.match(value) or is_product(value):
         return False
     if re.search(r"[0-9]", value):
         if _NAMED.fullmatch(value) and not ends_line:
@@ -373,6 +516,8 @@ def _is_stated(value: str, sign: str, ends_line: bool) -> bool:
         return bool(re.search(r"[^\W\d]", value)) or value.isdigit()
     if _SIGN_INSIDE.search(value) or (ends_line and re.search(r"[a-zà-ÿ][A-Z]", value)):
         return True
+    if _SNAKE.fullmatch(value):  # no "user_password"
+        return not _patterns().name.search(value.replace("_", " "))
     return (
         sign in ("=", "==") and value.isalpha() and not _patterns().no_plain_secret.fullmatch(value)
     )
@@ -383,7 +528,7 @@ def is_chosen(value: str, *, strictly: bool = False) -> bool:
 
     With `strictly` it mixes capitals and small letters, or holds a sign.
     """
-    if len(value) < 6 or _NOT_A_SECRET.match(value) or _is_product(value):
+    if len(value) < 6 or _NOT_A_SECRET.match(value) or is_product(value):
         return False
     small, capital = re.search(r"[a-zà-ÿ]", value), re.search(r"[A-ZÀ-Þ]", value)
     if re.search(r"[\\/:=]", value) or not (small or capital):
@@ -392,16 +537,17 @@ def is_chosen(value: str, *, strictly: bool = False) -> bool:
         return True
     if strictly and (_MODEL.fullmatch(value) or _FILE.search(value)):
         return False
-    if small and capital and _MIXED.search(value):
+    if (small and capital and _MIXED.search(value)) or _HYPHENATED.fullmatch(value):
         return True
     digits = len(re.findall("[0-9]", value))
     return digits > 1 and bool(small) and (bool(capital) or not strictly)
 
 
-def _is_product(value: str) -> bool:
+def is_product(value: str) -> bool:
+    """Whether it is the name of a product, also with a release or a model: "Windows10"."""
     name = value.casefold()
-    products = _patterns().products
-    return name in products or name.rstrip("0123456789.-_+") in products
+    names = (name, *(part.rstrip("0123456789.-_+") for part in (name, re.split("[+-]", name)[0])))
+    return not _patterns().products.isdisjoint(names)
 
 
 # What their makers mark as a secret, and keys of a form that nothing else has.
@@ -436,6 +582,7 @@ _MARKS = (
     ),
     *("pypi-", "SG.", "dop_v1", "shpat", "eyJ", "PRIVATE KEY", "Bearer ", "ion: Basic"),
 )
+_SIX_IN_GROUPS = re.compile(r"[0-9]{3}[ \-]?[0-9]{3}(?!\w|[ .,\-][0-9])")
 _SIX_DIGITS = re.compile(r"[0-9]{6}[ \-\n]{1,2}[0-9]{6}")
 _COMMANDS = ("/user:", " -p", "--pass", "/pass", "curl")
 # In commands, whose options are the same in all languages.

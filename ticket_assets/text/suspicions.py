@@ -13,6 +13,7 @@ from ticket_assets.text.stated_secrets import (
     is_chosen,
     is_phrase,
     is_plain_secret,
+    is_product,
     may_state_secret,
 )
 from ticket_assets.text.telephones import (
@@ -53,7 +54,6 @@ class _Patterns:
             r"(?<![^\W_])",
             r"(?![^\W_])",
         )
-        self.products = frozenset(words.product_names)
         self.remark = phrases(words.no_secrets + words.turning_words)
         self.things = phrases(words.machine_words + words.reference_words + words.login_names)
         link = rf"(?:[:=]|,? {one_of(words.copulas)}(?![^\W_]))\s{{0,3}}[\"'«“„]?\s?"
@@ -105,7 +105,8 @@ class _Patterns:
             words.digit_words, r"(?<![^\W_])(?:", r"(?![^\W_])[ ,.\-]{1,2}){7}"
         )
         self.tax_id = phrases(words.tax_id_names, r"(?<![^\W_])", rf".{{0,60}}?{_ELEVEN}")
-        self.address = phrases(words.address_words, r"(?<![^\W_])", rf"\W{{1,3}}{_FOUR_NUMBERS}")
+        places = tuple(word for word in words.address_words if word not in words.direction_words)
+        self.address = phrases(places, r"(?<![^\W_])", rf"\W{{1,3}}{_FOUR_NUMBERS}")
 
 
 _ANY = r"[\W_]{0,3}"
@@ -225,11 +226,14 @@ def _may_state_code(text: str) -> bool:
     for match in patterns.code.finditer(text):
         between = match["between"]
         around = f"{text[max(match.start() - 12, 0) : match.start()]}{match.group()}"
-        if (
-            # "code 1603" alone is that of an error.
-            (between is None or patterns.link.search(between))
-            and not patterns.open_code.search(around)
-            and not any(map(patterns.remark.fullmatch, re.findall(r"[^\W\d_]+", between or "")))
+        # "code 1603" alone is that of an error.
+        link = patterns.link.search(between or "")
+        if patterns.open_code.search(around) or (between is not None and not link):
+            continue
+        # "le code affiché est 1603", but "le code a changé, c'est 7714"
+        is_afresh = link is not None and link.group().startswith(",")
+        if is_afresh or not any(
+            map(patterns.remark.fullmatch, re.findall(r"[^\W\d_]+", between or ""))
         ):
             return True
     return False
@@ -262,14 +266,14 @@ def _may_hold_mixed(text: str) -> bool:
         for index, word in enumerate(around, first):
             # "mdp:Tulipe99" is one word, and "Password2" a name.
             part = patterns.secret_word.sub(" ", word).strip(_MARKS)
+            if index != place and patterns.things.fullmatch(words[index - 1] if index else ""):
+                continue
             if _looks_secret(part):
                 return True
             if index == place or not _is_made_up(part):
                 continue
             between = words[min(index, place) + 1 : max(index, place)]
-            if not patterns.things.fullmatch(words[index - 1] if index else "") and not any(
-                map(patterns.remark.fullmatch, between)
-            ):
+            if not any(map(patterns.remark.fullmatch, between)):
                 return True
     return False
 
@@ -344,7 +348,7 @@ def _looks_made_up(word: str) -> bool:
     names = [piece.casefold().rstrip("0123456789") for piece in pieces]
     if (
         not re.search("[a-zà-ÿ]{3}", value)
-        or not patterns.products.isdisjoint(names)
+        or any(map(is_product, pieces))
         or any(map(patterns.things.fullmatch, names))
         or any(map(patterns.mention.fullmatch, names))
     ):
@@ -380,7 +384,10 @@ def _holds_opening_digits(sentence: str) -> bool:
     """Whether a sentence about what opens something holds digits in a form that codes have."""
     patterns = _patterns()
     opening = patterns.opening.search(sentence)
-    if not opening or patterns.open_code.search(sentence):
+    if not opening:
+        return False
+    around = sentence[max(opening.start() - 14, 0) : opening.end() + 14]
+    if patterns.open_code.search(around):
         return False
     for match in _OPENING_DIGITS.finditer(sentence):
         day, month = (match["pairs"] or "99-99").split("-")[:2]
@@ -423,10 +430,7 @@ def _is_made_up(part: str) -> bool:
         return False
     if _CODE.fullmatch(part):
         return bool(_HEXADECIMAL.fullmatch(part))
-    name = part.casefold().rstrip("0123456789")
-    return is_chosen(part) or bool(
-        _WORD_AND_DIGIT.fullmatch(part) and name not in _patterns().products
-    )
+    return is_chosen(part) or bool(_WORD_AND_DIGIT.fullmatch(part) and not is_product(part))
 
 
 _WORD_AND_DIGIT = re.compile(r"[a-zà-ÿ]{5,20}[0-9]")
@@ -440,7 +444,7 @@ def _is_strong(value: str) -> bool:
         8 <= len(value) <= 24
         and not _NO_SECRET.match(value)
         and all(re.search(kind, value) for kind in ("[a-zà-ÿ]{2}", "[A-ZÀ-Þ]", "[0-9]"))
-        and value.casefold().rstrip("0123456789.-_+!$%&#@*") not in _patterns().products
+        and not is_product(value.rstrip("!$%&#@*"))
     )
 
 
@@ -459,8 +463,7 @@ _ALTERNATING = re.compile(r"[0-9]-?[A-Z]|[A-Z]-?[0-9]")
 
 def _is_mixed(part: str) -> bool:
     value = part.strip(_MARKS)
-    name = value.casefold().rstrip("0123456789.-_+")
-    if not 6 <= len(value) <= 128 or name in _patterns().products or _CODE.fullmatch(value):
+    if not 6 <= len(value) <= 128 or is_product(value) or _CODE.fullmatch(value):
         return False
     classes = (r"[a-zà-ÿ]", r"[A-ZÀ-Þ]", "[0-9]", r"[^\W_][!$%&#@+*?][^\W_]")
     is_key = len(value) > 7 and len(_ALTERNATING.findall(value)) > 2  # "9K2M-77QX"
