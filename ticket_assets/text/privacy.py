@@ -342,14 +342,17 @@ def is_host_address(text: str, start: int, end: int) -> bool:
     first = int(written.partition(".")[0])
     version = patterns.version_near.search(before)
     words_before = before.rsplit(None, 3)[-3:]
-    if version or _ANOTHER_RELEASE.search(before):  # "from 2.14.0.1 to 3.0.2.9"
+    # "from 2.14.0.1 to 3.0.2.9"
+    if version or _RELEASE_BEFORE.search(before) or _RELEASE_AFTER.match(text, end):
         words_before = [word for word in words_before if not patterns.direction.search(word)]
     return first > (_LARGEST_RELEASE if version else _LARGEST_CHAPTER) or any(
         map(patterns.address_word.search, words_before)
     )
 
 
-_ANOTHER_RELEASE = re.compile(r"(?<![\w.])(?:[0-9]{1,5}\.){3}[0-9]{1,5} [^\W\d_]{1,6} $")
+_RELEASE = r"(?:[12]?[0-9]|3[0-2])(?:\.[0-9]{1,5}){3}"
+_RELEASE_BEFORE = re.compile(rf"(?<![\w.]){_RELEASE} [^\W\d_]{{1,6}} $")
+_RELEASE_AFTER = re.compile(rf" [^\W\d_]{{1,6}} {_RELEASE}(?![\w.])")
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:

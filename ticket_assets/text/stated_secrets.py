@@ -13,11 +13,11 @@ from ticket_assets.text.languages import all_words, one_of, phrases
 Span = tuple[int, int]
 
 _LONGEST_START, _LONGEST_NAME = 32, 64  # characters of a name before its hint, and from there on
-_WORDS_TO_SIGN = 10
+_WORDS_TO_SIGN = 12
 """Between a name and its colon: "mot de passe de la boîte partagée du service achats : ...", """
 _WORDS_TO_VALUE = 6
 """and to a value without one: "my password was changed to ..."."""
-_WORDS_TO_CODE = 3
+_WORDS_TO_CODE = 4
 """To the digits of a code without a colon: "code pin de ma carte agent 5093"."""
 _WORDS_TO_ROLE = 4
 """From a value to its name: "... als neues Passwort", "... ist mein Passwort"."""
@@ -30,6 +30,7 @@ class _Patterns:
         words = all_words()
         names = one_of(tuple(sorted(words.secret_names, key=len, reverse=True)))
         code, thing = one_of(words.code_words), one_of(words.code_things)
+        open_code = one_of(words.open_code_words + words.error_words)
         joint = r"(?:[ \-]|(?<=['’]))"
         of_thing = rf"(?:{joint}{one_of(words.code_links)}){{0,4}}{joint}{thing}(?![^\W_])"
         # "GITLAB_TOKEN=" and "mdp2:" are names, "1password" and "passwordless" are none, nor is a
@@ -79,9 +80,11 @@ class _Patterns:
             rf"(?<![\w.,:/+#\-])[\"'«“„]?(?P<value>{_CODE})[\"'»”]?,? "
             rf"(?i:{one_of(words.copulas)}) (?:[^\W\d_]{{1,5}} )?$"
         )
+        self.code_link = phrases(words.code_links)
         self.one_time = phrases(words.one_time_words, r"(?<![^\W_])", r"(?![^\W_])")
         self.one_time_code = re.compile(
-            rf"(?<![^\W_])[^\W\d_]{{0,15}}{code}(?![^\W_])[^0-9\n.!?\[]{{1,40}}?"
+            rf"(?<![^\W_])(?!{open_code})[^\W\d_]{{0,15}}{code}(?![^\W_])"
+            rf"(?! (?:[^\W\d_]{{1,3}} )?{open_code})[^0-9\n.!?\[]{{1,40}}?"
             r"(?<![\w.,:/+#\-])(?P<value>[0-9]{3}[ \-]?[0-9]{3})(?!\w|[ .,\-][0-9])",
             re.IGNORECASE,
         )
@@ -90,7 +93,8 @@ class _Patterns:
         self.small_words = frozenset(words.stopwords + words.turning_words + words.pronouns)
         self.plain_words = self.small_words.union(words.request_words)
         self.products = frozenset(words.product_names)
-        self.things = re.compile(one_of(words.machine_words + words.reference_words), re.IGNORECASE)
+        elided = rf"(?:{one_of(words.elisions)}['’])?"
+        self.things = phrases(words.machine_words + words.reference_words, elided)
 
 
 _patterns = functools.cache(_Patterns)
@@ -104,7 +108,7 @@ _VALUE_AFTER_LOGIN = re.compile(rf"\s{{0,4}}[^\s/]{{2,40}} ?/ ?{_OPENED_VALUE}")
 _SIGN = re.compile(r"[\"'»”)\]]?\s{0,3}(?P<sign>=>|[:=]=?|[-=]?>|→)")
 _REMARK = re.compile(r"[ \t]?\((?P<words>[^()\n]{1,30})\)")
 _FILLER = re.compile(
-    r",?[ \t]{1,3}(?:[-–—] )?(?P<word>(?:[^\W\d_]{1,20}['’\-]?){1,3}|[0-9]{1,2}h)"
+    r",?[ \t]{1,3}(?:[-–—] )?(?P<word>(?:[^\W\d_]{1,20}['’\-]?){1,3}|[0-9]{1,2}[hG][0-9]{0,2})"
     r"(?=[\s=,(]|:(?!/)|$)"
 )
 _GAP = re.compile(
@@ -263,6 +267,7 @@ def _value_after(text: str, name: re.Match[str]) -> Span | None:
         if not (filler := _FILLER.match(text, position)):
             break
         is_same_clause &= filler.group()[0] != ","
+        is_linked = bool(patterns.code_link.fullmatch(previous))
         position, previous, fillers = filler.end(), filler["word"], fillers + 1
         code_words += 1
         may_be_code = (
@@ -270,7 +275,8 @@ def _value_after(text: str, name: re.Match[str]) -> Span | None:
             and is_same_clause
             and code_words <= _WORDS_TO_CODE
             and not patterns.things.fullmatch(previous)
-            and not patterns.no_secret.fullmatch(previous)
+            # "code alarme déclenchée à 0530", but not "código do cofre da receção 8830"
+            and not (patterns.no_secret.fullmatch(previous) and not is_linked)
         )
     answer = _ANSWER.match(text, position)
     if answer and is_chosen(value := _trimmed(answer["value"]), strictly=True):
@@ -480,7 +486,7 @@ _QUOTED_VALUE = re.compile(
 )
 # "... mot de passe ? — Tulipe12", "... the password?" "Tulip12"
 _ANSWER = re.compile(
-    r"(?:[ '’][^\W\d_]{1,16}){0,4} ?\? ?[\"'»«”]? ?(?:[\-–—] ?[\"'»«“„]?|[\"'»«“„]) ?"
+    r"(?:[ '’][^\W\d_]{1,16}){0,4} ?\?\s{0,2}[\"'»«”]? ?(?:[\-–—] ?[\"'»«“„]?|[\"'»«“„]) ?"
     rf"(?P<value>{_VALUE})"
 )
 _STROKE = re.compile(r" / |: ?[^\s/:]{2,60} ?/ ?[^\s/]")  # far faster to look for
