@@ -13,6 +13,7 @@ from ticket_assets.text.languages import all_words, one_of, phrases
 Span = tuple[int, int]
 
 _LONGEST_START, _LONGEST_NAME = 32, 64  # characters of a name before its hint, and from there on
+_LONGEST_SENTENCE = 300  # characters on either side of a name
 _WORDS_TO_SIGN = 12
 """Between a name and its colon: "mot de passe de la boîte partagée du service achats : ...", """
 _WORDS_TO_VALUE = 6
@@ -132,7 +133,7 @@ def stated_secrets(text: str) -> Iterator[Span]:
     patterns = _patterns()
     lower = text.lower()
     if may_state_secret(lower):
-        done = 0
+        done = searched = 0
         for match in _names(text, lower):
             if match.start() >= done:
                 span = (
@@ -146,6 +147,9 @@ def stated_secrets(text: str) -> Iterator[Span]:
                     for another in _more_values(text, done, is_code=bool(match["code"])):
                         yield another
                         done = another[1]
+                elif match["password"] and match.start() >= searched:
+                    start, searched = _sentence(text, match)
+                    yield from _composed_words(text, start, searched)
         for match in patterns.login_and_password.finditer(text):
             if is_plain_secret(value := _trimmed(match["value"])):
                 yield match.start("value"), match.start("value") + len(value)
@@ -154,6 +158,24 @@ def stated_secrets(text: str) -> Iterator[Span]:
                 yield match.span("value")
         if "\t" in text or "|" in text:
             yield from _column_values(text)
+
+
+def _sentence(text: str, name: re.Match[str]) -> Span:
+    """Of the sentence around a name what is near it."""
+    start, limit = max(name.start() - _LONGEST_SENTENCE, 0), name.end() + _LONGEST_SENTENCE
+    ends = [end.end() for end in _SENTENCE_END.finditer(text, start, name.start())]
+    end = _SENTENCE_END.search(text, name.end(), limit)
+    return ends[-1] if ends else start, end.start() if end else min(limit, len(text))
+
+
+def _composed_words(text: str, start: int, end: int) -> Iterator[Span]:
+    """What stands in a sentence about a password and is composed as little but passwords are."""
+    for match in _COMPOSED.finditer(text, start, end):
+        first = re.match(r"[^\W\d_]+", match.group())
+        previous = text[start : match.start()].split()[-1:]
+        words = [*previous, first.group() if first else ""]
+        if not is_product(match.group()) and not any(map(_patterns().things.fullmatch, words)):
+            yield match.span()
 
 
 def _line_of(text: str, position: int) -> str:
@@ -455,6 +477,15 @@ _CODE_STATED = re.compile(
     r"\s{0,4}[\"'«“„`]?[ \t]?"
     rf"(?P<value>[0-9]{{2,6}}(?:[ \-][0-9]{{2,6}}){{1,3}}(?![0-9])|{_CODE})"
     r"(?![^\W_]|[\-/.:,][^\W_])"
+)
+_SENTENCE_END = re.compile(r"[.!?…][\"'»”]?\s|\n")
+# "Brezel+Senf42", "Glasfaser#Blau"; "Regenrinne-12-Ost", "Doudou.Lapin.31".
+_COMPOSED = re.compile(
+    r"(?<![\w.,:\-/\\@#&+=%])(?:(?=\S{0,24}[A-ZÀ-Þ])"
+    r"(?:[^\W\d_]{3,20}[0-9]{0,4}[!$%#*+][^\W_]{3,20}"
+    r"|[^\W\d_]{3,20}[0-9]{1,4}&[^\W_]{3,20}|[^\W\d_]{3,20}&[^\W\d_]{3,20}[0-9]{1,4})"
+    r"|[A-ZÀ-Þ][a-zà-ÿ]{2,20}(?P<joint>[.\-])(?:[^\W\d_]{2,20}(?P=joint)[1-9][0-9]{0,2}"
+    r"|[1-9][0-9]{0,2}(?P=joint)[^\W\d_]{2,20}))(?![\w@\\&+#]|[.\-/=][\w])"
 )
 _LINE_END = re.compile(r"[ \t]*(?:\n|$)")
 # "pk7Tz0QmW4xLr9Vb3": small letters, capitals and digits, several of each.
