@@ -195,7 +195,8 @@ def _column_values(text: str) -> Iterator[Span]:
                 yield start, start + len(value)
         else:
             sign = "\t" if "\t" in line else "|"
-            column = _password_column(line.split(sign)) if may_state_secret(line.lower()) else -1
+            is_heading = sign in line and may_state_secret(line.lower())
+            column = _password_column(line.split(sign)) if is_heading else -1
         position += len(line)
 
 
