@@ -306,6 +306,17 @@ def test_what_only_looks_like_a_password_is_a_warning(put: Put, verdict: Verdict
     assert verdict(no_personal_data_is_left).severity == dg.AssetCheckSeverity.ERROR
 
 
+def test_words_without_their_sentence_are_no_suspicion(put: Put, verdict: Verdict):
+    sentence = "Le papier se froisse. Une autre impression passe. PRN615 signale un bourrage"
+    tokens = "papier froisse impression passe prn615 signale bourrage"
+    put(
+        "clean_tickets",
+        {"ticket_id": "a", "received_at": FIRST, "text": sentence, "tokens": tokens},
+    )
+
+    assert verdict(no_personal_data_is_left).passed
+
+
 def test_personal_data_is_looked_for_in_the_days_of_the_run(
     put: Put, verdict: Verdict, verdicts: Verdicts
 ):
