@@ -51,7 +51,7 @@ def present_rule(probability: Floats, codes: Integers, groups: Integers) -> Floa
 def former_rule(probability: Floats, codes: Integers, _: Integers) -> Floats:
     """The smallest thresholds of all whose Clopper-Pearson bound at 80 % reaches the target.
 
-    The rule of the product's first release, which counted tickets, not wordings.
+    The rule of the product's first release, which counted tickets, copies of a text too.
     """
     predicted = probability.argmax(axis=1)
     thresholds = np.full(probability.shape[1], ALWAYS_REVIEW)
@@ -319,10 +319,10 @@ def realised(
             confidence = predicted[f"{target}_confidence"].to_numpy()[tested]
             correct = (labels == truth[tested]).to_numpy()
             answers = pd.Categorical(labels, categories=list(model.labels)).codes
-            for name, rule in RULES.items():
-                thresholds = rule(
-                    calibration.probability[positions], codes, labelled.groups[positions]
-                )
+            former = former_rule(
+                calibration.probability[positions], codes, labelled.templates[positions]
+            )
+            for name, thresholds in {"present": calibration.thresholds, "former": former}.items():
                 automatic = confidence >= thresholds[answers]
                 found.setdefault(target, {}).setdefault(name, []).append(
                     Realised(len(correct), confidence[automatic], correct[automatic])
