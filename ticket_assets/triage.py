@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from ticket_assets.text.cleaning import CleanText
 
 
-_UNFAMILIAR = {
-    "unlike_learnt": "no past ticket is like this one",
-    "unknown_words": "too many of its words are in no past ticket",
-    "repeated_text": "it says the same again and again",
-    "language_not_learnt": "no past ticket is in its language",
-}
-
-
 class TriageError(TicketAssetsError):
     """A text cannot be sorted."""
 
@@ -91,6 +83,7 @@ def triage(text: str, desk: Desk) -> SortedTicket:
 def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     import pandas as pd
 
+    from ticket_assets.classification.familiarity import SENTENCES
     from ticket_assets.classification.prediction import DECISIONS
     from ticket_assets.classification.sorting import queues
 
@@ -133,12 +126,12 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
         priority_decision=row["priority_decision"],
         decision=row["decision"],
         review_reasons={
-            target: _UNFAMILIAR.get(unfamiliar.iloc[0])
+            target: SENTENCES.get(unfamiliar.iloc[0])
             or _review_reason(model, target, row[target], row[f"{target}_confidence"])
             for target, model in classifier.targets.items()
             if row[DECISIONS[target]] == "review"
         },
-        likely=(row["likely"] or []) if unfamiliar.isna().all() else [],
+        likely=row["likely"] or [],
         queue=queues(predicted, desk.routing).iloc[0],
         language=clean.language,
         terms=classifier.explain([clean.text], vectors)[0],

@@ -90,6 +90,10 @@ def test_they_come_with_the_predictions_for_review(
         if row.likely:
             assert row.likely[0] == row.category
     assert set(predicted["decision"]) == {"auto", "review"}
+    reviewed = np.arange(len(tickets)) % 2 == 0
+    looked_at = classifier.predict(tickets, vectors, likely=likely, reviewed=reviewed)
+    assert looked_at.loc[reviewed, "likely"].isna().all()
+    assert looked_at.loc[~reviewed, "likely"].equals(predicted.loc[~reviewed, "likely"])
     nothing = classifier.predict(tickets[:0], vectors[:0], likely=likely)
     assert list(nothing.columns) == list(predicted.columns)
 

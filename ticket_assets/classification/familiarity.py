@@ -29,6 +29,13 @@ UNLIKE_LEARNT = "unlike_learnt"
 UNKNOWN_WORDS = "unknown_words"
 REPEATED_TEXT = "repeated_text"
 LANGUAGE_NOT_LEARNT = "language_not_learnt"
+SENTENCES = {
+    UNLIKE_LEARNT: "no past ticket is like this one",
+    UNKNOWN_WORDS: "too many of its words are in no past ticket",
+    REPEATED_TEXT: "it says the same again and again",
+    LANGUAGE_NOT_LEARNT: "no past ticket is in its language",
+}
+"""The reasons as people read them."""
 
 
 @dataclass(frozen=True)

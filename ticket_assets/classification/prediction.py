@@ -94,8 +94,8 @@ class Classifier:
             vectors: aligned with `tickets`, shape (rows, d).
             with_terms: add the column `terms`: `explain` for the tickets for review, null for the
                 others.
-            likely: add the column `likely`: these labels of the tickets for review, null for the
-                others.
+            likely: add the column `likely`: these labels of the tickets that are unsure, null for
+                the others and for the `reviewed` ones, which are like none that were learnt.
             reviewed: whether a person looks at a ticket, however sure its labels are.
 
         Raises:
@@ -103,20 +103,25 @@ class Classifier:
         """
         explain = self._explainer()
         terms: list[Terms | None] = []
-        batches: list[pd.DataFrame] = []
-        for texts, features in self._batches(tickets["text"].tolist(), vectors):
+        batches = []
+        if reviewed is None:
+            reviewed = np.zeros(len(tickets), dtype=bool)
+        starts = range(0, len(tickets), BATCH_ROWS)
+        for start, (texts, features) in zip(
+            starts, self._batches(tickets["text"].tolist(), vectors), strict=True
+        ):
             probability = {
                 target: model.probabilities(features) for target, model in self.targets.items()
             }
-            batches.append(self._decide(probability, len(texts)))
-            if reviewed is not None:
-                start = len(batches[0]) * (len(batches) - 1)
-                _review(batches[-1], reviewed[start : start + len(texts)])
+            batch = self._decide(probability, len(texts))
+            is_reviewed = reviewed[start : start + len(texts)]
             if likely is not None:
                 sets = pd.Series(likely.sets(probability["category"]), dtype=object)
-                batches[-1]["likely"] = sets.where(batches[-1]["decision"] == "review", None)
+                batch["likely"] = sets.where((batch["decision"] == "review") & ~is_reviewed, None)
+            _review(batch, is_reviewed)
+            batches.append(batch)
             if with_terms:
-                review = np.flatnonzero(batches[-1]["decision"] == "review").tolist()
+                review = np.flatnonzero(batch["decision"] == "review").tolist()
                 explained = explain(
                     [texts[row] for row in review],
                     features.terms[review],

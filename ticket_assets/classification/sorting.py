@@ -52,15 +52,13 @@ def sort_tickets(
         likely=likely,
         reviewed=unfamiliar.notna().to_numpy(),
     )
-    # Nothing is likely for a ticket that is like none.
-    likely_labels = predicted.pop("likely").where(unfamiliar.isna(), None)
     return pd.DataFrame(
         {
             "ticket_id": tickets["ticket_id"],
             "received_at": tickets["received_at"],
-            **predicted.drop(columns="terms").to_dict("series"),
+            **predicted.drop(columns=["terms", "likely"]).to_dict("series"),
             "review_reason": review_reasons(predicted, classifier, unfamiliar),
-            "likely": likely_labels.map(_labels_json, na_action="ignore"),
+            "likely": predicted["likely"].map(_labels_json, na_action="ignore"),
             "queue": queues(predicted, routing),
             "terms": predicted["terms"].map(_terms_json, na_action="ignore"),
             "nearest": _nearest(tickets["received_at"], vectors, labelled, neighbours),
