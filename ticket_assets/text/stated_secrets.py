@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from ticket_assets.text.languages import all_words, one_of, phrases
@@ -151,8 +151,8 @@ def stated_secrets(text: str) -> Iterator[Span]:
                     start, searched = _sentence(text, match)
                     yield from _composed_words(text, start, searched)
         for match in patterns.login_and_password.finditer(text):
-            if is_plain_secret(value := _trimmed(match["value"])):
-                yield match.start("value"), match.start("value") + len(value)
+            if span := _secret_of(match, is_plain_secret):
+                yield span
         for match in patterns.one_time_code.finditer(text) if _SIX_IN_GROUPS.search(text) else ():
             if patterns.one_time.search(_line_of(text, match.start())):
                 yield match.span("value")
@@ -222,12 +222,12 @@ def login_secrets(text: str) -> Iterator[Span]:
     lower = text.lower() if _STROKE.search(text) else ""
     if any(hint in lower for hint in _patterns().login_hints):
         for match in _patterns().login_pair.finditer(text):
-            if match["value"] and _is_stated(
-                value := _trimmed(match["value"]), "", ends_line=False
-            ):
-                yield match.start("value"), match.start("value") + len(value)
-            if match["chosen"] and is_chosen(value := _trimmed(match["chosen"]), strictly=True):
-                yield match.start("chosen"), match.start("chosen") + len(value)
+            if match["value"]:
+                span = _secret_of(match, lambda value: _is_stated(value, "", ends_line=False))
+            else:
+                span = _secret_of(match, _is_surely_chosen, group="chosen")
+            if span:
+                yield span
 
 
 def _names(text: str, lower: str) -> Iterator[re.Match[str]]:
@@ -301,10 +301,7 @@ def _value_after(text: str, name: re.Match[str]) -> Span | None:
             # "code alarme déclenchée à 0530", but not "código do cofre da receção 8830"
             and not (patterns.no_secret.fullmatch(previous) and not is_linked)
         )
-    answer = _ANSWER.match(text, position)
-    if answer and is_chosen(value := _trimmed(answer["value"]), strictly=True):
-        return answer.start("value"), answer.start("value") + len(value)
-    return None
+    return _secret_of(_ANSWER.match(text, position), _is_surely_chosen)
 
 
 def _enclosed_value(text: str, position: int, name: re.Match[str]) -> Span | None:
@@ -435,29 +432,44 @@ def _is_alone(value: str) -> bool:
 
 
 def _value_before(text: str, name: re.Match[str]) -> Span | None:
+    patterns = _patterns()
     line = text[max(name.start() - 160, 0) : name.start()].rpartition("\n")[2]
-    if name["code"] and (match := _patterns().code_before.search(line)):
-        start = name.start() - len(line) + match.start("value")
-        return start, start + len(match["value"])
+    line_start = name.start() - len(line)
+    if name["code"] and (match := patterns.code_before.search(line)):
+        return line_start + match.start("value"), line_start + match.end("value")
     if not name["password"]:
         return None
-    match = _patterns().copula_before.search(line)
-    if match and is_chosen(value := _trimmed(match["value"])):
-        start = name.start() - len(line) + match.start("value")
-        return start, start + len(value)
-    match = _patterns().setting_before.search(line)
-    if match and is_plain_secret(value := _trimmed(match["value"])):
-        start = name.start() - len(line) + match.start("value")
-        return start, start + len(value)
+    for pattern, is_secret in (
+        (patterns.copula_before, is_chosen),
+        (patterns.setting_before, is_plain_secret),
+    ):
+        if span := _secret_of(pattern.search(line), is_secret, offset=line_start):
+            return span
     words = list(re.finditer(r"\S+", line))[-_WORDS_TO_ROLE - 1 :]
     for index, word in enumerate(words[:-1]):
-        match = re.search(_VALUE, word.group())
-        if _patterns().things.fullmatch(words[index - 1].group() if index else ""):
+        if patterns.things.fullmatch(words[index - 1].group() if index else ""):
             continue
-        if match and is_chosen(value := _trimmed(match.group()), strictly=True):
-            start = name.start() - len(line) + word.start() + match.start()
-            return start, start + len(value)
+        match, offset = re.search(_VALUE, word.group()), line_start + word.start()
+        if span := _secret_of(match, _is_surely_chosen, group=0, offset=offset):
+            return span
     return None
+
+
+def _secret_of(
+    match: re.Match[str] | None,
+    is_secret: Callable[[str], bool],
+    *,
+    group: str | int = "value",
+    offset: int = 0,
+) -> Span | None:
+    """The span of what was matched, without the punctuation after it, if that is a secret.
+
+    `offset`: where the text that was searched begins.
+    """
+    if not match or not is_secret(value := _trimmed(match[group])):
+        return None
+    start = offset + match.start(group)
+    return start, start + len(value)
 
 
 def _trimmed(value: str) -> str:
@@ -579,6 +591,10 @@ def is_chosen(value: str, *, strictly: bool = False) -> bool:
         return True
     digits = len(re.findall("[0-9]", value))
     return digits > 1 and bool(small) and (bool(capital) or not strictly)
+
+
+def _is_surely_chosen(value: str) -> bool:
+    return is_chosen(value, strictly=True)
 
 
 def is_product(value: str) -> bool:
