@@ -15,6 +15,7 @@ import yaml
 from tests.helm.rendering import ROOT, rendered
 from tests.loopback import free_port
 from tests.services import skip_without, wait_until
+from tests.services.s3 import SERVER
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500, func_only=True)]
 
@@ -110,7 +111,7 @@ def object_store(gateway, tmp_path_factory):
     log = tmp_path_factory.mktemp("objects") / "log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "0.0.0.0", "-p", str(port)],  # noqa: S104
+            [sys.executable, "-c", SERVER, "0.0.0.0", str(port)],  # noqa: S104
             stdout=output,
             stderr=output,
         )

@@ -23,8 +23,9 @@ with DagsterInstance.get() as instance:
         daemon.check_daemon_loop()
 """
 SILENCE = "scalar(tickets_threshold:daemon_silence_seconds)\n        for: "
-QUICKLY = {"vector(600)": "vector(30)", f"{SILENCE}5m": f"{SILENCE}2s"}
-"""A daemon is silent after 30 seconds instead of ten minutes, and told at once."""
+QUICKLY = {"vector(600)": "vector(50)", f"{SILENCE}5m": f"{SILENCE}2s"}
+"""A daemon is silent after 50 seconds instead of ten minutes, and told at once: its scheduler and
+its backfills wait 30 seconds from one look to the next, whatever the sign of life."""
 
 
 @dataclass

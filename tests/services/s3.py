@@ -19,6 +19,28 @@ from ticket_assets.storage.s3_access import S3Access
 
 KEY_ID = "AKIDESK"
 SECRET = "s3cret/with+signs="  # noqa: S105
+SERVER = """
+import sys
+from threading import Lock
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+)
+from werkzeug.serving import run_simple
+
+# moto looks whether there is an object and writes it later; S3 does both at once.
+one_write = Lock()
+moto = DomainDispatcherApplication(create_backend_app)
+
+def application(environ, start_response):
+    if environ["REQUEST_METHOD"] not in ("PUT", "DELETE", "POST"):
+        return moto(environ, start_response)
+    with one_write:
+        return moto(environ, start_response)
+
+run_simple(
+    sys.argv[1], int(sys.argv[2]), application, threaded=True, request_handler=MotoRequestHandler
+)
+"""
 
 
 class S3Server:
@@ -30,7 +52,7 @@ class S3Server:
         self._log = folder / "log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+                [sys.executable, "-c", SERVER, "127.0.0.1", str(self.port)],
                 stdout=log,
                 stderr=log,
             )
