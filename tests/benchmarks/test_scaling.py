@@ -58,7 +58,7 @@ def test_the_dearest_step_comes_first() -> None:
 def test_a_desk_is_measured(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # So that a small desk has a champion.
     monkeypatch.setattr("benchmarks.scaling.SETTINGS", {"TICKETS_MACRO_F1_FLOOR": "0"})
-    sizes = DeskSizes(few=400, many=700, days=14, more_days=20)
+    sizes = DeskSizes(few=200, many=300, days=14, more_days=18)
     with shared_servers() if kind == "shared" else nullcontext(embedded) as make:
         if make is None:
             pytest.skip("Postgres or moto is not installed")
