@@ -324,6 +324,26 @@ class Settings(BaseSettings):
         description="No label is automatic below this calibrated probability, whatever precision"
         " the surer ones keep.",
     )
+    simulation_days: int = Field(
+        default=90,
+        ge=1,
+        le=3650,
+        description="Days up to the latest mail on which `tickets simulate` tries other"
+        " precisions.",
+    )
+    minutes_to_sort: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=1440.0,
+        description="Minutes that a person needs to sort a ticket, for what `tickets simulate` says"
+        " is saved.",
+    )
+    minutes_per_error: float = Field(
+        default=15.0,
+        ge=0.0,
+        le=14_400.0,
+        description="Minutes that a ticket in a wrong queue costs in all, for the same.",
+    )
     macro_f1_floor: float = Field(
         default=0.5,
         ge=0.0,

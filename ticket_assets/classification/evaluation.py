@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,9 @@ class TargetEvaluation:
     """A tenth of the tickets that are confident enough to decide, at least one of them."""
     least_sure_precision: float | None = None
     """Share of these, the least confident tenth, that are right; None without any."""
+    simulated_thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By target precision ("0.95"), the thresholds of the labels that it would give the model in
+    use; none in evaluations of former releases."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,10 @@ def _target_from_dict(content: Mapping[str, Any]) -> TargetEvaluation:
             "per_class": tuple(ClassScore(**part) for part in content["per_class"]),
             "per_language": tuple(LanguageScore(**part) for part in content["per_language"]),
             "confident_mistakes": tuple(Mistake(**part) for part in content["confident_mistakes"]),
+            "simulated_thresholds": {
+                precision: tuple(thresholds)
+                for precision, thresholds in content.get("simulated_thresholds", {}).items()
+            },
             "confusion": tuple(tuple(row) for row in content["confusion"]),
             "reliability": tuple((mean, share, n) for mean, share, n in content["reliability"]),
             "precision_by_coverage": tuple((x, y) for x, y in content["precision_by_coverage"]),

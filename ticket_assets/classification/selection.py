@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -32,6 +32,7 @@ from ticket_assets.classification.training_set import (
     TrainingOptions,
 )
 
+SIMULATED_TARGETS = tuple(percent / 100 for percent in range(80, 100))
 TIE = 0.005
 """Candidates this close in macro-F1 are equals; the better log-loss then decides."""
 
@@ -50,6 +51,8 @@ class Calibration:
     thresholds: Floats
     probability: Floats
     """Out of fold, shape (all rows, labels)."""
+    simulated: Mapping[float, Floats] = field(default_factory=dict)
+    """The thresholds that other target precisions would have given; of the final model."""
 
 
 def _folds(
@@ -145,19 +148,49 @@ def calibrate(  # noqa: PLR0917
     combined = combined_scores(scores, temperatures)
     temperature = fit_temperature(combined[rows], truth)
     probability = probabilities(combined, temperature)
+    thresholds = label_thresholds(
+        labelled, target, rows, probability, options, options.target_precision
+    )
+    return Calibration(candidate, temperatures, temperature, thresholds, probability)
+
+
+def simulated_thresholds(
+    labelled: LabelledRows,
+    target: str,
+    rows: Integers,
+    probability: Floats,
+    options: TrainingOptions,
+) -> dict[float, Floats]:
+    """The thresholds that each of `SIMULATED_TARGETS` would give."""
+    return {
+        precision: label_thresholds(labelled, target, rows, probability, options, precision)
+        for precision in SIMULATED_TARGETS
+    }
+
+
+def label_thresholds(  # noqa: PLR0917
+    labelled: LabelledRows,
+    target: str,
+    rows: Integers,
+    probability: Floats,
+    options: TrainingOptions,
+    target_precision: float,
+) -> Floats:
+    """The threshold of each label, from the out-of-fold probabilities of `rows` with a label."""
+    rows = labelled.rows(target, rows)
     thresholds = abstain_thresholds(
         probability[rows],
-        truth,
+        labelled.codes[target][rows],
         # Copies are one trial, near-copies one each: in 2,100 tickets of the sample mailbox only
         # 550 wordings are counted otherwise, and 30 % of new mail was automatic instead of 61 %,
         # 97.6 % of it right instead of 97.8 %; of new mail in new wordings 95.6 and 97.0 %. Out of
         # fold all wordings are new, most of those to come are not, which is on the safe side.
         labelled.templates[rows],
-        options.target_precision,
+        target_precision,
         precision_risk=options.precision_risk,
         confidence_floor=options.confidence_floor,
     )
     for code in range(len(thresholds)):
         if labelled.wording_count(target, code) < LEAST_WORDINGS:
             thresholds[code] = ALWAYS_REVIEW
-    return Calibration(candidate, temperatures, temperature, thresholds, probability)
+    return thresholds

@@ -55,6 +55,7 @@ from ticket_assets.classification.selection import (
     choose,
     cross_validate,
     fit_space,
+    simulated_thresholds,
 )
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet, fingerprint
 from ticket_assets.classification.vocabulary import (
@@ -158,6 +159,7 @@ def _train(
         digest=fingerprint(training_set, options),
         options=options,
     )
+    evaluation = _with_simulated_thresholds(evaluation, calibrations)
     vocabulary = build_vocabulary(labelled.tickets["tokens"].tolist())
     unlearnt = _as_unlearnt(labelled, category.probability, vocabulary)
     return TrainedClassifier(
@@ -203,10 +205,13 @@ def _calibrate(
     experts = {target: CANDIDATES[winner.candidate] for target, winner in winners.items()}
     options = replace(options, folds=final_folds(len(rows), options))
     out_of_fold = cross_validate(labelled, rows, experts, options, report)
-    return {
-        target: calibrate(labelled, target, winner.candidate, rows, out_of_fold, options)
-        for target, winner in winners.items()
-    }
+    calibrations = {}
+    for target, winner in winners.items():
+        calibration = calibrate(labelled, target, winner.candidate, rows, out_of_fold, options)
+        probability = calibration.probability
+        simulated = simulated_thresholds(labelled, target, rows, probability, options)
+        calibrations[target] = replace(calibration, simulated=simulated)
+    return calibrations
 
 
 def _with_known_wordings(
@@ -320,6 +325,22 @@ def _evaluate(
         precision_risk=options.precision_risk,
         confidence_floor=options.confidence_floor,
     )
+
+
+def _with_simulated_thresholds(
+    evaluation: Evaluation, calibrations: Mapping[str, Calibration]
+) -> Evaluation:
+    targets = {
+        target: replace(
+            scores,
+            simulated_thresholds={
+                f"{precision:.2f}": tuple(map(float, thresholds))
+                for precision, thresholds in calibrations[target].simulated.items()
+            },
+        )
+        for target, scores in evaluation.targets.items()
+    }
+    return replace(evaluation, targets=targets)
 
 
 def _evaluate_target(  # noqa: PLR0917

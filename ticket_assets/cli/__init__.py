@@ -28,6 +28,7 @@ from ticket_assets.cli import (
     models,
     removal,
     run,
+    simulate,
     status,
 )
 from ticket_assets.cli.console import print_error
@@ -44,7 +45,7 @@ app = typer.Typer(
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
 for group in (
-    *(mail, run, classify, status, dev, evaluate, checks, removal, models, categories),
+    *(mail, run, classify, status, dev, evaluate, simulate, checks, removal, models, categories),
     *(collection, backup, instance, alerts, evidently, exporter, doctor),
 ):
     app.add_typer(group.app)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.classification.conftest import bag_vectors, make_tickets
+from ticket_assets.classification.selection import SIMULATED_TARGETS
+from ticket_assets.classification.training import TrainedClassifier, train
+from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
+from ticket_assets.simulation import Costs, simulated_targets
+
+LABELS = ("access", "network", "printing")
+COSTS = Costs(to_sort=2, per_error=10)
+
+
+@pytest.fixture(scope="module")
+def really_trained() -> TrainedClassifier:
+    tickets = make_tickets(400)
+    options = TrainingOptions(target_precision=0.9, folds=3)
+    return train(TrainingSet(tickets, bag_vectors(tickets["text"].tolist()), "bag"), options)
+
+
+@pytest.fixture
+def trained(really_trained: TrainedClassifier) -> TrainedClassifier:
+    """A classifier with thresholds by hand: at 90 %, its target, and at 80 and 99 %."""
+    category = really_trained.classifier.targets["category"]
+    assert category.labels == LABELS
+    thresholds = {"0.80": (0.5, 0.5, 0.5), "0.90": (0.8, 0.7, 2.0), "0.99": (0.95, 2.0, 2.0)}
+    scores = replace(really_trained.evaluation.targets["category"], simulated_thresholds=thresholds)
+    return replace(
+        really_trained,
+        classifier=replace(
+            really_trained.classifier,
+            targets={"category": replace(category, thresholds=np.array(thresholds["0.90"]))},
+        ),
+        evaluation=replace(really_trained.evaluation, targets={"category": scores}),
+        training_tickets=pd.DataFrame(
+            {
+                "ticket_id": [f"learnt{row}" for row in range(400)],
+                "category": ["access"] * 200 + ["network"] * 200,
+                "category_confidence": np.repeat([0.99, 0.75], 200),
+            }
+        ),
+    )
+
+
+def given(trained: TrainedClassifier) -> pd.Series:
+    """What people said of the training tickets: one in ten of `network` is wrong."""
+    said = trained.training_tickets.set_index("ticket_id")["category"].copy()
+    said[200::10] = "printing"
+    return said
+
+
+def tickets(*rows):
+    columns = ["ticket_id", "category", "confidence", "review_reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_trained_model_keeps_the_thresholds_of_each_target(really_trained):
+    scores = really_trained.evaluation.targets["category"]
+
+    assert list(scores.simulated_thresholds) == [f"{target:.2f}" for target in SIMULATED_TARGETS]
+    in_use = really_trained.classifier.targets["category"].thresholds
+    assert scores.simulated_thresholds["0.90"] == tuple(in_use)
+    lenient, strict = (scores.simulated_thresholds[target] for target in ("0.80", "0.99"))
+    assert (np.array(lenient) <= strict).all()
+
+
+def test_what_each_target_would_have_decided(trained):
+    recent = tickets(
+        ("a", "access", 0.97, None),
+        ("b", "access", 0.85, None),
+        ("c", "network", 0.75, None),
+        ("d", "network", 0.60, "unsure"),
+        ("e", "printing", 0.99, "always_reviewed"),
+        # Whatever the thresholds are, a person looks at it.
+        ("f", "access", 0.99, "unlike_learnt"),
+        # The model no longer knows this category.
+        ("g", "telephony", 0.99, None),
+    )
+
+    lowest, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
+
+    assert [one.target_precision for one in (lowest, present, highest)] == [0.8, 0.9, 0.99]
+    assert [one.is_present for one in (lowest, present, highest)] == [False, True, False]
+    assert [one.automatic for one in (lowest, present, highest)] == [5, 3, 1]
+    assert [one.share for one in (lowest, present, highest)] == [5 / 7, 3 / 7, 1 / 7]
+    assert [one.to_automatic for one in (lowest, present, highest)] == [2, 0, 0]
+    assert [one.to_review for one in (lowest, present, highest)] == [0, 0, 2]
+    by_label = {one.label: (one.tickets, one.automatic) for one in lowest.labels}
+    assert by_label == {"access": (3, 2), "network": (2, 2), "printing": (1, 1)}
+
+
+def test_a_ticket_that_was_learnt_counts_as_it_was_recorded_out_of_fold(trained):
+    # Surely predicted by the model that has learnt it, and as unsure as any without that
+    recent = tickets(("learnt399", "printing", 1.0, "unlike_learnt"))
+
+    lowest, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
+
+    assert [one.automatic for one in (lowest, present, highest)] == [1, 1, 0]
+    assert [one.label for one in present.labels if one.automatic] == ["network"]
+
+
+def test_the_share_that_is_right_and_what_it_saves(trained):
+    recent = tickets(*((f"t{row}", "network", 0.75, None) for row in range(1000)))
+
+    _, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
+
+    # Of the 200 tickets as unsure as these that show it, 180 are right.
+    assert present.automatic == 1000
+    assert present.precision == pytest.approx(0.9, abs=0.005)
+    assert 0.85 < present.low < 0.88
+    assert 0.92 < present.high < 0.95
+    wrong = 1000 * (1 - present.precision)
+    assert present.minutes_saved == pytest.approx(1000 * 2 - wrong * 10)
+    (network,) = (one for one in present.labels if one.automatic)
+    assert network.precision == pytest.approx(present.precision)
+    assert (highest.automatic, highest.precision, highest.minutes_saved) == (0, None, 0)
+
+
+def test_no_precision_is_said_where_too_few_tickets_show_it(trained):
+    few = replace(trained, training_tickets=trained.training_tickets[:99])
+    recent = tickets(("a", "access", 0.97, None))
+
+    _, present, _ = simulated_targets(recent, few, given(trained), COSTS)
+
+    assert (present.automatic, present.precision, present.low) == (1, None, None)
+
+
+def test_of_categories_that_were_merged_the_strictest_threshold_counts(trained):
+    category = replace(trained.classifier.targets["category"], labels=("access", "mail", "mail"))
+    merged = replace(
+        trained, classifier=replace(trained.classifier, targets={"category": category})
+    )
+    recent = tickets(("a", "mail", 0.99, None), ("b", "access", 0.9, None))
+
+    lowest, present, _ = simulated_targets(recent, merged, given(trained), COSTS)
+
+    assert (lowest.automatic, present.automatic) == (2, 1)
+    assert [one.label for one in lowest.labels] == ["access", "mail"]
+
+
+def test_no_ticket_at_all(trained):
+    for target in simulated_targets(tickets(), trained, given(trained), COSTS):
+        assert (target.automatic, target.share, target.minutes_saved) == (0, 0.0, 0.0)
