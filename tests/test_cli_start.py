@@ -21,6 +21,7 @@ ARGUMENTS = {
     "status": (),
     "dev": (),
     "evaluate": ("past.csv",),
+    "simulate": (),
     "evidently": (),
     "checks": (),
     "exporter": (),

@@ -5,6 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import given as given_examples
+from hypothesis import settings as example_settings
+from hypothesis import strategies as st
 
 from tests.classification.conftest import bag_vectors, make_tickets
 from ticket_assets.classification.selection import SIMULATED_TARGETS
@@ -28,13 +32,13 @@ def trained(really_trained: TrainedClassifier) -> TrainedClassifier:
     """A classifier with thresholds by hand: at 90 %, its target, and at 80 and 99 %."""
     category = really_trained.classifier.targets["category"]
     assert category.labels == LABELS
-    thresholds = {"0.80": (0.5, 0.5, 0.5), "0.90": (0.8, 0.7, 2.0), "0.99": (0.95, 2.0, 2.0)}
+    thresholds = {"0.8": (0.5, 0.5, 0.5), "0.9": (0.8, 0.7, 2.0), "0.99": (0.95, 2.0, 2.0)}
     scores = replace(really_trained.evaluation.targets["category"], simulated_thresholds=thresholds)
     return replace(
         really_trained,
         classifier=replace(
             really_trained.classifier,
-            targets={"category": replace(category, thresholds=np.array(thresholds["0.90"]))},
+            targets={"category": replace(category, thresholds=np.array(thresholds["0.9"]))},
         ),
         evaluation=replace(really_trained.evaluation, targets={"category": scores}),
         training_tickets=pd.DataFrame(
@@ -54,18 +58,24 @@ def given(trained: TrainedClassifier) -> pd.Series:
     return said
 
 
-def tickets(*rows):
+def tickets(*rows, labelled=()):
+    """Tickets of 30 days, one after another, so that as many are forecast."""
     columns = ["ticket_id", "category", "confidence", "review_reason"]
-    return pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(
+        received_at=pd.Timestamp("2026-03-01")
+        + pd.to_timedelta(np.linspace(0, 29, len(frame)), unit="D"),
+        is_labelled=frame["ticket_id"].isin(labelled),
+    )
 
 
 def test_a_trained_model_keeps_the_thresholds_of_each_target(really_trained):
     scores = really_trained.evaluation.targets["category"]
 
-    assert list(scores.simulated_thresholds) == [f"{target:.2f}" for target in SIMULATED_TARGETS]
+    assert list(scores.simulated_thresholds) == [f"{target:g}" for target in SIMULATED_TARGETS]
     in_use = really_trained.classifier.targets["category"].thresholds
-    assert scores.simulated_thresholds["0.90"] == tuple(in_use)
-    lenient, strict = (scores.simulated_thresholds[target] for target in ("0.80", "0.99"))
+    assert scores.simulated_thresholds["0.9"] == tuple(in_use)
+    lenient, strict = (scores.simulated_thresholds[target] for target in ("0.8", "0.99"))
     assert (np.array(lenient) <= strict).all()
 
 
@@ -90,8 +100,9 @@ def test_what_each_target_would_have_decided(trained):
     assert [one.share for one in (lowest, present, highest)] == [5 / 7, 3 / 7, 1 / 7]
     assert [one.to_automatic for one in (lowest, present, highest)] == [2, 0, 0]
     assert [one.to_review for one in (lowest, present, highest)] == [0, 0, 2]
-    by_label = {one.label: (one.tickets, one.automatic) for one in lowest.labels}
-    assert by_label == {"access": (3, 2), "network": (2, 2), "printing": (1, 1)}
+    assert [one.changed for one in (lowest, present, highest)] == [("d", "e"), (), ("b", "c")]
+    by_label = {one.label: (one.tickets, one.share) for one in lowest.labels}
+    assert by_label == {"access": (3, 2 / 3), "network": (2, 1.0), "printing": (1, 1.0)}
 
 
 def test_a_ticket_that_was_learnt_counts_as_it_was_recorded_out_of_fold(trained):
@@ -101,7 +112,19 @@ def test_a_ticket_that_was_learnt_counts_as_it_was_recorded_out_of_fold(trained)
     lowest, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
 
     assert [one.automatic for one in (lowest, present, highest)] == [1, 1, 0]
-    assert [one.label for one in present.labels if one.automatic] == ["network"]
+    assert [one.label for one in present.labels if one.share] == ["network"]
+
+
+def test_what_a_person_has_labelled_is_forecast_and_never_automatic(trained):
+    recent = tickets(
+        ("a", "access", 0.97, None), ("b", "network", 0.6, "unsure"), labelled=("a", "b")
+    )
+
+    lowest, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
+
+    assert [one.share for one in (lowest, present, highest)] == [1, 0.5, 0.5]
+    assert [one.automatic for one in (lowest, present, highest)] == [0, 0, 0]
+    assert [one.changed for one in (lowest, present, highest)] == [(), (), ()]
 
 
 def test_the_share_that_is_right_and_what_it_saves(trained):
@@ -114,11 +137,81 @@ def test_the_share_that_is_right_and_what_it_saves(trained):
     assert present.precision == pytest.approx(0.9, abs=0.005)
     assert 0.85 < present.low < 0.88
     assert 0.92 < present.high < 0.95
-    wrong = 1000 * (1 - present.precision)
-    assert present.minutes_saved == pytest.approx(1000 * 2 - wrong * 10)
-    (network,) = (one for one in present.labels if one.automatic)
-    assert network.precision == pytest.approx(present.precision)
+    assert present.minutes_saved == pytest.approx(1000 * 2)
+    assert present.minutes_of_errors == pytest.approx(1000 * (1 - present.precision) * 10)
+    (network,) = (one for one in present.labels if one.share)
+    assert (network.precision, network.low) == (present.precision, present.low)
     assert (highest.automatic, highest.precision, highest.minutes_saved) == (0, None, 0)
+
+
+def test_the_forecast_is_of_thirty_days_whatever_days_are_simulated(trained):
+    month = tickets(*((f"t{row}", "network", 0.75, None) for row in range(3000)))
+    first_days = month[month["received_at"] < "2026-03-11"]
+
+    forecasts = [
+        simulated_targets(recent, trained, given(trained), COSTS)[1]
+        for recent in (month, first_days)
+    ]
+
+    for forecast in forecasts:
+        assert forecast.minutes_saved == pytest.approx(3000 * 2, rel=0.05)
+
+
+def test_weeks_that_differ_make_the_forecast_of_the_share_less_sure(trained):
+    # The same half is automatic: each second ticket, or those of each second week.
+    mixed = tickets(
+        *((f"t{row}", "network", 0.75 if row % 2 else 0.4, None) for row in range(2800))
+    )
+    week = (29 - (mixed["received_at"] - mixed["received_at"].min()).dt.days) // 7
+    by_week = mixed.assign(confidence=np.where(week % 2, 0.75, 0.4))
+
+    alike, unlike = (
+        simulated_targets(recent, trained, given(trained), COSTS)[1] for recent in (mixed, by_week)
+    )
+
+    assert alike.share == 0.5
+    assert 0.45 < alike.share_low < alike.share < alike.share_high < 0.55
+    assert unlike.share_high - unlike.share_low > 10 * (alike.share_high - alike.share_low)
+
+
+@given_examples(
+    confidences=st.lists(st.floats(0.3, 1), min_size=1, max_size=60),
+    thresholds=st.lists(st.floats(0.5, 1), min_size=2, max_size=6).map(sorted),
+)
+@example_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_share_falls_as_the_thresholds_rise_and_each_change_goes_one_way(
+    trained, confidences, thresholds
+):
+    in_use = len(thresholds) // 2
+    category = trained.classifier.targets["category"]
+    scores = replace(
+        trained.evaluation.targets["category"],
+        simulated_thresholds={
+            f"0.{80 + number}": (threshold,) * 3 for number, threshold in enumerate(thresholds)
+        },
+    )
+    moved = replace(
+        trained,
+        classifier=replace(
+            trained.classifier,
+            targets={"category": replace(category, thresholds=np.full(3, thresholds[in_use]))},
+        ),
+        evaluation=replace(trained.evaluation, targets={"category": scores}),
+    )
+    recent = tickets(*((f"t{row}", "access", one, None) for row, one in enumerate(confidences)))
+
+    simulated = simulated_targets(recent, moved, given(moved), COSTS)
+
+    shares = [target.share for target in simulated]
+    assert shares == sorted(shares, reverse=True)
+    assert simulated[in_use].changed == ()
+    assert not any(target.to_review for target in simulated[:in_use])
+    assert not any(target.to_automatic for target in simulated[in_use:])
+    for target in simulated:
+        assert target.share_low <= target.share <= target.share_high
+        assert target.automatic == simulated[in_use].automatic + (
+            target.to_automatic - target.to_review
+        )
 
 
 def test_no_precision_is_said_where_too_few_tickets_show_it(trained):

@@ -123,8 +123,8 @@ class TargetEvaluation:
     least_sure_precision: float | None = None
     """Share of these, the least confident tenth, that are right; None without any."""
     simulated_thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """By target precision ("0.95"), the thresholds of the labels that it would give the model in
-    use; none in evaluations of former releases."""
+    """By target precision as `target_name` writes it, the thresholds of the labels that it would
+    give the model in use; none in evaluations of former releases."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,11 @@ class Evaluation:
     def from_dict(cls, content: Mapping[str, Any]) -> Evaluation:
         targets = {name: _target_from_dict(part) for name, part in content["targets"].items()}
         return cls(**{**content, "targets": targets})
+
+
+def target_name(precision: float) -> str:
+    """A target precision as the key of its thresholds, like 0.95 or 0.995."""
+    return f"{precision:g}"
 
 
 def _target_from_dict(content: Mapping[str, Any]) -> TargetEvaluation:

@@ -161,10 +161,10 @@ def simulated_thresholds(
     probability: Floats,
     options: TrainingOptions,
 ) -> dict[float, Floats]:
-    """The thresholds that each of `SIMULATED_TARGETS` would give."""
+    """The thresholds that each of `SIMULATED_TARGETS`, and the target in use, would give."""
     return {
         precision: label_thresholds(labelled, target, rows, probability, options, precision)
-        for precision in SIMULATED_TARGETS
+        for precision in sorted({*SIMULATED_TARGETS, options.target_precision})
     }
 
 

@@ -38,6 +38,7 @@ from ticket_assets.classification.evaluation import (
     Evaluation,
     TargetEvaluation,
     evaluate_target,
+    target_name,
 )
 from ticket_assets.classification.features import Floats, Integers
 from ticket_assets.classification.label_errors import suspected_label_errors
@@ -334,7 +335,7 @@ def _with_simulated_thresholds(
         target: replace(
             scores,
             simulated_thresholds={
-                f"{precision:.2f}": tuple(map(float, thresholds))
+                target_name(precision): tuple(map(float, thresholds))
                 for precision, thresholds in calibrations[target].simulated.items()
             },
         )

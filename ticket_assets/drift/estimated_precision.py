@@ -67,17 +67,18 @@ class PrecisionEstimator:
         standard_error = 1 / np.sqrt((probability * (1 - probability)).sum())
         return cls(target, len(odds), float(shift), float(standard_error))
 
-    def estimate(self, confidence: Floats) -> Precision:
+    def estimate(self, confidence: Floats, tickets: float | None = None) -> Precision:
         """The precision that automatic tickets with these confidences have; at least one ticket.
 
-        The interval is of the share that will turn out right: it holds the chance of so many
-        outcomes and that of the shift.
+        The interval is of the share that will turn out right, of these or of so many other
+        `tickets` like them: it holds the chance of so many outcomes and that of the shift.
         """
         probability = expit(_log_odds(confidence) + self.shift)
         outcomes = probability * (1 - probability)
         mean = float(probability.mean())
         variance = (
-            outcomes.sum() / len(outcomes) ** 2 + (outcomes.mean() * self.standard_error) ** 2
+            outcomes.mean() / (tickets or len(outcomes))
+            + (outcomes.mean() * self.standard_error) ** 2
         )
         return Precision(len(confidence), mean, *_beta_interval(mean, float(variance)))
 
