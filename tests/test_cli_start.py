@@ -18,6 +18,7 @@ ARGUMENTS = {
     "redate": (),
     "run": (),
     "classify": ("Le VPN est coupé",),
+    "correct": ("0" * 20, "--category", "network"),
     "status": (),
     "dev": (),
     "evaluate": ("past.csv",),

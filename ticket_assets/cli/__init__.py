@@ -18,6 +18,7 @@ from ticket_assets.cli import (
     checks,
     classify,
     collection,
+    correct,
     dev,
     doctor,
     evaluate,
@@ -45,8 +46,8 @@ app = typer.Typer(
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
 for group in (
-    *(mail, run, classify, status, dev, evaluate, simulate, checks, removal, models, categories),
-    *(collection, backup, instance, alerts, evidently, exporter, doctor),
+    *(mail, run, classify, correct, status, dev, evaluate, simulate, checks, removal),
+    *(models, categories, collection, backup, instance, alerts, evidently, exporter, doctor),
 ):
     app.add_typer(group.app)
 

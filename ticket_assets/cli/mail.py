@@ -254,6 +254,8 @@ def _print_source(report: SourceReport, landing: LandingZone) -> None:
         f" {report.already_there:,} already there{labels}, {report.remaining:,} to come.",
         soft_wrap=True,
     )
+    for note in report.early_labels:
+        print_warning(note)
     _note_doubts(report, landing)
 
 

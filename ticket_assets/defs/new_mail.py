@@ -141,6 +141,7 @@ def _failures(report: SourceReport) -> list[str]:
 def _notes(report: SourceReport) -> list[str]:
     notes = _first(report.refusals)
     notes += _first([note for table in report.tables for note in table.notes])
+    notes += report.early_labels
     if report.waits_for:
         notes.append(
             f"Not looked at until {report.next_try:%Y-%m-%d %H:%M} UTC: {report.name}, after:"

@@ -18,7 +18,8 @@ from time import monotonic
 from typing import NamedTuple
 
 from ticket_assets.errors import TicketAssetsError
-from ticket_assets.mail.exports import TABLE_SUFFIXES, TableReading
+from ticket_assets.mail.corrections import land_corrections, open_corrections
+from ticket_assets.mail.exports import TABLE_SUFFIXES, Table, TableReading
 from ticket_assets.mail.importing import read_mailbox
 from ticket_assets.mail.input_files import ExportError, InputFile, no_file, scanned
 from ticket_assets.mail.labels import LabelSet, UnknownLabelError
@@ -58,6 +59,8 @@ class FolderReport:
     """Why files cannot be used, for those that the look before did not refuse alike."""
     tables: list[TableReading] = field(default_factory=list)
     """How tables were understood that have landed now."""
+    early_labels: list[str] = field(default_factory=list)
+    """Which labels wait for their message, for those that have landed now."""
 
     def add(self, report: LandingReport) -> None:
         self.landed += report.landed
@@ -296,7 +299,8 @@ class _Look:
         column_mapping: Mapping[str, str] | None,
         date_order: DateOrder | None,
     ) -> None:
-        """Land a mailbox or an export behind the messages that have landed, then its labels."""
+        """Land a mailbox or an export behind the messages that have landed, then its labels; or a
+        table of corrections."""
         if self.is_late:
             self.report.remaining += 1
             return
@@ -325,6 +329,10 @@ class _Look:
             is_done = True
 
         try:
+            corrections = open_corrections(file.file, mapping, date_order)
+            if corrections:
+                self._land_corrections(file.version, corrections, allowed)
+                return
             # As in an import, a file that is damaged or has an unknown label lands nothing.
             labels = [imported.label for imported in read(readings=readings) if imported.label]
             allowed.check(labels, str(path))
@@ -343,6 +351,20 @@ class _Look:
         else:
             self.report.remaining += 1
         self._seen.remember([file.version], done, done=is_done)
+
+    def _land_corrections(
+        self, version: FileVersion, corrections: Table, allowed: LabelSet
+    ) -> None:
+        """Land the rows that can be used; the others stand as the file's refusal."""
+        path = corrections.file.path
+        report = land_corrections(self._landing, corrections, allowed)
+        self.report.labels += report.landed
+        if report.waiting:
+            self.report.early_labels.append(visible(f"{path}: {report.waiting}"))
+        if report.refusal:
+            self.refuse(version, f"{path}: {report.refusal}")
+        else:
+            self._seen.remember([version], 0, done=True)
 
 
 def _reader(

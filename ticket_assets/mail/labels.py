@@ -52,7 +52,7 @@ def read_labels(path: Path) -> Iterator[Label]:
     for row in table:
         if row.broken:
             raise ExportError(f"{path}, row {row.number} is broken: {row.broken}.")
-        label = _label(table, row, written_at)
+        label = row_label(table, row, written_at)
         if not (label.category or label.priority):
             continue
         if not (label.ticket_id or label.message_id):
@@ -60,18 +60,25 @@ def read_labels(path: Path) -> Iterator[Label]:
         yield label
 
 
-def _label(table: Table, row: Row, written_at: datetime) -> Label:
-    named = table.text(row, "ticket_id")
-    is_ticket_id = named is not None and len(named) == 20 and set(named) <= set("0123456789abcdef")
+def row_label(table: Table, row: Row, written_at: datetime) -> Label:
+    """What a row of a table of labels says; without a date of its own it is of `written_at`."""
+    ticket_id, number = ticket_name(table.text(row, "ticket_id"))
     return Label(
         category=table.text(row, "category"),
         priority=table.text(row, "priority"),
         labelled_at=table.moment(row, "labelled_at") or written_at,
         labelled_by=table.text(row, "labelled_by") or table.file.path.name,
-        ticket_id=named if is_ticket_id else None,
+        ticket_id=ticket_id,
         # A desk's own number under "ticket" is the message id in its exports.
-        message_id=bare_id(table.text(row, "message_id") or (None if is_ticket_id else named)),
+        message_id=bare_id(table.text(row, "message_id")) or number,
     )
+
+
+def ticket_name(text: str | None) -> tuple[str | None, str | None]:
+    """The ticket id or the message id that a person names a ticket by, one of them None."""
+    if text and len(text) == 20 and set(text) <= set("0123456789abcdef"):
+        return text, None
+    return None, bare_id(text)
 
 
 def unknown_labels(labels: Iterable[Label], known: LabelSet) -> dict[Target, Counter[str]]:

@@ -7,7 +7,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -407,7 +407,7 @@ class LandingZone:
         former = self.former_categories() if categories else {}
         former = {name: now for name, now in former.items() if name not in categories}
         ordered = sorted(self.labels(), key=lambda label: label.labelled_at)
-        tickets = self._tickets_of(
+        tickets = self.tickets_named(
             {label.message_id for label in ordered if label.message_id and not label.ticket_id}
         )
         erased = self.erased()
@@ -428,6 +428,17 @@ class LandingZone:
         rows = [{"ticket_id": ticket_id, **latest[ticket_id]} for ticket_id in sorted(latest)]
         copies = sum(max(len(named - erased) - 1, 0) for named in tickets.values())
         return ResolvedLabels(TABLES["ticket_labels"].frame(rows), unresolved, copies)
+
+    def tickets_named(self, names: Set[str]) -> dict[str, set[str]]:
+        """The ids of the tickets that landed under each of these message ids and ticket ids; of a
+        message that came in several forms they are several. Names of none are left out."""
+        tickets: dict[str, set[str]] = {}
+        # Also of days without a message: retention leaves the lines of messages that it removes.
+        for line in self.manifest_lines(day_folders(self.files)) if names else []:
+            ticket_id = ticket_id_of(line["sha256"])
+            for name in {line["message_id"], ticket_id} & names:
+                tickets.setdefault(name, set()).add(ticket_id)
+        return tickets
 
     def manifests(self, folders: Iterable[str]) -> list[str]:
         """The names of the manifests of days, in order of landing: where a landing died and was
@@ -595,15 +606,6 @@ class LandingZone:
             landed_at=_moment(line["landed_at"]),
             size_bytes=blob.size,
         )
-
-    def _tickets_of(self, message_ids: set[str]) -> dict[str, set[str]]:
-        tickets: dict[str, set[str]] = {}
-        # Also of days without a message: retention leaves the lines of messages that it removes.
-        for line in self.manifest_lines(day_folders(self.files)) if message_ids else []:
-            if line["message_id"] in message_ids:
-                ticket_id = ticket_id_of(line["sha256"])
-                tickets.setdefault(line["message_id"], set()).add(ticket_id)
-        return tickets
 
     def _started_at(self) -> datetime | None:
         """When the first import ended, or None before."""

@@ -82,6 +82,8 @@ class SourceReport:
     """Why messages and files cannot be had, for those that no poll has reported before."""
     refusals: tuple[str, ...] = ()
     """Why messages and files cannot be had, for all that stand now."""
+    early_labels: tuple[str, ...] = ()
+    """Which labels wait for their message."""
     tables: tuple[TableReading, ...] = ()
     error: str | None = None
     """Why the source failed now, in one line."""
@@ -360,5 +362,6 @@ def _source_report(name: str, report: FolderReport) -> SourceReport:
         labels=report.labels,
         days=tuple(sorted(report.days)),
         problems=tuple(report.problems),
+        early_labels=tuple(report.early_labels),
         tables=tuple(report.tables),
     )
