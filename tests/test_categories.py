@@ -422,6 +422,12 @@ def test_merged_categories_are_one_and_no_decision_changes(stores):
         " from suspected_label_errors"
     )
     assert doubts == [(0, 0)]
+    # Shares of several categories cannot be added up.
+    simulated = {
+        label for (label,) in desk.warehouse.rows("select distinct label from threshold_simulation")
+    }
+    assert None in simulated
+    assert not simulated & {*MERGED, "network"}
 
 
 def test_the_model_says_one_name_until_the_next_training_learns_one_category(stores):

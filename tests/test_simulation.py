@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from tests.classification.conftest import bag_vectors, make_tickets
 from ticket_assets.classification.selection import SIMULATED_TARGETS
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
-from ticket_assets.simulation import Costs, simulated_targets
+from ticket_assets.simulation import Costs, Simulation, simulated_targets
+from ticket_assets.storage.tables import TABLES
 
 LABELS = ("access", "network", "printing")
 COSTS = Costs(to_sort=2, per_error=10)
@@ -96,10 +98,10 @@ def test_what_each_target_would_have_decided(trained):
 
     assert [one.target_precision for one in (lowest, present, highest)] == [0.8, 0.9, 0.99]
     assert [one.is_present for one in (lowest, present, highest)] == [False, True, False]
-    assert [one.automatic for one in (lowest, present, highest)] == [5, 3, 1]
-    assert [one.share for one in (lowest, present, highest)] == [5 / 7, 3 / 7, 1 / 7]
-    assert [one.to_automatic for one in (lowest, present, highest)] == [2, 0, 0]
-    assert [one.to_review for one in (lowest, present, highest)] == [0, 0, 2]
+    assert [one.mail.automatic for one in (lowest, present, highest)] == [5, 3, 1]
+    assert [one.mail.share for one in (lowest, present, highest)] == [5 / 7, 3 / 7, 1 / 7]
+    assert [one.mail.to_automatic for one in (lowest, present, highest)] == [2, 0, 0]
+    assert [one.mail.to_review for one in (lowest, present, highest)] == [0, 0, 2]
     assert [one.changed for one in (lowest, present, highest)] == [("d", "e"), (), ("b", "c")]
     by_label = {one.label: (one.tickets, one.share) for one in lowest.labels}
     assert by_label == {"access": (3, 2 / 3), "network": (2, 1.0), "printing": (1, 1.0)}
@@ -111,7 +113,7 @@ def test_a_ticket_that_was_learnt_counts_as_it_was_recorded_out_of_fold(trained)
 
     lowest, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
 
-    assert [one.automatic for one in (lowest, present, highest)] == [1, 1, 0]
+    assert [one.mail.automatic for one in (lowest, present, highest)] == [1, 1, 0]
     assert [one.label for one in present.labels if one.share] == ["network"]
 
 
@@ -122,8 +124,8 @@ def test_what_a_person_has_labelled_is_forecast_and_never_automatic(trained):
 
     lowest, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
 
-    assert [one.share for one in (lowest, present, highest)] == [1, 0.5, 0.5]
-    assert [one.automatic for one in (lowest, present, highest)] == [0, 0, 0]
+    assert [one.mail.share for one in (lowest, present, highest)] == [1, 0.5, 0.5]
+    assert [one.mail.automatic for one in (lowest, present, highest)] == [0, 0, 0]
     assert [one.changed for one in (lowest, present, highest)] == [(), (), ()]
 
 
@@ -133,15 +135,22 @@ def test_the_share_that_is_right_and_what_it_saves(trained):
     _, present, highest = simulated_targets(recent, trained, given(trained), COSTS)
 
     # Of the 200 tickets as unsure as these that show it, 180 are right.
-    assert present.automatic == 1000
-    assert present.precision == pytest.approx(0.9, abs=0.005)
-    assert 0.85 < present.low < 0.88
-    assert 0.92 < present.high < 0.95
-    assert present.minutes_saved == pytest.approx(1000 * 2)
-    assert present.minutes_of_errors == pytest.approx(1000 * (1 - present.precision) * 10)
+    assert present.mail.automatic == 1000
+    assert present.mail.precision == pytest.approx(0.9, abs=0.005)
+    assert 0.85 < present.mail.precision_low < 0.88
+    assert 0.92 < present.mail.precision_high < 0.95
+    assert present.mail.minutes_saved == pytest.approx(1000 * 2)
+    assert present.mail.minutes_of_errors == pytest.approx(1000 * (1 - present.mail.precision) * 10)
     (network,) = (one for one in present.labels if one.share)
-    assert (network.precision, network.low) == (present.precision, present.low)
-    assert (highest.automatic, highest.precision, highest.minutes_saved) == (0, None, 0)
+    assert (network.precision, network.precision_low) == (
+        present.mail.precision,
+        present.mail.precision_low,
+    )
+    assert (highest.mail.automatic, highest.mail.precision, highest.mail.minutes_saved) == (
+        0,
+        None,
+        0,
+    )
 
 
 def test_the_forecast_is_of_thirty_days_whatever_days_are_simulated(trained):
@@ -154,7 +163,7 @@ def test_the_forecast_is_of_thirty_days_whatever_days_are_simulated(trained):
     ]
 
     for forecast in forecasts:
-        assert forecast.minutes_saved == pytest.approx(3000 * 2, rel=0.05)
+        assert forecast.mail.minutes_saved == pytest.approx(3000 * 2, rel=0.05)
 
 
 def test_weeks_that_differ_make_the_forecast_of_the_share_less_sure(trained):
@@ -166,7 +175,8 @@ def test_weeks_that_differ_make_the_forecast_of_the_share_less_sure(trained):
     by_week = mixed.assign(confidence=np.where(week % 2, 0.75, 0.4))
 
     alike, unlike = (
-        simulated_targets(recent, trained, given(trained), COSTS)[1] for recent in (mixed, by_week)
+        simulated_targets(recent, trained, given(trained), COSTS)[1].mail
+        for recent in (mixed, by_week)
     )
 
     assert alike.share == 0.5
@@ -202,15 +212,15 @@ def test_the_share_falls_as_the_thresholds_rise_and_each_change_goes_one_way(
 
     simulated = simulated_targets(recent, moved, given(moved), COSTS)
 
-    shares = [target.share for target in simulated]
+    shares = [target.mail.share for target in simulated]
     assert shares == sorted(shares, reverse=True)
     assert simulated[in_use].changed == ()
-    assert not any(target.to_review for target in simulated[:in_use])
-    assert not any(target.to_automatic for target in simulated[in_use:])
-    for target in simulated:
-        assert target.share_low <= target.share <= target.share_high
-        assert target.automatic == simulated[in_use].automatic + (
-            target.to_automatic - target.to_review
+    assert not any(target.mail.to_review for target in simulated[:in_use])
+    assert not any(target.mail.to_automatic for target in simulated[in_use:])
+    for mail in (target.mail for target in simulated):
+        assert mail.share_low <= mail.share <= mail.share_high
+        assert mail.automatic - simulated[in_use].mail.automatic == (
+            mail.to_automatic - mail.to_review
         )
 
 
@@ -220,7 +230,11 @@ def test_no_precision_is_said_where_too_few_tickets_show_it(trained):
 
     _, present, _ = simulated_targets(recent, few, given(trained), COSTS)
 
-    assert (present.automatic, present.precision, present.low) == (1, None, None)
+    assert (present.mail.automatic, present.mail.precision, present.mail.precision_low) == (
+        1,
+        None,
+        None,
+    )
 
 
 def test_of_categories_that_were_merged_the_strictest_threshold_counts(trained):
@@ -232,10 +246,29 @@ def test_of_categories_that_were_merged_the_strictest_threshold_counts(trained):
 
     lowest, present, _ = simulated_targets(recent, merged, given(trained), COSTS)
 
-    assert (lowest.automatic, present.automatic) == (2, 1)
+    assert (lowest.mail.automatic, present.mail.automatic) == (2, 1)
     assert [one.label for one in lowest.labels] == ["access", "mail"]
 
 
 def test_no_ticket_at_all(trained):
     for target in simulated_targets(tickets(), trained, given(trained), COSTS):
-        assert (target.automatic, target.share, target.minutes_saved) == (0, 0.0, 0.0)
+        mail = target.mail
+        assert (mail.tickets, mail.share, mail.precision, mail.minutes_saved) == (0, None, None, 0)
+
+
+def test_the_rows_of_the_table_are_all_tickets_and_each_label_of_each_target(trained):
+    recent = tickets(("a", "access", 0.97, None), ("b", "network", 0.75, None))
+    targets = simulated_targets(recent, trained, given(trained), COSTS)
+    first, last = date(2026, 3, 1), date(2026, 3, 30)
+
+    rows = TABLES["threshold_simulation"].frame(
+        Simulation(first, last, 2, 0, "model", targets).rows()
+    )
+
+    assert len(rows) == 3 * (1 + len(LABELS))
+    assert rows["label"].tolist() == [None, *LABELS] * 3
+    (all_at_99,) = rows[(rows["target_precision"] == 0.99) & rows["label"].isna()].to_dict(
+        "records"
+    )
+    assert (all_at_99["tickets"], all_at_99["share"], all_at_99["to_review"]) == (2, 0.5, 1)
+    assert all_at_99["last_day"] == pd.Timestamp("2026-03-30")

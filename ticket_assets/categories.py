@@ -320,6 +320,13 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 f"delete from {SCHEMA}.suspected_label_errors"  # noqa: S608
                 " where target = 'category' and given = predicted"
             )
+        if change.is_merge and "threshold_simulation" in tables:
+            # Shares cannot be added up; the next simulation has those of the merged category.
+            connection.execute(
+                f"delete from {SCHEMA}.threshold_simulation where label = ? or label {is_former}",  # noqa: S608
+                [change.name, former],
+            )
+        update("threshold_simulation", "label", [change.name, former], f"label {is_former}")
         update("day_origins", "recipe", recipes, "recipe = ?")
         if "ticket_predictions" in tables:
             for name in former:

@@ -7,8 +7,8 @@ model keeps the thresholds that each target would have given it, so nothing is l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, time, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from ticket_assets.classification.evaluation import target_name
 from ticket_assets.classification.familiarity import SENTENCES
 from ticket_assets.drift.estimated_precision import (
     INTERVAL,
-    Precision,
     PrecisionEstimator,
     labels_of,
 )
@@ -40,55 +39,57 @@ class SimulationError(TicketAssetsError):
 
 
 @dataclass(frozen=True)
-class SimulatedLabel:
-    """The tickets with one category as the likeliest."""
+class SimulatedMail:
+    """What one target precision would do with the tickets of one label, or with all.
 
-    label: str
+    Shares, precisions and minutes are forecasts of `FORECAST_DAYS`, with the intervals that hold
+    what will turn out in 90 % of the cases. For them all tickets count as new to the model.
+    """
+
+    label: str | None
+    """The likeliest category of the tickets; None of all tickets together."""
     tickets: int
     share: float | None
-    """Share of them that would have been automatic; None without any."""
+    """Share of automatic tickets; None without any ticket."""
+    share_low: float | None
+    share_high: float | None
     precision: float | None
-    """Estimated share of the automatic ones that are right, with its interval as for all labels;
-    None without any, or where the evidence does not suffice."""
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class SimulatedTarget:
-    """What one target precision would decide on mail like these tickets."""
-
-    target_precision: float
-    is_present: bool
-    """Whether it is the one in use."""
-    share: float
-    """Share of automatic tickets, had all been new to the model, with the interval that holds the
-    share of the following `FORECAST_DAYS` in 90 % of the cases."""
-    share_low: float
-    share_high: float
-    precision: float | None
-    """Estimated share of the automatic tickets that are right, with the interval that holds what
-    will turn out in the following `FORECAST_DAYS` in 90 % of the cases; None where the evidence
-    does not suffice."""
-    low: float | None
-    high: float | None
+    """Estimated share of the automatic tickets that are right; None without any, or where the
+    evidence does not suffice."""
+    precision_low: float | None
+    precision_high: float | None
     minutes_saved: float
-    """Of sorting by hand, in `FORECAST_DAYS`."""
+    """Of sorting by hand."""
     minutes_of_errors: float | None
-    """What the wrong ones of these tickets cost."""
+    """What the wrong ones of the automatic tickets cost."""
     automatic: int
     """Tickets without a person's label that would have been automatic."""
     to_automatic: int
     """Those of them that are for a person now."""
     to_review: int
     """Tickets without a person's label that are automatic now, and would have been for a person."""
+
+
+@dataclass(frozen=True)
+class SimulatedTarget:
+    """What one target precision would do."""
+
+    target_precision: float
+    is_present: bool
+    """Whether it is the one in use."""
+    mail: SimulatedMail
+    labels: tuple[SimulatedMail, ...]
     changed: tuple[str, ...]
-    """The ids of the tickets of both kinds."""
-    labels: tuple[SimulatedLabel, ...]
+    """The ids of the tickets that would have been decided otherwise than they are."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them, without the ids."""
-        return asdict(replace(self, changed=())) | {"changed": len(self.changed)}
+        """The fields as JSON has them, but for the ids."""
+        return {
+            "target_precision": self.target_precision,
+            "is_present": self.is_present,
+            "mail": asdict(self.mail),
+            "labels": [asdict(label) for label in self.labels],
+        }
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,24 @@ class Simulation:
             "model_version": self.model_version,
             "targets": [target.as_dict() for target in self.targets],
         }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the table threshold_simulation."""
+        days = {
+            "first_day": datetime.combine(self.first_day, time.min),
+            "last_day": datetime.combine(self.last_day, time.min),
+            "model_version": self.model_version,
+        }
+        return [
+            {
+                "target_precision": target.target_precision,
+                "is_present": target.is_present,
+                **asdict(mail),
+                **days,
+            }
+            for target in self.targets
+            for mail in (target.mail, *target.labels)
+        ]
 
     def nearest(self, precision: float) -> SimulatedTarget:
         """The target that is the nearest to this one."""
@@ -197,40 +216,33 @@ def simulated_targets(
     )
     is_right = (labelled["category"] == labelled["given"]).to_numpy()
     present = sorted_tickets.automatic(_strictest(model.labels, model.thresholds.tolist(), names))
+    weeks = _Weeks.of(tickets["received_at"])
     open_tickets = ~tickets["is_labelled"].to_numpy(dtype=bool)
     ids = tickets["ticket_id"].to_numpy()
-    week, growth = _weeks(tickets["received_at"])
     thresholds_by_target = trained.evaluation.targets["category"].simulated_thresholds
     simulated = []
     for precision, thresholds in thresholds_by_target.items():
         least = _strictest(model.labels, thresholds, names)
         shown = evidence.automatic(least)
-        estimator = PrecisionEstimator.fit(evidence.confidence[shown], is_right[shown])
-        automatic = sorted_tickets.automatic(least)
-        changed = open_tickets & (automatic != present)
-        share, low, high = _share(automatic, week, growth)
-        decided = sorted_tickets.confidence[automatic]
-        estimate = _precision(estimator, decided, growth)
-        expected = len(decided) * growth
+        tried = _Tried(
+            weeks,
+            sorted_tickets.confidence,
+            sorted_tickets.automatic(least),
+            present,
+            open_tickets,
+            PrecisionEstimator.fit(evidence.confidence[shown], is_right[shown]),
+            costs,
+        )
         simulated.append(
             SimulatedTarget(
                 target_precision=float(precision),
                 is_present=precision == target_name(trained.evaluation.target_precision),
-                share=share,
-                share_low=low,
-                share_high=high,
-                precision=estimate.precision if estimate else None,
-                low=estimate.low if estimate else None,
-                high=estimate.high if estimate else None,
-                minutes_saved=expected * costs.to_sort,
-                minutes_of_errors=expected * (1 - estimate.precision) * costs.per_error
-                if estimate
-                else None,
-                automatic=int((automatic & open_tickets).sum()),
-                to_automatic=int((automatic & changed).sum()),
-                to_review=int((present & changed).sum()),
-                changed=tuple(ids[changed]),
-                labels=_labels(sorted_tickets, automatic, estimator, growth),
+                mail=tried.mail(None, np.ones(len(tickets), dtype=bool)),
+                labels=tuple(
+                    tried.mail(name, sorted_tickets.codes == code)
+                    for code, name in enumerate(names)
+                ),
+                changed=tuple(ids[open_tickets & (tried.automatic != present)]),
             )
         )
     return tuple(simulated)
@@ -273,13 +285,63 @@ def _strictest(
     return np.array([by_name[name] for name in names])
 
 
-def _weeks(received_at: pd.Series[Any]) -> tuple[NDArray[np.integer[Any]], float]:
-    """The week of each ticket, counted back from the latest, and how many tickets the forecast
-    expects for each of these."""
-    if received_at.empty:
-        return np.zeros(0, np.int64), 0.0
-    age = (received_at.max().normalize() - received_at.dt.normalize()).dt.days.to_numpy()
-    return age // 7, FORECAST_DAYS / (int(age.max()) + 1)
+@dataclass(frozen=True)
+class _Weeks:
+    """The week of each ticket, counted back from the latest."""
+
+    numbers: NDArray[np.integer[Any]]
+    growth: float
+    """Tickets that the forecast expects for each of these."""
+
+    @classmethod
+    def of(cls, received_at: pd.Series[Any]) -> _Weeks:
+        if received_at.empty:
+            return cls(np.zeros(0, np.int64), 0.0)
+        age = (received_at.max().normalize() - received_at.dt.normalize()).dt.days.to_numpy()
+        return cls(age // 7, FORECAST_DAYS / (int(age.max()) + 1))
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """Tickets as one target would have decided them; arrays are aligned."""
+
+    weeks: _Weeks
+    confidence: NDArray[np.floating[Any]]
+    automatic: NDArray[np.bool_]
+    present: NDArray[np.bool_]
+    """Whether they are automatic at the target in use."""
+    open_tickets: NDArray[np.bool_]
+    """Whether no person has labelled them."""
+    estimator: PrecisionEstimator | None
+    costs: Costs
+
+    def mail(self, label: str | None, of_label: NDArray[np.bool_]) -> SimulatedMail:
+        growth = self.weeks.growth
+        decided = of_label & self.automatic
+        count = int(decided.sum())
+        share = low = high = estimate = None
+        if of_label.any():
+            share, low, high = _share(decided[of_label], self.weeks.numbers[of_label], growth)
+        if self.estimator is not None and count:
+            estimate = self.estimator.estimate(self.confidence[decided], count * growth)
+        may_change = of_label & self.open_tickets
+        return SimulatedMail(
+            label=label,
+            tickets=int(of_label.sum()),
+            share=share,
+            share_low=low,
+            share_high=high,
+            precision=estimate.precision if estimate else None,
+            precision_low=estimate.low if estimate else None,
+            precision_high=estimate.high if estimate else None,
+            minutes_saved=count * growth * self.costs.to_sort,
+            minutes_of_errors=count * growth * (1 - estimate.precision) * self.costs.per_error
+            if estimate
+            else None,
+            automatic=int((may_change & self.automatic).sum()),
+            to_automatic=int((may_change & self.automatic & ~self.present).sum()),
+            to_review=int((may_change & ~self.automatic & self.present).sum()),
+        )
 
 
 def _share(
@@ -292,8 +354,6 @@ def _share(
     chi-square of the weeks exceeds its degrees of freedom (McCullagh and Nelder 1989, 4.5).
     """
     count, total = int(automatic.sum()), len(automatic)
-    if not total:
-        return 0.0, 0.0, 1.0
     share = count / total
     # Half a ticket of each kind keeps a variance where all are of one.
     likely = (count + 0.5) / (total + 1)
@@ -305,36 +365,3 @@ def _share(
     error = np.sqrt(dispersion * variance * (1 / total + 1 / (total * growth)))
     reach = float(student_t.ppf((1 + INTERVAL) / 2, freedom) * error)
     return share, max(0.0, share - reach), min(1.0, share + reach)
-
-
-def _precision(
-    estimator: PrecisionEstimator | None, confidence: NDArray[np.floating[Any]], growth: float
-) -> Precision | None:
-    if estimator is None or not len(confidence):
-        return None
-    return estimator.estimate(confidence, len(confidence) * growth)
-
-
-def _labels(
-    tickets: _Sorted,
-    automatic: NDArray[np.bool_],
-    estimator: PrecisionEstimator | None,
-    growth: float,
-) -> tuple[SimulatedLabel, ...]:
-    labels = []
-    for code, name in enumerate(tickets.names):
-        of_label = tickets.codes == code
-        decided = of_label & automatic
-        count = int(of_label.sum())
-        estimate = _precision(estimator, tickets.confidence[decided], growth)
-        labels.append(
-            SimulatedLabel(
-                name,
-                count,
-                int(decided.sum()) / count if count else None,
-                estimate.precision if estimate else None,
-                estimate.low if estimate else None,
-                estimate.high if estimate else None,
-            )
-        )
-    return tuple(labels)

@@ -32,6 +32,7 @@ CHAIN = [
     "drift_metrics",
     "drift_report",
 ]
+SIMULATION = "threshold_simulation"
 SORTING = ["ticket_predictions", "drift_metrics", "drift_report"]
 Requests = Mapping[str, set[str]]
 
@@ -158,7 +159,7 @@ def quiet_desk(product: dg.Definitions) -> Iterator[Desk]:
         desk = Desk(product, instance)
         desk.land(DAYS[0], "a")
         desk.materialise(*LEARNING, version="first")
-        desk.materialise(*CHAIN)
+        desk.materialise(*CHAIN, SIMULATION)
         desk.tick()
         yield desk
 
@@ -220,6 +221,19 @@ def test_a_new_champion_predicts_the_last_days_anew_and_the_same_one_none(desk: 
     desk.materialise("ticket_classifier", version="second")
 
     assert desk.tick() == requested(SORTING, *days)
+    # Whose runs it waits for: here they are left undone, and it is next.
+    assert desk.tick() == requested([SIMULATION], None)
+    assert desk.tick() == {}
+
+
+def test_targets_are_simulated_once_a_day_whatever_mail_comes(desk: Desk):
+    desk.land(DAYS[0], "b")
+    assert SIMULATION not in desk.tick()
+    desk.materialise(*CHAIN, days=[DAYS[0]])
+    assert desk.tick() == {}
+
+    desk.lapse(SIMULATION)
+    assert desk.tick() == requested([SIMULATION], None)
     assert desk.tick() == {}
 
 
@@ -298,5 +312,5 @@ def test_mail_is_not_forgotten_when_the_code_location_is_reloaded(
 def test_every_asset_that_is_made_has_a_condition_and_a_freshness_policy(desk: Desk):
     nodes = [desk.graph.get(key) for key in desk.graph.materializable_asset_keys]
 
-    assert {node.key.to_user_string() for node in nodes} == {*CHAIN, *LEARNING}
+    assert {node.key.to_user_string() for node in nodes} == {*CHAIN, *LEARNING, SIMULATION}
     assert all(node.automation_condition and node.freshness_policy for node in nodes)

@@ -55,6 +55,7 @@ WHOLE_ASSETS = {
     "candidate_classifier",
     "suspected_label_errors",
     "ticket_classifier",
+    "threshold_simulation",
 }
 
 
@@ -236,6 +237,7 @@ def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
         "ticket_embeddings",
         "suspected_label_errors",
         "ticket_predictions",
+        "threshold_simulation",
         "drift_metrics",
         "day_origins",
         "schema_version",

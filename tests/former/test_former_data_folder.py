@@ -68,6 +68,13 @@ def test_its_champion_waits_for_vectors_of_this_version(former_desk):
     assert "Train again: tickets run." in str(result.exception)
 
 
+def test_its_champion_has_nothing_to_simulate_with_and_says_so(former_desk):
+    result = CliRunner().invoke(app, ["simulate"])
+
+    assert result.exit_code == 1
+    assert "kept no thresholds of other targets" in str(result.exception)
+
+
 @pytest.mark.slow
 def test_a_run_encodes_it_anew_and_sorts_a_text(former_desk):
     done = subprocess.run(
@@ -83,3 +90,6 @@ def test_a_run_encodes_it_anew_and_sorts_a_text(former_desk):
     ticket = json.loads(result.stdout)
     assert ticket["category"] == "printing"
     assert len(ticket["nearest"]) == 5
+
+    simulated = json.loads(CliRunner().invoke(app, ["simulate", "--json"]).stdout)
+    assert (simulated["tickets"], len(simulated["targets"])) == (197, 20)

@@ -22,7 +22,7 @@ def confusion_matrix_png(evaluation: Evaluation, target: str) -> bytes:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(3.6, 1.6 + 0.5 * len(scores.labels))
     output = io.BytesIO()
-    with _axes(output, (size + 0.6, size)) as axes:
+    with plot_axes(output, (size + 0.6, size)) as axes:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         ticks = range(len(scores.labels))
         axes.set_xticks(ticks, [_short(name) for name in scores.labels], rotation=40, ha="right")
@@ -41,7 +41,7 @@ def reliability_png(evaluation: Evaluation, target: str) -> bytes:
     scores = evaluation.targets[target]
     mean, share, rows = np.array(scores.reliability).T
     output = io.BytesIO()
-    with _axes(output, (4.4, 4.2)) as axes:
+    with plot_axes(output, (4.4, 4.2)) as axes:
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle="--")
         axes.plot(mean, share, color=ACCENT, linewidth=1)
         axes.scatter(mean, share, s=20 + 380 * rows / rows.sum(), color=ACCENT, alpha=0.8)
@@ -60,7 +60,7 @@ def precision_coverage_png(evaluation: Evaluation, target: str) -> bytes:
     scores = evaluation.targets[target]
     coverage, precision = np.array(scores.precision_by_coverage).T
     output = io.BytesIO()
-    with _axes(output, (5.0, 3.8)) as axes:
+    with plot_axes(output, (5.0, 3.8)) as axes:
         axes.plot(coverage, precision, color=ACCENT)
         axes.axhline(evaluation.target_precision, color=PALE, linewidth=1, linestyle="--")
         if scores.auto_precision is not None:
@@ -77,7 +77,7 @@ def precision_coverage_png(evaluation: Evaluation, target: str) -> bytes:
 
 
 @contextmanager
-def _axes(output: io.BytesIO, size: tuple[float, float]) -> Iterator[Any]:
+def plot_axes(output: io.BytesIO, size: tuple[float, float]) -> Iterator[Any]:
     # The object interface, not pyplot: no global state, safe in a server's threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -70,36 +70,41 @@ def simulate(
 
 def targets_table(simulated: Simulation) -> Table:
     """A row for each target."""
+    from ticket_assets.simulation_view import interval_text
+
     table = _table(
         "target", "automatic", "right of those", "saved", "errors", "to auto", "to review"
     )
     for target in simulated.targets:
+        mail = target.mail
+        errors = mail.minutes_of_errors
         table.add_row(
             f"{'now ' if target.is_present else ''}{target.target_precision * 100:g}%",
-            _with_interval(target.share, target.share_low, target.share_high),
-            _with_interval(target.precision, target.low, target.high),
-            f"{target.minutes_saved / 60:,.1f} h",
-            "–" if target.minutes_of_errors is None else f"{target.minutes_of_errors / 60:,.1f} h",
-            f"{target.to_automatic:,}",
-            f"{target.to_review:,}",
+            interval_text(mail.share, mail.share_low, mail.share_high),
+            interval_text(mail.precision, mail.precision_low, mail.precision_high),
+            f"{mail.minutes_saved / 60:,.1f} h",
+            "–" if errors is None else f"{errors / 60:,.1f} h",
+            f"{mail.to_automatic:,}",
+            f"{mail.to_review:,}",
         )
     return table
 
 
 def labels_table(target: SimulatedTarget) -> Table:
     """A row for each label at one target."""
-    table = _table("label", "tickets", "automatic", "right of those")
-    table.title = (
-        f"At {target.target_precision * 100:g}%: {target.to_automatic:,} to auto,"
-        f" {target.to_review:,} to review"
-    )
+    from ticket_assets.simulation_view import interval_text
+
+    table = _table("label", "tickets", "automatic", "right of those", "to auto", "to review")
+    table.title = f"At {target.target_precision * 100:g}%"
     table.columns[0].justify = "left"
-    for label in target.labels:
+    for mail in (*target.labels, target.mail):
         table.add_row(
-            label.label,
-            f"{label.tickets:,}",
-            "–" if label.share is None else f"{label.share:.1%}",
-            _with_interval(label.precision, label.low, label.high),
+            mail.label or "all",
+            f"{mail.tickets:,}",
+            interval_text(mail.share, mail.share_low, mail.share_high),
+            interval_text(mail.precision, mail.precision_low, mail.precision_high),
+            f"{mail.to_automatic:,}",
+            f"{mail.to_review:,}",
         )
     return table
 
@@ -111,7 +116,3 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
-
-
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    return "–" if value is None else f"{value:.1%} ({low:.1%} to {high:.1%})"

@@ -101,6 +101,22 @@ ended_day = (
 SORTED = ("ticket_collection", "ticket_embeddings", "clean_tickets")
 DRIFT = _guarded(_changed("ticket_predictions") | ended_day | late_today, "ticket_predictions")
 
+another_champion = (
+    Condition.asset_matches("ticket_classifier", Condition.data_version_changed())
+    .since(HANDLED)
+    .with_label("another champion")
+)
+SIMULATED = (
+    (late | another_champion)
+    & IDLE
+    # At the next tick, when the days that another champion predicts anew are in progress, then
+    # after them. What is missing does not hold it back: a day without mail may be.
+    & ~Condition.asset_matches("ticket_classifier", Condition.newly_updated())
+    & ~Condition.any_deps_match(Condition.in_progress())
+    & ~Condition.asset_matches("ticket_classifier", Condition.missing())
+)
+"""Once a day, whatever mail comes: it looks at weeks."""
+
 CONDITIONS = {
     # What a day's mail has never been reported of is empty, not missing.
     "raw_tickets": (mail_changed | late_today) & IDLE,
@@ -111,6 +127,7 @@ CONDITIONS = {
     "ticket_predictions": _guarded(
         _changed(*SORTED) | new_champion | late_today, *SORTED, "ticket_classifier"
     ),
+    "threshold_simulation": SIMULATED,
     "drift_metrics": DRIFT,
     "drift_report": DRIFT,
     "ticket_labels": (_changed("landed_labels") | late) & IDLE,

@@ -7,7 +7,7 @@ import dagster as dg
 from ticket_assets.defs.audit import AUDITS
 
 LEARN = ["ticket_labels", "candidate_classifier", "suspected_label_errors", "ticket_classifier"]
-SORT = ["ticket_predictions", "drift_metrics", "drift_report"]
+SORT = ["ticket_predictions", "threshold_simulation", "drift_metrics", "drift_report"]
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,

@@ -243,6 +243,42 @@ TABLES = {
             },
         ),
         _table(
+            "threshold_simulation",
+            {
+                "target_precision": (
+                    "DOUBLE",
+                    "Precision that automatic labels would have to keep",
+                ),
+                "is_present": ("BOOLEAN", "Whether it is the target in use"),
+                "label": ("VARCHAR", "Likeliest category of the tickets; null of all together"),
+                "tickets": ("BIGINT", "Tickets of the simulated days"),
+                "share": ("DOUBLE", "Share of automatic tickets, of the 30 days that follow"),
+                "share_low": ("DOUBLE", "Lower end of its 90 % interval"),
+                "share_high": ("DOUBLE", "Upper end of its 90 % interval"),
+                "precision": (
+                    "DOUBLE",
+                    "Share of those that will be right; null where the evidence does not suffice",
+                ),
+                "precision_low": ("DOUBLE", "Lower end of its 90 % interval"),
+                "precision_high": ("DOUBLE", "Upper end of its 90 % interval"),
+                "minutes_saved": ("DOUBLE", "Minutes of sorting by hand saved in 30 days"),
+                "minutes_of_errors": ("DOUBLE", "Minutes that the errors cost in 30 days"),
+                "automatic": (
+                    "BIGINT",
+                    "Tickets without a person's label that would have been automatic",
+                ),
+                "to_automatic": ("BIGINT", "Those of them that are for a person now"),
+                "to_review": (
+                    "BIGINT",
+                    "Tickets that are automatic now and would have been for a person",
+                ),
+                "first_day": ("TIMESTAMP", "First of the simulated days, at 00:00 UTC"),
+                "last_day": ("TIMESTAMP", "Last of the simulated days, at 00:00 UTC"),
+                "model_version": MODEL_VERSION,
+            },
+            partition_column=None,
+        ),
+        _table(
             "suspected_label_errors",
             {
                 "ticket_id": TICKET_ID,
