@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ticket_assets.mail.landing import LandingZone
+from ticket_assets.mail.mailboxes import mail_message
+from ticket_assets.mail.raw_tickets import raw_tickets
+from ticket_assets.sample.mailbox import generate
+from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.text.cleaning import CleanText, clean_text, clean_tickets
 from ticket_assets.text.privacy import find_personal_data
 
@@ -177,6 +183,21 @@ def test_megabytes_are_cleaned_soon(unit: str) -> None:
 
     assert 0 < len(ticket.text) <= 100_000
     assert find_personal_data(ticket.text, phone_regions=REGIONS, suspicions=False) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [7, 1, 3])
+def test_no_ticket_of_the_sample_is_suspected(tmp_path: Path, seed: int) -> None:
+    landing = LandingZone(FolderBlobs(tmp_path))
+    mails = generate(until=date(2026, 11, 27), seed=seed)
+    landing.land(mail_message(mail.content, "sample") for mail in mails)
+    raw = raw_tickets(landing, landing.days(), max_message_bytes=1_000_000).tickets
+
+    tickets = clean_tickets(raw, languages=["fr", "en"], phone_regions=["FR", "GB"]).tickets
+
+    texts = tickets["subject"] + "\n" + tickets["text"]
+    assert len(texts) > 2_900
+    assert [text for text in texts if find_personal_data(text, phone_regions=["FR", "GB"])] == []
 
 
 def test_the_desks_own_line_is_heeded_in_tables_and_single_texts() -> None:

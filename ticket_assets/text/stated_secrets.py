@@ -445,7 +445,9 @@ def _value_before(text: str, name: re.Match[str]) -> Span | None:
     ):
         if span := _secret_of(pattern.search(line), is_secret, offset=line_start):
             return span
-    words = list(re.finditer(r"\S+", line))[-_WORDS_TO_ROLE - 1 :]
+    # "... on the Contact360 card. My password is current"
+    sentence = [0, *(end.end() for end in _SENTENCE_END.finditer(line))][-1]
+    words = list(re.compile(r"\S+").finditer(line, sentence))[-_WORDS_TO_ROLE - 1 :]
     for index, word in enumerate(words[:-1]):
         if patterns.things.fullmatch(words[index - 1].group() if index else ""):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 
@@ -24,6 +25,8 @@ from ticket_assets.text.telephones import (
 
 _WORDS_BETWEEN = 4
 """Between a word about passwords and what may be one, before or after it."""
+_WORDS_OF_AN_ANSWER = 10
+"""What stands in a longer sentence beside that about a password is mostly a model or a folder."""
 
 
 class _Patterns:
@@ -259,11 +262,16 @@ def _may_state_words(text: str) -> bool:
 def _may_hold_mixed(text: str) -> bool:
     patterns = _patterns()
     words = text.split()
-    names = [index for index, word in enumerate(words) if patterns.secret_word.search(word)]
-    for place in names:
+    starts = [match.start() for match in re.finditer(r"\S+", text)]
+    names = (match.start() for match in patterns.secret_word.finditer(text))
+    for place in sorted({bisect_right(starts, name) - 1 for name in names}):
         first = max(place - _WORDS_BETWEEN, 0)
         around = words[first : place + _WORDS_BETWEEN + 1]
         for index, word in enumerate(around, first):
+            between = words[min(index, place) : max(index, place)]
+            # "... on the Contact360 card. My password is current"
+            if index < place and any(map(_ENDS_SENTENCE.search, between)):
+                continue
             # "mdp:Tulipe99" is one word, and "Password2" a name.
             part = patterns.secret_word.sub(" ", word).strip(_MARKS)
             if index != place and patterns.things.fullmatch(words[index - 1] if index else ""):
@@ -272,14 +280,14 @@ def _may_hold_mixed(text: str) -> bool:
                 return True
             if index == place or not _is_made_up(part):
                 continue
-            between = words[min(index, place) + 1 : max(index, place)]
-            if not any(map(patterns.remark.fullmatch, between)):
+            if not any(map(patterns.remark.fullmatch, between[1:])):
                 return True
     return False
 
 
 def _stands_by_mention(text: str, folded: str) -> bool:
-    """Whether a word that looks made up stands in the sentence of a secret's name or next to it.
+    """Whether a word that looks made up stands in the sentence of a secret's name or a short one
+    next to it.
 
     So do words in quotes and the digits of a code, in the same sentence alone.
     """
@@ -297,11 +305,15 @@ def _stands_by_mention(text: str, folded: str) -> bool:
             continue
         if _holds_opening_digits(sentence) or _holds_quoted(sentence):
             return True
-        if any(map(_holds_made_up, sentences[max(place - 1, 0) : place + 2])):
+        near = [*sentences[max(place - 1, 0) : place], *sentences[place + 1 : place + 2]]
+        short = (_MODEL.sub("", one) for one in near if len(one.split()) <= _WORDS_OF_AN_ANSWER)
+        if any(map(_holds_made_up, (sentence, *short))):
             return True
     return False
 
 
+_MODEL = re.compile(r"(?<=[^\W_] )(?:[A-ZÀ-Þ][a-zà-ÿ]+ ){1,2}[A-ZÀ-Þ][a-zà-ÿ]+[0-9]{1,3}(?!\w)")
+_ENDS_SENTENCE = re.compile(r"[.!?…][\"'»”)]?$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'»”]?\s+|\n+")
 _LETTERS_AND_MORE = re.compile(r"[^\W\d_](?:[0-9]|[^\w\s]+[^\W_]|_)|[0-9][^\W\d_]")
 _LETTERS = re.compile(r"[^\W\d_]{7,16}")
@@ -342,7 +354,7 @@ def _looks_made_up(word: str) -> bool:
     "Regenrinne-12-Ost", "Farol.do.Cabo"); no reference in capitals, file, product or machine.
     """
     patterns, value = _patterns(), word.strip(_MARKS + "-—–/").removesuffix("]")
-    if not 6 <= len(value) <= 64 or _NO_SECRET.match(value) or _FILE_NAME.search(value):
+    if not 6 <= len(value) <= 64 or _NO_SECRET.match(value) or _NAME_OF_THING.search(value):
         return False
     pieces = re.findall(r"[^\W_]+", value)
     names = [piece.casefold().rstrip("0123456789") for piece in pieces]
@@ -362,7 +374,11 @@ def _looks_made_up(word: str) -> bool:
 
 
 _PART_END = re.compile(r"[=|;,()\"«»“”<>]|:(?!/)")
-_FILE_NAME = re.compile(r"\.(?:[a-z][a-z0-9]{1,4}|[A-Z]{3,4})$")
+# A file, a folder ("Compta_2026"), a machine ("port-5258", "prn865").
+_NAME_OF_THING = re.compile(
+    r"\.(?:[a-z][a-z0-9]{1,4}|[A-Z]{3,4})$|^[^\W\d_]+_(?:19|20)[0-9]{2}$"
+    r"|^[^\W\d_]{1,4}-[0-9]{3,6}$|^(?i:[b-df-hj-np-tv-xz]{2,5}-?[0-9]{2,6})$"
+)
 _YEAR = re.compile("(?:19|20)[0-9]{2}")
 _SIGNS_BETWEEN = re.compile(r"[^\W_][!$%&#@+*?\[]+[^\W_]")
 # Two or more small letters before digits, with a capital or digits inside.
@@ -426,7 +442,7 @@ _QUOTED_AFTER = re.compile(
 
 def _is_made_up(part: str) -> bool:
     """Whether letters and digits may be a password or a key: "tulipe99", "hunter2"."""
-    if len(re.findall(r"[^\W\d_]", part)) < 3:  # "v2.10.4"
+    if len(re.findall(r"[^\W\d_]", part)) < 3 or _NAME_OF_THING.search(part):  # "v2.10.4"
         return False
     if _CODE.fullmatch(part):
         return bool(_HEXADECIMAL.fullmatch(part))
