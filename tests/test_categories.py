@@ -134,6 +134,22 @@ def test_a_renamed_category_is_the_same_but_by_name(stores):
     assert "email" not in json.dumps(after)
 
 
+def test_in_shadow_mode_a_renamed_category_stays_in_the_review_queue(stores):
+    desk = Desk(stores.desk().settings.model_copy(update={"shadow_mode": True}))
+    with desk.warehouse.transaction() as connection:
+        connection.execute(
+            "update tickets.ticket_predictions set decision = 'auto' where category = 'email'"
+        )
+
+    rename(desk, "email", "courriel")
+
+    queues = desk.warehouse.rows(
+        "select distinct queue from ticket_predictions where category = 'courriel'"
+        " and decision = 'auto'"
+    )
+    assert queues == [("triage",)]
+
+
 def test_nothing_is_computed_or_learnt_anew(stores):
     desk = stores.desk()
     former = desk.models.version(desk.models.champion_name())

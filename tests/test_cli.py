@@ -424,6 +424,14 @@ def test_the_status_of_an_empty_folder_is_shown(tickets, data):
     assert (status["data_dir"], status["champion"]) == (str(data), None)
 
 
+def test_shadow_mode_is_told_by_the_status(tickets):
+    assert "Shadow mode" not in tickets("status").stdout
+
+    assert "Shadow mode" in tickets("status", TICKETS_SHADOW_MODE="true").stdout
+    status = json.loads(tickets("status", "--json", TICKETS_SHADOW_MODE="true").stdout)
+    assert status["shadow_mode"] is True
+
+
 @pytest.mark.slow
 def test_output_that_nobody_reads_ends_the_command_silently(tickets):
     process = tickets.start("status", "--json")

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile_names import NAMES, OBEYED
+from ticket_assets.desk import Desk
 from ticket_assets.routing import Routing, RoutingError, load_routing, merged_text, renamed_text
+from ticket_assets.settings import Settings
 
 CATEGORIES = "categories: {mail: messaging, vpn: network}\n"
 PRIORITIES = "priorities: [low, high]\n"
@@ -61,6 +63,15 @@ def test_without_a_review_queue_it_is_triage(path: Path) -> None:
     path.write_text(CATEGORIES + PRIORITIES)
 
     assert load_routing(path).review_queue == "triage"
+
+
+def test_in_shadow_mode_every_category_stays_in_the_review_queue(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    routing = Desk(settings).routing
+    in_shadow = Desk(settings.model_copy(update={"shadow_mode": True})).routing
+
+    assert routing.destinations == routing.queues == in_shadow.queues
+    assert in_shadow.destinations == dict.fromkeys(routing.categories, routing.review_queue)
 
 
 def test_a_missing_file_names_the_setting(path: Path) -> None:

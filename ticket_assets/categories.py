@@ -299,7 +299,7 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 )
 
         is_former = "in (select unnest(?::varchar[]))"
-        queue = change.new_queues[change.name]
+        queue = replace(routing, queues=change.new_queues).destinations[change.name]
         update(
             "ticket_predictions",
             "queue",

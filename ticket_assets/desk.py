@@ -233,7 +233,7 @@ class Desk:
         Raises:
             RoutingError: the file is missing or cannot be used.
         """
-        return load_routing(self.settings.routing)
+        return replace(load_routing(self.settings.routing), is_shadow=self.settings.shadow_mode)
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -32,10 +32,21 @@ class Routing:
     """Priorities from least to most urgent."""
     review_queue: str
     """Queue of the tickets that a person should look at."""
+    is_shadow: bool = False
+    """Shadow mode: tickets are decided, counted and reported as ever, and none is handed on."""
 
     @property
     def categories(self) -> tuple[str, ...]:
         return tuple(self.queues)
+
+    @property
+    def destinations(self) -> dict[str, str]:
+        """The queue to which a decided ticket of each category is handed on.
+
+        Here alone it is decided what shadow mode does: all stay in the review queue. What hands a
+        ticket on reads its queue from here, or from the rows of ticket_predictions, which do.
+        """
+        return dict.fromkeys(self.queues, self.review_queue) if self.is_shadow else self.queues
 
 
 def name_problem(name: str) -> str | None:

@@ -324,6 +324,11 @@ class Settings(BaseSettings):
         description="No label is automatic below this calibrated probability, whatever precision"
         " the surer ones keep.",
     )
+    shadow_mode: bool = Field(
+        default=False,
+        description="Decide, count and report as ever, and hand nothing on: every ticket stays in"
+        " the review queue.",
+    )
     simulation_days: int = Field(
         default=90,
         ge=1,

@@ -29,6 +29,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         ],
         "failed_days": _failed_days(desk),
         "tables": _tables(warehouse, existing),
+        "shadow_mode": desk.settings.shadow_mode,
         "champion": _champion(desk),
         "evidence": _evidence(desk, existing),
         **_decisions(desk, existing),

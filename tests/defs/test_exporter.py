@@ -463,7 +463,10 @@ def test_the_champion_and_the_drift_of_the_latest_day(
     assert samples(figures.families()) == {
         ("tickets_target_precision_ratio",): settings.target_precision,
         ("tickets_auto_share_floor_ratio",): settings.auto_share_floor,
+        ("tickets_shadow_mode",): 0,
     }
+    in_shadow = Desk(settings.model_copy(update={"shadow_mode": True}))
+    assert samples(ModelFigures(in_shadow).families())["tickets_shadow_mode",] == 1
     day, noon = TODAY - timedelta(1), datetime(2026, 1, 2, 12, tzinfo=UTC)
     version = desk.models.promote(desk.models.save(trained, noon).version)
     write_new_labels(desk.cursors, 12)

@@ -127,6 +127,13 @@ def test_collected_days_that_the_champion_has_not_sorted_to_the_end_are_sorted(d
     assert needed_runs(desk).sorting == needed
 
 
+def test_shadow_mode_and_its_end_make_the_queues_of_all_days_anew(settings, desk):
+    in_shadow = Desk(settings.model_copy(update={"shadow_mode": True}))
+
+    assert not needed_runs(desk).everything
+    assert needed_runs(in_shadow).everything
+
+
 def test_days_without_mail_do_not_part_a_range():
     days = [day(number) for number in (2, 3, 6, 9, 10)]
 

@@ -96,8 +96,8 @@ def review_reasons(
 
 def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
     """The category's queue where the category is sure, else the review queue; also the review queue
-    where the routing file no longer has the category."""
-    queue = predicted["category"].map(routing.queues)
+    where the routing file no longer has the category, and of all in shadow mode."""
+    queue = predicted["category"].map(routing.destinations)
     return queue.where(predicted["decision"] == "auto").fillna(routing.review_queue)
 
 

@@ -35,10 +35,10 @@ def classify(
     if as_json:
         print_json(ticket.as_dict())
     else:
-        print_ticket(ticket)
+        print_ticket(ticket, in_shadow=desk.settings.shadow_mode)
 
 
-def print_ticket(ticket: SortedTicket) -> None:
+def print_ticket(ticket: SortedTicket, *, in_shadow: bool) -> None:
     """Show labels, queue, decision, the decisive words and the nearest labelled tickets."""
     from rich.table import Table
 
@@ -50,7 +50,7 @@ def print_ticket(ticket: SortedTicket) -> None:
         if label is not None:
             reason = ticket.review_reasons.get(target)
             table.add_row(target, styled((label, "bold")), f"{confidence:.1%}", _verdict(reason))
-    table.add_row("queue", ticket.queue)
+    table.add_row("queue", ticket.queue, "", "shadow mode" if in_shadow else "")
     is_sure = ticket.decision == "auto"
     table.add_row("decision", _verdict(None if is_sure else "a person should look"))
     if ticket.likely:

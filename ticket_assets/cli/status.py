@@ -51,6 +51,11 @@ def print_status(figures: dict[str, Any], location: str) -> None:
             f"{failed['day']} has failed {counted(failed['tries'], 'time')}: {outlook}."
             f" `tickets run --day {failed['day']}` tries it now."
         )
+    if figures["shadow_mode"]:
+        output.print(
+            "Shadow mode   tickets are decided and none is handed on (TICKETS_SHADOW_MODE)",
+            soft_wrap=True,
+        )
     if not landing["messages"]:
         output.print(
             "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."

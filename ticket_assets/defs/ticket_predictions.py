@@ -99,6 +99,7 @@ def ticket_predictions(
         "ticket_predictions",
         lambda _, rows: {
             "model_version": champion.version,
+            "shadow_mode": desk.settings.shadow_mode,
             "auto_share": float((rows["decision"] == "auto").mean()) if len(rows) else 0.0,
             "queues": counts(rows["queue"]),
             "categories": counts(rows["category"]),

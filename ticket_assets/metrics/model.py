@@ -47,6 +47,12 @@ class ModelFigures:
             "Share of automatic decisions below which a check warns: TICKETS_AUTO_SHARE_FLOOR.",
             settings.auto_share_floor,
         )
+        yield gauge(
+            "tickets_shadow_mode",
+            "1 in shadow mode, where decisions are made and no ticket is handed on:"
+            " TICKETS_SHADOW_MODE.",
+            settings.shadow_mode,
+        )
         new_labels = read_new_labels(self._desk.cursors)
         if new_labels is not None:
             yield gauge(

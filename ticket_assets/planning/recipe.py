@@ -53,7 +53,7 @@ def recipe_with(settings: Settings, routing: Routing) -> str:
     content = [
         CODE_VERSIONS,
         settings.model_dump(mode="json", include=_SETTINGS),
-        routing.queues,
+        routing.destinations,
         routing.priorities,
         routing.review_queue,
     ]
