@@ -18,6 +18,7 @@ ARGUMENTS = {
     "redate": (),
     "run": (),
     "classify": ("Le VPN est coupé",),
+    "review": (),
     "correct": ("0" * 20, "--category", "network"),
     "status": (),
     "dev": (),

@@ -9,16 +9,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import (
@@ -37,11 +34,10 @@ from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import Sqlit
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.error import SerializableErrorInfo
 
+from tests.warehouse_rows import append_rows
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet
 from ticket_assets.settings import PREFIX, Settings, load_settings
-from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.warehouse import ensure_table
 
 assert "ticket_assets.definitions" not in sys.modules, (
     "A module of other tests has loaded the graph, and with it settings that are not these"
@@ -69,7 +65,6 @@ with pytest.MonkeyPatch.context() as _environment:
     from ticket_assets import definitions
 load_settings.cache_clear()
 
-Rows = Sequence[Mapping[str, Any]]
 Fill = Callable[..., None]
 
 
@@ -100,20 +95,8 @@ def settings(tmp_path: Path, product_settings: Settings) -> Settings:
 
 @pytest.fixture(scope="session")
 def fill() -> Callable[..., None]:
-    """Appends rows to a table of the warehouse as it is declared; columns left out are null."""
-
-    def append(settings: Settings, table: str, rows: Rows, vector_length: int | None = None):
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        # By Arrow: a frame would turn a NaN into a null.
-        columns = {
-            name: pa.array([row.get(name) for row in rows]) for name in TABLES[table].column_names
-        }
-        with duckdb.connect(str(settings.warehouse_path)) as connection:
-            ensure_table(connection, TABLES[table], vector_length)
-            if rows:
-                connection.from_arrow(pa.table(columns)).insert_into(f"{SCHEMA}.{table}")
-
-    return append
+    """`append_rows`."""
+    return append_rows
 
 
 TOPICS = {

@@ -28,6 +28,7 @@ from ticket_assets.cli import (
     mail,
     models,
     removal,
+    review,
     run,
     simulate,
     status,
@@ -46,7 +47,7 @@ app = typer.Typer(
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
 for group in (
-    *(mail, run, classify, correct, status, dev, evaluate, simulate, checks, removal),
+    *(mail, run, classify, review, correct, status, dev, evaluate, simulate, checks, removal),
     *(models, categories, collection, backup, instance, alerts, evidently, exporter, doctor),
 ):
     app.add_typer(group.app)
