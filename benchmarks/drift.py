@@ -83,9 +83,10 @@ class Tries:
 QUICK_TRIES = Tries(quiet=8, drifted=8, windows=20, sizes=(200,))
 
 
-def sample_mail(messages: int, encode: Encode) -> Mail:
-    """The requests of a quiet sample mailbox, with the categories that people give."""
-    days = messages // 48
+def sample_mail(messages: int, encode: Encode, days: int | None = None) -> Mail:
+    """The requests of a quiet sample mailbox, with the categories that people give; by default of
+    48 messages a day."""
+    days = messages // 48 if days is None else days + DRIFT_DAYS
     # The drift of its last days stays out.
     first_drifted = FIRST - timedelta(days=DRIFT_DAYS - 1)
     mails = [

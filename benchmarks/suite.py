@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MAX_OTHER_SHARE = 0.15
 MAX_GROWTH = 10.5
 MAX_SLOWER = 1.05
+STREAM = 6_500
+"""Mails of 18 months."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,15 @@ def thresholds(setup: Setup) -> Iterator[Line]:
     yield from realised_lines("sample", realised(tickets, mail.vectors, groups))
 
 
+def simulation(setup: Setup) -> Iterator[Line]:
+    """Whether what `tickets simulate` forecasts comes, over 18 months."""
+    from benchmarks.drift import sample_mail
+    from benchmarks.simulation import DAYS, WINDOWS, forecast_lines, forecasts
+
+    windows = 3 if setup.sizes == QUICK else WINDOWS
+    yield from forecast_lines(*forecasts(sample_mail(STREAM, _encode(setup), DAYS), windows))
+
+
 def exporter(setup: Setup) -> Iterator[Line]:
     """A backfill beside an exporter that is scraped 20 times a second."""
     from benchmarks.exporter import exporter_cost
@@ -263,6 +274,7 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "memory": memory,
     "drift": drift,
     "thresholds": thresholds,
+    "simulation": simulation,
     "exporter": exporter,
     "scaling": scaling,
 }

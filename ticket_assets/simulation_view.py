@@ -10,6 +10,12 @@ from ticket_assets.markdown import Markdown, markdown_table, picture
 if TYPE_CHECKING:
     from ticket_assets.simulation import Simulation
 
+BY_TARGET = "by_target"
+"""Metadata: the forecasts of all labels together, by target precision."""
+FORECASTS = (
+    *("share", "share_low", "share_high"),
+    *("precision", "precision_low", "precision_high"),
+)
 SHOWN_TARGETS = 5
 """Every so many of the targets are in the table, and the one in use."""
 
@@ -23,6 +29,15 @@ def simulation_metadata(simulation: Simulation) -> dict[str, Any]:
         "last_day": simulation.last_day.isoformat(),
         "model_version": simulation.model_version,
         "targets": targets_markdown(simulation),
+        # For the exporter, which must not wait for the warehouse.
+        BY_TARGET: {
+            f"{target.target_precision:g}": {
+                name: value
+                for name in FORECASTS
+                if (value := getattr(target.mail, name)) is not None
+            }
+            for target in simulation.targets
+        },
         "run_plot": picture("Automatic share and precision by target", targets_png(simulation)),
     }
     for target in simulation.targets:

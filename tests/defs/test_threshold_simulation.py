@@ -10,6 +10,8 @@ from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.defs.io_managers import WarehouseIOManager
 from ticket_assets.defs.threshold_simulation import threshold_simulation
 from ticket_assets.desk import Desk
+from ticket_assets.metrics.model import simulation_families
+from ticket_assets.orchestration.observation.simulation import simulated_targets
 from ticket_assets.settings import Settings
 
 
@@ -29,14 +31,34 @@ def sorted_desk(settings: Settings, fill) -> Settings:
     return settings
 
 
-def simulated(settings: Settings, trained: TrainedClassifier):
+def simulated(
+    settings: Settings, trained: TrainedClassifier, instance: dg.DagsterInstance | None = None
+):
     """The rows of the table, and the metadata beside it."""
     desk = Desk(settings)
     desk.models.promote(desk.models.save(trained, datetime(2025, 6, 1, tzinfo=UTC)).version)
     resources = {"desk": desk, "io_manager": WarehouseIOManager(desk.warehouse)}
-    result = dg.materialize([threshold_simulation], resources=resources)
+    result = dg.materialize([threshold_simulation], resources=resources, instance=instance)
     (made,) = result.asset_materializations_for_node("threshold_simulation")
     return desk.warehouse.frame("select * from threshold_simulation"), made.metadata
+
+
+def test_the_exporter_tells_the_latest_simulation(
+    sorted_desk: Settings, trained: TrainedClassifier
+):
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert simulated_targets(instance) == {}
+        rows, _ = simulated(sorted_desk, trained, instance)
+        families = list(simulation_families(simulated_targets(instance)))
+
+    told = {
+        (sample.name, sample.labels["target_precision"]): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    everything = rows[rows["label"].isna()].set_index("target_precision")
+    assert told["tickets_simulated_share_ratio", "0.95"] == everything.loc[0.95, "share"]
+    assert told["tickets_simulated_share_low_ratio", "0.8"] == everything.loc[0.80, "share_low"]
 
 
 def test_every_target_is_simulated_for_all_tickets_and_each_label(

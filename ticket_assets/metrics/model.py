@@ -168,6 +168,29 @@ def realised_families(figures: Mapping[str, Any]) -> Iterator[Metric]:
     )
 
 
+def simulation_families(by_target: Mapping[str, Mapping[str, float]]) -> Iterator[Metric]:
+    """What other target precisions would do.
+
+    Args:
+        by_target: as in the metadata of `threshold_simulation`; empty before the first.
+    """
+    for figure, words in (
+        ("share", "Share of automatic tickets that a target precision would give in 30 days"),
+        ("precision", "Share of those that would be right"),
+    ):
+        for bound, of_bound in BOUNDS.items():
+            yield gauges(
+                f"tickets_simulated_{figure}{bound}_ratio",
+                f"{words}{of_bound}.",
+                ("target_precision",),
+                {
+                    (target,): forecast[figure + bound]
+                    for target, forecast in by_target.items()
+                    if figure + bound in forecast
+                },
+            )
+
+
 def _evaluation_families(evaluation: Evaluation) -> Iterator[Metric]:
     targets = evaluation.targets
     for bound, words in BOUNDS.items():
