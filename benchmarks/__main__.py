@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from benchmarks.suite import PARTS, QUICK, Setup, Sizes
 from benchmarks.table import table
@@ -77,7 +76,7 @@ def bench(
             progress.update(task, description=f"Measuring: {name}")
             for line in part(setup):
                 lines.append(line)
-                messages.print(escape(f"{line.part}: {line.figure}: {line.value}"), soft_wrap=True)
+                messages.print(f"{line.part}: {line.figure}: {line.value}", soft_wrap=True)
             progress.advance(task)
     output.print(table(lines))
     if any(line.met is False for line in lines):

@@ -40,19 +40,14 @@ def at_most(part: str, figure: str, value: float, wanted: float, unit: str = "")
 
 def table(lines: Iterable[Line]) -> Table:
     """The lines for a terminal."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table("part", "figure", "here", "peer", "ratio", "wanted", "")
     for line in lines:
-        verdict = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[line.met]
-        shown.add_row(
-            line.part,
-            escape(line.figure),
-            escape(line.value),
-            escape(line.peer),
-            "" if line.ratio is None else f"{line.ratio:.2f}",
-            escape(line.wanted),
-            verdict,
-        )
+        ratio = "" if line.ratio is None else f"{line.ratio:.2f}"
+        verdict = {True: ("met", "green"), False: ("not met", "red"), None: ("", "")}[line.met]
+        # Text, since square brackets are no markup, on whatever console the table is shown.
+        cells = (line.part, line.figure, line.value, line.peer, ratio, line.wanted)
+        shown.add_row(*map(Text, cells), Text(*verdict))
     return shown

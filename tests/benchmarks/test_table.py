@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from benchmarks.table import Line, at_least, at_most, table
+from ticket_assets.cli.console import TextConsole
 
 
 def test_a_figure_at_its_bound_is_met_and_one_beyond_is_not() -> None:
@@ -16,12 +18,13 @@ def test_a_figure_at_its_bound_is_met_and_one_beyond_is_not() -> None:
     assert at_most("mail", "memory", 500.1, 500).met is False
 
 
-def test_the_table_shows_each_figure_beside_its_peer() -> None:
+@pytest.mark.parametrize("console_class", [Console, TextConsole])
+def test_the_table_shows_each_figure_beside_its_peer(console_class: type[Console]) -> None:
     lines = [
         Line("job", "whole [job]", "10 s", "25 s", 2.5, "≥ 2", True),
         at_most("memory", "peak", 2600, 2500, "MB"),
     ]
-    console = Console(width=120, file=io.StringIO())
+    console = console_class(width=120, file=io.StringIO())
 
     with console.capture() as shown:
         console.print(table(lines))
