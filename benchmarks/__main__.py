@@ -33,7 +33,7 @@ def bench(
         typer.Option(
             "--tickets",
             help="Measure the quality on this labelled table instead; the drift with --only drift,"
-            " the thresholds with --only thresholds.",
+            " the thresholds with --only thresholds, what is unlike it with --only unfamiliar.",
         ),
     ] = None,
     category: Annotated[
@@ -59,6 +59,8 @@ def bench(
             _measure_drift(labelled, mapping, desk)
         elif only == ["thresholds"]:
             _measure_thresholds(labelled, mapping, desk)
+        elif only == ["unfamiliar"]:
+            _measure_unfamiliar(labelled, mapping, desk)
         else:
             _measure_quality(labelled, mapping, desk)
         return
@@ -138,6 +140,17 @@ def _measure_thresholds(path: Path, column_mapping: dict[str, str], desk: Desk) 
             on_progress=lambda text: progress.update(task, description=text),
         )
     output.print(table(realised_lines(path.stem, found)))
+
+
+def _measure_unfamiliar(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
+    from benchmarks.drift import Mail
+    from benchmarks.unfamiliar import unfamiliar_lines, verdicts_on
+    from ticket_assets.quality import labelled_tickets
+
+    labelled = labelled_tickets(path, desk.settings, desk.routing, column_mapping)
+    encode = desk.encoder.encoder.encode
+    mail = Mail(labelled.tickets, encode(labelled.tickets["text"].tolist()))
+    output.print(table(unfamiliar_lines(*verdicts_on(mail, labelled.groups, encode))))
 
 
 def main() -> None:

@@ -125,7 +125,7 @@ def _train(learnt: Mail) -> TrainedClassifier:
 
 def _sorted(mail: Mail, trained: TrainedClassifier) -> pd.DataFrame:
     predicted = trained.classifier.predict(mail.tickets, mail.vectors)
-    familiarity = Familiarity.of(trained.reference, trained.vocabulary)
+    familiarity = Familiarity.of(trained.reference, trained.vocabulary, trained.classifier.space)
     return pd.DataFrame(
         {
             "ticket_id": mail.tickets["ticket_id"],

@@ -187,19 +187,30 @@ def drift(setup: Setup) -> Iterator[Line]:
 
 
 def thresholds(setup: Setup) -> Iterator[Line]:
-    """Whether the thresholds of labels keep their promise, on simulated labels and the sample."""
+    """Whether the thresholds of labels keep their promise: simulated labels, generated tickets."""
+    from benchmarks.candidates import french_tickets
     from benchmarks.drift import sample_mail
     from benchmarks.thresholds import realised, realised_lines, simulation_lines
-    from ticket_assets.classification.training_set import text_groups
-    from ticket_assets.text.wordings import wordings
+    from benchmarks.unfamiliar import wordings_of
 
     yield from simulation_lines(*setup.sizes.draws)
-    mail = sample_mail(setup.sizes.drift // 2, _encode(setup))
+    encode = _encode(setup)
+    mail = sample_mail(setup.sizes.drift // 2, encode)
     tickets = mail.tickets.assign(priority=None)
-    texts, tokens = tickets["text"].tolist(), tickets["tokens"].tolist()
-    templates = tickets.groupby(text_groups(texts, tokens), sort=False).ngroup().to_numpy()
-    groups = wordings(templates, tokens, tickets["category"].tolist())
-    yield from realised_lines("sample", realised(tickets, mail.vectors, groups))
+    yield from realised_lines("sample", realised(tickets, mail.vectors, wordings_of(tickets)))
+    french, sentences = french_tickets()
+    vectors = encode(french["text"].tolist())
+    yield from realised_lines("generated French", realised(french, vectors, sentences))
+
+
+def unfamiliar(setup: Setup) -> Iterator[Line]:
+    """What becomes of senseless, foreign and off-topic texts, and of ordinary tickets."""
+    from benchmarks.drift import sample_mail
+    from benchmarks.unfamiliar import unfamiliar_lines, verdicts_on, wordings_of
+
+    encode = _encode(setup)
+    mail = sample_mail(setup.sizes.drift * 2 // 3, encode)
+    yield from unfamiliar_lines(*verdicts_on(mail, wordings_of(mail.tickets), encode))
 
 
 def simulation(setup: Setup) -> Iterator[Line]:
@@ -275,6 +286,7 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "drift": drift,
     "thresholds": thresholds,
     "simulation": simulation,
+    "unfamiliar": unfamiliar,
     "exporter": exporter,
     "scaling": scaling,
 }

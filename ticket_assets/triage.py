@@ -107,7 +107,8 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     ticket = pd.DataFrame(
         {"text": [clean.text], "tokens": [" ".join(clean.tokens)], "language": [clean.language]}
     )
-    unfamiliar = store.load_familiarity(champion.version).reasons(ticket, vectors)
+    familiarity = store.load_familiarity(champion.version, classifier)
+    unfamiliar = familiarity.reasons(ticket, vectors)
     predicted = classifier.predict(
         ticket,
         vectors,

@@ -36,8 +36,21 @@ def test_the_least_sure_tenth_and_the_share_of_the_former_rule_are_shown():
     )
 
     assert (share.value, share.peer, share.ratio, share.met) == ("40.0%", "50.0%", 0.8, False)
-    assert (right.value, right.peer) == ("95.0% (95.0%)", "96.0% (96.0%)")
+    assert (right.value, right.peer, right.met) == ("95.0% (95.0%)", "96.0% (96.0%)", True)
     assert (tenth.value, tenth.peer, tenth.met) == ("50.0% of 2", "66.7% of 3", False)
+
+
+@pytest.mark.parametrize(("wrong", "met"), [(3, True), (4, False)])
+def test_the_worst_split_counts_beside_the_mean(wrong, met):
+    # Given a split of 20 automatic tickets beside a flawless one of 80
+    splits = [
+        Realised(200, np.full(80, 0.9), np.ones(80, dtype=bool)),
+        Realised(200, np.full(20, 0.9), np.arange(20) >= wrong),
+    ]
+
+    _, right, _ = realised_lines("table", {"category": dict.fromkeys(RULES, splits)})
+
+    assert right.met is met
 
 
 def test_where_nothing_is_automatic_nothing_is_asked():

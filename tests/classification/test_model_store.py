@@ -14,7 +14,12 @@ import pytest
 
 from tests.services.dying_blobs import DyingBlobs, Killed
 from ticket_assets.classification.model_erasure import erase_from_models, learnt_from
-from ticket_assets.classification.model_store import ModelError, ModelStore, ModelVersion
+from ticket_assets.classification.model_store import (
+    ModelError,
+    ModelStore,
+    ModelVersion,
+    table_bytes,
+)
 from ticket_assets.classification.promotion import (
     Candidate,
     read_candidate,
@@ -87,6 +92,24 @@ def test_everything_comes_back(store: ModelStore, saved: ModelVersion, trained: 
     assert loaded.holdout[scalar].equals(trained.holdout[scalar])
     assert loaded.reference.drop(columns="vector").equals(trained.reference.drop(columns="vector"))
     assert loaded.reference["vector"][0].tolist() == trained.reference["vector"][0].tolist()
+
+
+def test_new_tickets_are_compared_with_what_an_earlier_release_has_learnt(
+    store: ModelStore, saved: ModelVersion, trained: TrainedClassifier, training_set: TrainingSet
+):
+    # Given a reference that knows nothing of wordings
+    former = trained.reference.drop(columns=["wording", "unlearnt_words", "unlearnt_pairs"])
+    content, name = table_bytes(former), "reference.parquet"
+    store.blobs.replace(f"{saved.version}/{name}", content)
+    digest = hashlib.sha256(content).hexdigest()
+    change_manifest(
+        store, saved.version, files=store.manifest(saved.version)["files"] | {name: digest}
+    )
+
+    familiarity = store.load_familiarity(saved.version, trained.classifier)
+    reasons = familiarity.reasons(training_set.tickets, training_set.vectors)
+
+    assert reasons.isna().mean() > 0.95
 
 
 def test_the_same_training_gives_the_same_bytes(

@@ -123,14 +123,19 @@ class ModelStore:
             **tables,
         )
 
-    def load_familiarity(self, version: str) -> Familiarity:
+    def load_familiarity(self, version: str, classifier: Classifier) -> Familiarity:
         """What this version has learnt from, to compare new tickets with; raises like `load`."""
-        reference, vocabulary = "reference.parquet", "vocabulary.parquet"
-        files = self._files(version, reference, vocabulary)
-        return Familiarity.of(
-            read_table(files[reference], ["language", "oov_share", "vector"]),
-            vocabulary_from_frame(read_table(files[vocabulary])),
-        )
+        names = "reference.parquet", "vocabulary.parquet"
+        files = self._files(version, *names)
+        reference, vocabulary = (read_table(files[name]) for name in names)
+        if "unlearnt_words" not in reference:
+            # Of a training that compared each ticket with all others.
+            reference = reference.assign(
+                wording=range(len(reference)),
+                unlearnt_words=reference["oov_share"],
+                unlearnt_pairs=1.0,
+            )
+        return Familiarity.of(reference, vocabulary_from_frame(vocabulary), classifier.space)
 
     def load_likely_labels(self, version: str, classifier: Classifier) -> LikelyLabels:
         """The likely categories of tickets that a person has to look at; raises like `load`."""

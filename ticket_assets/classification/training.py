@@ -40,6 +40,7 @@ from ticket_assets.classification.evaluation import (
     evaluate_target,
     target_name,
 )
+from ticket_assets.classification.familiarity import unlearnt_shares
 from ticket_assets.classification.features import Floats, Integers
 from ticket_assets.classification.label_errors import suspected_label_errors
 from ticket_assets.classification.prediction import Classifier, TargetModel
@@ -80,7 +81,8 @@ class TrainedClassifier:
     evaluation: Evaluation
     reference: pd.DataFrame
     """Up to 2,000 training tickets for drift: ticket_id, language, character_count, category,
-    category_confidence (both out of fold), oov_share (leave one out), vector, folds, since."""
+    category_confidence (both out of fold), oov_share (leave one out), wording, unlearnt_words,
+    unlearnt_pairs (as if the wording had not been learnt), vector, folds, since."""
     vocabulary: Vocabulary
     holdout: pd.DataFrame
     """Hold-out tickets as the model fitted on the other part predicts them: ticket_id, text_group,
@@ -440,7 +442,8 @@ def _reference(
     generator = np.random.default_rng(options.seed)
     rows = np.sort(generator.permutation(rows)[:REFERENCE_ROWS])
     sample = unlearnt.drop(columns=["text_group", "wording"]).iloc[rows].reset_index(drop=True)
-    return sample.assign(
+    shares = unlearnt_shares(labelled.tickets, labelled.counts, labelled.groups, rows)
+    return sample.join(shares).assign(
         vector=pd.Series(list(labelled.vectors[rows])),
         folds=final_folds(len(unlearnt), options),
         since=since.isoformat() if since else "",

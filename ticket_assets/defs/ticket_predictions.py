@@ -64,7 +64,7 @@ def ticket_predictions(
     )
     require_vectors(tickets, vectors, champion.encoder, champion.version)
     classifier = store.load(champion.version)
-    familiarity = store.load_familiarity(champion.version)
+    familiarity = store.load_familiarity(champion.version, classifier)
     likely = store.load_likely_labels(champion.version, classifier)
     labelled = LabelledTickets.before(days[-1], warehouse, champion.encoder)
     parts = []
