@@ -426,7 +426,9 @@ def test_merged_categories_are_one_and_no_decision_changes(stores):
         category = MERGED.get(former["category"], former["category"])
         assert row["category"] == category
         queue = desk.routing.queues[category]
-        assert row["queue"] == (queue if row["decision"] == "auto" else "triage")
+        assert row["queue"] == ("triage" if row["decision"] == "review" else queue)
+        of_model = former["model_category"]
+        assert row["model_category"] == MERGED.get(of_model, of_model)
         same = ("decision", "category_confidence", "priority", "terms", "model_version")
         assert [repr(row[name]) for name in same] == [repr(former[name]) for name in same]
         assert not any(f'"{name}"' in row["nearest"] for name in MERGED)

@@ -506,17 +506,17 @@ def test_from_a_sample_to_a_trained_champion(trained):
     status = json.loads(tickets("status", "--json").stdout)
     assert (status["landing"]["messages"], status["landing"]["days"]) == (300, 20)
     assert status["tables"]["ticket_predictions"]["rows"] == sum(status["decisions"].values())
-    learnt = sum(status["decisions_learnt"].values())
-    assert 0 < learnt <= status["tables"]["ticket_labels"]["rows"]
-    others = sum(status["decisions"].values()) - learnt
+    by_people = status["decisions"]["labelled"]
+    assert 0 < by_people <= status["tables"]["ticket_labels"]["rows"]
+    others = sum(status["decisions"].values()) - by_people
     labelled = status["evidence"]["labelled"]
     assert status["evidence"]["labels_needed"] == 45
     assert 0 < sum(labelled.values()) <= status["tables"]["ticket_labels"]["rows"]
     shown = tickets("status").stdout
     enough = sum(count >= 45 for count in labelled.values())
     assert f"Labels        {enough} of {len(labelled)} categories have 45 labelled tickets" in shown
-    assert f" of {others:,} tickets that the champion has not learnt from" in shown
-    assert f" of {learnt:,} tickets that the champion has learnt from" in shown
+    assert f" of {others:,} tickets without a person's label" in shown
+    assert f"Labelled      {by_people:,} tickets, by people" in shown
 
 
 @pytest.mark.slow

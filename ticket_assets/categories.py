@@ -304,10 +304,14 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
             "ticket_predictions",
             "queue",
             [queue, former],
-            f"category {is_former} and decision = 'auto'",
+            f"category {is_former} and decision <> 'review'",
         )
-        for table in ("ticket_labels", "ticket_predictions"):
-            update(table, "category", [change.name, former], f"category {is_former}")
+        for table, column in (
+            ("ticket_labels", "category"),
+            ("ticket_predictions", "category"),
+            ("ticket_predictions", "model_category"),
+        ):
+            update(table, column, [change.name, former], f"{column} {is_former}")
         for column in ("given", "predicted"):
             update(
                 "suspected_label_errors",

@@ -171,9 +171,9 @@ def simulate(desk: Desk, days: int | None = None) -> Simulation:
         raise SimulationError("No ticket has been sorted yet: tickets run")
     first_day = last_day - timedelta(days=(days or desk.settings.simulation_days) - 1)
     tickets = desk.warehouse.frame(
-        "select ticket_id, received_at, p.category, category_confidence as confidence,"
-        " review_reason, l.category is not null as is_labelled"
-        " from ticket_predictions p left join ticket_labels l using (ticket_id)"
+        "select ticket_id, received_at, model_category as category,"
+        " category_confidence as confidence, review_reason, decision = 'labelled' as is_labelled"
+        " from ticket_predictions"
         " where received_at::date between ? and ?",
         [first_day, last_day],
     )

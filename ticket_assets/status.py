@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -32,7 +31,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         "shadow_mode": desk.settings.shadow_mode,
         "champion": _champion(desk),
         "evidence": _evidence(desk, existing),
-        **_decisions(desk, existing),
+        "decisions": _decisions(desk, existing),
         "drift": _drift(warehouse) if "drift_metrics" in existing else None,
     }
 
@@ -114,28 +113,13 @@ def _champion(desk: Desk) -> dict[str, Any] | None:
     }
 
 
-def _decisions(desk: Desk, existing: set[str]) -> dict[str, dict[str, int]]:
-    """The numbers of tickets by decision: of all, and of those that the champion has learnt from.
-
-    It is nearly always sure of these; only the others show how it sorts new mail.
-    """
+def _decisions(desk: Desk, existing: set[str]) -> dict[str, int]:
+    """The numbers of tickets by decision."""
     if "ticket_predictions" not in existing:
-        return {"decisions": {}, "decisions_learnt": {}}
-    import pandas as pd
-
-    champion = desk.models.champion() if desk.has_models else None
-    learnt = desk.models.learnt_tickets(champion.version) if champion else pd.Series(dtype=str)
-    rows = desk.warehouse.frame(
-        "select ticket_id in (select ticket_id from learnt) as has_learnt, decision,"
-        " count(*) as tickets from ticket_predictions group by all",
-        frames={"learnt": learnt.to_frame("ticket_id")},
+        return {}
+    return dict(
+        desk.warehouse.rows("select decision, count(*) from ticket_predictions group by all")
     )
-    counts: dict[str, Counter[str]] = {"decisions": Counter(), "decisions_learnt": Counter()}
-    for has_learnt, decision, tickets in rows.itertuples(index=False):
-        counts["decisions"][decision] += int(tickets)
-        if has_learnt:
-            counts["decisions_learnt"][decision] += int(tickets)
-    return {name: dict(decisions) for name, decisions in counts.items()}
 
 
 def _drift(warehouse: Warehouse) -> dict[str, Any] | None:

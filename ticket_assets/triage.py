@@ -83,9 +83,9 @@ def triage(text: str, desk: Desk) -> SortedTicket:
 def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     import pandas as pd
 
+    from ticket_assets.classification.decisions import queues
     from ticket_assets.classification.familiarity import SENTENCES
     from ticket_assets.classification.prediction import DECISIONS
-    from ticket_assets.classification.sorting import queues
 
     store = desk.models
     champion = store.champion()

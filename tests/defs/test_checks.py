@@ -47,6 +47,7 @@ from ticket_assets.defs.ticket_labels import labels_are_configured
 from ticket_assets.defs.ticket_predictions import (
     auto_share_is_high,
     every_clean_ticket_has_one_prediction,
+    labels_hold,
     predictions_are_in_the_label_set,
 )
 from ticket_assets.desk import Desk
@@ -631,8 +632,10 @@ def test_a_prediction_too_many_is_stopped(put: Put, verdict: Verdict, ticket_id:
 
 SURE = {
     "category": "access",
+    "model_category": "network",
     "category_confidence": 0.9,
     "priority": "high",
+    "model_priority": "low",
     "priority_confidence": 1.0,
 }
 
@@ -642,7 +645,10 @@ SURE = {
     [
         {"category": "coffee"},
         {"category": None},
+        {"model_category": "coffee"},
+        {"model_category": None},
         {"priority": "yesterday"},
+        {"model_priority": "yesterday"},
         {"category_confidence": 1.1},
         {"category_confidence": float("nan")},
         {"priority_confidence": -0.1},
@@ -652,7 +658,8 @@ SURE = {
 def test_a_prediction_that_is_no_label_or_no_probability_is_stopped(
     put: Put, verdict: Verdict, change: dict[str, Any]
 ):
-    put("ticket_predictions", SURE, {**SURE, "priority": None, "priority_confidence": None})
+    without_priority = dict.fromkeys(("priority", "model_priority", "priority_confidence"))
+    put("ticket_predictions", SURE, SURE | without_priority)
     assert verdict(predictions_are_in_the_label_set).passed
 
     put("ticket_predictions", {**SURE, **change})
@@ -663,10 +670,10 @@ def test_a_prediction_that_is_no_label_or_no_probability_is_stopped(
 def test_few_automatic_decisions_are_a_warning(put: Put, verdicts: Verdicts):
     put(
         "ticket_predictions",
-        {"received_at": FIRST, "decision": "auto"},
-        {"received_at": FIRST, "decision": "review"},
-        {"received_at": SECOND, "decision": "auto"},
-        *[{"received_at": SECOND, "decision": "review"}] * 3,
+        {"received_at": FIRST, "model_decision": "auto", "decision": "labelled"},
+        {"received_at": FIRST, "model_decision": "review"},
+        {"received_at": SECOND, "model_decision": "auto"},
+        *[{"received_at": SECOND, "model_decision": "review"}] * 3,
     )
 
     by_day = verdicts(auto_share_is_high, BOTH_DAYS, auto_share_floor=0.5)
@@ -682,6 +689,26 @@ def test_a_day_without_tickets_has_no_automatic_share(put: Put, verdict: Verdict
     put("ticket_predictions")
 
     assert verdict(auto_share_is_high, FIRST_DAY, auto_share_floor=1.0).passed
+
+
+def test_what_a_person_said_and_the_table_does_not_is_a_warning(put: Put, verdict: Verdict):
+    put("ticket_labels", {"ticket_id": "a", "category": "access"})
+    put("ticket_labels", {"ticket_id": "b", "priority": "high"})
+    decided = {
+        "a": {"category": "access", "decision": "labelled"},
+        "b": {"decision": "review", "priority": "high", "priority_decision": "labelled"},
+        "c": {"category": "access", "decision": "auto"},
+    }
+    rows = ({"ticket_id": name, "received_at": FIRST, **row} for name, row in decided.items())
+    put("ticket_predictions", *rows)
+    assert verdict(labels_hold, FIRST_DAY).passed
+
+    put("ticket_labels", {"ticket_id": "c", "category": "network"})
+    overruled = verdict(labels_hold, FIRST_DAY)
+
+    assert not overruled.passed
+    assert overruled.severity == dg.AssetCheckSeverity.WARN
+    assert figures(overruled) == {"labelled": 1, "overruled": 1}
 
 
 # drift_report
@@ -772,7 +799,7 @@ def test_automatic_tickets_labelled_after_the_training_are_held_against_the_targ
     put(
         "ticket_predictions",
         *(
-            {"ticket_id": name, "category": "printing", "decision": decision}
+            {"ticket_id": name, "model_category": "printing", "model_decision": decision}
             | {"category_confidence": 0.9}
             for name, decision in tickets.items()
         ),
@@ -804,7 +831,7 @@ def test_labels_of_one_category_do_not_speak_for_the_others(
     put(
         "ticket_predictions",
         *(
-            {"ticket_id": name, "category": category, "decision": "auto"}
+            {"ticket_id": name, "model_category": category, "model_decision": "auto"}
             | {"category_confidence": 0.9}
             for name, category in categories.items()
         ),

@@ -25,6 +25,7 @@ from ticket_assets.defs.ticket_embeddings import (
 )
 from ticket_assets.defs.ticket_predictions import (
     every_clean_ticket_has_one_prediction,
+    labels_hold,
     predictions_are_in_the_label_set,
 )
 from ticket_assets.desk import Desk
@@ -171,9 +172,13 @@ def ticket(
     put("raw_tickets", **row)
     put("clean_tickets", **row, text="The printer jams", language="en")
     put("ticket_embeddings", **row, model="one", vector=vector.tolist())
-    put("ticket_predictions", **row, category="access", category_confidence=0.9)
+    put("ticket_predictions", **row, **PREDICTED, decision="labelled")
+    put("ticket_labels", ticket_id=name, category="access")
     if collected:
         collect(settings, name, received_at, vector)
+
+
+PREDICTED = {"category": "access", "model_category": "access", "category_confidence": 0.9}
 
 
 def collect(settings: Settings, name: str, received_at: datetime, vector: np.ndarray) -> None:
@@ -216,10 +221,13 @@ def breaks(settings: Settings, put: Put, received_at: datetime) -> dict[str, Cal
             "ticket_embeddings", **lonely, model="one", vector=unit.tolist()
         ),
         "every_clean_ticket_has_one_prediction": lambda: put(
-            "ticket_predictions", **lonely, category="access", category_confidence=0.9
+            "ticket_predictions", **lonely, **PREDICTED
         ),
         "predictions_are_in_the_label_set": lambda: put(
-            "ticket_predictions", **lonely, category="coffee", category_confidence=0.9
+            "ticket_predictions", **lonely, **PREDICTED | {"category": "coffee"}
+        ),
+        "labels_hold": lambda: put(
+            "ticket_predictions", **lonely, **PREDICTED, decision="labelled"
         ),
     }
 
@@ -235,6 +243,7 @@ CHECKS = [
     collection_has_the_ids_of_the_table,
     a_vector_finds_itself,
     every_clean_ticket_has_one_prediction,
+    labels_hold,
     predictions_are_in_the_label_set,
 ]
 
@@ -275,6 +284,7 @@ def test_a_day_that_another_run_is_at_work_on_fails_no_check(
             "collection_has_the_ids_of_the_table",
             "every_clean_ticket_has_one_prediction",
             "predictions_are_in_the_label_set",
+            "labels_hold",
         )
     }
 

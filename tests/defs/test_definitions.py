@@ -39,6 +39,7 @@ WARNING_CHECKS = {
     "rejected_share_is_low",
     "candidate_was_not_rolled_back",
     "auto_share_is_high",
+    "labels_hold",
     "drift_is_within_bounds",
     "realised_precision_is_within_target",
 }
@@ -49,6 +50,7 @@ AUDITS = {
     "collection_has_the_ids_of_the_table_on_all_days",
     "every_clean_ticket_has_one_prediction_on_all_days",
     "predictions_are_in_the_label_set_on_all_days",
+    "labels_hold_on_all_days",
     "originals_are_as_they_landed",
     "no_message_waits_too_long",
     "no_day_is_left_half_way",

@@ -256,6 +256,46 @@ def test_the_state_of_assets_and_their_days(
     assert timedelta(hours=23).total_seconds() < remaining <= timedelta(days=1).total_seconds()
 
 
+def test_tickets_that_people_label_later_count_as_labelled(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    @dg.asset(partitions_def=DAILY)
+    def ticket_predictions(context: dg.AssetExecutionContext) -> None:
+        counts = {"decision": {"auto": 3, "review": 1}, "review_reason": {"unsure": 1}}
+        by = {"tickets_by": {**counts, "language": {"fr": 4}}}
+        context.add_asset_metadata(by, partition_key=context.partition_key)
+
+    @dg.asset(partitions_def=DAILY)
+    def rejected_messages() -> None: ...
+
+    assets = [ticket_predictions, rejected_messages]
+    figures = AssetFigures(
+        Desk(settings), dg.Definitions(assets=assets).resolve_asset_graph(), Counters()
+    )
+
+    def present() -> dict[tuple[str, ...], float]:
+        figures.read(instance)
+        return samples(figures.ticket_families())
+
+    dg.materialize(assets, instance=instance, partition_key=DAY)
+    before = present()
+    assert before["tickets_predictions", DAY, "labelled"] == 0
+    assert before["tickets_predictions", DAY, "auto"] == 3
+    counts = {"decision": {"auto": 2, "labelled": 2}, "review_reason": {}}
+    instance.report_runless_asset_event(
+        dg.AssetObservation("ticket_predictions", metadata={"tickets_by": counts}, partition=DAY)
+    )
+
+    later = present()
+
+    decisions = {name[-1]: n for name, n in later.items() if name[0] == "tickets_predictions"}
+    assert decisions == {"auto": 2, "review": 0, "labelled": 2}
+    assert not [name for name in later if name[0] == "tickets_predictions_by_review_reason"]
+    assert later["tickets_predictions_by_language", DAY, "fr"] == 4
+    dg.materialize(assets, instance=instance, partition_key=DAY)
+    assert present() == before
+
+
 def test_mail_that_lands_while_nothing_runs_is_missing_although_the_log_says_nothing(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:

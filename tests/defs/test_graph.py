@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -26,7 +27,7 @@ from ticket_assets.drift.evidently_server import snapshot_address
 from ticket_assets.drift.store import HTML
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.landed_days import day_fingerprint
-from ticket_assets.mail.landing import IncomingMessage
+from ticket_assets.mail.landing import IncomingMessage, Label
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.orchestration.runs import RunError, materialise
 from ticket_assets.planning.recipe import recipe
@@ -314,16 +315,12 @@ def test_the_first_candidate_becomes_the_champion(desk: Settings, first_run: Run
 
 
 def test_who_reviews_a_ticket_sees_the_words_behind_its_category(first_run: Run):
-    rows = values(
-        first_run.tables["ticket_predictions"], "ticket_id", "decision", "category", "terms"
-    )
+    rows = values(first_run.tables["ticket_predictions"], "ticket_id", "model_decision", "terms")
     texts = dict(values(first_run.tables["clean_tickets"], "ticket_id", "text"))
-    review = {
-        ticket: json.loads(terms) for ticket, decision, _, terms in rows if decision == "review"
-    }
+    review = {ticket: json.loads(terms) for ticket, decision, terms in rows if decision == "review"}
 
     assert review
-    assert all(terms is None for _, decision, _, terms in rows if decision == "auto")
+    assert all(terms is None for _, decision, terms in rows if decision == "auto")
     for ticket, terms in review.items():
         assert all(word.split()[0] in texts[ticket].lower() for word, _ in terms)
         assert [weight for _, weight in terms] == sorted((w for _, w in terms), reverse=True)
@@ -338,9 +335,9 @@ def test_every_clean_ticket_is_sent_to_a_queue_of_the_routing(first_run: Run):
         first_run.tables["clean_tickets"]["ticket_id"].to_pylist()
     )
     decided = values(predictions, "category", "decision", "queue")
-    assert {decision for _, decision, _ in decided} <= {"auto", "review"}
+    assert {decision for _, decision, _ in decided} <= {"auto", "review", "labelled"}
     assert [queue for _, _, queue in decided] == [
-        routing.queues[category] if decision == "auto" else routing.review_queue
+        routing.review_queue if decision == "review" else routing.queues[category]
         for category, decision, _ in decided
     ]
     assert set(predictions["model_version"].to_pylist()) == {first_run.champion}
@@ -351,7 +348,7 @@ def test_tickets_for_a_person_say_why_and_name_the_likely_categories(first_run: 
     routing = load_routing(None)
 
     for decision, reason, likely, category in values(
-        predictions, "decision", "review_reason", "likely", "category"
+        predictions, "model_decision", "review_reason", "likely", "model_category"
     ):
         assert (reason is None) == (decision == "auto")
         if likely is not None:
@@ -416,7 +413,7 @@ def test_a_day_shows_its_own_figures_and_not_those_of_the_run(first_run: Run):
     for day in DAYS:
         decisions = [
             decision
-            for received_at, decision in values(predictions, "received_at", "decision")
+            for received_at, decision in values(predictions, "received_at", "model_decision")
             if received_at.date() == day
         ]
         of_day = [language for received_at, language in languages if received_at.date() == day]
@@ -509,6 +506,40 @@ def test_a_run_of_one_day_leaves_the_rows_of_the_others(second_run: Run, late_ru
 
     assert untouched.num_rows > 0
     assert untouched.equals(others(second_run.tables[name]))
+
+
+def test_what_people_say_later_holds_and_the_models_answer_stays(desk: Settings, late_run: Run):
+    answers = ["category_confidence", "model_category", "model_decision", "review_reason", "terms"]
+    held = ["category", "priority", "decision", "priority_decision", "decided_by", "queue"]
+
+    def predictions() -> pd.DataFrame:
+        rows = DuckDBFile(desk.warehouse_path).frame("from ticket_predictions order by ticket_id")
+        return rows.set_index("ticket_id").astype(object)
+
+    def label(*given: str | None) -> pd.Series:
+        label = Label(*given, datetime.now(UTC), "Ann", ticket_id=LATE_ID, message_id=None)
+        Desk(desk).landing.land_labels([label])
+        assert materialise(LAST, LAST, ["ticket_labels"]).success
+        now = predictions()
+        assert now.drop(LATE_ID).equals(before.drop(LATE_ID))
+        assert now.loc[LATE_ID, answers].equals(before.loc[LATE_ID, answers])
+        return now.loc[LATE_ID, held]
+
+    before = predictions()
+    assert before.loc[LATE_ID, "decided_by"] == "model"
+    assert label("network", None)[["category", "decision", "decided_by", "queue"]].tolist() == (
+        ["network", "labelled", "person", load_routing(None).queues["network"]]
+    )
+    decided = ["printing", "high", "labelled", "labelled", "person"]
+    assert label("printing", "high").tolist() == [*decided, load_routing(None).queues["printing"]]
+    with_labels = predictions()
+    labelled = set(late_run.tables["ticket_labels"]["ticket_id"].to_pylist()) | {LATE_ID}
+    is_labelled = with_labels.index.isin(labelled)
+    assert (with_labels["decision"] == "labelled").tolist() == is_labelled.tolist()
+
+    assert materialise(LATE, LATE, ["ticket_predictions"]).success
+
+    assert predictions().equals(with_labels)
 
 
 @pytest.mark.parametrize(

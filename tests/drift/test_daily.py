@@ -72,8 +72,8 @@ def warehouse(tmp_path_factory):
         )
         connection.execute(
             "create table tickets.ticket_predictions as"
-            " select ticket_id, received_at, category, category_confidence,"
-            " 'auto' as decision from mail"
+            " select ticket_id, received_at, category as model_category, category_confidence,"
+            " 'auto' as model_decision from mail"
         )
         connection.execute(
             "create table tickets.ticket_embeddings as"

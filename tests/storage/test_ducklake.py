@@ -18,6 +18,8 @@ from psycopg2.extensions import make_dsn
 
 from tests.services.postgres import PASSWORD
 from tests.services.s3 import KEY_ID, SECRET
+from ticket_assets.classification.decisions import follow_labels
+from ticket_assets.routing import Routing
 from ticket_assets.settings import LAKE, Settings, SettingsError
 from ticket_assets.storage import ducklake
 from ticket_assets.storage.day_origins import (
@@ -124,6 +126,26 @@ def test_what_is_written_is_read_and_nothing_is_kept_of_a_transaction_that_fails
     assert warehouse.columns("ticket_labels") == set(TABLES["ticket_labels"].column_names)
     with pytest.raises(WarehouseError, match="clean_tickets does not exist"):
         warehouse.frame("from clean_tickets")
+
+
+def test_what_people_say_holds_in_the_lake_too(warehouse):
+    routing = Routing({"mail": "messaging", "vpn": "network"}, ("low",), "triage")
+    answer = {"category": "mail", "model_category": "mail", "model_decision": "auto"}
+    predicted = {"ticket_id": "a", "received_at": datetime(2025, 3, 3), **answer}
+    with warehouse.transaction() as connection:
+        ensure_table(connection, TABLES["ticket_predictions"])
+        connection.register("rows", pd.DataFrame([predicted]))
+        connection.execute("insert into tickets.ticket_predictions by name from rows")
+    said = pd.DataFrame({"ticket_id": ["a"], "category": ["vpn"], "priority": [None]})
+
+    assert follow_labels(warehouse, said, routing) == {DAY}
+
+    decided = warehouse.row(
+        "select category, decision, priority, queue, decided_by, model_category"
+        " from ticket_predictions"
+    )
+    assert decided == ("vpn", "labelled", None, "network", "person", "mail")
+    assert follow_labels(warehouse, said, routing) == set()
 
 
 def test_vectors_and_origins_pass_through_unchanged(warehouse):

@@ -165,10 +165,6 @@ class ModelStore:
         """The evaluation of this version; raises like `load`, and reads no other file."""
         return _evaluation(self._files(version, EVALUATION)[EVALUATION])
 
-    def learnt_tickets(self, version: str) -> pd.Series:
-        """Ids of the tickets that this version was fitted on; raises like `load_evaluation`."""
-        return read_table(self._files(version, LEARNT)[LEARNT], ["ticket_id"])["ticket_id"]
-
     def card(self, version: str) -> str:
         """The model card of this version, as markdown; raises like `load_evaluation`."""
         return self._files(version, CARD)[CARD].decode()

@@ -1,4 +1,4 @@
-"""The champion's rows of ticket_predictions: labels, decision, queue, words and neighbours."""
+"""The rows of ticket_predictions: the champion's labels, what holds, words and neighbours."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ticket_assets.classification.calibration import ALWAYS_REVIEW
+from ticket_assets.classification.decisions import decide
+from ticket_assets.classification.prediction import DECISIONS
 from ticket_assets.routing import Routing
 from ticket_assets.storage.neighbours import LabelledTickets, neighbours_json
 from ticket_assets.storage.vectors import Matrix
@@ -32,6 +34,7 @@ def sort_tickets(
     *,
     familiarity: Familiarity,
     likely: LikelyLabels,
+    labels: pd.DataFrame,
     model_version: str,
     neighbours: int,
 ) -> pd.DataFrame:
@@ -43,6 +46,7 @@ def sort_tickets(
         labelled: tickets among which the nearest are looked for.
         familiarity: what the classifier has learnt from.
         likely: the sets of categories for the tickets for review.
+        labels: ticket_id, category and priority that people gave.
     """
     unfamiliar = familiarity.reasons(tickets, vectors)
     predicted = classifier.predict(
@@ -52,14 +56,16 @@ def sort_tickets(
         likely=likely,
         reviewed=unfamiliar.notna().to_numpy(),
     )
+    answer = predicted[[*DECISIONS, *DECISIONS.values()]].add_prefix("model_")
+    answer = answer.assign(ticket_id=tickets["ticket_id"])
     return pd.DataFrame(
         {
-            "ticket_id": tickets["ticket_id"],
             "received_at": tickets["received_at"],
-            **predicted.drop(columns=["terms", "likely"]).to_dict("series"),
+            **predicted[[f"{target}_confidence" for target in DECISIONS]].to_dict("series"),
+            **answer.to_dict("series"),
+            **decide(answer, labels, routing).to_dict("series"),
             "review_reason": review_reasons(predicted, classifier, unfamiliar),
             "likely": predicted["likely"].map(_labels_json, na_action="ignore"),
-            "queue": queues(predicted, routing),
             "terms": predicted["terms"].map(_terms_json, na_action="ignore"),
             "nearest": _nearest(tickets["received_at"], vectors, labelled, neighbours),
             "model_version": model_version,
@@ -79,7 +85,7 @@ def _terms_json(terms: Terms) -> str:
 def review_reasons(
     predicted: pd.DataFrame, classifier: Classifier, unfamiliar: pd.Series
 ) -> pd.Series:
-    """Why a person has to look at each ticket; None for those decided automatically."""
+    """Why the model leaves each ticket to a person; None for those that it decides."""
     model = classifier.targets["category"]
     # Categories that were merged since the training have one name, and a threshold each.
     decidable = {
@@ -92,13 +98,6 @@ def review_reasons(
     )
     reasons = reasons.where(unfamiliar.isna(), unfamiliar)
     return reasons.astype(object).where(predicted["decision"] == "review", None)
-
-
-def queues(predicted: pd.DataFrame, routing: Routing) -> pd.Series:
-    """The category's queue where the category is sure, else the review queue; also the review queue
-    where the routing file no longer has the category, and of all in shadow mode."""
-    queue = predicted["category"].map(routing.destinations)
-    return queue.where(predicted["decision"] == "auto").fillna(routing.review_queue)
 
 
 def _nearest(

@@ -73,16 +73,17 @@ def print_status(figures: dict[str, Any], location: str) -> None:
         text = evidence_text(evidence["labelled"], evidence["labels_needed"])
         output.print(f"Labels        {text}", soft_wrap=True)
     _print_champion(figures["champion"])
-    learnt = Counter(figures["decisions_learnt"])
-    others = Counter(figures["decisions"]) - learnt
-    for decisions, relation in ((others, "has not learnt from"), (learnt, "has learnt from")):
-        if total := decisions.total():
-            output.print(
-                f"Predictions   {decisions['auto'] / total:.0%} auto,"
-                f" {decisions['review'] / total:.0%} for a person to look at, of"
-                f" {counted(total, 'ticket')} that the champion {relation}",
-                soft_wrap=True,
-            )
+    decisions = Counter(figures["decisions"])
+    labelled = decisions.pop("labelled", 0)
+    if total := decisions.total():
+        output.print(
+            f"Predictions   {decisions['auto'] / total:.0%} auto,"
+            f" {decisions['review'] / total:.0%} for a person to look at, of"
+            f" {counted(total, 'ticket')} without a person's label",
+            soft_wrap=True,
+        )
+    if labelled:
+        output.print(f"Labelled      {counted(labelled, 'ticket')}, by people", soft_wrap=True)
     if figures["drift"]:
         drift = figures["drift"]
         verdict = ("drifts", "yellow") if drift["drifted"] else ("quiet", "green")

@@ -18,6 +18,7 @@ from ticket_assets.defs.ticket_embeddings import (
 )
 from ticket_assets.defs.ticket_predictions import (
     every_clean_ticket_has_one_prediction,
+    labels_hold,
     predictions_are_in_the_label_set,
 )
 from ticket_assets.desk import Desk
@@ -54,6 +55,7 @@ AUDITS = [
     audit_of(collection_has_the_ids_of_the_table, "ticket_embeddings", COLLECTION_POOL),
     audit_of(every_clean_ticket_has_one_prediction, "ticket_predictions", WAREHOUSE_POOL),
     audit_of(predictions_are_in_the_label_set, "ticket_predictions", WAREHOUSE_POOL),
+    audit_of(labels_hold, "ticket_predictions", WAREHOUSE_POOL),
     originals_are_as_they_landed,
     no_message_waits_too_long,
     no_day_is_left_half_way,

@@ -27,14 +27,36 @@ from ticket_assets.storage.vectors import to_matrix
 
 TICKETS_BY = "tickets_by"
 """Metadata of a day: its tickets, counted by each of `COUNTED` and by language."""
-COUNTED = ("decision", "review_reason", "category", "priority", "queue")
+COUNTED = (
+    "decision",
+    "decided_by",
+    "model_decision",
+    "review_reason",
+    "category",
+    "priority",
+    "queue",
+)
+
+
+def tickets_by(predictions: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """The numbers of tickets by each of `COUNTED`; reasons of those that wait for a person."""
+    waits = predictions["decision"] == "review"
+    shown = predictions.assign(review_reason=predictions["review_reason"].where(waits))
+    return {name: dict(Counter(shown[name].dropna())) for name in COUNTED}
 
 
 @dg.asset(
-    deps=["ticket_classifier", "ticket_embeddings", "clean_tickets", "ticket_collection"],
+    deps=[
+        "ticket_classifier",
+        "ticket_embeddings",
+        "clean_tickets",
+        "ticket_collection",
+        "ticket_labels",
+    ],
     description="What the champion says of every clean ticket: category, priority, confidences,"
-    " decision (auto or review), queue, the words behind a category that a person has to look at,"
-    " and the nearest labelled tickets of earlier days.",
+    " the words behind a category that a person has to look at, the nearest labelled tickets of"
+    " earlier days; and what holds: a person's label, else what the champion is sure of, else a"
+    " review. ticket_labels changes what holds where people say something else later.",
     partitions_def=DAILY,
     backfill_policy=BACKFILLS,
     group_name=SORTING,
@@ -67,6 +89,7 @@ def ticket_predictions(
     familiarity = store.load_familiarity(champion.version, classifier)
     likely = store.load_likely_labels(champion.version, classifier)
     labelled = LabelledTickets.before(days[-1], warehouse, champion.encoder)
+    labels = warehouse.frame("select ticket_id, category, priority from ticket_labels")
     parts = []
     for first, last in day_parts(warehouse, champion.encoder, days[0], days[-1]):
         rows = warehouse.arrow(
@@ -85,6 +108,7 @@ def ticket_predictions(
             desk.routing,
             familiarity=familiarity,
             likely=likely,
+            labels=labels,
             model_version=champion.version,
             neighbours=desk.settings.neighbours,
         )
@@ -100,17 +124,12 @@ def ticket_predictions(
         lambda _, rows: {
             "model_version": champion.version,
             "shadow_mode": desk.settings.shadow_mode,
-            "auto_share": float((rows["decision"] == "auto").mean()) if len(rows) else 0.0,
+            "auto_share": float((rows["model_decision"] == "auto").mean()) if len(rows) else 0.0,
             "queues": counts(rows["queue"]),
             "categories": counts(rows["category"]),
             # For the exporter, which must not wait for the warehouse.
-            TICKETS_BY: {
-                name: dict(Counter(values.dropna()))
-                for name, values in (
-                    *((name, rows[name]) for name in COUNTED),
-                    ("language", languages[rows.index]),
-                )
-            },
+            TICKETS_BY: tickets_by(rows)
+            | {"language": dict(Counter(languages[rows.index].dropna()))},
             "preview": preview(rows, shown),
         },
     )
@@ -135,15 +154,15 @@ def every_clean_ticket_has_one_prediction(
     asset="ticket_predictions",
     blocking=True,
     pool=WAREHOUSE_POOL,
-    description="Every predicted category and priority is one of the routing file, and every"
-    " confidence a probability.",
+    description="Every category and priority, the model's and those that hold, is one of the"
+    " routing file, and every confidence a probability.",
 )
 def predictions_are_in_the_label_set(
     _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
 ) -> Verdicts:
     rows = desk.warehouse.rows(
-        "select received_at::date as day, category, priority, count(*) filter ("
-        "(category_confidence between 0 and 1) is not true"
+        "select received_at::date as day, category, model_category, priority, model_priority,"
+        " count(*) filter ((category_confidence between 0 and 1) is not true"
         " or not (coalesce(priority_confidence, 0) between 0 and 1))"
         " from ticket_predictions where day between ? and ? group by all",
         [days[0], days[-1]],
@@ -151,8 +170,9 @@ def predictions_are_in_the_label_set(
     categories, priorities = set(desk.routing.categories), {None, *desk.routing.priorities}
     outside: dict[date, set[str]] = {day: set() for day, *_ in rows}
     improper: Counter[date] = Counter()
-    for day, category, priority, count in rows:
-        outside[day] |= ({category} - categories) | ({priority} - priorities)
+    for day, category, of_model, priority, priority_of_model, count in rows:
+        outside[day] |= {category, of_model} - categories
+        outside[day] |= {priority, priority_of_model} - priorities
         improper[day] += count
     return {
         day: dg.AssetCheckResult(
@@ -169,14 +189,40 @@ def predictions_are_in_the_label_set(
 @daily_check(
     asset="ticket_predictions",
     pool=WAREHOUSE_POOL,
-    description="The share of automatic decisions is at least TICKETS_AUTO_SHARE_FLOOR.",
+    description="What a person has said of a ticket holds, and no other ticket counts as labelled."
+    " `tickets run --only ticket_labels` makes it so again.",
+)
+def labels_hold(_: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]) -> Verdicts:
+    rows = desk.warehouse.rows(
+        "select received_at::date as day, count(*) filter (decision = 'labelled'),"
+        " count(*) filter (l.category is distinct from if(p.decision = 'labelled', p.category,"
+        " null) or l.priority is distinct from if(p.priority_decision = 'labelled', p.priority,"
+        " null)) from ticket_predictions p left join ticket_labels l using (ticket_id)"
+        " where day between ? and ? group by all",
+        [days[0], days[-1]],
+    )
+    return {
+        day: dg.AssetCheckResult(
+            passed=not overruled,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"labelled": labelled, "overruled": overruled},
+        )
+        for day, labelled, overruled in rows
+    }
+
+
+@daily_check(
+    asset="ticket_predictions",
+    pool=WAREHOUSE_POOL,
+    description="The share of tickets that the model decides, whoever labelled them since, is at"
+    " least TICKETS_AUTO_SHARE_FLOOR.",
 )
 def auto_share_is_high(
     _: dg.AssetCheckExecutionContext, desk: Desk, days: Sequence[date]
 ) -> Verdicts:
     floor = desk.settings.auto_share_floor
     rows = desk.warehouse.rows(
-        "select received_at::date as day, count(*) filter (decision = 'auto'), count(*)"
+        "select received_at::date as day, count(*) filter (model_decision = 'auto'), count(*)"
         " from ticket_predictions where day between ? and ? group by all",
         [days[0], days[-1]],
     )

@@ -110,7 +110,8 @@ def _tickets(
 ) -> pd.DataFrame:
     rows = warehouse.arrow(
         "select c.ticket_id, c.received_at::date as received_on, c.language, c.character_count,"
-        " c.tokens, c.text_hash, p.category, p.category_confidence, p.decision, e.vector"
+        " c.tokens, c.text_hash, p.model_category as category, p.category_confidence,"
+        " p.model_decision as decision, e.vector"
         " from clean_tickets c join ticket_predictions p using (ticket_id)"
         " join ticket_embeddings e using (ticket_id)"
         " where c.received_at::date between ? and ?",

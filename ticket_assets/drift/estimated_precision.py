@@ -135,7 +135,8 @@ def realised_precision(correct: Booleans, chance_of_label: Floats | None = None)
 
 
 def labelled_since(champion: TrainedClassifier, warehouse: Warehouse) -> pd.DataFrame:
-    """The automatic tickets that the champion has not learnt from and that a person labelled.
+    """The tickets that the model had decided without having learnt from them, and that a person
+    labelled.
 
     Returns:
         category: the predicted one; confidence; correct: whether the two categories are the same;
@@ -145,14 +146,14 @@ def labelled_since(champion: TrainedClassifier, warehouse: Warehouse) -> pd.Data
         wrong.
     """
     return warehouse.frame(
-        "with automatic as (select p.category, category_confidence as confidence,"
+        "with automatic as (select model_category, category_confidence as confidence,"
         " l.category as given, category_confidence >= median(category_confidence)"
-        " over (partition by p.category) as is_surer"
+        " over (partition by model_category) as is_surer"
         " from ticket_predictions p left join ticket_labels l using (ticket_id)"
-        " where decision = 'auto' and ticket_id not in (select ticket_id from learnt))"
-        " select category, confidence, category = given as correct,"
+        " where model_decision = 'auto' and ticket_id not in (select ticket_id from learnt))"
+        " select model_category as category, confidence, model_category = given as correct,"
         " count(given) over alike / count(*) over alike as chance_of_label"
-        " from automatic window alike as (partition by category, is_surer)"
+        " from automatic window alike as (partition by model_category, is_surer)"
         " qualify given is not null",
         frames={"learnt": champion.training_tickets[["ticket_id"]]},
     )

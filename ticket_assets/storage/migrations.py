@@ -39,7 +39,19 @@ def _review_reasons(connection: duckdb.DuckDBPyConnection) -> None:
             )
 
 
-STEPS = (_columns_without_version, _review_reasons)
+def _model_beside_people(connection: duckdb.DuckDBPyConnection) -> None:
+    """Until then a prediction was the model's alone."""
+    if "ticket_predictions" not in _tables(connection):
+        return
+    table = f"{SCHEMA}.ticket_predictions"
+    targets = ("category", "decision", "priority", "priority_decision")
+    for column in ("decided_by", *(f"model_{target}" for target in targets)):
+        connection.execute(f"alter table {table} add column if not exists {column} VARCHAR")
+    values = ", ".join(f"model_{target} = {target}" for target in targets)
+    connection.execute(f"update {table} set decided_by = 'model', {values}")  # noqa: S608
+
+
+STEPS = (_columns_without_version, _review_reasons, _model_beside_people)
 """The step at place N brings a warehouse of version N to version N + 1."""
 VERSION = len(STEPS)
 

@@ -211,32 +211,39 @@ TABLES = {
             {
                 "ticket_id": TICKET_ID,
                 "received_at": RECEIVED_AT,
-                "category": ("VARCHAR", "Predicted category"),
-                "category_confidence": ("DOUBLE", "Calibrated probability of the category"),
-                "priority": ("VARCHAR", "Predicted priority"),
-                "priority_confidence": ("DOUBLE", "Calibrated probability of the priority"),
-                "priority_decision": ("VARCHAR", "auto where the priority is sure, else review"),
+                "category": ("VARCHAR", "Category that holds: a person's, else the model's"),
                 "decision": (
                     "VARCHAR",
-                    "auto where the category is sure and the ticket like those that were learnt,"
-                    " else review",
+                    "auto where the model is sure of the category and the ticket like those that"
+                    " were learnt, review where it is not, labelled where a person gave the"
+                    " category",
                 ),
+                "decided_by": ("VARCHAR", "Who decided the category: model or person"),
+                "queue": ("VARCHAR", "Queue of the category, the review queue where none is sure"),
+                "priority": ("VARCHAR", "Priority that holds: a person's, else the model's"),
+                "priority_decision": ("VARCHAR", "auto, review or labelled, of the priority"),
+                "model_category": ("VARCHAR", "Likeliest category, whatever people said"),
+                "category_confidence": ("DOUBLE", "Calibrated probability of model_category"),
+                "model_decision": ("VARCHAR", "auto or review, whatever people said"),
+                "model_priority": ("VARCHAR", "Likeliest priority, whatever people said"),
+                "priority_confidence": ("DOUBLE", "Calibrated probability of model_priority"),
+                "model_priority_decision": ("VARCHAR", "auto or review, of model_priority"),
                 "review_reason": (
                     "VARCHAR",
-                    "Why a person has to look at it: unsure, always_reviewed (too few or mistaken"
+                    "Why model_decision is review: unsure, always_reviewed (too few or mistaken"
                     " past labels), unlike_learnt, unknown_words, repeated_text or"
                     " language_not_learnt",
                 ),
                 "likely": (
                     "VARCHAR",
                     "The one to three categories that hold the right one in 95 % of the cases, as"
-                    " JSON, the likeliest first; of tickets for review, unless it takes more",
+                    " JSON, the likeliest first; where model_decision is review, unless it takes"
+                    " more",
                 ),
-                "queue": ("VARCHAR", "Queue of a sure category, else the review queue"),
                 "terms": (
                     "VARCHAR",
-                    "Words that weighed most for the category as JSON, [word, weight] each, the"
-                    " strongest first; of tickets for review",
+                    "Words that weighed most for model_category as JSON, [word, weight] each, the"
+                    " strongest first; where model_decision is review",
                 ),
                 "nearest": ("VARCHAR", "Nearest labelled past tickets as JSON, nearest first"),
                 "model_version": MODEL_VERSION,

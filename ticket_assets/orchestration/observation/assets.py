@@ -23,7 +23,7 @@ from ticket_assets.defs.new_events import (
     events_after,
     latest_bookmark,
 )
-from ticket_assets.defs.ticket_predictions import TICKETS_BY
+from ticket_assets.defs.ticket_predictions import COUNTED, TICKETS_BY
 from ticket_assets.desk import Desk
 from ticket_assets.mail.category_changes import CategoryChange
 from ticket_assets.mail.landed_days import LANDED_FINGERPRINT
@@ -42,17 +42,19 @@ FRESHNESS = {
 ROWS = ("dagster/partition_row_count", "dagster/row_count")
 TEXTS, SECONDS = "texts_encoded", "encoding_seconds"
 SORTED_BY = {
-    "category": "predicted category",
-    "priority": "predicted priority",
+    "category": "category",
+    "priority": "priority",
     "language": "language",
-    "queue": "predicted queue",
+    "queue": "queue",
     "review_reason": "reason why a person has to look at them",
+    "decided_by": "who decided the category: model or person",
+    "model_decision": "what the model decided, whatever people said",
 }
 
 
 @dataclass(frozen=True)
 class _Made:
-    """A materialisation."""
+    """A materialisation or an observation."""
 
     storage_id: int
     timestamp: float
@@ -61,16 +63,16 @@ class _Made:
 
 @dataclass
 class _Days:
-    """The latest materialisation of each day of an asset; only later ones are read again."""
+    """The latest materialisation, or observation, of each day of an asset; only later ones are read
+    again."""
 
     asset: str
+    kind: DagsterEventType = DagsterEventType.ASSET_MATERIALIZATION
     made: dict[str, _Made] = field(default_factory=dict)
 
     def read(self, instance: dg.DagsterInstance) -> None:
         key = dg.AssetKey(self.asset)
-        latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-            key, DagsterEventType.ASSET_MATERIALIZATION
-        )
+        latest = instance.event_log_storage.get_latest_storage_id_by_partition(key, self.kind)
         self.made = {day: made for day, made in self.made.items() if day in latest}
         later = [
             storage_id
@@ -79,9 +81,9 @@ class _Days:
         ]
         if not later:
             return
-        records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(key, storage_ids=later), limit=len(later)
-        ).records
+        is_observed = self.kind == DagsterEventType.ASSET_OBSERVATION
+        fetch = instance.fetch_observations if is_observed else instance.fetch_materializations
+        records = fetch(dg.AssetRecordsFilter(key, storage_ids=later), limit=len(later)).records
         for record in records:
             self.made[str(record.partition_key)] = _made(record)
 
@@ -94,6 +96,7 @@ class AssetFigures:
         self._keys = sorted(graph.materializable_asset_keys)
         self._daily = [key for key in self._keys if graph.get(key).partitions_def is not None]
         self._days = {name: _Days(name) for (name,) in map(_name, self._daily)}
+        self._relabelled = _Days(PREDICTIONS, DagsterEventType.ASSET_OBSERVATION)
         self._seen: tuple[Bookmark, ...] = ()
         self._failed: dict[str, int] = {}
         self._changes: list[CategoryChange] = []
@@ -107,11 +110,12 @@ class AssetFigures:
             for kind in (
                 DagsterEventType.ASSET_MATERIALIZATION,
                 DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+                DagsterEventType.ASSET_OBSERVATION,
                 DagsterEventType.RUN_FAILURE,
             )
         )
         if seen != self._seen:
-            for days in self._days.values():
+            for days in (*self._days.values(), self._relabelled):
                 days.read(instance)
             self._failed = {name: _failed_days(instance, dg.AssetKey(name)) for name in self._days}
             self._seen = seen
@@ -148,11 +152,13 @@ class AssetFigures:
         decisions: dict[tuple[str, ...], float] = {}
         for day in recent:
             if day in predicted:
-                counts = _counts(predicted[day], "decision")
-                decisions |= {(day, name): counts.get(name, 0) for name in ("auto", "review")}
+                counts = self._present_counts(day, "decision")
+                decisions |= {
+                    (day, name): counts.get(name, 0) for name in ("auto", "review", "labelled")
+                }
         yield gauges(
             "tickets_predictions",
-            "Tickets of a day, by the decision: auto, or review by a person.",
+            "Tickets of a day, by the decision: auto, review by a person, or labelled by one.",
             ("day", "decision"),
             decisions,
         )
@@ -165,12 +171,16 @@ class AssetFigures:
                     (day, label): count
                     for day in recent
                     if day in predicted
-                    for label, count in self._present_counts(predicted[day], name).items()
+                    for label, count in self._present_counts(day, name).items()
                 },
             )
 
-    def _present_counts(self, made: _Made, name: str) -> Mapping[str, int]:
-        """The counts of a day's tickets, by the names that categories have now."""
+    def _present_counts(self, day: str, name: str) -> Mapping[str, int]:
+        """The counts of a day's tickets since people labelled some, by the names that categories
+        have now."""
+        made, relabelled = self._days[PREDICTIONS].made[day], self._relabelled.made.get(day)
+        if relabelled and relabelled.storage_id > made.storage_id and name in COUNTED:
+            made = relabelled
         counts = _counts(made, name)
         for change in self._changes if name == "category" else ():
             if datetime.fromisoformat(change.changed_at).timestamp() > made.timestamp:
@@ -323,8 +333,9 @@ def _failed_days(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
 
 
 def _made(record: dg.EventLogRecord) -> _Made:
-    materialised = record.asset_materialization
-    metadata = materialised.metadata if materialised else {}
+    entry = record.event_log_entry
+    event = entry.asset_materialization or entry.asset_observation
+    metadata = event.metadata if event else {}
     return _Made(
         record.storage_id,
         record.timestamp,
