@@ -360,6 +360,21 @@ def test_tickets_for_a_person_say_why_and_name_the_likely_categories(first_run: 
     assert {"unsure", "always_reviewed"} & set(predictions["review_reason"].to_pylist())
 
 
+def test_learnt_tickets_are_labelled_and_the_models_answer_is_out_of_fold(
+    desk: Settings, first_run: Run
+):
+    learnt = Desk(desk).models.load_trained(first_run.champion).training_tickets
+    rows = values(first_run.tables["ticket_predictions"], "ticket_id", "decision", "model_category")
+    of_learnt = {ticket: how for ticket, *how in rows if ticket in set(learnt["ticket_id"])}
+
+    assert of_learnt == {
+        ticket: ["labelled", category]
+        for ticket, category in zip(learnt["ticket_id"], learnt["category"], strict=True)
+    }
+    labels = dict(values(first_run.tables["ticket_labels"], "ticket_id", "category"))
+    assert any(labels[ticket] != category for ticket, (_, category) in of_learnt.items())
+
+
 def test_the_nearest_tickets_are_labelled_ones_of_earlier_days(first_run: Run):
     labels = first_run.tables["ticket_labels"]
     category_of = dict(values(labels, "ticket_id", "category"))

@@ -22,6 +22,7 @@ from ticket_assets.classification.candidates import Expert
 from ticket_assets.classification.evaluation import Evaluation
 from ticket_assets.classification.familiarity import Familiarity
 from ticket_assets.classification.features import FeatureSpace
+from ticket_assets.classification.learnt_tickets import LearntTickets
 from ticket_assets.classification.likely_labels import LikelyLabels
 from ticket_assets.classification.model_card import model_card
 from ticket_assets.classification.prediction import Classifier, TargetModel
@@ -144,6 +145,12 @@ class ModelStore:
         return LikelyLabels.of(
             read_table(self._files(version, holdout)[holdout], columns),
             classifier.targets["category"].labels,
+        )
+
+    def load_learnt_tickets(self, version: str, classifier: Classifier) -> LearntTickets:
+        """What was recorded of the tickets that it has learnt from; raises like `load`."""
+        return LearntTickets.of(
+            read_table(self._files(version, LEARNT)[LEARNT]), classifier.targets
         )
 
     def find_trained(self, fingerprint: str) -> TrainedClassifier | None:

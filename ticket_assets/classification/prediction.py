@@ -19,6 +19,7 @@ from ticket_assets.classification.features import (
     Floats,
     count_terms,
 )
+from ticket_assets.classification.learnt_tickets import LearntTickets
 from ticket_assets.classification.likely_labels import LikelyLabels
 from ticket_assets.errors import TicketAssetsError
 
@@ -82,6 +83,7 @@ class Classifier:
         with_terms: bool = False,
         likely: LikelyLabels | None = None,
         reviewed: Booleans | None = None,
+        learnt: LearntTickets | None = None,
     ) -> pd.DataFrame:
         """Labels, confidences and decisions, one row per ticket, on the index of `tickets`.
 
@@ -97,6 +99,8 @@ class Classifier:
             likely: add the column `likely`: these labels of the tickets that are unsure, null for
                 the others and for the `reviewed` ones, which are like none that were learnt.
             reviewed: whether a person looks at a ticket, however sure its labels are.
+            learnt: the tickets that the classifier has learnt from, which are then as sure as
+                their folds were; `tickets` have the column ticket_id too.
 
         Raises:
             PredictionError: `vectors` has other rows or another width than the model expects.
@@ -113,6 +117,8 @@ class Classifier:
             probability = {
                 target: model.probabilities(features) for target, model in self.targets.items()
             }
+            if learnt is not None:
+                learnt.put_into(probability, tickets["ticket_id"].iloc[start : start + len(texts)])
             batch = self._decide(probability, len(texts))
             is_reviewed = reviewed[start : start + len(texts)]
             if likely is not None:

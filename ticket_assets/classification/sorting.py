@@ -16,6 +16,7 @@ from ticket_assets.storage.vectors import Matrix
 
 if TYPE_CHECKING:
     from ticket_assets.classification.familiarity import Familiarity
+    from ticket_assets.classification.learnt_tickets import LearntTickets
     from ticket_assets.classification.likely_labels import LikelyLabels
     from ticket_assets.classification.prediction import Classifier, Terms
 
@@ -34,6 +35,7 @@ def sort_tickets(
     *,
     familiarity: Familiarity,
     likely: LikelyLabels,
+    learnt: LearntTickets,
     labels: pd.DataFrame,
     model_version: str,
     neighbours: int,
@@ -46,6 +48,7 @@ def sort_tickets(
         labelled: tickets among which the nearest are looked for.
         familiarity: what the classifier has learnt from.
         likely: the sets of categories for the tickets for review.
+        learnt: what to say of the tickets that the classifier has learnt from.
         labels: ticket_id, category and priority that people gave.
     """
     unfamiliar = familiarity.reasons(tickets, vectors)
@@ -55,6 +58,7 @@ def sort_tickets(
         with_terms=True,
         likely=likely,
         reviewed=unfamiliar.notna().to_numpy(),
+        learnt=learnt,
     )
     answer = predicted[[*DECISIONS, *DECISIONS.values()]].add_prefix("model_")
     answer = answer.assign(ticket_id=tickets["ticket_id"])

@@ -43,6 +43,7 @@ from ticket_assets.classification.evaluation import (
 from ticket_assets.classification.familiarity import unlearnt_shares
 from ticket_assets.classification.features import Floats, Integers
 from ticket_assets.classification.label_errors import suspected_label_errors
+from ticket_assets.classification.learnt_tickets import out_of_fold_columns
 from ticket_assets.classification.prediction import Classifier, TargetModel
 from ticket_assets.classification.preparation import (
     LabelledRows,
@@ -91,7 +92,7 @@ class TrainedClassifier:
     training_tickets: pd.DataFrame
     """Every ticket the final model was fitted on: ticket_id, text_group, wording (its number in
     this training), category and category_confidence (both out of fold), oov_share (leave one
-    out)."""
+    out), and the columns of `out_of_fold_columns`."""
     label_errors: pd.DataFrame
     """Labels in doubt, of all targets; columns as in `suspected_label_errors`."""
 
@@ -171,7 +172,16 @@ def _train(
         reference=_reference(unlearnt, labelled, options, reference_from),
         vocabulary=vocabulary,
         holdout=predictions,
-        training_tickets=unlearnt.drop(columns=["language", "character_count"]),
+        training_tickets=pd.concat(
+            [
+                unlearnt.drop(columns=["language", "character_count"]),
+                out_of_fold_columns(
+                    {target: each.probability for target, each in calibrations.items()}
+                    | {"category": category.probability}
+                ),
+            ],
+            axis=1,
+        ),
         label_errors=_label_errors(labelled, {**calibrations, "category": category}),
     )
 

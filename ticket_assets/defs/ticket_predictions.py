@@ -88,6 +88,7 @@ def ticket_predictions(
     classifier = store.load(champion.version)
     familiarity = store.load_familiarity(champion.version, classifier)
     likely = store.load_likely_labels(champion.version, classifier)
+    learnt = store.load_learnt_tickets(champion.version, classifier)
     labelled = LabelledTickets.before(days[-1], warehouse, champion.encoder)
     labels = warehouse.frame("select ticket_id, category, priority from ticket_labels")
     parts = []
@@ -108,6 +109,7 @@ def ticket_predictions(
             desk.routing,
             familiarity=familiarity,
             likely=likely,
+            learnt=learnt,
             labels=labels,
             model_version=champion.version,
             neighbours=desk.settings.neighbours,

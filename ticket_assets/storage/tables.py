@@ -222,7 +222,11 @@ TABLES = {
                 "queue": ("VARCHAR", "Queue of the category, the review queue where none is sure"),
                 "priority": ("VARCHAR", "Priority that holds: a person's, else the model's"),
                 "priority_decision": ("VARCHAR", "auto, review or labelled, of the priority"),
-                "model_category": ("VARCHAR", "Likeliest category, whatever people said"),
+                "model_category": (
+                    "VARCHAR",
+                    "Likeliest category, whatever people said; out of fold where the model has"
+                    " learnt from the ticket",
+                ),
                 "category_confidence": ("DOUBLE", "Calibrated probability of model_category"),
                 "model_decision": ("VARCHAR", "auto or review, whatever people said"),
                 "model_priority": ("VARCHAR", "Likeliest priority, whatever people said"),
