@@ -1,14 +1,16 @@
-"""What a person has said of a ticket holds, whenever it was said; else what the model decided."""
+"""What a person has said of a ticket holds, whenever it was said; else what the model decided; else
+what was decided of the conversation."""
 
-from datetime import date, datetime
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ticket_assets.classification.decisions import HELD, decide, follow_labels
+from ticket_assets.classification.decisions import ANSWER, HELD, decide, follow_labels
 from ticket_assets.routing import Routing
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
@@ -18,13 +20,17 @@ ROUTING = Routing(
     priorities=("low", "high"),
     review_queue="triage",
 )
-MODEL = ("model_category", "model_decision", "model_priority", "model_priority_decision")
-ANSWERS = {
-    "sure": ("email", "auto", "low", "auto"),
-    "unsure": ("network", "review", "low", "review"),
-    "without a priority": ("email", "auto", None, None),
+FIRST = date(2025, 6, 1)
+TICKETS = {
+    "sure": (0, "sure", "email", "low", "auto", "auto"),
+    "unsure": (1, "unsure", "network", "low", "review", "review"),
+    "without a priority": (2, "without a priority", "email", None, "auto", None),
+    "unsure reply": (3, "sure", "network", "high", "review", "review"),
+    "sure reply": (4, "sure", "printing", "low", "auto", "auto"),
+    "reply to unsure": (5, "unsure", "printing", "low", "review", "review"),
 }
-DAYS = {name: date(2025, 6, 1 + place) for place, name in enumerate(ANSWERS)}
+"""By ticket_id the day, the conversation, and the model's answer."""
+DAYS = {name: FIRST + timedelta(days=ticket[0]) for name, ticket in TICKETS.items()}
 
 
 def labels(given: dict[str, tuple[str | None, str | None]]) -> pd.DataFrame:
@@ -32,60 +38,126 @@ def labels(given: dict[str, tuple[str | None, str | None]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["ticket_id", "category", "priority"], dtype=object)
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> DuckDBFile:
-    """The model's answers, and no label yet."""
-    warehouse = DuckDBFile(tmp_path / "warehouse.duckdb")
-    of_model = pd.DataFrame.from_dict(ANSWERS, orient="index", columns=MODEL)
-    of_model = of_model.rename_axis("ticket_id").reset_index()
-    received = [datetime(day.year, day.month, day.day, 9) for day in DAYS.values()]
-    rows = pd.concat([of_model, decide(of_model, labels({}), ROUTING)], axis=1)
+def insert(warehouse: DuckDBFile, table: str, rows: pd.DataFrame) -> None:
     with warehouse.transaction() as connection:
-        ensure_table(connection, TABLES["ticket_predictions"])
-        connection.register("predicted", rows.assign(received_at=received))
-        connection.execute("insert into tickets.ticket_predictions by name from predicted")
+        ensure_table(connection, TABLES[table])
+        connection.register("rows_of_it", rows)
+        connection.execute(f"insert into tickets.{table} by name from rows_of_it")
+
+
+def predict(warehouse: DuckDBFile, *names: str, **answer: str) -> set[date]:
+    """Write the predictions of these tickets, each of a day of its own, one after the other; the
+    other days that changed with the last one."""
+    changed: set[date] = set()
+    for name in names:
+        row: dict[str, Any] = dict(zip(ANSWER, TICKETS[name][2:], strict=True)) | answer
+        row |= {"ticket_id": name, "received_at": pd.Timestamp(DAYS[name])}
+        predicted = pd.DataFrame([row])
+        held, changed = decide(warehouse, predicted, [DAYS[name]], ROUTING)
+        with warehouse.transaction() as connection:
+            connection.execute("delete from tickets.ticket_predictions where ticket_id = ?", [name])
+        insert(warehouse, "ticket_predictions", pd.concat([predicted, held], axis=1))
+    return changed
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> DuckDBFile:
+    """The tickets with their conversations, without a label and a prediction."""
+    warehouse = DuckDBFile(tmp_path / "warehouse.duckdb")
+    threads = [(name, ticket[1]) for name, ticket in TICKETS.items()]
+    insert(warehouse, "raw_tickets", pd.DataFrame(threads, columns=["ticket_id", "thread_id"]))
+    insert(warehouse, "ticket_labels", labels({}))
     return warehouse
 
 
+@pytest.fixture
+def warehouse(mail: DuckDBFile) -> DuckDBFile:
+    """All predicted, in the order of their days."""
+    predict(mail, *TICKETS)
+    return mail
+
+
 def held(warehouse: DuckDBFile) -> dict[str, tuple[str | None, ...]]:
-    rows = warehouse.frame("from ticket_predictions").set_index("ticket_id")[list(HELD)]
+    rows = warehouse.frame("from ticket_predictions").set_index("ticket_id")[[*HELD, "queue"]]
     return {ticket: tuple(values) for ticket, *values in rows.itertuples(name=None)}
 
 
 def answers(warehouse: DuckDBFile) -> pd.DataFrame:
-    rows = warehouse.frame("from ticket_predictions order by ticket_id")
-    return rows[["ticket_id", *MODEL]]
+    return warehouse.frame("from ticket_predictions order by ticket_id")[["ticket_id", *ANSWER]]
 
 
 UNTOUCHED = {
     "sure": ("email", "low", "auto", "auto", "model", "messaging"),
     "unsure": ("network", "low", "review", "review", "model", "triage"),
     "without a priority": ("email", None, "auto", None, "model", "messaging"),
+    "unsure reply": ("email", "high", "auto", "review", "conversation", "messaging"),
+    "sure reply": ("printing", "low", "auto", "auto", "model", "workplace"),
+    "reply to unsure": ("printing", "low", "review", "review", "model", "triage"),
 }
 
 
-def test_without_a_label_the_model_decides(warehouse):
+def test_without_a_label_the_model_decides_and_else_the_conversation(warehouse):
     assert held(warehouse) == UNTOUCHED
+
+
+@pytest.mark.parametrize("names", [list(TICKETS)[::-1], sorted(TICKETS)])
+def test_days_in_any_order_end_with_the_same_decisions(mail, names):
+    predict(mail, *names)
+
+    assert held(mail) == UNTOUCHED
+
+
+def test_a_first_ticket_that_is_decided_otherwise_takes_its_unsure_replies_with_it(warehouse):
+    assert predict(warehouse, "sure") == set()
+
+    changed = predict(warehouse, "sure", model_category="network")
+
+    assert changed == {DAYS["unsure reply"]}
+    reply = ("network", "high", "auto", "review", "conversation", "infrastructure")
+    first = ("network", "low", "auto", "auto", "model", "infrastructure")
+    assert held(warehouse) == {**UNTOUCHED, "sure": first, "unsure reply": reply}
+    assert predict(warehouse, "sure", model_decision="review") == {DAYS["unsure reply"]}
+    alone = ("network", "high", "review", "review", "model", "triage")
+    assert held(warehouse)["unsure reply"] == alone
+
+
+def test_a_label_of_the_first_ticket_holds_for_its_unsure_replies(warehouse):
+    changed = follow_labels(warehouse, labels({"unsure": ("email", None)}), ROUTING)
+
+    assert changed == {DAYS["unsure"], DAYS["reply to unsure"]}
+    assert held(warehouse) == {
+        **UNTOUCHED,
+        "unsure": ("email", "low", "labelled", "review", "person", "messaging"),
+        "reply to unsure": ("email", "low", "auto", "review", "conversation", "messaging"),
+    }
+
+
+def test_a_label_of_a_reply_is_of_the_reply_alone(warehouse):
+    said = labels({"reply to unsure": ("email", None)})
+
+    assert follow_labels(warehouse, said, ROUTING) == {DAYS["reply to unsure"]}
+    assert held(warehouse)["unsure"] == UNTOUCHED["unsure"]
 
 
 def test_a_label_that_comes_later_holds_until_it_is_changed_or_gone(warehouse):
     before = answers(warehouse)
+    ticket = "without a priority"
 
-    first = labels({"sure": ("printing", None)})
-    assert follow_labels(warehouse, first, ROUTING) == {DAYS["sure"]}
-    given = ("printing", "low", "labelled", "auto", "person", "workplace")
-    assert held(warehouse) == {**UNTOUCHED, "sure": given}
+    first = labels({ticket: ("printing", None)})
+    assert follow_labels(warehouse, first, ROUTING) == {DAYS[ticket]}
+    given = ("printing", None, "labelled", None, "person", "workplace")
+    assert held(warehouse) == {**UNTOUCHED, ticket: given}
 
-    changed = labels({"sure": ("network", None), "unsure": ("network", "high")})
-    assert follow_labels(warehouse, changed, ROUTING) == {DAYS["sure"], DAYS["unsure"]}
+    changed = labels({ticket: ("network", None), "sure reply": ("network", "high")})
+    assert follow_labels(warehouse, changed, ROUTING) == {DAYS[ticket], DAYS["sure reply"]}
     assert held(warehouse) == {
         **UNTOUCHED,
-        "sure": ("network", "low", "labelled", "auto", "person", "infrastructure"),
-        "unsure": ("network", "high", "labelled", "labelled", "person", "infrastructure"),
+        ticket: ("network", None, "labelled", None, "person", "infrastructure"),
+        "sure reply": ("network", "high", "labelled", "labelled", "person", "infrastructure"),
     }
 
     assert follow_labels(warehouse, changed, ROUTING) == set()
-    assert follow_labels(warehouse, labels({}), ROUTING) == {DAYS["sure"], DAYS["unsure"]}
+    assert follow_labels(warehouse, labels({}), ROUTING) == {DAYS[ticket], DAYS["sure reply"]}
     assert held(warehouse) == UNTOUCHED
     assert before.equals(answers(warehouse))
 
@@ -111,7 +183,7 @@ def test_a_desk_that_has_predicted_nothing_has_nothing_to_follow(tmp_path):
 
 
 GIVEN = st.dictionaries(
-    st.sampled_from(sorted(ANSWERS)),
+    st.sampled_from(sorted(TICKETS)),
     st.tuples(
         st.sampled_from([None, "email", "network", "printing"]), st.sampled_from([None, "low"])
     ),
@@ -123,16 +195,15 @@ GIVEN = st.dictionaries(
 )
 @given(st.lists(GIVEN, min_size=1, max_size=3))
 def test_whatever_was_said_before_what_is_said_last_holds(warehouse, history):
+    follow_labels(warehouse, labels(history[-1]), ROUTING)
+    expected = held(warehouse)
     for said in history:
         follow_labels(warehouse, labels(said), ROUTING)
 
-    of_model = answers(warehouse)
-    expected = decide(of_model, labels(history[-1]), ROUTING).set_axis(of_model["ticket_id"])
     now = held(warehouse)
-    assert now == {
-        ticket: tuple(None if pd.isna(value) else value for value in row)
-        for ticket, *row in expected.itertuples(name=None)
-    }
-    for ticket, (category, priority) in history[-1].items():
+    assert now == expected
+    for ticket in TICKETS:
+        category, priority = history[-1].get(ticket, (None, None))
         assert (now[ticket][2] == "labelled") == (category is not None)
+        assert now[ticket][0] == category or category is None
         assert (now[ticket][3] == "labelled") == (priority is not None)

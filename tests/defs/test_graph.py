@@ -22,6 +22,7 @@ import pytest
 
 from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.defs.audit import AUDITS
+from ticket_assets.defs.jobs import classify_mail
 from ticket_assets.desk import Desk
 from ticket_assets.drift.evidently_server import snapshot_address
 from ticket_assets.drift.store import HTML
@@ -555,6 +556,45 @@ def test_what_people_say_later_holds_and_the_models_answer_stays(desk: Settings,
     assert materialise(LATE, LATE, ["ticket_predictions"]).success
 
     assert predictions().equals(with_labels)
+
+
+REPLY = (
+    b"From: Ann Late <ann@example.com>\nTo: desk@example.com\nMessage-ID: <reply@example.com>\n"
+    b"In-Reply-To: <late@example.com>\nDate: Fri, 6 Jun 2025 23:59:59 +0000\n"
+    b"Subject: Re: Printer tray\n\nAny news? Thanks.\n"
+)
+REPLY_ID = hashlib.sha256(REPLY).hexdigest()[:20]
+
+
+def test_a_reply_of_a_later_day_keeps_what_holds_for_its_first_ticket(
+    desk: Settings, late_run: Run
+):
+    def label(category: str) -> None:
+        label = Label(category, None, datetime.now(UTC), "Ann", ticket_id=LATE_ID, message_id=None)
+        Desk(desk).landing.land_labels([label])
+        assert materialise(LAST, LAST, ["ticket_labels"]).success
+
+    def decided() -> tuple[Any, ...]:
+        return DuckDBFile(desk.warehouse_path).row(
+            "select model_decision, category, decision, decided_by, queue from ticket_predictions"
+            " where ticket_id = ?",
+            [REPLY_ID],
+        )
+
+    label("email")
+    day = LATE + timedelta(days=1)
+    landed = IncomingMessage(
+        content=REPLY, extension="eml", source="eml:reply.eml", received_at_source="date",
+        received_at=datetime(2025, 6, 6, 23, 59, 59, tzinfo=UTC), message_id="reply@example.com",
+    )  # fmt: skip
+    Desk(desk).landing.land([landed])
+
+    assert materialise(day, day, job_name=classify_mail.name).success
+
+    queues = load_routing(None).queues
+    assert decided() == ("review", "email", "auto", "conversation", queues["email"])
+    label("network")
+    assert decided() == ("review", "network", "auto", "conversation", queues["network"])
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_what_people_say_holds_in_the_lake_too(warehouse):
         ensure_table(connection, TABLES["ticket_predictions"])
         connection.register("rows", pd.DataFrame([predicted]))
         connection.execute("insert into tickets.ticket_predictions by name from rows")
+        ensure_table(connection, TABLES["raw_tickets"])
     said = pd.DataFrame({"ticket_id": ["a"], "category": ["vpn"], "priority": [None]})
 
     assert follow_labels(warehouse, said, routing) == {DAY}

@@ -1,4 +1,4 @@
-"""The rows of ticket_predictions: the champion's labels, what holds, words and neighbours."""
+"""What the champion says of tickets: labels, decisions, reasons, words and neighbours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ticket_assets.classification.calibration import ALWAYS_REVIEW
-from ticket_assets.classification.decisions import decide
 from ticket_assets.classification.prediction import DECISIONS
-from ticket_assets.routing import Routing
 from ticket_assets.storage.neighbours import LabelledTickets, neighbours_json
 from ticket_assets.storage.vectors import Matrix
 
@@ -31,16 +29,15 @@ def sort_tickets(
     vectors: Matrix,
     classifier: Classifier,
     labelled: LabelledTickets,
-    routing: Routing,
     *,
     familiarity: Familiarity,
     likely: LikelyLabels,
     learnt: LearntTickets,
-    labels: pd.DataFrame,
     model_version: str,
     neighbours: int,
 ) -> pd.DataFrame:
-    """The rows of ticket_predictions for `tickets`, in their order.
+    """What the model says of `tickets`, in their order: the rows of ticket_predictions but for what
+    holds, which `decisions.decide` tells.
 
     Args:
         tickets: ticket_id, received_at, text, tokens and language.
@@ -49,7 +46,6 @@ def sort_tickets(
         familiarity: what the classifier has learnt from.
         likely: the sets of categories for the tickets for review.
         learnt: what to say of the tickets that the classifier has learnt from.
-        labels: ticket_id, category and priority that people gave.
     """
     unfamiliar = familiarity.reasons(tickets, vectors)
     predicted = classifier.predict(
@@ -61,13 +57,12 @@ def sort_tickets(
         learnt=learnt,
     )
     answer = predicted[[*DECISIONS, *DECISIONS.values()]].add_prefix("model_")
-    answer = answer.assign(ticket_id=tickets["ticket_id"])
     return pd.DataFrame(
         {
+            "ticket_id": tickets["ticket_id"],
             "received_at": tickets["received_at"],
             **predicted[[f"{target}_confidence" for target in DECISIONS]].to_dict("series"),
             **answer.to_dict("series"),
-            **decide(answer, labels, routing).to_dict("series"),
             "review_reason": review_reasons(predicted, classifier, unfamiliar),
             "likely": predicted["likely"].map(_labels_json, na_action="ignore"),
             "terms": predicted["terms"].map(_terms_json, na_action="ignore"),

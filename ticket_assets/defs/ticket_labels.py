@@ -1,7 +1,5 @@
 """ticket_labels: the category and priority that people gave, latest wins; they hold at once."""
 
-from datetime import UTC, date, datetime
-
 import dagster as dg
 import pandas as pd
 
@@ -9,11 +7,10 @@ from ticket_assets.defs.io_managers import record_origins
 from ticket_assets.defs.landed_mail import unreported_labels
 from ticket_assets.defs.partitions import shown
 from ticket_assets.defs.pools import WAREHOUSE_POOL
-from ticket_assets.defs.ticket_predictions import COUNTED, TICKETS_BY, tickets_by
+from ticket_assets.defs.ticket_predictions import observe_decisions
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprints, labels_fingerprint, overall_fingerprint
 from ticket_assets.markdown import counts
-from ticket_assets.metrics.mail import recent_days
 from ticket_assets.planning.groups import MAIL
 from ticket_assets.storage.day_origins import UNPARTITIONED, Origin
 
@@ -41,15 +38,7 @@ def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
         landed += f" {mail}"  # a label whose message has not landed counts once it has
     # Before they are written: if the process dies in between, the labels are read once more.
     decided_anew = follow_labels(desk.warehouse, resolved.labels, desk.routing)
-    for day, rows in _recent_predictions(desk, decided_anew):
-        context.log_event(
-            dg.AssetObservation(
-                "ticket_predictions",
-                description="Decided anew by what people have said since.",
-                metadata={TICKETS_BY: tickets_by(rows)},
-                partition=day,
-            )
-        )
+    observe_decisions(context, desk, decided_anew)
     record_origins(context, "ticket_labels", {UNPARTITIONED: Origin(landed, "")})
     context.add_asset_metadata(
         shown(
@@ -63,19 +52,6 @@ def ticket_labels(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk
         )
     )
     return resolved.labels
-
-
-def _recent_predictions(desk: Desk, days: set[date]) -> list[tuple[str, pd.DataFrame]]:
-    """The predictions of those of the days that the exporter still counts, a day at a time."""
-    recent = sorted(days & set(map(date.fromisoformat, recent_days(datetime.now(UTC)))))
-    if not recent:
-        return []
-    rows = desk.warehouse.frame(
-        f"select strftime(received_at, '%Y-%m-%d') as day, {', '.join(COUNTED)}"  # noqa: S608
-        " from ticket_predictions where received_at::date in (select unnest(?))",
-        [recent],
-    )
-    return [(str(day), of_day) for day, of_day in rows.groupby("day")]
 
 
 @dg.asset_check(

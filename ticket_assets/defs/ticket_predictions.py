@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import pandas as pd
@@ -20,6 +20,7 @@ from ticket_assets.defs.partitions import (
 from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
 from ticket_assets.markdown import counts, preview
+from ticket_assets.metrics.mail import recent_days
 from ticket_assets.planning.groups import SORTING
 from ticket_assets.planning.recipe import CODE_VERSIONS, recipe
 from ticket_assets.storage.day_origins import read_origins
@@ -45,6 +46,27 @@ def tickets_by(predictions: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {name: dict(Counter(shown[name].dropna())) for name in COUNTED}
 
 
+def observe_decisions(context: dg.AssetExecutionContext, desk: Desk, days: set[date]) -> None:
+    """Report the counts of days that were decided anew, of those that the exporter still counts."""
+    recent = sorted(days & set(map(date.fromisoformat, recent_days(datetime.now(UTC)))))
+    if not recent:
+        return
+    rows = desk.warehouse.frame(
+        f"select strftime(received_at, '%Y-%m-%d') as day, {', '.join(COUNTED)}"  # noqa: S608
+        " from ticket_predictions where received_at::date in (select unnest(?))",
+        [recent],
+    )
+    for day, of_day in rows.groupby("day"):
+        context.log_event(
+            dg.AssetObservation(
+                "ticket_predictions",
+                description="Decided anew by what people have said, or by earlier mail.",
+                metadata={TICKETS_BY: tickets_by(of_day)},
+                partition=str(day),
+            )
+        )
+
+
 @dg.asset(
     deps=[
         "ticket_classifier",
@@ -55,8 +77,9 @@ def tickets_by(predictions: pd.DataFrame) -> dict[str, dict[str, int]]:
     ],
     description="What the champion says of every clean ticket: category, priority, confidences,"
     " the words behind a category that a person has to look at, the nearest labelled tickets of"
-    " earlier days; and what holds: a person's label, else what the champion is sure of, else a"
-    " review. ticket_labels changes what holds where people say something else later.",
+    " earlier days; and what holds: a person's label, else what the champion is sure of, else what"
+    " was decided of the first ticket of the conversation, else a review. ticket_labels changes"
+    " what holds where people say something else later.",
     partitions_def=DAILY,
     backfill_policy=BACKFILLS,
     group_name=SORTING,
@@ -67,6 +90,7 @@ def tickets_by(predictions: pd.DataFrame) -> dict[str, dict[str, int]]:
 def ticket_predictions(
     context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]
 ) -> pd.DataFrame:
+    from ticket_assets.classification.decisions import decide
     from ticket_assets.classification.prediction import require_vectors
     from ticket_assets.classification.sorting import sort_tickets
     from ticket_assets.storage.day_parts import day_parts
@@ -90,7 +114,6 @@ def ticket_predictions(
     likely = store.load_likely_labels(champion.version, classifier)
     learnt = store.load_learnt_tickets(champion.version, classifier)
     labelled = LabelledTickets.before(days[-1], warehouse, champion.encoder)
-    labels = warehouse.frame("select ticket_id, category, priority from ticket_labels")
     parts = []
     for first, last in day_parts(warehouse, champion.encoder, days[0], days[-1]):
         rows = warehouse.arrow(
@@ -106,17 +129,18 @@ def ticket_predictions(
             to_matrix(rows["vector"]),
             classifier,
             labelled,
-            desk.routing,
             familiarity=familiarity,
             likely=likely,
             learnt=learnt,
-            labels=labels,
             model_version=champion.version,
             neighbours=desk.settings.neighbours,
         )
         parts.append(predicted.assign(language=tickets_read["language"]))
     predictions = pd.concat(parts, ignore_index=True)
     languages = predictions.pop("language")
+    held, other_days = decide(warehouse, predictions, days, desk.routing)
+    predictions = pd.concat([predictions, held], axis=1)
+    observe_decisions(context, desk, other_days)
     shown = ["received_at", "category", "category_confidence", "priority", "decision", "queue"]
     record_each_day(
         context,

@@ -17,7 +17,7 @@ CODE_VERSIONS = {
     "clean_tickets": "5",
     "ticket_embeddings": "2",
     "ticket_collection": "1",
-    "ticket_predictions": "5",
+    "ticket_predictions": "6",
     "drift_metrics": "2",
     "drift_report": "2",
 }

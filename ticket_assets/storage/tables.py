@@ -211,14 +211,18 @@ TABLES = {
             {
                 "ticket_id": TICKET_ID,
                 "received_at": RECEIVED_AT,
-                "category": ("VARCHAR", "Category that holds: a person's, else the model's"),
+                "category": ("VARCHAR", "Category that holds: decided_by says whose"),
                 "decision": (
                     "VARCHAR",
-                    "auto where the model is sure of the category and the ticket like those that"
-                    " were learnt, review where it is not, labelled where a person gave the"
-                    " category",
+                    "labelled where a person gave the category; auto where the model is sure of it"
+                    " and the ticket like those that were learnt, or the first ticket of the"
+                    " conversation was decided; else review",
                 ),
-                "decided_by": ("VARCHAR", "Who decided the category: model or person"),
+                "decided_by": (
+                    "VARCHAR",
+                    "Who decided the category: person, model, or conversation: the first ticket's"
+                    " of a reply that is not sure by itself",
+                ),
                 "queue": ("VARCHAR", "Queue of the category, the review queue where none is sure"),
                 "priority": ("VARCHAR", "Priority that holds: a person's, else the model's"),
                 "priority_decision": ("VARCHAR", "auto, review or labelled, of the priority"),

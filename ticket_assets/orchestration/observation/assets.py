@@ -47,7 +47,7 @@ SORTED_BY = {
     "language": "language",
     "queue": "queue",
     "review_reason": "reason why a person has to look at them",
-    "decided_by": "who decided the category: model or person",
+    "decided_by": "who decided the category: model, conversation or person",
     "model_decision": "what the model decided, whatever people said",
 }
 
