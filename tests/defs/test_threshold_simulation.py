@@ -22,8 +22,8 @@ def sorted_desk(settings: Settings, fill) -> Settings:
         settings,
         "ticket_predictions",
         [
-            {"ticket_id": f"new{number}", "received_at": day, "category": "network"}
-            | {"category_confidence": 0.99, "decision": "auto"}
+            {"ticket_id": f"new{number}", "received_at": day, "model_category": "network"}
+            | {"category_confidence": 0.99, "decision": "auto" if number else "labelled"}
             for number in range(10)
         ],
     )
