@@ -1,6 +1,7 @@
 """What a person has said of a ticket holds, whenever it was said; else what the model decided; else
 what was decided of the conversation."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ticket_assets.classification.decisions import ANSWER, HELD, decide, follow_labels
+from ticket_assets.classification.decisions import ANSWER, HELD, decide, follow_labels, queues
 from ticket_assets.routing import Routing
 from ticket_assets.storage.tables import TABLES
 from ticket_assets.storage.warehouse import DuckDBFile, ensure_table
@@ -207,3 +208,13 @@ def test_whatever_was_said_before_what_is_said_last_holds(warehouse, history):
         assert (now[ticket][2] == "labelled") == (category is not None)
         assert now[ticket][0] == category or category is None
         assert (now[ticket][3] == "labelled") == (priority is not None)
+
+
+def test_what_is_decided_goes_to_its_queue_and_stays_for_review_in_shadow_mode():
+    routing = Routing({"network": "net-ops"}, ("low",), "triage")
+    tickets = pd.DataFrame(
+        {"category": ["network", "network", "former"], "decision": ["auto", "review", "auto"]}
+    )
+
+    assert queues(tickets, routing).tolist() == ["net-ops", "triage", "triage"]
+    assert queues(tickets, replace(routing, is_shadow=True)).tolist() == ["triage"] * 3

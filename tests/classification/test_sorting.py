@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ticket_assets.classification.calibration import ALWAYS_REVIEW
-from ticket_assets.classification.sorting import queues, review_reasons
+from ticket_assets.classification.sorting import review_reasons
 from ticket_assets.classification.training import TrainedClassifier
-from ticket_assets.routing import Routing
 
 
 def test_why_a_person_has_to_look_at_a_ticket(trained: TrainedClassifier):
@@ -37,13 +36,3 @@ def test_why_a_person_has_to_look_at_a_ticket(trained: TrainedClassifier):
         "sure but unlike": "unlike_learnt",
         "rare and unlike": "unknown_words",
     }
-
-
-def test_what_is_decided_goes_to_its_queue_and_stays_for_review_in_shadow_mode():
-    routing = Routing({"network": "net-ops"}, ("low",), "triage")
-    tickets = pd.DataFrame(
-        {"category": ["network", "network", "former"], "decision": ["auto", "review", "auto"]}
-    )
-
-    assert queues(tickets, routing).tolist() == ["net-ops", "triage", "triage"]
-    assert queues(tickets, replace(routing, is_shadow=True)).tolist() == ["triage"] * 3
