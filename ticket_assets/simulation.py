@@ -177,6 +177,8 @@ def simulate(desk: Desk, days: int | None = None) -> Simulation:
         " where received_at::date between ? and ?",
         [first_day, last_day],
     )
+    if len(tickets):
+        first_day = tickets["received_at"].min().date()
     costs = Costs(desk.settings.minutes_to_sort, desk.settings.minutes_per_error)
     return Simulation(
         first_day,
@@ -323,7 +325,7 @@ class _Tried:
         if of_label.any():
             share, low, high = _share(decided[of_label], self.weeks.numbers[of_label], growth)
         if self.estimator is not None and count:
-            estimate = self.estimator.estimate(self.confidence[decided], count * growth)
+            estimate = self.estimator.forecast(self.confidence[decided], count * growth)
         may_change = of_label & self.open_tickets
         return SimulatedMail(
             label=label,

@@ -90,3 +90,16 @@ def test_realised_precision_is_weighted_by_the_chance_of_a_label():
     assert biased.high < 0.9
     assert weighted.low < 0.95 < weighted.high
     assert biased.tickets == labelled.sum()
+
+
+def test_a_forecast_of_few_tickets_may_be_all_right_and_one_of_many_is_as_sure_as_the_estimate():
+    confidence, correct = outcomes(2000, 3)
+    estimator = PrecisionEstimator.fit(confidence, correct)
+
+    estimate = estimator.estimate(confidence)
+    few, same, many = (estimator.forecast(confidence, n) for n in (5, 2000, 20_000))
+
+    assert few.precision == same.precision == many.precision == estimate.precision
+    assert few.high == 1
+    assert (same.low, same.high) == pytest.approx((estimate.low, estimate.high), abs=0.003)
+    assert same.low < many.low < many.precision < many.high < same.high
