@@ -117,6 +117,29 @@ def test_a_ticket_that_was_learnt_counts_as_it_was_recorded_out_of_fold(trained)
     assert [one.label for one in present.labels if one.share] == ["network"]
 
 
+def test_a_ticket_that_was_learnt_is_as_sure_as_out_of_fold_and_no_surer(trained):
+    # 0.75 out of fold
+    recent = tickets(("learnt300", "network", 0.6, None), ("learnt301", "network", 1.0, None))
+    network = replace(trained.classifier.targets["category"], thresholds=np.array([0.8, 0.9, 2.0]))
+    scores = trained.evaluation.targets["category"]
+    stricter = replace(
+        trained,
+        classifier=replace(trained.classifier, targets={"category": network}),
+        evaluation=replace(
+            trained.evaluation,
+            targets={
+                "category": replace(
+                    scores, simulated_thresholds={"0.8": (0.8, 0.7, 2.0), "0.9": (0.8, 0.9, 2.0)}
+                )
+            },
+        ),
+    )
+
+    lenient, present = simulated_targets(recent, stricter, given(stricter), COSTS)
+
+    assert [one.mail.automatic for one in (lenient, present)] == [2, 0]
+
+
 def test_what_a_person_has_labelled_is_forecast_and_never_automatic(trained):
     recent = tickets(
         ("a", "access", 0.97, None), ("b", "network", 0.6, "unsure"), labelled=("a", "b")
