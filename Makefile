@@ -13,7 +13,7 @@ SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check checks crash torture validate bench explore exploration dashboards secrets image pin lint clean
+.PHONY: help install demo dev test check checks crash torture validate bench weights explore exploration dashboards secrets image pin lint clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ torture: $(VENV)/.tests  ## 200 faults on a desk, each followed by its repair (a
 
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+weights: $(VENV)/.product  ## Learn what a secret looks like from training/said_secrets.yaml anew
+	$(BIN)/python -m training.said_secrets
 
 explore: $(VENV)/.notebook  ## Look at the desk's mail in a browser: notebooks/exploration.ipynb
 	$(BIN)/jupyter lab notebooks/exploration.ipynb

@@ -22,6 +22,7 @@ for name in (
     "personal_data_unseen.yaml",
     "personal_data_spelled.yaml",
     "personal_data_near_names.yaml",
+    "personal_data_said.yaml",
 ):
     TABLE = yaml.safe_load(Path(__file__).with_name(name).read_text("utf-8"))
     PERSONAL += [
@@ -74,7 +75,6 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("password Welcome1 expired", "PASSWORD"),
         ("kwhite / Copper81 : my login is refused", "PASSWORD"),
         ("Kenwort ist ja Kupfer81", "PASSWORD"),
         ("louise.roux@example,org", "EMAIL"),
@@ -93,37 +93,19 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
         ("le code pour l'armoire est 5512", "PASSWORD"),
         ("4471 c'est le code de l'armoire", "PASSWORD"),
         ("Son code est 7731 pour l'atelier", "PASSWORD"),
-        ("mdp : soleil", "PASSWORD"),
         ("Passwort: Sonnenschein", "PASSWORD"),
         ("my password is sunshine.", "PASSWORD"),
-        ("contraseña: girasol", "PASSWORD"),
-        ("palavra-passe: girassol", "PASSWORD"),
-        ("passphrase Blue Monkeys Eat Rice", "PASSWORD"),
-        ("frase secreta gato preto janela azul", "PASSWORD"),
-        ("The answer to my security question is Fluffy", "PASSWORD"),
-        ("la phrase de passe est le chat dort sur le toit", "PASSWORD"),
         # By its shape: letters and digits near a word about secrets, all four kinds anywhere.
-        ("mot de passe session windows soleil44", "PASSWORD"),
-        ("clé wifi livebox 7F3A9C21D4E8B6", "PASSWORD"),
-        ("mot de passe actuel nantes-2024", "PASSWORD"),
         ("je mets toujours Nantes44! et ça bloque", "PASSWORD"),
         ("Zugang: meier / Lavendel#7", "PASSWORD"),
         # By a shape that looks made up, in the sentence of a secret's name or next to it.
         ("pour le réseau wifi de l'atelier il faut mettre jasmin-loutre-63", "PASSWORD"),
-        (
-            "Mon mot de passe est celui de la bête suivi de l'année, donc Caramel2015",
-            "PASSWORD",
-        ),
         ("stagiaire/Coucou!Avril sont les identifiants donnés au stagiaire", "PASSWORD"),
         ("le coffre de l'accueil s'ouvre sur 28-14-55, c'est la combinaison", "PASSWORD"),
         ("Zugang Router admin / Kupferdraht#Rot", "PASSWORD"),
-        ('"What was it?" "GreySundays7, the usual password."', "PASSWORD"),
         ("Strongbox opens with 51-22-08, that's the combination", "PASSWORD"),
         ("log in as temp.clerk using Desk4!Light they said", "PASSWORD"),
-        ("Hasta ayer entraba con Faro.de.Luna, desde entonces la contraseña no vale", "PASSWORD"),
         ("la contrasenya es Nube_gris_4", "PASSWORD"),
-        ("o papel diz Canela/Rio/4 e a palavra-passe continua a ser recusada", "PASSWORD"),
-        ("Até ontem usava Ponte.da.Vila, agora a senha falha", "PASSWORD"),
         ("le code de l armoire a change, c est 7714 maintenant", "PASSWORD"),
         ("Le mot de passe ? Toujours le même, à savoir Biniou2011.", "PASSWORD"),
         ("les identifiants du remplaçant sont remplacant/Neige!Fevrier", "PASSWORD"),
@@ -131,8 +113,6 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
         ("Zugangsdaten vom Praktikanten sind prakti / Hafer#Flocken", "PASSWORD"),
         ("Tresor geht mit 63-18-92 auf, Kombination bitte ändern", "PASSWORD"),
         ("sign in with porter.desk and Torch9!Beam, it says wrong credentials", "PASSWORD"),
-        ("my passcode? same old BrownHens6 of course", "PASSWORD"),
-        ("Con Olivo.Verde.3 entraba siempre. Ahora pide otra contraseña.", "PASSWORD"),
         ("apunté Cesta+Huevos en la libreta, pero la clave no entra", "PASSWORD"),
         ("Tel0671829304", "PHONE"),
         ("6 1 2 3 4 5 6 7 9 es mi móvil", "PHONE"),

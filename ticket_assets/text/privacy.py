@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ticket_assets.text.languages import Words, all_words, one_of, phrases
+from ticket_assets.text.said_secrets import said_secrets
 from ticket_assets.text.stated_secrets import (
     login_secrets,
     marked_secrets,
@@ -145,6 +146,7 @@ def mask_personal_data(
                 for find in wrapped_phone_finders(tuple(phone_regions)):
                     text = _replace(text, "PHONE", _over_two_lines(find, in_prose=True), counts)
         text = _replace(text, "PHONE", spans_in_words, counts)
+        text = _replace(text, "PASSWORD", said_secrets, counts)
         if counts.total() == before or not (
             _UNCOVERED.search(text) or may_state_secret(text.lower())
         ):

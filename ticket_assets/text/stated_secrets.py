@@ -117,6 +117,7 @@ _GAP = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1)  # asked several times of each text
 def may_state_secret(lower: str) -> bool:
     """Whether a text in small letters holds a part of the names of secrets."""
     return any(hint in lower for hint in _patterns().hints)
@@ -134,7 +135,7 @@ def stated_secrets(text: str) -> Iterator[Span]:
     lower = text.lower()
     if may_state_secret(lower):
         done = searched = 0
-        for match in _names(text, lower):
+        for match in secret_names(text):
             if match.start() >= done:
                 span = (
                     (match["phrase"] and _phrase_after(text, match))
@@ -230,8 +231,15 @@ def login_secrets(text: str) -> Iterator[Span]:
                 yield span
 
 
+@functools.lru_cache(maxsize=1)  # two look for them in each text
+def secret_names(text: str) -> tuple[re.Match[str], ...]:
+    """The names of secrets, in order."""
+    lower = text.lower()
+    return tuple(_names(text, lower)) if may_state_secret(lower) else ()
+
+
 def _names(text: str, lower: str) -> Iterator[re.Match[str]]:
-    """The names of secrets: looked for near their hints alone, which is much faster."""
+    """Looked for near their hints alone, which is much faster."""
     name, done = _patterns().name, 0
     if len(lower) != len(text):  # "İ" becomes two letters
         yield from name.finditer(text)

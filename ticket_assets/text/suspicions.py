@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from ticket_assets.text.languages import all_words, one_of, phrases
+from ticket_assets.text.said_secrets import may_say_secret
 from ticket_assets.text.stated_secrets import (
     is_chosen,
     is_phrase,
@@ -218,6 +219,7 @@ def _may_hold_secret(text: str) -> bool:
         or (may_state and _may_state_code(text))
         or _stands_by_mention(text, folded)
         or (any(hint in folded for hint in _patterns().secret_hints) and _may_hold_mixed(text))
+        or may_say_secret(text)
     )
 
 

@@ -1,0 +1,410 @@
+"""Finds secrets that no rule knows, by a linear model of the words around a secret's name."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from ticket_assets.text.languages import all_words, phrases
+from ticket_assets.text.stated_secrets import Span, is_product, secret_names
+
+WEIGHTS = Path(__file__).with_name("said_secrets.txt")
+"""One line each: a template of `TEMPLATES`, its values and the weight; made by `make weights`."""
+MASKED_FROM, SUSPECTED_FROM = 0.3, 0.15
+"""Probabilities; chosen by leaving one source of examples out after the other."""
+_FARTHEST = 14  # words and signs from a name
+_MOST_WORDS = 2_000  # that are looked at in one text
+
+_TOKEN = re.compile(
+    r"\[[A-Z_]+\]|[:=|;,()\[\]{}\"«»“”„<>?!…\n→]|\.(?=[\s\"'»”)]|$)"
+    r"|(?:[^\s:=|;,()\[\]{}\"«»“”„<>?!…→.]|[!?.\]](?=[^\s\"'»”)\]])|\[(?=[0-9a-z])|:(?=//))+"
+)
+_SENTENCE_ENDS = frozenset(".!?…¶")
+_SENTENCE_STARTS = _SENTENCE_ENDS | {"^"}
+_QUOTES = frozenset('"«»“”„')
+_KINDS = "phrase", "password", "code"
+_NO_CANDIDATES = frozenset(
+    [*("copula", "turning", "pronoun", "stop", "remark", "login")]
+    + [f"name {kind}" for kind in (*_KINDS, "other", "hint")]
+)
+_SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?_.\-][^\W_]|[!$%#*@]$")
+# A placeholder, a path, an address, a version, a small number; the name of a machine
+# ("PC-LYON-12"), an error ("auth8523").
+_NO_SECRET = re.compile(
+    r"\[|\\\\|/|https?:|[A-Z]:\\|0x|[0-9]{1,3}$|[0-9]+(?:[.,/][0-9]+)+$"
+    r"|[A-Z][A-Za-z]+(?:-[A-Z0-9]+)*-[A-Z]*[0-9]+$|[a-z]{2,4}(?!19|20)[0-9]{4}$"
+)
+_LETTER_GROUPS = 3
+_RUN = re.compile(r"(.)\1+")
+_FEW_WORDS = re.compile(r" {0,2}|(?: [^\W\d_]+){1,3} ")  # "le chat dort sur le toit"
+_LONGEST_PATH = 4
+_LONGEST_QUOTE = 6
+
+
+Feature = tuple[str, tuple[str, ...]]
+
+
+class Candidate(NamedTuple):
+    """A word near a secret's name."""
+
+    start: int
+    end: int
+    values: tuple[str, ...]
+    """One for each of `ATTRIBUTES`."""
+    marks: tuple[str, ...]
+    """Classes of the words and signs between the name and it."""
+
+
+ATTRIBUTES = (
+    *("category", "length", "class", "rarity", "ending", "shape", "side", "distance", "name"),
+    *("path", "quoted", "class-2", "class-1", "class+1", "class+2"),
+    *("word-2", "word-1", "word+1", "word+2"),
+)
+TEMPLATES = tuple(
+    tuple(template.split())
+    for template in (
+        *("rarity", "class-2", "class-1", "class+1", "class+2", "word-1", "word+1"),
+        *("ending", "shape", "word-2", "word+2", "word-2 word-1", "word-1 class+1"),
+        "category length",
+        "category rarity",
+        "category class",
+        "side distance",
+        "name side",
+        "name category class",
+        "side distance category class",
+        "name category side distance",
+        "class-1 category class",
+        "class+1 category class",
+        "class-1 class+1 category class",
+        "class-2 class-1 category class",
+        "word-1 category",
+        "path category",
+        "quoted name side",
+    )
+)
+_DESCRIPTION = ("category", "class", "side")
+_MARK_OF = " ".join(("mark", *_DESCRIPTION))
+_MARKS_BETWEEN = frozenset(
+    ["copula", "setting", "remark", "turning", "thing", "login", ":", "=", ",", "(", '"', "«", "?"]
+)
+
+
+@functools.cache
+def _classes() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    words = all_words()
+    plain = {"stop": words.stopwords, "request": words.request_words}
+    return (
+        ("copula", phrases(words.copulas)),
+        ("turning", phrases(words.turning_words)),
+        ("pronoun", phrases(words.pronouns)),
+        ("setting", phrases(words.setting_verbs)),
+        *((name, phrases(tuple(map(re.escape, entries)))) for name, entries in plain.items()),
+        ("remark", phrases(words.no_secrets)),
+        ("thing", phrases(words.machine_words + words.reference_words)),
+        ("login", phrases(words.login_names)),
+        ("error", phrases(words.error_words)),
+    )
+
+
+@functools.lru_cache(maxsize=50_000)
+def _folded(word: str) -> str:
+    signs = unicodedata.normalize("NFD", word.casefold())
+    return "".join(sign for sign in signs if not unicodedata.combining(sign))
+
+
+@functools.lru_cache(maxsize=50_000)
+def _class(token: str) -> str:
+    if not any(map(str.isalnum, token)):
+        return token[:1]
+    if token[0] == "[" and token[-1] == "]":
+        return "placeholder"
+    for word in (token, _folded(token)):
+        for name, pattern in _classes():
+            if pattern.fullmatch(word):
+                return name
+    if any(map(str.isdigit, token)):
+        return "mixed" if any(map(str.isalpha, token)) else "number"
+    return "other"
+
+
+@functools.cache
+def _letter_groups() -> tuple[dict[str, int], dict[str, int]]:
+    """How often three letters, and the first two of them, follow each other in known words."""
+    threes: dict[str, int] = {}
+    twos: dict[str, int] = {}
+    words = all_words()
+    for word in sorted({_folded(word) for word in (*words.stopwords, *words.request_words)}):
+        bounded = f"^^{word}$"
+        for at in range(len(bounded) - 2):
+            three = bounded[at : at + _LETTER_GROUPS]
+            threes[three] = threes.get(three, 0) + 1
+            twos[three[:2]] = twos.get(three[:2], 0) + 1
+    return threes, twos
+
+
+class _Form(NamedTuple):
+    """What a word looks like, wherever it stands; `is_capitalised`: as the first of a sentence."""
+
+    category: str
+    is_capitalised: bool
+    length: str
+    rarity: str
+    ending: str
+    shape: str
+
+
+@functools.lru_cache(maxsize=50_000)
+def _form(word: str) -> _Form:
+    has_digit, has_letter = any(map(str.isdigit, word)), any(map(str.isalpha, word))
+    category = (
+        "number"
+        if word.isdigit()
+        else "mixed"
+        if has_digit and has_letter
+        else "sign"
+        if _SIGN_INSIDE.search(word)
+        else "capitals"
+        if word.isupper() and len(word) > 1
+        else "word"
+    )
+    shape = "".join(
+        "A" if sign.isupper() else "a" if sign.islower() else "9" if sign.isdigit() else sign
+        for sign in word[:40]
+    )
+    threes, twos = _letter_groups()
+    bounded = f"^^{_folded(word)[:40]}$"
+    groups = [bounded[at : at + _LETTER_GROUPS] for at in range(len(bounded) - 2)]
+    surprise = -sum(
+        math.log((threes.get(three, 0) + 0.1) / (twos.get(three[:2], 0) + 4)) for three in groups
+    ) / len(groups)
+    return _Form(
+        category=category,
+        is_capitalised=category == "word" and word[0].isupper(),
+        length=_step(len(word)),
+        rarity=str(min(int(2 * surprise), 9)),
+        ending=_folded(word)[-3:],
+        shape=_RUN.sub(r"\1+", shape)[:10],
+    )
+
+
+@functools.lru_cache(maxsize=1_000)
+def _step(count: int) -> str:
+    return next((str(step) for step in (1, 2, 3, 4, 6, 9, 14, 20) if count <= step), "99")
+
+
+class _Name(NamedTuple):
+    start: int
+    end: int
+    kind: str
+
+
+def _names(text: str, *, widely: bool) -> list[_Name]:
+    names = [
+        _Name(*match.span(), next((kind for kind in _KINDS if match[kind]), "other"))
+        for match in secret_names(text)
+    ]
+    if not widely:
+        return names
+    lower = text.casefold()
+    if not any(hint in lower for hint in _hints()):
+        return names
+    done = {at for name in names for at in range(name.start, name.end)}
+    more = (_Name(*match.span(), "hint") for match in _wide_names().finditer(text))
+    return sorted(
+        [*names, *(name for name in more if done.isdisjoint(range(name.start, name.end)))]
+    )
+
+
+@functools.cache
+def _hints() -> tuple[str, ...]:
+    words = all_words()
+    return (
+        words.secret_hints
+        + words.secret_suspicion_hints
+        + words.secret_mention_hints
+        + words.login_hints
+    )
+
+
+@functools.cache
+def _wide_names() -> re.Pattern[str]:
+    words = all_words()
+    names = words.code_words + words.login_names + words.secret_mentions + words.secret_suspicions
+    return phrases(names, r"(?<![^\W_])", r"[0-9]?(?![^\W_])")
+
+
+class _Words(NamedTuple):
+    """The words and signs of a text in order, between two that stand for its start and its end."""
+
+    written: list[str]
+    starts: list[int]
+    ends: list[int]
+    classes: list[str]
+    sentences: list[int]
+    """The number of the sentence of each."""
+
+
+def _words_of(text: str) -> _Words:
+    tokens = list(_TOKEN.finditer(text))
+    written = ["^", "^", *(token.group().replace("\n", "¶") for token in tokens), "$", "$"]
+    limits = [0, 0], [len(text), len(text)]
+    return _Words(
+        written=written,
+        starts=[*limits[0], *(token.start() for token in tokens), *limits[1]],
+        ends=[*limits[0], *(token.end() for token in tokens), *limits[1]],
+        classes=list(map(_class, written)),
+        sentences=[0, *accumulate(word in _SENTENCE_ENDS for word in written[:-1])],
+    )
+
+
+def candidates(text: str, *, widely: bool = False) -> Iterator[Candidate]:
+    """The words near the names of secrets, but for sentences in which one is masked already.
+
+    `widely`: near any word that speaks of codes or logins too, which takes longer to look for.
+    """
+    if not (names := _names(text, widely=widely)):
+        return
+    words = _words_of(text)
+    masked = {
+        sentence
+        for sentence, word in zip(words.sentences, words.written, strict=True)
+        if word == "[PASSWORD]"
+    }
+    places = []
+    for start, end, kind in names:
+        first, last = bisect_left(words.ends, start + 1), bisect_left(words.ends, end)
+        places.append((first, last, kind))
+        words.classes[first : last + 1] = [f"name {kind}"] * (last + 1 - first)
+    lefts = [2, *(last for _, last, _ in places)]
+    rights = [*(first for first, *_ in places[1:]), len(words.written) - 3]
+    looked_at = 0
+    for (first, last, kind), left, right in zip(places, lefts, rights, strict=False):
+        # What stands between two names is nearer to one of them.
+        left = left if left == 2 else (left + first) // 2 + 1  # noqa: PLW2901
+        for at in range(max(first - _FARTHEST, left), min(last + _FARTHEST, right) + 1):
+            sentence = words.sentences[at]
+            if (
+                words.classes[at] not in _NO_CANDIDATES
+                and _may_be_secret(words.written[at])
+                and sentence not in masked
+                and abs(sentence - words.sentences[first]) < 2
+            ):
+                looked_at += 1
+                if looked_at > _MOST_WORDS:
+                    return
+                yield _candidate(words, at, first, last, kind)
+
+
+@functools.lru_cache(maxsize=50_000)
+def _may_be_secret(word: str) -> bool:
+    return not _NO_SECRET.match(word) and not is_product(word) and any(map(str.isalnum, word))
+
+
+def _candidate(words: _Words, at: int, first: int, last: int, kind: str) -> Candidate:
+    written, _, _, classes, sentences = words
+    between = classes[last + 1 : at] if at > last else classes[at + 1 : first]
+    side = "after" if at > last else "before"
+    if sentences[at] != sentences[first]:
+        side += " in another"
+    form = _form(written[at])
+    is_first = written[at - 1] in _SENTENCE_STARTS
+    is_quoted = not (
+        _QUOTES.isdisjoint(written[max(at - _LONGEST_QUOTE, 0) : at])
+        or _QUOTES.isdisjoint(written[at + 1 : at + 1 + _LONGEST_QUOTE])
+    )
+    values = (
+        "capital" if form.is_capitalised and not is_first else form.category,
+        form.length,
+        classes[at],
+        form.rarity,
+        form.ending,
+        form.shape,
+        side,
+        _step(len(between) + 1),
+        kind,
+        "/".join((side, *between)) if len(between) <= _LONGEST_PATH else "long",
+        "yes" if is_quoted else "no",
+        *classes[at - 2 : at],
+        *classes[at + 1 : at + 3],
+        *map(_folded, written[at - 2 : at]),
+        *map(_folded, written[at + 1 : at + 3]),
+    )
+    marks = tuple(sorted(_MARKS_BETWEEN.intersection(between)))
+    return Candidate(words.starts[at], words.ends[at], values, marks)
+
+
+def features(candidate: Candidate) -> list[Feature]:
+    """A template and its values, for each template and each mark between the name and the word."""
+    values = dict(zip(ATTRIBUTES, candidate.values, strict=True))
+    described = tuple(values[name] for name in _DESCRIPTION)
+    return [
+        *((" ".join(names), tuple(values[name] for name in names)) for names in TEMPLATES),
+        *(("mark", (mark,)) for mark in candidate.marks),
+        *((_MARK_OF, (mark, *described)) for mark in candidate.marks),
+    ]
+
+
+class _Model:
+    """The weights, so arranged that a word costs a few microseconds."""
+
+    def __init__(self) -> None:
+        tables: dict[str, dict[object, float]] = {" ".join(names): {} for names in TEMPLATES}
+        tables |= {"bias": {}, "mark": {}, _MARK_OF: {}}
+        for line in WEIGHTS.read_text("utf-8").rstrip("\n").split("\n"):
+            template, *values, weight = line.split("\t")
+            tables[template][tuple(values) if len(values) > 1 else values[0]] = float(weight)
+        self.bias = tables["bias"]["bias"]
+        self.marks, self.marks_of = tables["mark"], tables[_MARK_OF]
+        self.tables = [
+            (itemgetter(*map(ATTRIBUTES.index, names)), tables[" ".join(names)].get)
+            for names in TEMPLATES
+        ]
+        self.description = itemgetter(*map(ATTRIBUTES.index, _DESCRIPTION))
+
+    def probability(self, candidate: Candidate) -> float:
+        values = candidate.values
+        score = self.bias + sum(weight(key(values), 0.0) for key, weight in self.tables)
+        for mark in candidate.marks:
+            score += self.marks.get(mark, 0.0)
+            score += self.marks_of.get((mark, *self.description(values)), 0.0)
+        return 1 / (1 + math.exp(-score))
+
+
+_model = functools.cache(_Model)
+
+
+def said_secrets(text: str) -> Iterator[Span]:
+    """Spans of words that are likely secrets, with the less likely ones and few words between."""
+    run: list[tuple[int, int, float]] = []
+    for start, end, probability in sorted(_likely(text)):
+        if run and not _FEW_WORDS.fullmatch(text, run[-1][1], start):
+            yield from _span(run)
+            run = []
+        run.append((start, end, probability))
+    yield from _span(run)
+
+
+def _span(run: list[tuple[int, int, float]]) -> Iterator[Span]:
+    if any(probability >= MASKED_FROM for *_, probability in run):
+        yield run[0][0], run[-1][1]
+
+
+def may_say_secret(text: str) -> bool:
+    """Whether a word of `text` is somewhat likely a secret."""
+    return any(True for _ in _likely(text, widely=True))
+
+
+def _likely(text: str, *, widely: bool = False) -> Iterator[tuple[int, int, float]]:
+    model = _model()
+    for candidate in candidates(text, widely=widely):
+        probability = model.probability(candidate)
+        if probability >= SUSPECTED_FROM:
+            yield candidate.start, candidate.end, probability

@@ -1,0 +1,1 @@
+"""What the models that the package contains are made from; no wheel contains it."""
