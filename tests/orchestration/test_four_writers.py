@@ -25,7 +25,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800, func_only=True)]
 
 MESSAGES, DAYS = 400, 8
 RANGES = 4
-LABELS = ("category", "priority", "decision", "priority_decision", "queue", "model_version")
+LABELS = (
+    "model_category",
+    "model_priority",
+    "model_decision",
+    "model_priority_decision",
+    "model_version",
+)
+HELD = ("category", "priority", "decision", "priority_decision", "decided_by", "queue")
+"""A reply may take them from a ticket of another range."""
 CONFIDENCES = ("category_confidence", "priority_confidence")
 
 
@@ -196,6 +204,8 @@ def test_a_run_completes_what_a_day_takes_from_earlier_days(by_one: Desk, by_fou
     for table in ("raw_tickets", "rejected_messages", "clean_tickets", "ticket_labels"):
         assert ours[table] == theirs[table], table
     assert nearest(by_four) == nearest(by_one)
+    for column in HELD:
+        assert by_four.predictions()[column].tolist() == by_one.predictions()[column].tolist()
     assert "Nothing new" in by_four.tickets("run")
 
 
