@@ -32,24 +32,25 @@ def tokens(text: str, language: str) -> list[str]:
     dates, single letters and masking placeholders are dropped. A language without a stopword list
     keeps all its words.
     """
-    grammar, number_namers = _grammar(language), _number_namers()
-    stopwords = grammar.stopwords
+    stopwords, number_namers = _grammar(language).stopwords, _number_namers()
     kept: list[str] = []
     previous = ""
     for line in text.lower().replace("’", "'").split("\n"):
         # Nothing but words in most lines, and a third of the time to find them.
-        is_plain = not any(sign in line for sign in "[/\\")
-        for match in (_WORD if is_plain else _TOKEN).finditer(line):
-            word = match.group()
-            kind = "word" if is_plain else match.lastgroup
-            if kind == "placeholder":
-                continue
-            if kind == "path":
-                kept.append(word.rstrip(".:)"))
-                continue
-            if kind == "url":
-                kept.append(match["host"].removeprefix("www."))
-                continue
+        is_plain = not ("[" in line or "/" in line or "\\" in line)
+        for match in _WORD.findall(line) if is_plain else _TOKEN.finditer(line):
+            if isinstance(match, str):
+                word = match
+            else:
+                word, kind = match.group(), match.lastgroup
+                if kind == "placeholder":
+                    continue
+                if kind == "path":
+                    kept.append(word.rstrip(".:)"))
+                    continue
+                if kind == "url":
+                    kept.append(match["host"].removeprefix("www."))
+                    continue
             if word[0].isdigit() and _NUMBER.fullmatch(word):
                 if previous in number_namers or (
                     _VERSION.fullmatch(word) and not _DATE.fullmatch(word)
@@ -59,7 +60,7 @@ def tokens(text: str, language: str) -> list[str]:
                 continue
             previous = word.rpartition("'")[2]
             if "'" in word or "-" in word:
-                kept.extend(_parts(word, grammar))
+                kept.extend(_parts(word, language))
             elif len(word) > 1 and word not in stopwords:
                 kept.append(word)
     return kept
@@ -93,10 +94,12 @@ def _number_namers() -> frozenset[str]:
     return frozenset(all_words().number_namers)
 
 
-def _parts(word: str, grammar: _Grammar) -> list[str]:
+@functools.lru_cache(maxsize=50_000)  # most of them stand in many tickets
+def _parts(word: str, language: str) -> tuple[str, ...]:
     """The words inside an elided, contracted or inverted form."""
+    grammar = _grammar(language)
     if word in grammar.stopwords:
-        return []
+        return ()
     contracted = (
         form.expand(template)
         for pattern, template in grammar.contractions
@@ -106,4 +109,4 @@ def _parts(word: str, grammar: _Grammar) -> list[str]:
         grammar.inversion.sub("", grammar.elision.sub("", part))
         for part in next(contracted, word).split()
     )
-    return [part for part in parts if len(part) > 1 and part not in grammar.stopwords]
+    return tuple(part for part in parts if len(part) > 1 and part not in grammar.stopwords)
