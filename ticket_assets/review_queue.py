@@ -97,6 +97,11 @@ def most_useful(unsure: NDArray[np.float64], vectors: Matrix) -> NDArray[np.intp
     return np.concatenate([np.array(chosen, dtype=np.intp), rest])
 
 
+def beginning(text: str) -> str:
+    """The first characters of a text, in one line."""
+    return " ".join(text.split())[:SHOWN_CHARACTERS]
+
+
 def write_review_csv(tickets: pd.DataFrame, path: Path) -> None:
     """Write a review queue as a CSV, in which a person fills the columns category and priority;
     `tickets correct --file` takes it, and so does the drop folder.
@@ -105,7 +110,7 @@ def write_review_csv(tickets: pd.DataFrame, path: Path) -> None:
         FileExistsError: there is such a file, which may hold what a person filled in.
     """
     # Not as "text": a table with texts would be taken for one of new tickets.
-    about = tickets["text"].str.slice(0, SHOWN_CHARACTERS).str.replace(r"\s+", " ", regex=True)
+    about = tickets["text"].map(beginning)
     rows = pd.DataFrame(
         {
             "ticket_id": tickets["ticket_id"],

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from ticket_assets.markdown import Markdown, markdown_table, picture
 
 if TYPE_CHECKING:
-    from ticket_assets.simulation import Simulation
+    from ticket_assets.simulation import SimulatedMail, Simulation
 
 BY_TARGET = "by_target"
 """Metadata: the forecasts of all labels together, by target precision."""
 FORECASTS = (
     *("share", "share_low", "share_high"),
     *("precision", "precision_low", "precision_high"),
+)
+TARGET_HEADINGS = (
+    *("target", "automatic", "right of those", "saved", "errors"),
+    *("to auto", "to review"),
 )
 SHOWN_TARGETS = 5
 """Every so many of the targets are in the table, and the one in use."""
@@ -52,23 +56,21 @@ def targets_markdown(simulation: Simulation) -> Markdown:
     for number, target in enumerate(simulation.targets):
         if number % SHOWN_TARGETS and not target.is_present:
             continue
-        mail = target.mail
-        errors = mail.minutes_of_errors
-        rows.append(
-            (
-                f"{target.target_precision * 100:g} %{' (now)' if target.is_present else ''}",
-                interval_text(mail.share, mail.share_low, mail.share_high),
-                interval_text(mail.precision, mail.precision_low, mail.precision_high),
-                f"{mail.minutes_saved / 60:,.1f} h",
-                "–" if errors is None else f"{errors / 60:,.1f} h",
-                f"{mail.to_automatic:,}",
-                f"{mail.to_review:,}",
-            )
-        )
-    return markdown_table(
-        ("target", "automatic", "right of those", "saved", "errors", "to auto", "to review"),
-        rows,
-        figures=True,
+        name = f"{target.target_precision * 100:g} %{' (now)' if target.is_present else ''}"
+        rows.append((name, *target_cells(target.mail)))
+    return markdown_table(TARGET_HEADINGS, rows, figures=True)
+
+
+def target_cells(mail: SimulatedMail) -> tuple[str, ...]:
+    """What a target would do, under `TARGET_HEADINGS` but for the target itself."""
+    errors = mail.minutes_of_errors
+    return (
+        interval_text(mail.share, mail.share_low, mail.share_high),
+        interval_text(mail.precision, mail.precision_low, mail.precision_high),
+        f"{mail.minutes_saved / 60:,.1f} h",
+        "–" if errors is None else f"{errors / 60:,.1f} h",
+        f"{mail.to_automatic:,}",
+        f"{mail.to_review:,}",
     )
 
 

@@ -69,7 +69,7 @@ def review(
 def _table(tickets: pd.DataFrame) -> Table:
     from rich.table import Table
 
-    from ticket_assets.review_queue import SHOWN_CHARACTERS
+    from ticket_assets.review_queue import beginning
 
     table = Table(box=None, pad_edge=False)
     for heading in ("ticket", "received", "why", "likely", "about"):
@@ -80,6 +80,6 @@ def _table(tickets: pd.DataFrame) -> Table:
             f"{ticket['received_at']:%Y-%m-%d}",
             ticket["reason"],
             ", ".join(ticket["likely"] or ["–"]),
-            " ".join(ticket["text"].split())[:SHOWN_CHARACTERS],
+            beginning(ticket["text"]),
         )
     return table

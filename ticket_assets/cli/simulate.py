@@ -70,23 +70,12 @@ def simulate(
 
 def targets_table(simulated: Simulation) -> Table:
     """A row for each target."""
-    from ticket_assets.simulation_view import interval_text
+    from ticket_assets.simulation_view import TARGET_HEADINGS, target_cells
 
-    table = _table(
-        "target", "automatic", "right of those", "saved", "errors", "to auto", "to review"
-    )
+    table = _table(*TARGET_HEADINGS)
     for target in simulated.targets:
-        mail = target.mail
-        errors = mail.minutes_of_errors
-        table.add_row(
-            f"{'now ' if target.is_present else ''}{target.target_precision * 100:g}%",
-            interval_text(mail.share, mail.share_low, mail.share_high),
-            interval_text(mail.precision, mail.precision_low, mail.precision_high),
-            f"{mail.minutes_saved / 60:,.1f} h",
-            "–" if errors is None else f"{errors / 60:,.1f} h",
-            f"{mail.to_automatic:,}",
-            f"{mail.to_review:,}",
-        )
+        name = f"{'now ' if target.is_present else ''}{target.target_precision * 100:g}%"
+        table.add_row(name, *target_cells(target.mail))
     return table
 
 
