@@ -310,6 +310,7 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
             ("ticket_labels", "category"),
             ("ticket_predictions", "category"),
             ("ticket_predictions", "model_category"),
+            ("delivered_tickets", "category"),
         ):
             update(table, column, [change.name, former], f"{column} {is_former}")
         for column in ("given", "predicted"):
@@ -339,9 +340,10 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                     " where contains(nearest, ?)",
                     [_in_json(name), _in_json(change.name), _in_json(name)],
                 )
+        for table in tables & {"ticket_predictions", "delivered_tickets"}:
             # Each once: of categories that are merged several may be likely.
             connection.execute(
-                f"update {SCHEMA}.ticket_predictions set likely = ("  # noqa: S608
+                f"update {SCHEMA}.{table} set likely = ("  # noqa: S608
                 "select to_json(list_filter(names, (name, place) ->"
                 " list_position(names, name) = place)) from (select list_transform("
                 """from_json(likely, '["VARCHAR"]'),"""

@@ -294,6 +294,39 @@ TABLES = {
             partition_column=None,
         ),
         _table(
+            "delivered_tickets",
+            {
+                "ticket_id": TICKET_ID,
+                "received_at": RECEIVED_AT,
+                "receiver": ("VARCHAR", "Who is told the decision"),
+                "key": ("VARCHAR", "Idempotency key: a UUID of desk, receiver and ticket"),
+                "batch": ("VARCHAR", "What was first told together"),
+                "message_id": ("VARCHAR", "Message-ID header of the ticket"),
+                "category": ("VARCHAR", "Category told; null where a person has to decide"),
+                "category_confidence": ("DOUBLE", "Probability told"),
+                "priority": ("VARCHAR", "Priority told; null where a person has to decide"),
+                "priority_confidence": ("DOUBLE", "Probability told"),
+                "queue": ("VARCHAR", "Queue told"),
+                "decision": ("VARCHAR", "auto or review, as told"),
+                "decided_by": ("VARCHAR", "model or conversation, as told"),
+                "review_reason": ("VARCHAR", "Why it was for a person, as told"),
+                "likely": ("VARCHAR", "Likeliest categories told with a review, as JSON"),
+                "model_version": MODEL_VERSION,
+                "intended_at": ("TIMESTAMP", "When it was first about to be told (UTC)"),
+                "outcome": (
+                    "VARCHAR",
+                    "sending: it may have arrived; delivered or already_there: it has; taken: a"
+                    " person had set a value there; labelled: a person labelled it here before;"
+                    " unknown or failed: it is told again; refused: it is not",
+                ),
+                "outcome_at": ("TIMESTAMP", "When that was known (UTC)"),
+                "reason": ("VARCHAR", "Why it is not delivered"),
+                "reference": ("VARCHAR", "The ticket's id in the receiver's system"),
+                "tries": ("BIGINT", "How often it was about to be told"),
+                "next_try_at": ("TIMESTAMP", "Not told again before (UTC)"),
+            },
+        ),
+        _table(
             "suspected_label_errors",
             {
                 "ticket_id": TICKET_ID,
