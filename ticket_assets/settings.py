@@ -496,6 +496,35 @@ class Settings(BaseSettings):
     smtp_password_file: Path | None = Field(
         default=None, description="File with the password of that account."
     )
+    delivery_folder: Path | None = Field(
+        default=None,
+        description="Folder, of this desk alone, into which each run puts a file with what it has"
+        " decided. Unset: none.",
+    )
+    delivery_format: Literal["csv", "jsonl"] = Field(
+        default="csv", description="Format of these files."
+    )
+    delivery_webhook: str | None = Field(
+        default=None,
+        pattern=_URL,
+        description="Address that each decision is posted to, signed as Standard Webhooks are."
+        " Unset: none.",
+    )
+    delivery_webhook_secret_file: Path | None = Field(
+        default=None,
+        description="File with the secret of these signatures, like whsec_ and 24 to 64 bytes in"
+        " Base64.",
+    )
+    delivery_webhook_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of that address's certificate. Unset: those that"
+        " the system trusts.",
+    )
+    delivery_reviews: bool = Field(
+        default=True,
+        description="Deliver also that a person has to decide a ticket, with its likeliest"
+        " categories.",
+    )
     keep_runs_days: int = Field(
         default=30,
         ge=1,
@@ -587,6 +616,9 @@ class Settings(BaseSettings):
         "chroma_ca_file",
         "chroma_token_file",
         "dagster_postgres_password_file",
+        "delivery_folder",
+        "delivery_webhook_ca_file",
+        "delivery_webhook_secret_file",
         "imap_ca_file",
         "imap_password_file",
         "imap_token_file",

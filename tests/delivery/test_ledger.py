@@ -214,7 +214,7 @@ def test_what_was_not_taken_is_as_if_never_intended(settings: Settings, ledger: 
     append_rows(settings, "ticket_predictions", [ticket(1), ticket(2)])
     intended(ledger)
 
-    ledger.next_intents("webhook", since=DAY, limit=0, untaken=[f"{2:020d}"])
+    ledger.record("webhook", (), untaken=[f"{2:020d}"])
 
     assert list(stored(settings)) == ["1"]
 

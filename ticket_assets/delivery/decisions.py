@@ -47,6 +47,8 @@ class Intent:
     batch: str
     """What is told together: after a kill those without a receipt come again under the same name.
     """
+    intended_at: datetime
+    """When it was first about to be told (UTC, without a time zone)."""
     decision: Decision
 
 

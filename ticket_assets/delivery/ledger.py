@@ -7,7 +7,8 @@ intent is found again, and the same is told with the same key.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ select p.ticket_id, p.received_at, m.message_id,
     if(p.decision = 'review', p.review_reason, null) as review_reason,
     if(p.decision = 'review', coalesce(p.likely, '[]'), '[]') as likely, p.model_version
 from ticket_predictions p left join raw_tickets m using (ticket_id)
-where p.decision in ('auto', 'review') and p.received_at >= $since
+where (p.decision = 'auto' or (p.decision = 'review' and $reviews)) and p.received_at >= $since
     and p.ticket_id not in (select ticket_id from ticket_labels)
     and p.ticket_id not in (select ticket_id from delivered_tickets where receiver = $receiver)
     and p.ticket_id not in (select unnest($excluded::varchar[]))
@@ -67,8 +68,8 @@ class Ledger:
         since: date,
         limit: int,
         receipts: Collection[Receipt] = (),
-        untaken: Collection[str] = (),
         excluded: Collection[str] = (),
+        reviews: bool = True,
     ) -> list[Intent]:
         """Write receipts down, then the next intents; all in one transaction.
 
@@ -79,22 +80,42 @@ class Ledger:
             since: tickets received before this day (UTC) are not told.
             limit: the most intents that are returned; of one batch.
             receipts: those of the last intents.
-            untaken: ids of last intents that were not told at all; they are as if never intended.
             excluded: ids of tickets that are labelled or erased, though the tables do not say so
                 yet.
+            reviews: whether decisions that a person has to make are told.
         """
-        with self._warehouse.transaction() as connection:
-            ensure_table(connection, TABLE)
-            connection.execute(f"set schema = '{SCHEMA}'")
-            rows = _Rows(connection, receiver, datetime.now(UTC).replace(tzinfo=None))
-            rows.forget(untaken)
+        with self._rows(receiver) as rows:
             rows.record(receipts)
             rows.withdraw(excluded)
             if due := rows.due(limit):
                 return due
-            untold = rows.untold(since, excluded, limit)
+            untold = rows.untold(since, reviews, excluded, limit)
             keys = [idempotency_key(self._desk, receiver, ticket) for ticket in untold["ticket_id"]]
             return rows.intend(untold.assign(key=keys)) if keys else []
+
+    def record(
+        self, receiver: str, receipts: Collection[Receipt], untaken: Collection[str]
+    ) -> None:
+        """Write receipts down.
+
+        Args:
+            untaken: ids of intents that were not told at all; they are as if never intended.
+        """
+        with self._rows(receiver) as rows:
+            rows.forget(untaken)
+            rows.record(receipts)
+
+    def retry_refused(self, receiver: str) -> int:
+        """Have what the receiver refused told once more; returns the number of tickets."""
+        with self._rows(receiver) as rows:
+            return rows.retry_refused()
+
+    @contextmanager
+    def _rows(self, receiver: str) -> Iterator[_Rows]:
+        with self._warehouse.transaction() as connection:
+            ensure_table(connection, TABLE)
+            connection.execute(f"set schema = '{SCHEMA}'")
+            yield _Rows(connection, receiver, datetime.now(UTC).replace(tzinfo=None))
 
 
 @dataclass(frozen=True)
@@ -169,6 +190,14 @@ class _Rows:
             [self.receiver, self.now - UNKNOWN_LIMIT],
         )
 
+    def retry_refused(self) -> int:
+        (count,) = self._execute(
+            "update delivered_tickets set outcome = 'failed'"
+            " where receiver = ? and outcome = 'refused'",
+            [self.receiver],
+        ).fetchall()[0]
+        return int(count)
+
     def withdraw(self, excluded: Collection[str]) -> None:
         """What a person has labelled is not told again."""
         self._execute(
@@ -203,12 +232,15 @@ class _Rows:
         )
         return self._intents(tickets)
 
-    def untold(self, since: date, excluded: Collection[str], limit: int) -> pd.DataFrame:
+    def untold(
+        self, since: date, reviews: bool, excluded: Collection[str], limit: int
+    ) -> pd.DataFrame:
         """The columns of a decision, of tickets that this receiver was never told of."""
         return self._execute(
             f"{_UNTOLD} order by p.received_at, p.ticket_id limit $limit",
             {
                 "since": since,
+                "reviews": reviews,
                 "receiver": self.receiver,
                 "excluded": list(excluded),
                 "limit": limit,
@@ -233,14 +265,14 @@ class _Rows:
     def _intents(self, tickets: Sequence[str]) -> list[Intent]:
         columns = tuple(field.name for field in fields(Decision))
         rows = self._execute(
-            f"select key, batch, {', '.join(columns)} from delivered_tickets"  # noqa: S608
+            f"select key, batch, intended_at, {', '.join(columns)} from delivered_tickets"  # noqa: S608
             " where receiver = ? and ticket_id in (select unnest(?::varchar[]))"
             " order by received_at, ticket_id",
             [self.receiver, list(tickets)],
         ).fetchall()
         return [
-            Intent(key, batch, _decision(dict(zip(columns, values, strict=True))))
-            for key, batch, *values in rows
+            Intent(key, batch, intended_at, _decision(dict(zip(columns, values, strict=True))))
+            for key, batch, intended_at, *values in rows
         ]
 
     def _execute(self, sql: str, parameters: Any) -> duckdb.DuckDBPyConnection:

@@ -42,20 +42,13 @@ class BackOff:
         failures = self.failures + 1 if failure == self.failure else 1
         first, longest = DELAYS[failure]
         delay = min(first * 2 ** min(failures - 1, 20), longest)
-        salt = os.urandom(16)
         return BackOff(
-            self.last_success,
-            failures,
-            failure,
-            error,
-            now + delay,
-            f"{salt.hex()}:{_digest(configuration, salt)}",
+            self.last_success, failures, failure, error, now + delay, salted(configuration)
         )
 
     def is_about(self, configuration: bytes) -> bool:
         """Whether the failure was one of this very configuration."""
-        salt, _, digest = self.configuration.partition(":")
-        return digest == _digest(configuration, bytes.fromhex(salt))
+        return is_salted(configuration, self.configuration)
 
 
 def read_back_off(cursors: Blobs, source: str) -> BackOff:
@@ -73,6 +66,18 @@ def write_back_off(cursors: Blobs, source: str, back_off: BackOff) -> None:
     content = json.dumps(asdict(back_off), default=datetime.isoformat, ensure_ascii=False)
     # What is no Unicode in the name of a folder becomes an escape of JSON.
     cursors.replace(_name(source), content.encode("utf-8", "backslashreplace"))
+
+
+def salted(configuration: bytes) -> str:
+    """A salted digest of settings and secret, by which they are known again."""
+    salt = os.urandom(16)
+    return f"{salt.hex()}:{_digest(configuration, salt)}"
+
+
+def is_salted(configuration: bytes, digest: str) -> bool:
+    """Whether `salted` made the digest of this very configuration."""
+    salt, _, value = digest.partition(":")
+    return value == _digest(configuration, bytes.fromhex(salt))
 
 
 def _name(source: str) -> str:

@@ -1,0 +1,105 @@
+"""A folder into which each run puts a file; who reads the files may remove them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ticket_assets.delivery.receivers import Outcome, Receipt, Receiver, ReceiverError
+from ticket_assets.delivery.told import told
+from ticket_assets.storage.whole_file import replace_file
+
+if TYPE_CHECKING:
+    from ticket_assets.delivery.decisions import Intent
+    from ticket_assets.desk import Desk
+
+
+class Folder(Receiver):
+    """Files of decisions, whole from the moment on in which they have their name.
+
+    A file is written in a hidden folder and renamed. Before that a mark beside it says that it is
+    about to be: if a process is killed then, whether the hidden file is still there tells the next
+    one if it was renamed, also when somebody has read and removed it since.
+    """
+
+    name = "folder"
+    batch_size = 100_000
+
+    def __init__(self, folder: Path, file_format: str) -> None:
+        self._folder = folder
+        self._format = file_format
+        self._hidden = folder / ".ticket-assets"
+
+    @property
+    def configuration(self) -> bytes:
+        return f"{self._folder} {self._format}".encode()
+
+    def deliver(self, intents: Iterable[Intent]) -> Iterator[Receipt]:
+        batch = list(intents)
+        if not batch:
+            return
+        try:
+            self._publish(batch)
+        except OSError as error:
+            raise ReceiverError(f"Cannot write in {self._folder}: {error.strerror}.") from None
+        for intent in batch:
+            yield Receipt(intent.decision.ticket_id, Outcome.DELIVERED)
+
+    def _publish(self, batch: Sequence[Intent]) -> None:
+        name = batch[0].batch
+        if not self._folder.is_dir():
+            raise ReceiverError(f"There is no folder {self._folder}.")
+        self._hidden.mkdir(exist_ok=True)
+        file, mark = self._hidden / f"{name}.{self._format}", self._hidden / f"{name}.published"
+        self._forget_others(name)
+        if mark.exists() and not file.exists():
+            return
+        replace_file(file, _csv(batch) if self._format == "csv" else _jsonl(batch))
+        mark.touch()
+        _sync(self._hidden)
+        file.replace(self._folder / f"decisions-{name}.{self._format}")
+        _sync(self._folder)
+
+    def _forget_others(self, name: str) -> None:
+        """Remove what is left of former batches, whose receipts are in the ledger by now."""
+        for path in self._hidden.iterdir():
+            if path.name.partition(".")[0] != name:
+                path.unlink()
+
+
+def configured(desk: Desk) -> Folder | None:
+    settings = desk.settings
+    return (
+        Folder(settings.delivery_folder, settings.delivery_format)
+        if (settings.delivery_folder)
+        else None
+    )
+
+
+def _jsonl(batch: Sequence[Intent]) -> str:
+    return "".join(f"{json.dumps(told(intent), ensure_ascii=False)}\n" for intent in batch)
+
+
+def _csv(batch: Sequence[Intent]) -> str:
+    rows = [
+        told(intent) | {"likely": json.dumps(intent.decision.likely, ensure_ascii=False)}
+        for intent in batch
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
