@@ -33,6 +33,7 @@ pytest_plugins = (
     "tests.services.prometheus",
     "tests.services.s3",
     "tests.services.stores",
+    "tests.services.zammad",
 )
 
 # As the command does: searching the many objects of the libraries is a quarter of their loading.

@@ -237,14 +237,16 @@ class Desk:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The mail sources that are polled.
+        """The mail sources that are polled, and the systems in which people change what they get.
 
         Raises:
-            SettingsError: a mail account is set in part.
+            SettingsError: a mail account or a system is set in part.
+            RoutingError: the routing file cannot be used.
         """
+        from ticket_assets.delivery.reading_back import read_back_sources
         from ticket_assets.mail.sources import configured_sources
 
-        return configured_sources(self.settings)
+        return (*configured_sources(self.settings), *read_back_sources(self))
 
     @property
     def first_day(self) -> date | None:

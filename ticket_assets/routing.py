@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.exports import fold
+from ticket_assets.system_names import SystemNames, SystemNamesError, system_names
 from ticket_assets.text.characters import visible
 
 NAME_CHARACTERS = 100
@@ -34,6 +35,8 @@ class Routing:
     """Queue of the tickets that a person should look at."""
     is_shadow: bool = False
     """Shadow mode: tickets are decided, counted and reported as ever, and none is handed on."""
+    systems: Mapping[str, SystemNames] = field(default_factory=dict)
+    """What the desk's own systems call all these."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -197,7 +200,20 @@ def _routing(content: Any, file_name: str) -> Routing:
                 f"{file_name}: {pair[0]!r} and {pair[1]!r} differ in case, accents and punctuation"
                 " alone, by which labels are not told apart. Rename one."
             )
-    return Routing(queues=queues, priorities=tuple(priorities), review_queue=review_queue)
+    try:
+        systems = system_names(
+            content,
+            {
+                "category": queues,
+                "priority": priorities,
+                "queue": {*queues.values(), review_queue},
+            },
+        )
+    except SystemNamesError as error:
+        raise RoutingError(f"{file_name}: {error}.") from None
+    return Routing(
+        queues=queues, priorities=tuple(priorities), review_queue=review_queue, systems=systems
+    )
 
 
 def _short(name: str) -> str:

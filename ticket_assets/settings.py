@@ -525,6 +525,21 @@ class Settings(BaseSettings):
         description="Deliver also that a person has to decide a ticket, with its likeliest"
         " categories.",
     )
+    zammad_url: str | None = Field(
+        default=None,
+        pattern=_URL,
+        description="Zammad whose tickets get what is decided, like https://zammad.example.org."
+        " Unset: none.",
+    )
+    zammad_token_file: Path | None = Field(
+        default=None,
+        description="File with the access token of an account that this desk has in it alone.",
+    )
+    zammad_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of its certificate. Unset: those that the system"
+        " trusts.",
+    )
     keep_runs_days: int = Field(
         default=30,
         ge=1,
@@ -626,6 +641,8 @@ class Settings(BaseSettings):
         "smtp_password_file",
         "s3_secret_file",
         "warehouse_password_file",
+        "zammad_ca_file",
+        "zammad_token_file",
     )
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:

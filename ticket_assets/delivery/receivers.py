@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ticket_assets.errors import TicketAssetsError
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from ticket_assets.delivery.decisions import Intent
-    from ticket_assets.desk import Desk
+    from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.routing import Routing
+    from ticket_assets.settings import Settings
 
-RECEIVERS = ("folder", "webhook")
+RECEIVERS = ("folder", "webhook", "zammad")
 """Their names, in the order in which they are told."""
 
 
@@ -172,12 +174,27 @@ class Receiver(ABC):
         """Give back connections."""
 
 
-def configured_receivers(desk: Desk) -> tuple[Receiver, ...]:
-    """Those whose settings are set.
+class ReceiverStores(Protocol):
+    """What receivers are made of: a desk, which knows them itself."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def landing(self) -> LandingZone: ...
+
+    @property
+    def routing(self) -> Routing: ...
+
+
+def configured_receivers(
+    desk: ReceiverStores, names: Iterable[str] = RECEIVERS
+) -> tuple[Receiver, ...]:
+    """Those of the names whose settings are set.
 
     Raises:
         SettingsError: one is set in part.
     """
-    made = (import_module(f"ticket_assets.delivery.{name}_receiver") for name in RECEIVERS)
+    made = (import_module(f"ticket_assets.delivery.{name}_receiver") for name in names)
     receivers = (module.configured(desk) for module in made)
     return tuple(receiver for receiver in receivers if receiver is not None)

@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 
+from ticket_assets.delivery.http_answers import cause, retry_after
 from ticket_assets.delivery.receivers import Finished, Outcome, Receipt, Receiver, ReceiverError
 from ticket_assets.delivery.told import told, utc
 from ticket_assets.server_replies import cleansed
@@ -34,7 +34,6 @@ TRIES = 4
 LONGEST_PAUSE_SECONDS = 8.0
 TIMEOUT_SECONDS = 15.0
 """For the connection, and for each part of an answer."""
-LONGEST_RETRY_AFTER = timedelta(days=1)
 _REPLY_BYTES = 2048
 _TEMPORARY = {408, 409, 425, 429}
 """And all from 500 on. 409: the receiver is at work on the same key."""
@@ -180,7 +179,7 @@ class Webhook(Receiver):
                 preload_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            return Answer(None, self._cleansed(f"No answer: {_cause(error).rstrip('.')}."))
+            return Answer(None, self._cleansed(f"No answer: {cause(error).rstrip('.')}."))
         try:
             # What comes at once: a server could take for ever over the rest.
             reply = response.read1(_REPLY_BYTES) or b""
@@ -195,7 +194,7 @@ class Webhook(Receiver):
         return Answer(
             response.status,
             f"It answers {self._cleansed(words).rstrip(': .')}.",
-            _retry_after(response.headers.get("Retry-After")),
+            retry_after(response.headers.get("Retry-After")),
         )
 
     def _cleansed(self, words: str) -> str:
@@ -255,31 +254,3 @@ def _receipt(ticket_id: str, answer: Answer) -> Receipt:
     if status < 400 or status in _OF_THE_RECEIVER:
         raise ReceiverError(answer.reason, is_refusal=True)
     return Receipt(ticket_id, Outcome.REFUSED, answer.reason)
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, in few words."""
-    while isinstance(cause := getattr(error, "reason", None) or error.__cause__, BaseException):
-        error = cause
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).rpartition(": ")[2] or type(error).__name__
-
-
-def _retry_after(header: str | None) -> timedelta | None:
-    """The wait that a server names, in seconds or as a date; at most a day."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(header)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            return None
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-    if not 0 < seconds < float("inf"):
-        return None
-    return min(timedelta(seconds=min(seconds, 1e6)), LONGEST_RETRY_AFTER)

@@ -1,0 +1,120 @@
+"""What a desk's own system calls the desk's labels, as the routing file has it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ticket_assets.routing import RoutingError, load_routing, merged_text, renamed_text
+from ticket_assets.system_names import SystemNames
+
+ROUTING = """\
+categories:
+  access: {queue: identity, zammad: [accounts, "accounts::password"], glpi: 12}
+  network:
+    queue: infrastructure
+    zammad: network  # theirs
+  printing: workstations
+priorities: [low, high, urgent]
+systems:
+  zammad:
+    category_field: topic
+    priorities: {low: 1 low, high: 3 high, urgent: 3 high}
+    queues: {identity: Accounts, triage: Users}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "routing.yaml"
+
+
+def test_names_stand_at_the_category_and_under_the_system(path: Path) -> None:
+    path.write_text(ROUTING)
+
+    systems = load_routing(path).systems
+
+    assert systems == {
+        "glpi": SystemNames(category={"access": ("12",)}),
+        "zammad": SystemNames(
+            category={"access": ("accounts", "accounts::password"), "network": ("network",)},
+            priority={"low": ("1 low",), "high": ("3 high",), "urgent": ("3 high",)},
+            queue={"identity": ("Accounts",), "triage": ("Users",)},
+            category_field="topic",
+        ),
+    }
+    assert load_routing(None).systems == {}
+
+
+def test_the_first_name_is_written_and_each_is_understood(path: Path) -> None:
+    path.write_text(ROUTING)
+    names = load_routing(path).systems["zammad"]
+
+    assert names.written("category", "access") == "accounts"
+    assert names.written("category", "printing") is None
+    assert names.meant("category", "accounts::password") == "access"
+    assert names.meant("priority", "3 high") == "high"
+    assert names.meant("queue", "Elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"systems": ["zammad"]}, "`systems` must map a system to its names"),
+        ({"systems": {"zammad": "x"}}, "`systems` must map a system to its names"),
+        ({"systems": {"jira": {}}}, "`systems` holds 'jira'; known are glpi, imap, zammad"),
+        (
+            {"systems": {"zammad": {"states": {}}}},
+            "`systems: zammad` holds 'states'; known are category_field, priorities, queues",
+        ),
+        (
+            {"systems": {"zammad": {"category_field": ["a"]}}},
+            "`systems: zammad: category_field` must be a field's name",
+        ),
+        (
+            {"systems": {"zammad": {"queues": ["Users"]}}},
+            "`systems: zammad: queues` must map names to names",
+        ),
+        (
+            {"systems": {"zammad": {"priorities": {"normal": "2"}}}},
+            "`systems: zammad: priorities` names 'normal', which the desk does not have as a"
+            " priority",
+        ),
+        (
+            {"systems": {"glpi": {"priorities": {"low": True}}}},
+            "`systems: glpi: priorities: low` must be a name there, or a list of names",
+        ),
+        (
+            {"categories": {"vpn": {"queue": "it", "zammad": []}, "mail": "it"}},
+            "`category 'vpn': zammad` must be a name there, or a list of names",
+        ),
+        (
+            {"categories": {"vpn": {"queue": "it", "imap": "a\nb"}, "mail": "it"}},
+            "`category 'vpn': imap` must be a name there, or a list of names",
+        ),
+    ],
+)
+def test_what_is_no_name_is_told(change: dict[str, object], problem: str, path: Path) -> None:
+    content = {"categories": {"vpn": "it", "mail": "it"}, "priorities": ["low", "high"], **change}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    with pytest.raises(RoutingError) as error:
+        load_routing(path)
+
+    assert str(error.value) == f"{path}: {problem}."
+
+
+def test_a_renamed_category_keeps_its_names_and_a_merged_one_goes_with_them(path: Path) -> None:
+    path.write_text(ROUTING)
+    queues = {"access": "identity", "lan": "infrastructure", "printing": "workstations"}
+
+    path.write_text(renamed_text(ROUTING, "network", "lan", queues) or "")
+    renamed = load_routing(path).systems["zammad"].category
+    del queues["lan"]
+    merged = merged_text(ROUTING, ["network"], queues)
+    path.write_text(merged or "")
+
+    assert renamed["lan"] == ("network",)
+    assert load_routing(path).systems["zammad"].category == {
+        "access": ("accounts", "accounts::password")
+    }

@@ -1,0 +1,174 @@
+"""Requests to the REST API of a desk's own system: JSON in and out, bounded in size and time."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from ticket_assets.delivery.http_answers import cause, retry_after
+from ticket_assets.delivery.receivers import ReceiverError
+from ticket_assets.errors import TicketAssetsError
+from ticket_assets.server_replies import cleansed
+
+if TYPE_CHECKING:
+    import urllib3
+
+TIMEOUT_SECONDS = 20.0
+"""For a connection, for each piece of an answer, and for the whole of it."""
+ANSWER_BYTES = 16 * 1024 * 1024
+PIECE_BYTES = 1 << 16
+
+
+class AnswerError(TicketAssetsError):
+    """The system refuses one request, or answers it with nonsense."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass
+class RestApi:
+    """An API at an address, which every request tells the same secrets."""
+
+    name: str
+    """The system's name for people."""
+    url: str
+    variable: str
+    """The variable of the address."""
+    ca_file: Path | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What must not be seen in messages."""
+    timeout: float = TIMEOUT_SECONDS
+    _pool: urllib3.PoolManager | None = field(default=None, init=False, repr=False)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str | int] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON that answers a request.
+
+        Raises:
+            AnswerError: the request is refused, or the answer is none that can be used.
+            ReceiverError: the system is away, asks to be left alone for a while, or refuses the
+                account.
+        """
+        return self.answer(method, path, parameters=parameters, body=body, headers=headers)[0]
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str | int] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Any, Mapping[str, str]]:
+        """The same with the answer's headers, whose names are in lower case."""
+        import urllib3
+
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        until = time.monotonic() + self.timeout
+        try:
+            response = self._connected().request(
+                method,
+                f"{self.url.rstrip('/')}/{path}{query}",
+                json=body,
+                headers={"Accept": "application/json", **self.headers, **(headers or {})},
+                redirect=False,
+                preload_content=False,
+            )
+            content = self._content(response, until)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = cleansed(cause(error), self.secrets)
+            raise ReceiverError(
+                f"{self.name} at {self.url} does not answer: {reason.rstrip('.')}. Check"
+                f" {self.variable} and the network."
+            ) from None
+        self._require_success(response, content)
+        if not content.strip():
+            return None, response.headers
+        try:
+            return json.loads(content), response.headers
+        except ValueError:
+            raise AnswerError(
+                f"{self.name} answers {path} with something else than JSON:"
+                f" {self._words(content)!r}",
+                response.status,
+            ) from None
+
+    def close(self) -> None:
+        if self._pool:
+            self._pool.clear()
+        self._pool = None
+
+    def _connected(self) -> urllib3.PoolManager:
+        import urllib3
+
+        if self._pool is None:
+            try:
+                context = ssl.create_default_context(cafile=self.ca_file)
+            except OSError as error:
+                raise ReceiverError(
+                    f"Cannot use {self.ca_file}: {error.strerror or error}. Name a PEM file with"
+                    f" the authority of {self.name}'s certificate.",
+                    is_refusal=True,
+                ) from None
+            self._pool = urllib3.PoolManager(
+                ssl_context=context, timeout=urllib3.Timeout(self.timeout), retries=False
+            )
+        return self._pool
+
+    def _content(self, response: urllib3.BaseHTTPResponse, until: float) -> bytes:
+        content = bytearray()
+        try:
+            while piece := response.read1(PIECE_BYTES):
+                content += piece
+                if len(content) > ANSWER_BYTES:
+                    raise AnswerError(f"{self.name} answers without end", response.status)
+                if time.monotonic() > until:
+                    raise ReceiverError(
+                        f"{self.name} at {self.url} takes more than {self.timeout:.0f} s for an"
+                        " answer."
+                    )
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return bytes(content)
+
+    def _require_success(self, response: urllib3.BaseHTTPResponse, content: bytes) -> None:
+        status = response.status
+        if 200 <= status < 300:
+            return
+        words = self._words(content)
+        if status in {429, 503}:
+            raise ReceiverError(
+                f"{self.name} asks for a pause ({status}).",
+                retry_after=retry_after(response.headers.get("retry-after")),
+            )
+        if status == 401:
+            raise ReceiverError(
+                f"{self.name} refuses the token ({status}): {words}.", is_refusal=True
+            )
+        if 300 <= status < 400:
+            raise ReceiverError(
+                f"{self.name} sends requests elsewhere ({status}). Correct {self.variable}.",
+                is_refusal=True,
+            )
+        raise AnswerError(f"{self.name} answers {status}: {words}", status)
+
+    def _words(self, content: bytes) -> str:
+        return cleansed(content[:2000].decode("utf-8", "replace"), self.secrets).rstrip(".")

@@ -1,0 +1,339 @@
+"""Zammad, by its REST API (docs.zammad.org): fields of its tickets, and what agents made of them.
+
+A ticket is found by the Message-ID of its first article, and says itself who set which field when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ticket_assets.delivery.fields import (
+    TARGETS,
+    AmbiguousTicketError,
+    Change,
+    Field,
+    FieldReceiver,
+    due_values,
+)
+from ticket_assets.delivery.persons_values import persons_values
+from ticket_assets.delivery.receivers import PersonsValue, ReadBack, ReceiverError
+from ticket_assets.delivery.rest import AnswerError, RestApi
+from ticket_assets.mail.headers import bare_id
+from ticket_assets.settings import SettingsError
+from ticket_assets.system_names import SystemNames, Target
+
+if TYPE_CHECKING:
+    from ticket_assets.delivery.decisions import Decision
+    from ticket_assets.delivery.receivers import ReceiverStores
+    from ticket_assets.mail.landing import LandingZone
+
+SYSTEM_USER = 1
+"""Zammad's own, in whose name triggers and schedulers change tickets."""
+PAGE = 50
+"""Tickets that one search answers with."""
+FIRST_LOOK = timedelta(days=7)
+"""So far a first look goes back, also the first with other names in the routing file. What agents
+have set before comes with an import."""
+OVERLAP = timedelta(minutes=5)
+"""A look begins so much before the last change that was seen: the search is told of changes by jobs
+in the background, and not in their order."""
+LOOK_SECONDS = 15.0
+FAILURES_IN_A_ROW = 5
+"""So many tickets that a look cannot read are an outage."""
+SEARCH_RESULTS = 10_000
+"""Elasticsearch gives no more of one search."""
+
+
+class ZammadReceiver(FieldReceiver):
+    """The tickets of a Zammad."""
+
+    name = "zammad"
+
+    def __init__(self, api: RestApi, names: SystemNames, landing: LandingZone) -> None:
+        self._api = api
+        self.names = names
+        self._landing = landing
+        self._fields: dict[Target, str] = {
+            "category": names.category_field or "category",
+            "priority": "priority",
+            "queue": "group",
+        }
+        self._account: int | None = None
+        self._has_search = False
+
+    @property
+    def configuration(self) -> bytes:
+        return repr((self._api.url, self._api.secrets, self.names)).encode()
+
+    def close(self) -> None:
+        self._api.close()
+
+    def find(self, decision: Decision) -> str | None:
+        message = bare_id(decision.message_id)
+        if not message:
+            return None
+        phrase = message.replace("\\", "\\\\").replace('"', '\\"')
+        tickets = self._search(f'article.message_id:"{phrase}"')
+        # A search knows words and their order, not whole ids.
+        references = [
+            str(ticket["id"]) for ticket in tickets if self._first_message(ticket["id"]) == message
+        ]
+        if len(references) > 1:
+            raise AmbiguousTicketError(
+                f"Zammad has several tickets of this message: {', '.join(references)}."
+            )
+        if not tickets:
+            self._require_search()
+        return references[0] if references else None
+
+    def read(self, reference: str) -> Mapping[Target, Field]:
+        ticket = self._ask("GET", f"tickets/{reference}", parameters={"expand": "true"})
+        if not isinstance(ticket, dict):
+            raise _nonsense(f"tickets/{reference}")
+        # The history last: what others set in between is seen there.
+        history = self._ask("GET", f"ticket_history/{reference}")
+        try:
+            return self._read(ticket, history)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise _nonsense(f"ticket_history/{reference}") from None
+
+    def write(self, reference: str, values: Mapping[Target, str]) -> None:
+        body = {self._fields[target]: value for target, value in values.items()}
+        self._ask("PUT", f"tickets/{reference}", body=body)
+
+    def read_back(self, cursor: str | None) -> ReadBack:
+        until = time.monotonic() + LOOK_SECONDS
+        names = hashlib.sha256(repr(self.names).encode()).hexdigest()
+        begin, seen = _cursor(cursor, names)
+        values: list[PersonsValue] = []
+        problems: list[str] = []
+        failed: list[datetime] = []
+        next_begin = begin
+        for page in range(1, SEARCH_RESULTS // PAGE + 1):
+            tickets = self._changed(begin, page)
+            new = [item for item in tickets if seen.get(str(item["id"])) != item["updated_at"]]
+            for ticket, ticket_ids in self._known(new):
+                if time.monotonic() > until:
+                    break
+                try:
+                    made, nameless = self._made(ticket, ticket_ids)
+                except AnswerError as error:
+                    failed.append(_moment(ticket["updated_at"]))
+                    if len(failed) == FAILURES_IN_A_ROW:
+                        raise ReceiverError(f"{error}.") from None
+                    problems.append(f"{_place(ticket)} cannot be read: {error}.")
+                    continue
+                values += made
+                problems += nameless
+                seen[str(ticket["id"])] = ticket["updated_at"]
+            if time.monotonic() > until:
+                break
+            if len(tickets) < PAGE:
+                next_begin = max([begin, *(_moment(moment) - OVERLAP for moment in seen.values())])
+                break
+        else:
+            next_begin = min(_moment(item["updated_at"]) for item in tickets)
+        if not seen:
+            self._require_search()
+        # One that cannot be read is tried again for as long as a first look goes back.
+        given_up = datetime.now(UTC) - FIRST_LOOK
+        begin = min([next_begin, *(moment for moment in failed if moment > given_up)])
+        seen = {key: moment for key, moment in seen.items() if _moment(moment) >= begin}
+        state = json.dumps({"begin": begin.isoformat(), "seen": seen, "names": names})
+        return ReadBack(tuple(values), state, tuple(problems))
+
+    def _changed(self, begin: datetime, page: int) -> list[dict[str, Any]]:
+        """A page of the tickets changed since then, as they are now, in the order of what the
+        search was last told of them: only a look that comes to the end has seen all of them."""
+        moment = begin.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        query = f"updated_at:[{moment} TO *]"
+        try:
+            return self._search(query, sort_by="updated_at", order_by="asc", page=page)
+        except AnswerError as error:
+            raise ReceiverError(f"{error}.") from None
+
+    def _made(
+        self, ticket: dict[str, Any], ticket_ids: Sequence[str]
+    ) -> tuple[list[PersonsValue], list[str]]:
+        """What people have made of a ticket; nothing of one that this desk does not have."""
+        if not ticket_ids:
+            return [], []
+        fields = self.read(str(ticket["id"]))
+        if due_values(fields, {})[0]:
+            # A process that was killed behind its write, and the ticket is labelled since.
+            self.settle(str(ticket["id"]), {})
+        return persons_values(_place(ticket), ticket_ids, fields, self.names)
+
+    def _known(
+        self, tickets: Iterable[dict[str, Any]]
+    ) -> Iterator[tuple[dict[str, Any], list[str]]]:
+        """Each ticket with the ids of this desk's tickets of its first message."""
+        messages = [(ticket, self._first_message(ticket["id"])) for ticket in tickets]
+        known = self._landing.tickets_named({name for _, name in messages if name})
+        for ticket, name in messages:
+            yield ticket, sorted(known.get(name or "", ()))
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        return self._api.ask(method, f"api/v1/{path}", **request)
+
+    def _search(self, query: str, **parameters: str | int) -> list[dict[str, Any]]:
+        parameters = {"query": query, "expand": "true", "limit": PAGE, **parameters}
+        tickets = self._ask("GET", "tickets/search", parameters=parameters)
+        if not isinstance(tickets, list) or not all(
+            isinstance(ticket, dict)
+            and isinstance(ticket.get("id"), int)
+            and _is_moment(ticket.get("updated_at"))
+            for ticket in tickets
+        ):
+            raise _nonsense("tickets/search")
+        return tickets
+
+    def _require_search(self) -> None:
+        """A search that finds nothing may be one that knows no fields."""
+        if self._has_search:
+            return
+        tickets = self._ask("GET", "tickets", parameters={"per_page": 1, "page": 1})
+        if not isinstance(tickets, list) or (tickets and not isinstance(tickets[0], dict)):
+            raise _nonsense("tickets")
+        if tickets and not self._search(f"id:{tickets[0].get('id')}"):
+            raise ReceiverError(
+                "Zammad's search knows no fields, by which tickets are found here: it needs"
+                " Elasticsearch."
+            )
+        self._has_search = bool(tickets)
+
+    def _first_message(self, ticket: int) -> str | None:
+        """The Message-ID of a ticket's first article: it is that mail's ticket. One of a later
+        article is a reply, which decides nothing."""
+        try:
+            articles = self._ask("GET", f"ticket_articles/by_ticket/{ticket}")
+        except AnswerError as error:
+            if error.status in {403, 404}:  # closed to this account, or removed meanwhile
+                return None
+            raise
+        if not isinstance(articles, list) or not all(
+            isinstance(item, dict) and isinstance(item.get("id"), int) for item in articles
+        ):
+            raise _nonsense("ticket_articles/by_ticket")
+        if not articles:
+            return None
+        return bare_id(min(articles, key=lambda item: item["id"]).get("message_id"))
+
+    def _read(self, ticket: dict[str, Any], history: Any) -> dict[Target, Field]:
+        users = history["assets"].get("User", {})
+        fields: dict[Target, Field] = {}
+        for target in TARGETS:
+            name = self._fields[target]
+            value = str(ticket.get(name) or "")
+            changes = tuple(self._changes(ticket, history["history"], users, name))
+            fields[target] = Field(value, changes or self._at_creation(ticket, target, value))
+        return fields
+
+    def _changes(
+        self, ticket: dict[str, Any], history: list[dict[str, Any]], users: Any, name: str
+    ) -> Iterator[Change]:
+        for entry in history:
+            if (entry["object"], entry["type"], entry.get("attribute")) != (
+                *("Ticket", "updated"),
+                name,
+            ):
+                continue
+            author = int(entry["created_by_id"])
+            is_ours = author == self._own_id()
+            yield Change(
+                value=str(entry.get("value_to") or ""),
+                is_ours=is_ours,
+                is_person=not is_ours and author not in {SYSTEM_USER, ticket.get("customer_id")},
+                at=_moment(entry["created_at"]),
+                by=_person(users.get(str(author), {}), author),
+            )
+
+    def _at_creation(
+        self, ticket: dict[str, Any], target: Target, value: str
+    ) -> tuple[Change, ...]:
+        """What a ticket had from its beginning, where that is no default: a category always, the
+        others where someone has made the ticket by hand."""
+        author = ticket.get("created_by_id")
+        by_hand = author not in {SYSTEM_USER, ticket.get("customer_id"), self._own_id()}
+        if not value or not (by_hand or target == "category"):
+            return ()
+        return (Change(value, False, False, _moment(ticket["created_at"]), "its creation"),)
+
+    def _own_id(self) -> int:
+        if self._account is None:
+            account = self._ask("GET", "users/me")
+            if not isinstance(account, dict) or not isinstance(account.get("id"), int):
+                raise _nonsense("users/me")
+            self._account = account["id"]
+        return self._account
+
+
+def configured(desk: ReceiverStores) -> ZammadReceiver | None:
+    """The Zammad of the settings; None where none is set.
+
+    Raises:
+        SettingsError: its address is set without a token, or the other way round.
+        RoutingError: the routing file cannot be used.
+    """
+    settings = desk.settings
+    token = settings.secret("zammad_token")
+    if not settings.zammad_url and not token:
+        return None
+    if not settings.zammad_url or not token:
+        raise SettingsError("Set both TICKETS_ZAMMAD_URL and TICKETS_ZAMMAD_TOKEN_FILE.")
+    api = RestApi(
+        "Zammad",
+        settings.zammad_url,
+        "TICKETS_ZAMMAD_URL",
+        settings.zammad_ca_file,
+        {"Authorization": f"Token token={token}"},
+        (token,),
+    )
+    names = desk.routing.systems.get("zammad", SystemNames())
+    return ZammadReceiver(api, names, desk.landing)
+
+
+def _place(ticket: dict[str, Any]) -> str:
+    return f"Zammad's ticket {ticket.get('number') or ticket['id']}"
+
+
+def _person(user: Any, number: int) -> str:
+    names = [str(user.get(name) or "") for name in ("firstname", "lastname")]
+    return " ".join(filter(None, names)) or str(user.get("login") or f"user {number}")
+
+
+def _cursor(text: str | None, names: str) -> tuple[datetime, dict[str, str]]:
+    """Where a look begins, and the tickets after it that were read as they were changed then;
+    damaged, it is as good as none."""
+    try:
+        content = json.loads(text or "")
+        seen = {str(key): str(moment) for key, moment in content["seen"].items()}
+        if content["names"] != names:
+            raise ValueError("what a value means has changed")
+        return _moment(content["begin"]), {
+            key: moment for key, moment in seen.items() if _is_moment(moment)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return datetime.now(UTC) - FIRST_LOOK, {}
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_moment(text: Any) -> bool:
+    try:
+        _moment(text)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _nonsense(path: str) -> AnswerError:
+    return AnswerError(f"Zammad answers {path} with something else than documented", 200)
