@@ -126,6 +126,7 @@ def _measure_drift(path: Path, column_mapping: dict[str, str], desk: Desk) -> No
 
 
 def _measure_thresholds(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
+    from benchmarks.steadiness import automatic_shares, steadiness_lines
     from benchmarks.thresholds import realised, realised_lines
     from ticket_assets.quality import labelled_tickets
 
@@ -133,13 +134,15 @@ def _measure_thresholds(path: Path, column_mapping: dict[str, str], desk: Desk) 
     vectors = desk.encoder.encoder.encode(labelled.tickets["text"].tolist())
     with progress_bar() as progress:
         task = progress.add_task("", total=None)
-        found = realised(
-            labelled.tickets,
-            vectors,
-            labelled.groups,
-            on_progress=lambda text: progress.update(task, description=text),
-        )
-    output.print(table(realised_lines(path.stem, found)))
+        given = labelled.tickets, vectors, labelled.groups
+
+        def report(text: str) -> None:
+            progress.update(task, description=text)
+
+        found = realised(*given, on_progress=report)
+        shares = automatic_shares(*given, on_progress=report)
+    lines = [*realised_lines(path.stem, found), *steadiness_lines(path.stem, shares)]
+    output.print(table(lines))
 
 
 def _measure_unfamiliar(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:

@@ -190,6 +190,7 @@ def thresholds(setup: Setup) -> Iterator[Line]:
     """Whether the thresholds of labels keep their promise: simulated labels, generated tickets."""
     from benchmarks.candidates import french_tickets
     from benchmarks.drift import sample_mail
+    from benchmarks.steadiness import RETRAININGS, automatic_shares, steadiness_lines
     from benchmarks.thresholds import realised, realised_lines, simulation_lines
     from benchmarks.unfamiliar import wordings_of
 
@@ -197,7 +198,11 @@ def thresholds(setup: Setup) -> Iterator[Line]:
     encode = _encode(setup)
     mail = sample_mail(setup.sizes.drift // 2, encode)
     tickets = mail.tickets.assign(priority=None)
-    yield from realised_lines("sample", realised(tickets, mail.vectors, wordings_of(tickets)))
+    groups = wordings_of(tickets)
+    yield from realised_lines("sample", realised(tickets, mail.vectors, groups))
+    count = 2 if setup.sizes == QUICK else RETRAININGS
+    shares = automatic_shares(tickets, mail.vectors, groups, retrainings=count)
+    yield from steadiness_lines("sample", shares)
     french, sentences = french_tickets()
     vectors = encode(french["text"].tolist())
     yield from realised_lines("generated French", realised(french, vectors, sentences))

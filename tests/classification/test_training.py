@@ -127,7 +127,7 @@ def test_the_candidate_wins_that_reads_where_the_signal_is(
 
     assert telling_vectors.evaluation.targets["category"].winner == "embeddings"
     assert telling_vectors.evaluation.targets["category"].accuracy > 0.95
-    assert telling_texts.evaluation.targets["category"].winner in {"tfidf", "hybrid"}
+    assert telling_texts.evaluation.targets["category"].winner != "embeddings"
     assert telling_texts.evaluation.targets["category"].accuracy > 0.85
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ticket_assets.classification.calibration import (
     ALWAYS_REVIEW,
@@ -24,6 +22,7 @@ from ticket_assets.classification.candidates import (
 )
 from ticket_assets.classification.evaluation import CandidateScore, confusion_counts, macro_f1
 from ticket_assets.classification.features import Features, FeatureSpace, Floats, Integers
+from ticket_assets.classification.folds import steady_folds
 from ticket_assets.classification.preparation import LabelledRows
 from ticket_assets.classification.training_set import (
     IMPORT_HINT,
@@ -61,11 +60,9 @@ def _folds(
     """Train and test rows of each fold: categories spread evenly, wordings never split."""
     codes, groups = labelled.codes["category"][rows], labelled.split_groups(rows)
     count = max(2, min(options.folds, int(np.bincount(codes).max()), len(np.unique(groups))))
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=options.seed)
-    with warnings.catch_warnings():
-        # A category may have fewer tickets than folds; its threshold then asks for a review.
-        warnings.simplefilter("ignore", UserWarning)
-        return [(rows[train], rows[test]) for train, test in folds.split(codes, codes, groups)]
+    names = [f"{options.seed} {name}" for name in labelled.tickets["text_group"].iloc[rows]]
+    folds = steady_folds(codes, groups, names, count)
+    return [(rows[folds != fold], rows[folds == fold]) for fold in np.unique(folds)]
 
 
 def cross_validate(

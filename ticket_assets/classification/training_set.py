@@ -16,7 +16,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.settings import Settings
 from ticket_assets.text.same_text import template_hash
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 """Raise it when the same tickets and options would give another model."""
 LEAST_WORDINGS = 10
 """With fewer, one is too much of the evidence: no ticket of the label is automatic."""
