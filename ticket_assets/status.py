@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from ticket_assets.classification.evidence import labels_needed
+from ticket_assets.delivery.overview import delivery_overview
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprint
 from ticket_assets.planning.failed_days import read_failed_days
@@ -29,6 +30,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         "failed_days": _failed_days(desk),
         "tables": _tables(warehouse, existing),
         "shadow_mode": desk.settings.shadow_mode,
+        "delivery": delivery_overview(desk).for_json(),
         "champion": _champion(desk),
         "evidence": _evidence(desk, existing),
         "decisions": _decisions(desk, existing),

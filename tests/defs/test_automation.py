@@ -29,11 +29,12 @@ CHAIN = [
     "ticket_embeddings",
     "ticket_collection",
     "ticket_predictions",
+    "delivered_tickets",
     "drift_metrics",
     "drift_report",
 ]
 SIMULATION = "threshold_simulation"
-SORTING = ["ticket_predictions", "drift_metrics", "drift_report"]
+SORTING = ["ticket_predictions", "delivered_tickets", "drift_metrics", "drift_report"]
 Requests = Mapping[str, set[str]]
 
 

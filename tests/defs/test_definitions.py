@@ -36,6 +36,8 @@ BLOCKING_CHECKS = {
     "predictions_are_in_the_label_set",
 }
 WARNING_CHECKS = {
+    "nothing_is_delivered_over_a_persons_label",
+    "no_decision_waits_too_long",
     "rejected_share_is_low",
     "candidate_was_not_rolled_back",
     "auto_share_is_high",
@@ -112,6 +114,7 @@ def test_the_assets_are_the_graph_that_the_desk_knows(nodes: list):
         "3_learning": {"candidate_classifier", "suspected_label_errors", "ticket_classifier"},
         "4_sorting": {"ticket_collection", "ticket_predictions", "threshold_simulation"},
         "5_drift": {"drift_metrics", "drift_report"},
+        "6_delivery": {"delivered_tickets"},
     }
 
 

@@ -19,6 +19,7 @@ from ticket_assets.cli import (
     classify,
     collection,
     correct,
+    delivery,
     dev,
     doctor,
     evaluate,
@@ -48,7 +49,8 @@ Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them a
 )
 for group in (
     *(mail, run, classify, review, correct, status, dev, evaluate, simulate, checks, removal),
-    *(models, categories, collection, backup, instance, alerts, evidently, exporter, doctor),
+    *(models, categories, collection, backup, instance, delivery, alerts),
+    *(evidently, exporter, doctor),
 ):
     app.add_typer(group.app)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ticket_assets.cli.console import output, print_json, print_warning, styled
+from ticket_assets.cli.delivery import print_delivery
 from ticket_assets.cli.start import command_desk
 from ticket_assets.plural import counted
 
@@ -56,6 +57,7 @@ def print_status(figures: dict[str, Any], location: str) -> None:
             "Shadow mode   tickets are decided and none is handed on (TICKETS_SHADOW_MODE)",
             soft_wrap=True,
         )
+    print_delivery(figures["delivery"])
     if not landing["messages"]:
         output.print(
             "Nothing has landed yet: tickets import PATH, or tickets sample to try it out."

@@ -127,6 +127,7 @@ CONDITIONS = {
     "ticket_predictions": _guarded(
         _changed(*SORTED) | new_champion | late_today, *SORTED, "ticket_classifier"
     ),
+    "delivered_tickets": _daily("ticket_predictions"),
     "threshold_simulation": SIMULATED,
     "drift_metrics": DRIFT,
     "drift_report": DRIFT,

@@ -7,7 +7,10 @@ import dagster as dg
 from ticket_assets.defs.audit import AUDITS
 
 LEARN = ["ticket_labels", "candidate_classifier", "suspected_label_errors", "ticket_classifier"]
-SORT = ["ticket_predictions", "threshold_simulation", "drift_metrics", "drift_report"]
+SORT = [
+    *("ticket_predictions", "delivered_tickets"),
+    *("threshold_simulation", "drift_metrics", "drift_report"),
+]
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -31,6 +34,11 @@ collect_mail = dg.define_asset_job(
     "collect_mail",
     selection=EVERYTHING - dg.AssetSelection.assets(*LEARN[1:], *SORT),
     description="New mail through to the collection, for a desk without a champion yet.",
+)
+deliver = dg.define_asset_job(
+    "deliver",
+    selection=dg.AssetSelection.assets("delivered_tickets"),
+    description="What waits for a receiver of decisions is told again.",
 )
 retrain = dg.define_asset_job(
     "retrain",

@@ -226,13 +226,13 @@ class _Telling:
             self._fail(error)
 
     def _notice_settings(self) -> None:
-        """With other settings than before, what was refused is told once more."""
+        """With other settings than before, what was refused is told once more, and at once."""
         name, configuration = self._receiver.name, self._receiver.configuration
         former = self._state.configurations.get(name)
         if former is not None and is_salted(configuration, former):
             return
         if former is not None:
-            self._ledger.retry_refused(name)
+            self._ledger.retry(name)
         digest = salted(configuration)
         change_state(
             self._desk.cursors,

@@ -32,7 +32,7 @@ LONGEST_DELAY = timedelta(hours=1)
 UNKNOWN_LIMIT = timedelta(days=7)
 """A ticket that a receiver does not know for so long is refused: it will not come any more."""
 # A decision for a person names no category: what is likely stands in `likely`.
-_UNTOLD = """
+UNTOLD = """
 select p.ticket_id, p.received_at, m.message_id,
     if(p.decision = 'auto', p.category, null) as category,
     if(p.decision = 'auto' and p.decided_by = 'model', p.category_confidence, null)
@@ -105,10 +105,11 @@ class Ledger:
             rows.forget(untaken)
             rows.record(receipts)
 
-    def retry_refused(self, receiver: str) -> int:
-        """Have what the receiver refused told once more; returns the number of tickets."""
+    def retry(self, receiver: str) -> int:
+        """Have what the receiver refused or failed to take told at once; returns the number of
+        tickets."""
         with self._rows(receiver) as rows:
-            return rows.retry_refused()
+            return rows.retry()
 
     @contextmanager
     def _rows(self, receiver: str) -> Iterator[_Rows]:
@@ -190,11 +191,11 @@ class _Rows:
             [self.receiver, self.now - UNKNOWN_LIMIT],
         )
 
-    def retry_refused(self) -> int:
+    def retry(self) -> int:
         (count,) = self._execute(
-            "update delivered_tickets set outcome = 'failed'"
-            " where receiver = ? and outcome = 'refused'",
-            [self.receiver],
+            "update delivered_tickets set outcome = 'failed', next_try_at = null"
+            " where receiver = ? and outcome in (select unnest(?))",
+            [self.receiver, ["refused", *OPEN]],
         ).fetchall()[0]
         return int(count)
 
@@ -237,7 +238,7 @@ class _Rows:
     ) -> pd.DataFrame:
         """The columns of a decision, of tickets that this receiver was never told of."""
         return self._execute(
-            f"{_UNTOLD} order by p.received_at, p.ticket_id limit $limit",
+            f"{UNTOLD} order by p.received_at, p.ticket_id limit $limit",
             {
                 "since": since,
                 "reviews": reviews,

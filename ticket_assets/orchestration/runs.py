@@ -142,6 +142,9 @@ def materialise_needed(
         rest = needed_runs(DESK)
     for days in rest.sorting:
         summaries.append(materialise(days.first, days.last, SORT, listener, on_start))
+    if needed.delivering and not summaries:
+        first, last = needed.delivering.first, needed.delivering.last
+        summaries.append(materialise(first, last, ["delivered_tickets"], listener, on_start))
     return summaries
 
 

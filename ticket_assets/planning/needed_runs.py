@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from ticket_assets.delivery.overview import first_due_day
 from ticket_assets.mail.landed_days import (
     DayRange,
     day_fingerprints,
@@ -38,11 +39,18 @@ class NeededRuns:
     """Days that were not sorted to the end, or were sorted by another model than the champion."""
     lost_tickets: int = 0
     """Tickets that the collection has lost: the next run that collects a day fills all of it."""
+    delivering: DayRange | None = None
+    """The days with decisions that a receiver is to be told now."""
 
     @property
     def is_nothing(self) -> bool:
         return not (
-            self.everything or self.days or self.learning or self.sorting or self.lost_tickets
+            self.everything
+            or self.days
+            or self.learning
+            or self.sorting
+            or self.lost_tickets
+            or self.delivering
         )
 
 
@@ -76,11 +84,13 @@ def needed_runs(desk: Desk) -> NeededRuns:
     unsorted = [
         day for day in days if day not in changed and reported.get(day) != (*present[day], champion)
     ]
+    due = first_due_day(desk)
     return NeededRuns(
         days=spans(changed, days),
         learning=champion is None or not labels_are_current or _training_has_changed(desk),
         sorting=spans(unsorted, days) if champion else [],
         lost_tickets=desk.lost_tickets(),
+        delivering=DayRange(due, last) if due else None,
     )
 
 
