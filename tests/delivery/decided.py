@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.warehouse_rows import append_rows
+from ticket_assets.delivery.ledger import TABLE
 from ticket_assets.desk import Desk
 from ticket_assets.settings import Settings
+from ticket_assets.storage.warehouse import ensure_table
 
 NOW = datetime.now(UTC).replace(tzinfo=None)
 
@@ -58,5 +60,6 @@ def outcomes(desk: Desk) -> dict[int, str]:
 def let_time_pass(desk: Desk) -> None:
     """Whatever waits for its next try is due."""
     with desk.warehouse.transaction() as connection:
+        ensure_table(connection, TABLE)
         connection.execute("update tickets.delivered_tickets set next_try_at = null")
     desk.cursors.delete([name for name in desk.cursors.names() if name.startswith("source-")])

@@ -119,7 +119,11 @@ def _handler(database: Path, fault_share: float, seed: int, late: float) -> type
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # its sender has died
+                self.close_connection = True
+                return
             with lock:
                 problem = _problem(self.headers, body)
                 fault = choice.choice(FAULTS) if choice.random() < fault_share else ""
