@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from tests.services.warm_processes import warm_processes
 from tests.traces import traces
 from ticket_assets.mail.exports import ticket_columns
 
@@ -34,31 +34,16 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture(scope="module")
-def loaded_command():
-    """The process of loaded_command.py."""
-    script = Path(__file__).with_name("loaded_command.py")
-    with subprocess.Popen(
-        [sys.executable, "-P", script],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-
-
 @pytest.fixture
-def tickets(tmp_path, data, loaded_command):
-    return Tickets(tmp_path, data, loaded_command)
+def tickets(tmp_path, data):
+    return Tickets(tmp_path, data)
 
 
 class Tickets:
     """Runs the command in a folder of its own; keywords are TICKETS_ settings."""
 
-    def __init__(self, folder, data, loaded_command):
+    def __init__(self, folder, data):
         self.folder = folder
-        self._loaded_command = loaded_command
         outer = {
             name: value
             for name, value in os.environ.items()
@@ -75,20 +60,15 @@ class Tickets:
         }
 
     def __call__(self, *arguments, given=b"", largest_file=None, **settings):
-        with tempfile.TemporaryDirectory() as streams:
-            (Path(streams) / "stdin").write_bytes(given)
-            call = {
-                "arguments": [*map(str, arguments)],
-                "folder": str(self.folder),
-                "environment": {**self.environment, **{n: str(settings[n]) for n in settings}},
-                "largest_file": largest_file,
-                "streams": streams,
-            }
-            print(json.dumps(call), file=self._loaded_command.stdin, flush=True)
-            code = int(self._loaded_command.stdout.readline())
-            output, error = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
-        assert "Traceback" not in output + error
-        return subprocess.CompletedProcess(arguments, code, output, error)
+        done = warm_processes().run(
+            ["tickets", *map(str, arguments)],
+            {**self.environment, **{name: str(settings[name]) for name in settings}},
+            self.folder,
+            given=given,
+            largest_file=largest_file,
+        )
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
 
     def start(self, *arguments, **environment):
         """The command from its very start, as a shell starts it."""
@@ -484,9 +464,9 @@ def test_a_signal_during_a_query_is_no_error(sent, code):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, loaded_command):
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    tickets = Tickets(folder, folder / "data", loaded_command)
+    tickets = Tickets(folder, folder / "data")
     sample = tickets("sample", "--messages", "300", "--days", "20")
     landed = tickets(
         "import", "data/sample/mailbox.mbox", "--labels", folder / "data/sample/labels.csv"
@@ -745,12 +725,12 @@ print(
 
 
 @pytest.fixture
-def own_desk(trained, tmp_path, loaded_command):
+def own_desk(trained, tmp_path):
     """A copy of the trained desk, to be changed."""
     tickets, *_ = trained
     shutil.copytree(tickets.folder / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "data/sample")
-    return Tickets(tmp_path, tmp_path / "data", loaded_command)
+    return Tickets(tmp_path, tmp_path / "data")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import time_machine
 
-from tests.test_cli import data, loaded_command, refused, tickets  # noqa: F401
+from tests.test_cli import data, refused, tickets  # noqa: F401
 from ticket_assets.clock import ClockError, refuse_clock_before_most, refuse_early_clock
 from ticket_assets.desk import Desk
 from ticket_assets.mail.importing import import_path, read_mailbox

@@ -13,7 +13,7 @@ from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.hostile_names import NAMES, OBEYED, names
-from tests.test_cli import data, loaded_command, tickets  # noqa: F401
+from tests.test_cli import data, tickets  # noqa: F401
 from ticket_assets.alerts.delivery import Log
 from ticket_assets.cli import console, mail
 from ticket_assets.cli.status import print_status

@@ -1,4 +1,4 @@
-"""Rows in the tables of a desk's warehouse, without the runs that make them."""
+"""Rows in the tables of a desk's warehouse: as they are, and without the runs that make them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ticket_assets.settings import Settings
 from ticket_assets.storage.tables import SCHEMA, TABLES
-from ticket_assets.storage.warehouse import ensure_table
+from ticket_assets.storage.warehouse import Warehouse, ensure_table
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -26,3 +26,22 @@ def append_rows(
         ensure_table(connection, TABLES[table], vector_length)
         if rows:
             connection.from_arrow(pa.table(columns)).insert_into(f"{SCHEMA}.{table}")
+
+
+def table_rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of each table, sorted, with its columns in the order of their names.
+
+    By one connection: a file is opened in 15 ms.
+    """
+    rows = {}
+    tables = sorted(warehouse.tables())
+    with warehouse.connect() as connection:
+        connection.execute(f"set schema = '{SCHEMA}'")
+        for table in tables:
+            columns = sorted(connection.table(table).columns)
+            content = connection.execute(
+                f"select {', '.join(columns)} from {table} order by all"  # noqa: S608
+            ).to_arrow_table()
+            # By Arrow a vector is a list, in a file as in a lake.
+            rows[table] = list(zip(*(column.to_pylist() for column in content), strict=True))
+    return rows

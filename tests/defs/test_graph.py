@@ -5,8 +5,6 @@ The runs follow each other on one desk: everything, everything again, then one d
 
 import hashlib
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.services.warm_processes import WarmProcess, warm_processes
 from ticket_assets.classification.promotion import read_candidate
 from ticket_assets.defs.audit import AUDITS
 from ticket_assets.defs.jobs import classify_mail
@@ -637,20 +636,18 @@ def land(desk: Settings, received_at: datetime, text: str) -> None:
 def test_runs_for_different_days_at_once_while_mail_lands_fail_no_check(
     desk: Settings, product_environment: dict[str, str], tmp_path: Path
 ):
-    def command(first: date, last: date) -> subprocess.Popen[str]:
+    def command(first: date, last: date) -> WarmProcess:
         days = ["--from", first.isoformat(), "--to", last.isoformat()]
-        return subprocess.Popen(
-            [sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail", *days],
-            env=product_environment,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        return warm_processes().start(
+            ["tickets", "run", "--job", "classify_mail", *days],
+            product_environment,
+            tmp_path,
+            tmp_path / f"{first}.log",
         )
 
     commands = [command(DAYS[2], DAYS[4]), command(DAYS[8], DAYS[9])]
     landed = 0
-    while any(running.poll() is None for running in commands):
+    while any(running.exit_code() is None for running in commands):
         for day in (DAYS[3], DAYS[6], DAYS[9]):
             noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
             land(desk, noon + timedelta(seconds=landed), f"Printer number {landed} is on fire")
@@ -659,6 +656,6 @@ def test_runs_for_different_days_at_once_while_mail_lands_fail_no_check(
 
     assert landed > 3
     for running in commands:
-        output, _ = running.communicate()
-        assert running.returncode == 0, output
+        output = running.output()
+        assert running.exit_code() == 0, output
         assert "failed" not in output

@@ -6,14 +6,14 @@ labels, warehouse, collection and models; the reports and the encoder's files ar
 """
 
 import json
-import subprocess
-import sys
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.services.warm_processes import warm_processes
 from ticket_assets.cli import app
 from ticket_assets.settings import load_settings
 
@@ -77,10 +77,7 @@ def test_its_champion_has_nothing_to_simulate_with_and_says_so(former_desk):
 
 @pytest.mark.slow
 def test_a_run_encodes_it_anew_and_sorts_a_text(former_desk):
-    done = subprocess.run(
-        [sys.executable, "-m", "ticket_assets", "run"],
-        cwd=former_desk.parent, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    done = warm_processes().run(["tickets", "run"], os.environ, former_desk.parent)
     assert done.returncode == 0, done.stderr
     assert "Encodes 197 tickets anew" in done.stderr
 

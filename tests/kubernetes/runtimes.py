@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
-CLOCK_OFFSET = "CLOCK_OFFSET_SECONDS"
+from tests.services.warm_processes import send, warm_processes
+
 OWN_PATHS = {"/tmp"}  # noqa: S108
 """What every machine has, where a container has a volume."""
 RUN = ["dagster", "api", "execute_run"]
@@ -80,10 +76,10 @@ class LocalProcesses:
             warm: whether those of runs are forked from one that has loaded the libraries.
         """
         self._pods, self._environment = pods, environment
-        self._warm = WarmProcesses() if warm else None
+        self._warm = warm_processes() if warm else None
         self.clock_offset = 0.0
         """Seconds by which the clock of the runs to come is wrong, where they are forked."""
-        self._cold: list[ColdProcess] = []
+        self._started: list[RunningContainer] = []
 
     def located(self, text: str, root: Path, mounts: Sequence[str]) -> str:
         for mount in mounts:
@@ -102,22 +98,22 @@ class LocalProcesses:
         command = [located(argument) for argument in launch.command]
         environment = {
             **self._environment,
-            CLOCK_OFFSET: str(self.clock_offset),
             **{name: located(value) for name, value in launch.environment.items()},
         }
         home = launch.root / "home"
         home.mkdir(parents=True, exist_ok=True)
         environment.setdefault("HOME", str(home))
         if self._warm is not None and command[:3] == RUN:
-            return self._warm.start(command, environment, home, launch.log)
-        process = ColdProcess(command, environment, home, launch.log)
-        self._cold.append(process)
+            process: RunningContainer = self._warm.start(
+                command, environment, home, launch.log, clock_offset=self.clock_offset
+            )
+        else:
+            process = ColdProcess(command, environment, home, launch.log)
+        self._started.append(process)
         return process
 
     def close(self) -> None:
-        if self._warm is not None:
-            self._warm.close()
-        for process in self._cold:
+        for process in self._started:
             process.signal(signal.SIGKILL)
 
 
@@ -145,82 +141,7 @@ class ColdProcess:
 
     def signal(self, number: int) -> None:
         if self._process.poll() is None:
-            _send(self._process.pid, number)
-
-
-class WarmProcesses:
-    """Commands of the product in processes that have loaded the libraries already."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._started: dict[int, WarmProcess] = {}
-        self._parent = subprocess.Popen(
-            [sys.executable, "-m", "tests.kubernetes.warm_processes"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def start(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
-    ) -> WarmProcess:
-        with self._lock:
-            number = len(self._started)
-            process = self._started[number] = WarmProcess()
-            order = {
-                "number": number,
-                "command": list(command),
-                "environment": dict(environment),
-                "folder": str(folder),
-                "log": str(log),
-            }
-            _open(self._parent.stdin).write(f"{json.dumps(order)}\n")
-        return process
-
-    def close(self) -> None:
-        _open(self._parent.stdin).close()
-        self._parent.wait(60)
-
-    def _listen(self) -> None:
-        for line in _open(self._parent.stdout):
-            answer = json.loads(line)
-            process = self._started[answer["number"]]
-            process.pid = answer["pid"]
-            process.code = answer["code"]
-            process.is_started.set()
-
-
-class WarmProcess:
-    """A process that was forked from one with the libraries."""
-
-    def __init__(self) -> None:
-        self.pid = 0
-        self.code: int | None = None
-        self.is_started = threading.Event()
-
-    def exit_code(self) -> int | None:
-        return self.code
-
-    def signal(self, number: int) -> None:
-        self.is_started.wait(60)
-        if self.code is None:
-            _send(self.pid, number)
-
-
-def _send(process: int, number: int) -> None:
-    """A signal to a process; one that cannot be caught goes to its children too."""
-    with suppress(ProcessLookupError):
-        if number == signal.SIGKILL:
-            os.killpg(process, number)
-        else:
-            os.kill(process, number)
-
-
-def _open(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
+            send(self._process.pid, number)
 
 
 def _found(program: str, environment: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from dagster._core.events import DagsterEventType
 from dagster._core.storage.dagster_run import DagsterRun
 
 from tests.loopback import free_port
+from tests.services.warm_processes import warm_processes
 from ticket_assets.orchestration.instance import desk_instance
 
 
@@ -55,10 +56,9 @@ class LivingDesk:
         self._log = folder / "dev.log"
 
     def command(self, *arguments: str | Path, succeeds: bool = True) -> None:
-        outcome = subprocess.run(
-            [sys.executable, "-m", "ticket_assets", *arguments],
-            cwd=self.folder, env=self.environment, check=False, capture_output=True, text=True,
-        )  # fmt: skip
+        outcome = warm_processes().run(
+            ["tickets", *map(str, arguments)], self.environment, self.folder
+        )
         assert (outcome.returncode == 0) == succeeds, outcome.stdout + outcome.stderr
 
     @contextmanager

@@ -4,8 +4,6 @@ ranges of days at once: what they leave is what one run over all days leaves."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -103,18 +101,9 @@ def in_processes(desk: Desk, ranges: list[tuple[date, date]], _: pytest.FixtureR
     for place, days in enumerate(ranges):
         folder = desk.folder.with_name(f"{desk.folder.name}-{place}")
         folder.mkdir()
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "ticket_assets", *sorting(*days)],
-                cwd=folder,
-                env={**desk.environment, "TICKETS_DATA_DIR": str(folder)},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    said = [process.communicate(timeout=1200)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * RANGES, said
+        processes.append(desk.start(*sorting(*days), folder=folder, TICKETS_DATA_DIR=str(folder)))
+    codes = [process.wait(1200) for process in processes]
+    assert codes == [0] * RANGES, [process.output() for process in processes]
 
 
 def in_containers(

@@ -3,8 +3,6 @@ a Chroma server; what is erased there is in no byte of them."""
 
 import io
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -130,22 +128,12 @@ def test_four_processes_sort_four_ranges_of_days_at_once(sorted_on_both):
     ranges = [(days[0], days[1]), (days[2], days[2]), (days[3], days[3]), (days[4], days[-1])]
 
     processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail"),
-                *("--from", str(first), "--to", str(last)),
-            ],
-            cwd=shared.folder,
-            env=shared.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        shared.start("run", "--job", "classify_mail", "--from", first, "--to", last)
         for first, last in ranges
     ]
-    said = [process.communicate(timeout=600)[1] for process in processes]
 
-    assert [process.returncode for process in processes] == [0] * 4, said
+    codes = [process.wait(600) for process in processes]
+    assert codes == [0] * 4, [process.output() for process in processes]
     assert_same(embedded, shared)
 
 
@@ -153,23 +141,10 @@ def test_two_runs_for_one_day_at_once_both_succeed(sorted_on_both):
     embedded, shared = sorted_on_both
     day = str(sorted(landed(shared))[1])
 
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ticket_assets", "run", "--job", "classify_mail"),
-                *("--day", day),
-            ],
-            cwd=shared.folder,
-            env=shared.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=600)[0] for process in processes]
+    processes = [shared.start("run", "--job", "classify_mail", "--day", day) for _ in range(2)]
 
-    assert [process.returncode for process in processes] == [0] * 2, said
+    codes = [process.wait(600) for process in processes]
+    assert codes == [0] * 2, [process.output() for process in processes]
     assert_same(embedded, shared)
 
 

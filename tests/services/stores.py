@@ -1,14 +1,15 @@
 """Desks on the files of one machine and on shared stores, and the command on them."""
 
-import subprocess
-import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.services import skip_without
 from tests.services.chroma import COMMAND, ChromaServer
 from tests.services.s3 import KEY_ID, SECRET
+from tests.services.warm_processes import WarmProcess, warm_processes
+from tests.warehouse_rows import table_rows
 from ticket_assets.desk import Desk
 from ticket_assets.settings import Settings, child_environment
 
@@ -33,29 +34,28 @@ class Stores:
 
     def tickets(self, *arguments: object, status: int = 0, **changes: str) -> str:
         """What the command says; it has to end with this status."""
-        done = subprocess.run(
-            [sys.executable, "-m", "ticket_assets", *map(str, arguments)],
-            cwd=self.folder,
-            env={**self.environment, **changes},
-            check=False,
-            capture_output=True,
-            text=True,
+        done = warm_processes().run(
+            ["tickets", *map(str, arguments)], {**self.environment, **changes}, self.folder
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def start(self, *arguments: object, folder: Path | None = None, **changes: str) -> WarmProcess:
+        """The command, at work in this folder, or in the desk's own."""
+        folder = folder or self.folder
+        return warm_processes().start(
+            ["tickets", *map(str, arguments)],
+            {**self.environment, **changes},
+            folder,
+            folder / f"{uuid4()}.log",
+        )
 
     def desk(self) -> Desk:
         return Desk(Settings(_env_file=None, **self.settings))
 
     def tables(self) -> dict[str, list[str]]:
         """The rows of each table, in an order of their own."""
-        warehouse = self.desk().warehouse
-        rows = {
-            name: warehouse.rows(
-                f"select {', '.join(sorted(warehouse.columns(name)))} from {name}"  # noqa: S608
-            )
-            for name in sorted(warehouse.tables())
-        }
+        rows = table_rows(self.desk().warehouse)
         # A lake makes a table before it has a row for it.
         return {name: sorted(map(repr, of_table)) for name, of_table in rows.items() if of_table}
 

@@ -15,6 +15,7 @@ from email.utils import parseaddr
 from pathlib import Path
 
 from tests.services.stores import SETTINGS
+from tests.services.warm_processes import warm_processes
 from tests.torture.contents import Contents, desk_contents
 from ticket_assets.sample.mailbox import SampleMail, generate, write_mailbox
 from ticket_assets.settings import Settings, child_environment, variable_of
@@ -134,12 +135,14 @@ class Desk:
         self,
         *arguments: str,
         settings: dict[str, str] | None = None,
-        program: Sequence[str] = TICKETS,
+        program: Sequence[str] | None = None,
         kill_after: float | None = None,
     ) -> Ending:
         """What the command does, started by another program, or killed after so many seconds."""
         changes = {variable_of(name): value for name, value in (settings or {}).items()}
         started = time.monotonic()
+        if program is None:
+            return self._warm(arguments, {**self.environment, **changes}, kill_after)
         process = subprocess.Popen(
             [*program, *arguments],
             cwd=self.folder,
@@ -153,16 +156,30 @@ class Desk:
         )
         status: int | None
         try:
-            output, _ = process.communicate(timeout=kill_after or PATIENCE_SECONDS)
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
             status = process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
-            status = None if kill_after is None else process.returncode
+            status = None
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
         return Ending(arguments, status, output, time.monotonic() - started)
+
+    def _warm(
+        self, arguments: tuple[str, ...], environment: dict[str, str], kill_after: float | None
+    ) -> Ending:
+        log = self.folder / "command.log"
+        log.unlink(missing_ok=True)
+        started = time.monotonic()
+        process = warm_processes().start(["tickets", *arguments], environment, self.folder, log)
+        is_ended = process.is_ended.wait(kill_after or PATIENCE_SECONDS)
+        if not is_ended:
+            process.signal(signal.SIGKILL)
+            process.wait(60)
+        status = process.code if is_ended or kill_after else None
+        return Ending(arguments, status, process.output(), time.monotonic() - started)
 
     def must(self, *arguments: str, settings: dict[str, str] | None = None) -> Ending:
         """The same of a command that nothing disturbs."""
