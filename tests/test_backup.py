@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from psycopg2.extensions import make_dsn
 
+from tests.warehouse_rows import table_rows
 from ticket_assets.backup import (
     BackupError,
     back_up,
@@ -33,23 +34,31 @@ FORMER = Path(__file__).parent / "former" / "desk-0.1.0.tar.xz"
 """200 mails of 14 days in every store."""
 
 
-@pytest.fixture
-def desk(tmp_path):
+@pytest.fixture(scope="module")
+def former_desk(tmp_path_factory):
+    """Its data folder with tables of the present schema, to be copied."""
+    folder = tmp_path_factory.mktemp("former")
     with tarfile.open(FORMER) as archive:
-        archive.extractall(tmp_path, filter="data")
-    cursors = tmp_path / "data" / "cursors"
+        archive.extractall(folder, filter="data")
+    data = folder / "data"
+    cursors = data / "cursors"
     cursors.mkdir(exist_ok=True)
     (cursors / "imap.json").write_text('{"uid": 7}')
-    dagster = tmp_path / "data" / "dagster" / "history"
+    dagster = data / "dagster" / "history"
     dagster.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(dagster / "runs.db")) as runs:
         runs.execute("create table runs (id integer)")
         runs.execute("insert into runs values (1)")
         runs.commit()
-    desk = Desk(settings(tmp_path / "data"))
-    with desk.warehouse.transaction():
+    with Desk(settings(data)).warehouse.transaction():
         pass  # brings the tables to the present schema
-    return desk
+    return data
+
+
+@pytest.fixture
+def desk(former_desk, tmp_path):
+    shutil.copytree(former_desk, tmp_path / "data")
+    return Desk(settings(tmp_path / "data"))
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -73,16 +82,6 @@ def settings(folder):
     return Settings(_env_file=None, data_dir=folder, encoder="all-minilm-l6-v2")
 
 
-def tables(desk):
-    warehouse = desk.warehouse
-    return {
-        name: warehouse.rows(
-            f"select {', '.join(sorted(warehouse.columns(name)))} from {name} order by all"  # noqa: S608
-        )
-        for name in sorted(warehouse.tables())
-    }
-
-
 def files(desk):
     """Everything but tables, collection and Dagster's history, by name."""
     return {
@@ -104,7 +103,7 @@ def mail(number):
 
 
 def test_a_lost_desk_is_the_same_again(desk, target, tmp_path):
-    before, mail_before = tables(desk), files(desk)
+    before, mail_before = table_rows(desk.warehouse), files(desk)
     made = back_up(desk, target, keep=7)
     shutil.rmtree(tmp_path / "data")
 
@@ -113,7 +112,7 @@ def test_a_lost_desk_is_the_same_again(desk, target, tmp_path):
     again = Desk(settings(tmp_path / "data"))
     assert restored.snapshot == made
     assert restored.messages == made.messages == 200
-    assert tables(again) == before
+    assert table_rows(again.warehouse) == before
     assert files(again) == mail_before
     assert again.models.champion_name() == "b5a2f44ba86d"
     with closing(sqlite3.connect(tmp_path / "data/dagster/history/runs.db")) as runs:
@@ -135,6 +134,7 @@ def test_a_second_backup_copies_new_mail_alone_and_keeps_the_last_snapshots(desk
     assert first.name not in {one.name for one in kept}
 
 
+@pytest.mark.slow
 def test_what_was_erased_since_is_erased_again_where_everything_was_lost(desk, target, tmp_path):
     back_up(desk, target, keep=7)
     with desk.warehouse.connect() as connection:
@@ -143,7 +143,7 @@ def test_what_was_erased_since_is_erased_again_where_everything_was_lost(desk, t
         ).fetchall()
     erase(desk, {ticket})
     assert list(tell_backups(desk, {ticket}).values()) == [None]
-    left = tables(desk)
+    left = table_rows(desk.warehouse)
     shutil.rmtree(tmp_path / "data")
 
     again = Desk(settings(tmp_path / "data"))
@@ -151,11 +151,12 @@ def test_what_was_erased_since_is_erased_again_where_everything_was_lost(desk, t
 
     assert restored.erased == 1
     assert again.landing.erased() == {ticket}
-    assert tables(again) == left
+    assert table_rows(again.warehouse) == left
     held = [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert not [content for content in held if text.encode() in content]
 
 
+@pytest.mark.slow
 def test_tables_are_of_one_moment_while_runs_write(desk, target, tmp_path):
     """A writer puts a row into two tables in each transaction: no snapshot has one without the
     other."""
@@ -178,7 +179,8 @@ def test_tables_are_of_one_moment_while_runs_write(desk, target, tmp_path):
         assert snapshot.rows["left_rows"] == snapshot.rows["right_rows"]
     again = Desk(settings(tmp_path / "again"))
     restore(again, target)
-    assert tables(again)["left_rows"] == tables(again)["right_rows"] != []
+    restored = table_rows(again.warehouse)
+    assert restored["left_rows"] == restored["right_rows"] != []
 
 
 def write_pairs(warehouse, stop):
@@ -190,10 +192,11 @@ def write_pairs(warehouse, stop):
             connection.execute("insert into tickets.right_rows values (?)", [number])
 
 
+@pytest.mark.slow
 def test_a_restore_that_was_interrupted_goes_on_and_nothing_else_does(
     desk, target, tmp_path, monkeypatch
 ):
-    before = tables(desk)
+    before = table_rows(desk.warehouse)
     made = back_up(desk, target, keep=7)
     again = Desk(settings(tmp_path / "again"))
     with monkeypatch.context() as patch:
@@ -205,15 +208,16 @@ def test_a_restore_that_was_interrupted_goes_on_and_nothing_else_does(
         again.require_same_settings()
     restore(Desk(settings(tmp_path / "again")), target)
 
-    assert tables(Desk(settings(tmp_path / "again"))) == before
+    assert table_rows(Desk(settings(tmp_path / "again")).warehouse) == before
     Desk(settings(tmp_path / "again")).require_same_settings()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stores", ["file", "lake"])
 def test_a_restore_that_fails_among_the_tables_brings_all_of_them_the_next_time(
     desk, tmp_path, monkeypatch, request, stores
 ):
-    before, target = tables(desk), str(tmp_path / "backups")
+    before, target = table_rows(desk.warehouse), str(tmp_path / "backups")
     back_up(desk, target, keep=7)
     shared = {}
     if stores == "lake":
@@ -232,7 +236,7 @@ def test_a_restore_that_fails_among_the_tables_brings_all_of_them_the_next_time(
 
     restore(Desk(again), target)
 
-    restored = tables(Desk(again))
+    restored = table_rows(Desk(again).warehouse)
     assert {name: restored[name] for name in before} == before
 
 
@@ -304,12 +308,12 @@ def interrupted(*_):
 
 def test_a_desk_that_holds_something_is_not_overwritten(desk, target, tmp_path):
     back_up(desk, target, keep=7)
-    before = tables(desk), files(desk)
+    before = table_rows(desk.warehouse), files(desk)
 
     with pytest.raises(BackupError, match="holds a desk already"):
         restore(desk, target)
 
-    assert (tables(desk), files(desk)) == before
+    assert (table_rows(desk.warehouse), files(desk)) == before
 
 
 def test_a_target_takes_one_desk(desk, target, tmp_path):

@@ -56,7 +56,7 @@ def rendered(*values: dict[str, Any], upgrade: bool = False) -> list[dict[str, A
         manifest
         for path, text in files.items()
         if path.endswith(".yaml")
-        for manifest in yaml.safe_load_all(text)
+        for manifest in yaml.load_all(text, yaml.CSafeLoader)
         if manifest
     ]
 
