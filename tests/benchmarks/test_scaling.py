@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Mapping
 
 import pytest
 
@@ -15,6 +15,7 @@ from benchmarks.scaling import (
     Figures,
     Rate,
     Scaling,
+    _figures,
     embedded,
     lines,
     rates,
@@ -22,6 +23,8 @@ from benchmarks.scaling import (
     shared_servers,
 )
 from benchmarks.scaling_run import REST
+
+ENCODER = "all-minilm-l6-v2"
 
 
 def test_costs_of_mails_days_and_runs_are_told_apart() -> None:
@@ -52,22 +55,43 @@ def test_the_dearest_step_comes_first() -> None:
     ]
 
 
+@pytest.fixture
+def easily_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small desk has a champion."""
+    monkeypatch.setattr("benchmarks.scaling.SETTINGS", {"TICKETS_MACRO_F1_FLOOR": "0"})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("kind", ["embedded", "shared"])
-def test_a_desk_is_measured(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # So that a small desk has a champion.
-    monkeypatch.setattr("benchmarks.scaling.SETTINGS", {"TICKETS_MACRO_F1_FLOOR": "0"})
+@pytest.mark.usefixtures("easily_promoted")
+def test_desks_on_one_machine_are_measured() -> None:
     sizes = DeskSizes(few=200, many=300, days=14, more_days=18)
-    with shared_servers() if kind == "shared" else nullcontext(embedded) as make:
+
+    found = scaling(embedded, ENCODER, sizes)
+
+    assert_measured(found.cpu_seconds, found.peak_megabytes)
+    (mail,) = (rate for store, rate in found.bytes.items() if "original mail" in store)
+    assert 500_000 < mail.thousand < 10_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("easily_promoted")
+def test_a_desk_on_shared_stores_is_measured() -> None:
+    with shared_servers() as make:
         if make is None:
             pytest.skip("Postgres or moto is not installed")
 
-        found = scaling(make, "all-minilm-l6-v2", sizes)
+        found = _figures(make, ENCODER, mails=200, days=14)
 
-    assert {IMPORT, f"{FIRST}, {REST}", f"{FIRST}, candidate_classifier"} < found.cpu_seconds.keys()
-    assert f"{AGAIN}, ticket_predictions" in found.cpu_seconds
-    assert f"{AGAIN}, candidate_classifier" not in found.cpu_seconds
-    assert found.peak_megabytes[f"{FIRST}, ticket_embeddings"] > 100
-    (mail,) = (rate for store, rate in found.bytes.items() if "original mail" in store)
-    assert 500_000 < mail.thousand < 10_000_000
+    assert_measured(found.cpu_seconds, found.peak_megabytes)
+    (mail,) = (size for store, size in found.bytes.items() if "original mail" in store)
+    assert 100_000 < mail < 2_000_000
+
+
+def assert_measured(cpu_seconds: Mapping[str, object], peak_megabytes: dict[str, float]) -> None:
+    """Each step's costs stand under its name, of a run that learns and of one that does not."""
+    assert {IMPORT, f"{FIRST}, {REST}", f"{FIRST}, candidate_classifier"} < cpu_seconds.keys()
+    assert f"{AGAIN}, ticket_predictions" in cpu_seconds
+    assert f"{AGAIN}, candidate_classifier" not in cpu_seconds
+    assert peak_megabytes[f"{FIRST}, ticket_embeddings"] > 100
