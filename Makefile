@@ -11,6 +11,8 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 ENGINE ?= $(firstword $(notdir $(foreach engine,buildah podman docker,$(shell command -v $(engine)))) docker)
 SAMPLE := $(or $(TICKETS_DATA_DIR),data)/sample
 export PYTHONUNBUFFERED := 1
+# The tests start the product hundreds of times: its modules are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test check checks crash torture validate bench weights explore exploration dashboards secrets image pin lint clean

@@ -70,6 +70,7 @@ def test_a_process_that_dies_is_an_error_that_says_so() -> None:
         list(map_chunks(dying, range(LEAST_ITEMS), cores=2))
 
 
+@pytest.mark.slow
 def test_mail_is_parsed_and_cleaned_as_in_one_process(tmp_path: Path) -> None:
     landing = _landed(tmp_path, LEAST_ITEMS)
 

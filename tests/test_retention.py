@@ -164,6 +164,7 @@ def test_a_purge_that_died_after_its_mark_is_completed_by_the_next(settings, lan
     assert landing.days() == DAYS[3:]
 
 
+@pytest.mark.slow
 def test_a_purge_of_most_of_what_there_is_has_to_be_meant(settings):
     """With a clock of 2028 all originals went."""
     desk = Desk(settings)

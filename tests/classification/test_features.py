@@ -28,6 +28,7 @@ def test_only_terms_of_two_texts_are_kept(space: FeatureSpace):
     assert words == ["vpn", "coupé", "vpn coupé"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
 @example(["", "  "])
 @example(["L'écran, vpn VPN coupé", "ΟΔΟΣ İstanbul STRASSE ß \u2003ﬁn\x1f\x00 écran,"])

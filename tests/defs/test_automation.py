@@ -211,6 +211,7 @@ def test_labels_and_candidates_make_no_day_anew(desk: Desk, asset: str):
     assert not desk.tick().keys() & set(CHAIN)
 
 
+@pytest.mark.slow
 def test_a_new_champion_predicts_the_last_days_anew_and_the_same_one_none(desk: Desk):
     desk.materialise("ticket_classifier", version="first")
     assert desk.tick() == {}
@@ -260,6 +261,7 @@ def test_a_desk_without_champion_predicts_nothing(product, instance):
     assert desk.tick() == requested(collected, DAYS[0])
 
 
+@pytest.mark.slow
 def test_a_lapse_makes_the_day_under_way_anew_once_with_what_is_made_of_it(desk: Desk):
     desk.lapse("clean_tickets", "ticket_predictions")
 

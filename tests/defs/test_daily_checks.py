@@ -267,6 +267,7 @@ def failed(
     return {evaluation.check_name for evaluation in failures}
 
 
+@pytest.mark.slow
 def test_a_day_that_another_run_is_at_work_on_fails_no_check(
     settings: Settings, put: Put, instance: dg.DagsterInstance
 ):

@@ -117,6 +117,7 @@ def test_a_converted_encoder_is_recorded_with_its_agreement(tiny: EncoderModel) 
     assert np.shape(record(tiny)["vectors"]) == (16, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -188,6 +189,7 @@ def test_vectors_that_differ_from_those_of_transformers_are_not_used(
     assert encoder.path == "transformers (its vectors in fp32 differ: cosine 1.0000)"
 
 
+@pytest.mark.slow
 def test_another_kind_of_cpu_compares_the_kept_vectors_again(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,7 @@ def test_a_tokenizer_that_transformers_changes_is_kept_as_transformers_has_it(
     np.testing.assert_array_equal(cut, kept)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vnni")
 def test_int8_is_measured_on_other_texts_than_it_was_calibrated_on(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch
@@ -269,6 +272,7 @@ def test_transformers_take_as_many_threads_as_are_set(
         torch.set_num_threads(present)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vnni")
 def test_an_encoder_that_int8_changes_too_much_is_computed_in_floats(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch

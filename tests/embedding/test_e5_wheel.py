@@ -84,6 +84,7 @@ def test_four_bit_blocks_become_the_numbers_they_stand_for(tmp_path: Path) -> No
     assert weights["encoder.layer.0.output.dense.weight"].shape == (32, 64)
 
 
+@pytest.mark.slow
 def test_line_ends_are_spaces_to_the_tokenizer_and_control_characters_nothing(
     tmp_path: Path,
 ) -> None:
@@ -95,6 +96,7 @@ def test_line_ends_are_spaces_to_the_tokenizer_and_control_characters_nothing(
     assert tokenizer("vpn\nv\x01pn \n vpn")["input_ids"] == [0, vpn, vpn, vpn, 2]
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_written_loads_without_missing_weights(tmp_path: Path) -> None:
     from transformers import AutoModel
 

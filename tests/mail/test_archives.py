@@ -245,6 +245,7 @@ def test_an_archive_of_mails_that_are_much_alike_is_no_bomb(landing, tmp_path):
         assert (report.landed, report.already_there) == ((500, 0), (0, 500))[number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"x", b"\n", b"\r\n"])
 def test_a_mail_without_end_takes_no_more_memory_than_the_largest(
     tmp_path, monkeypatch, refusal_of, line

@@ -490,6 +490,7 @@ def test_a_landing_that_is_killed_leaves_no_torn_file_and_is_completed_by_the_ne
     )
 
 
+@pytest.mark.slow
 def test_processes_that_land_the_same_at_once_leave_each_message_once(landing):
     processes = [land_in_a_process(landing, 150) for _ in range(3)]
 

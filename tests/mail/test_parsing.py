@@ -617,6 +617,7 @@ def peak_of():
     return measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [b"X: y\n" * 999_999, b"References: " + b"<a@b> " * 999_999 + b"\n"]
 )

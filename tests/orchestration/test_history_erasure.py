@@ -59,6 +59,7 @@ def dumped(instance, tmp_path):
     return text
 
 
+@pytest.mark.slow
 def test_nothing_names_them_any_more_and_the_rest_stays(instance, tmp_path):
     record(instance)
     before = dumped(instance, tmp_path)

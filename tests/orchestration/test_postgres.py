@@ -73,6 +73,7 @@ def work(instance: dg.DagsterInstance) -> None:
     assert len(instance.all_logs(run.run_id)) == 30
 
 
+@pytest.mark.slow
 def test_runs_events_and_schedules_are_in_the_database_over_one_connection(
     database: Parameters, use: Callable[..., None], tmp_path: Path, connections: list[str]
 ) -> None:

@@ -69,6 +69,7 @@ def opened(
     return new_instance(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_in_native_code_fails_and_is_tried_again(
     opened: AbstractContextManager[dg.DagsterInstance], tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_run_in_native_code_fails_and_is_tried_again(
         assert not instance.event_log_storage.get_concurrency_run_ids()
 
 
+@pytest.mark.slow
 def test_a_run_that_somebody_has_canceled_is_canceled(
     opened: AbstractContextManager[dg.DagsterInstance], tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_run_that_somebody_has_canceled_is_canceled(
         assert ended == (128 + signal.SIGTERM, "CANCELED")
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_by_itself_in_time_is_left_alone(
     opened: AbstractContextManager[dg.DagsterInstance], tmp_path: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_run_that_ends_by_itself_in_time_is_left_alone(
         assert signalled(instance, tmp_path, run, signal.SIGTERM, "listens") == (0, "STARTED")
 
 
+@pytest.mark.slow
 def test_other_signals_end_nothing(
     opened: AbstractContextManager[dg.DagsterInstance], tmp_path: Path
 ) -> None:

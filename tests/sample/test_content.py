@@ -82,6 +82,7 @@ def test_there_are_fourteen_situations_and_more_in_each_category_and_language() 
         )
 
 
+@pytest.mark.slow
 def test_no_template_is_left_unfilled(tickets: list[Ticket]) -> None:
     unfilled = [ticket.whole for ticket in tickets if re.search(r"\{\w+\}|\|\w+\]", ticket.whole)]
 

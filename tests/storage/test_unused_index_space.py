@@ -59,6 +59,7 @@ def nearest(folder: Path):
         return [[near.ticket_id for near in found] for found in collection.nearest(vectors, 3)]
 
 
+@pytest.mark.slow
 def test_nothing_of_the_memory_of_the_process_is_left(folder):
     files = remains(folder)
 
@@ -66,6 +67,7 @@ def test_nothing_of_the_memory_of_the_process_is_left(folder):
     assert set(files.values()) == {0}
 
 
+@pytest.mark.slow
 def test_the_vectors_stay_as_they_are(folder):
     found = nearest(folder)
 
