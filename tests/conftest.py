@@ -29,6 +29,7 @@ pytest_plugins = (
     "tests.services.browser",
     "tests.services.chroma",
     "tests.services.containers",
+    "tests.services.glpi",
     "tests.services.postgres",
     "tests.services.prometheus",
     "tests.services.s3",

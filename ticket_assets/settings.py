@@ -525,6 +525,24 @@ class Settings(BaseSettings):
         description="Deliver also that a person has to decide a ticket, with its likeliest"
         " categories.",
     )
+    glpi_url: str | None = Field(
+        default=None,
+        pattern=_URL,
+        description="REST API of a GLPI whose tickets get what is decided, like"
+        " https://glpi.example.org/apirest.php. Unset: none.",
+    )
+    glpi_user_token_file: Path | None = Field(
+        default=None,
+        description="File with the API token of a user that this desk has in it alone.",
+    )
+    glpi_app_token_file: Path | None = Field(
+        default=None, description="File with the token of the API client, where GLPI wants one."
+    )
+    glpi_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of its certificate. Unset: those that the system"
+        " trusts.",
+    )
     zammad_url: str | None = Field(
         default=None,
         pattern=_URL,
@@ -634,6 +652,9 @@ class Settings(BaseSettings):
         "delivery_folder",
         "delivery_webhook_ca_file",
         "delivery_webhook_secret_file",
+        "glpi_app_token_file",
+        "glpi_ca_file",
+        "glpi_user_token_file",
         "imap_ca_file",
         "imap_password_file",
         "imap_token_file",

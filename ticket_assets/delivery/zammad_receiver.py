@@ -5,11 +5,8 @@ A ticket is found by the Message-ID of its first article, and says itself who se
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ticket_assets.delivery.fields import (
@@ -17,11 +14,9 @@ from ticket_assets.delivery.fields import (
     AmbiguousTicketError,
     Change,
     Field,
-    FieldReceiver,
-    due_values,
 )
-from ticket_assets.delivery.persons_values import persons_values
-from ticket_assets.delivery.receivers import PersonsValue, ReadBack, ReceiverError
+from ticket_assets.delivery.looks import ChangedTicket, LookingReceiver
+from ticket_assets.delivery.receivers import ReceiverError
 from ticket_assets.delivery.rest import AnswerError, RestApi
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.settings import SettingsError
@@ -34,30 +29,20 @@ if TYPE_CHECKING:
 
 SYSTEM_USER = 1
 """Zammad's own, in whose name triggers and schedulers change tickets."""
-PAGE = 50
-"""Tickets that one search answers with."""
-FIRST_LOOK = timedelta(days=7)
-"""So far a first look goes back, also the first with other names in the routing file. What agents
-have set before comes with an import."""
-OVERLAP = timedelta(minutes=5)
-"""A look begins so much before the last change that was seen: the search is told of changes by jobs
-in the background, and not in their order."""
-LOOK_SECONDS = 15.0
-FAILURES_IN_A_ROW = 5
-"""So many tickets that a look cannot read are an outage."""
-SEARCH_RESULTS = 10_000
-"""Elasticsearch gives no more of one search."""
 
 
-class ZammadReceiver(FieldReceiver):
+class ZammadReceiver(LookingReceiver):
     """The tickets of a Zammad."""
 
     name = "zammad"
+    page_size = 50
+    pages = 200
+    """Elasticsearch gives no more than 10,000 tickets of one search."""
 
     def __init__(self, api: RestApi, names: SystemNames, landing: LandingZone) -> None:
         self._api = api
         self.names = names
-        self._landing = landing
+        self.landing = landing
         self._fields: dict[Target, str] = {
             "category": names.category_field or "category",
             "priority": "priority",
@@ -106,83 +91,34 @@ class ZammadReceiver(FieldReceiver):
         body = {self._fields[target]: value for target, value in values.items()}
         self._ask("PUT", f"tickets/{reference}", body=body)
 
-    def read_back(self, cursor: str | None) -> ReadBack:
-        until = time.monotonic() + LOOK_SECONDS
-        names = hashlib.sha256(repr(self.names).encode()).hexdigest()
-        begin, seen = _cursor(cursor, names)
-        values: list[PersonsValue] = []
-        problems: list[str] = []
-        failed: list[datetime] = []
-        next_begin = begin
-        for page in range(1, SEARCH_RESULTS // PAGE + 1):
-            tickets = self._changed(begin, page)
-            new = [item for item in tickets if seen.get(str(item["id"])) != item["updated_at"]]
-            for ticket, ticket_ids in self._known(new):
-                if time.monotonic() > until:
-                    break
-                try:
-                    made, nameless = self._made(ticket, ticket_ids)
-                except AnswerError as error:
-                    failed.append(_moment(ticket["updated_at"]))
-                    if len(failed) == FAILURES_IN_A_ROW:
-                        raise ReceiverError(f"{error}.") from None
-                    problems.append(f"{_place(ticket)} cannot be read: {error}.")
-                    continue
-                values += made
-                problems += nameless
-                seen[str(ticket["id"])] = ticket["updated_at"]
-            if time.monotonic() > until:
-                break
-            if len(tickets) < PAGE:
-                next_begin = max([begin, *(_moment(moment) - OVERLAP for moment in seen.values())])
-                break
-        else:
-            next_begin = min(_moment(item["updated_at"]) for item in tickets)
-        if not seen:
-            self._require_search()
-        # One that cannot be read is tried again for as long as a first look goes back.
-        given_up = datetime.now(UTC) - FIRST_LOOK
-        begin = min([next_begin, *(moment for moment in failed if moment > given_up)])
-        seen = {key: moment for key, moment in seen.items() if _moment(moment) >= begin}
-        state = json.dumps({"begin": begin.isoformat(), "seen": seen, "names": names})
-        return ReadBack(tuple(values), state, tuple(problems))
-
-    def _changed(self, begin: datetime, page: int) -> list[dict[str, Any]]:
-        """A page of the tickets changed since then, as they are now, in the order of what the
-        search was last told of them: only a look that comes to the end has seen all of them."""
+    def changed(self, begin: datetime, page: int) -> list[ChangedTicket]:
         moment = begin.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        query = f"updated_at:[{moment} TO *]"
-        try:
-            return self._search(query, sort_by="updated_at", order_by="asc", page=page)
-        except AnswerError as error:
-            raise ReceiverError(f"{error}.") from None
+        # As they are now, in the order of what the search was last told of them.
+        tickets = self._search(
+            f"updated_at:[{moment} TO *]", sort_by="updated_at", order_by="asc", page=page + 1
+        )
+        if not tickets and page == 0:
+            self._require_search()
+        return [
+            ChangedTicket(
+                str(ticket["id"]),
+                _moment(ticket["updated_at"]),
+                f"Zammad's ticket {ticket.get('number') or ticket['id']}",
+            )
+            for ticket in tickets
+        ]
 
-    def _made(
-        self, ticket: dict[str, Any], ticket_ids: Sequence[str]
-    ) -> tuple[list[PersonsValue], list[str]]:
-        """What people have made of a ticket; nothing of one that this desk does not have."""
-        if not ticket_ids:
-            return [], []
-        fields = self.read(str(ticket["id"]))
-        if due_values(fields, {})[0]:
-            # A process that was killed behind its write, and the ticket is labelled since.
-            self.settle(str(ticket["id"]), {})
-        return persons_values(_place(ticket), ticket_ids, fields, self.names)
+    def message(self, reference: str) -> str | None:
+        return self._first_message(int(reference))
 
-    def _known(
-        self, tickets: Iterable[dict[str, Any]]
-    ) -> Iterator[tuple[dict[str, Any], list[str]]]:
-        """Each ticket with the ids of this desk's tickets of its first message."""
-        messages = [(ticket, self._first_message(ticket["id"])) for ticket in tickets]
-        known = self._landing.tickets_named({name for _, name in messages if name})
-        for ticket, name in messages:
-            yield ticket, sorted(known.get(name or "", ()))
+    def seen_until(self) -> None:
+        return None
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         return self._api.ask(method, f"api/v1/{path}", **request)
 
     def _search(self, query: str, **parameters: str | int) -> list[dict[str, Any]]:
-        parameters = {"query": query, "expand": "true", "limit": PAGE, **parameters}
+        parameters = {"query": query, "expand": "true", "limit": self.page_size, **parameters}
         tickets = self._ask("GET", "tickets/search", parameters=parameters)
         if not isinstance(tickets, list) or not all(
             isinstance(ticket, dict)
@@ -298,28 +234,9 @@ def configured(desk: ReceiverStores) -> ZammadReceiver | None:
     return ZammadReceiver(api, names, desk.landing)
 
 
-def _place(ticket: dict[str, Any]) -> str:
-    return f"Zammad's ticket {ticket.get('number') or ticket['id']}"
-
-
 def _person(user: Any, number: int) -> str:
     names = [str(user.get(name) or "") for name in ("firstname", "lastname")]
     return " ".join(filter(None, names)) or str(user.get("login") or f"user {number}")
-
-
-def _cursor(text: str | None, names: str) -> tuple[datetime, dict[str, str]]:
-    """Where a look begins, and the tickets after it that were read as they were changed then;
-    damaged, it is as good as none."""
-    try:
-        content = json.loads(text or "")
-        seen = {str(key): str(moment) for key, moment in content["seen"].items()}
-        if content["names"] != names:
-            raise ValueError("what a value means has changed")
-        return _moment(content["begin"]), {
-            key: moment for key, moment in seen.items() if _is_moment(moment)
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return datetime.now(UTC) - FIRST_LOOK, {}
 
 
 def _moment(text: str) -> datetime:
