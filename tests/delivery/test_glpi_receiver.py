@@ -239,6 +239,7 @@ def test_a_second_change_in_the_same_second_is_read_as_well(glpi, receiver, desk
     assert [item.category for item in receiver.read_back(first.cursor).values] == ["printing"]
 
 
+@pytest.mark.slow
 def test_many_changes_are_read_page_by_page(glpi, receiver, desk):
     tickets = [glpi.new_ticket() for _ in range(120)]
     known = land(desk.landing, *tickets)
@@ -274,6 +275,7 @@ def test_a_correction_is_a_label_after_one_look_and_what_we_wrote_is_none(glpi, 
     assert len(list(desk.landing.labels())) == 1
 
 
+@pytest.mark.slow
 def test_a_persons_value_is_never_lost_however_the_two_interleave(glpi, receiver):
     """Each ticket has a story of its own: people change it before, between and after our looks and
     writes, and answers are lost on the way, so that it is told again."""

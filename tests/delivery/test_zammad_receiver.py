@@ -115,6 +115,18 @@ def test_a_decision_for_review_moves_the_ticket_to_the_review_queue_alone(zammad
     }
 
 
+def test_a_decision_for_review_stays_where_it_is_without_a_group_for_it(zammad, landing):
+    receiver = a_receiver(zammad, landing, SystemNames(NAMES.category))
+    ticket = zammad.new_ticket(message_id="<a@example.org>", group="Identity")
+
+    (receipt,) = tell(
+        receiver, decision(category=None, priority=None, queue="triage", decision="review")
+    )
+
+    assert receipt.outcome is Outcome.ALREADY_THERE
+    assert zammad.fields(ticket=ticket)["group"] == "Identity"
+
+
 @pytest.mark.parametrize("user", [ANNA, SYSTEM, CUSTOMER])
 def test_what_others_have_set_stays(user, zammad, receiver):
     ticket = zammad.new_ticket(message_id="<a@example.org>")
@@ -427,6 +439,7 @@ def test_a_change_before_the_mail_has_landed_here_is_read_when_it_has(zammad, re
     assert receiver.read_back(landed.cursor).values == ()
 
 
+@pytest.mark.slow
 def test_a_look_that_is_interrupted_loses_no_change(zammad, receiver, landing):
     names = [f"m{number:03}" for number in range(120)]
     tickets = land(landing, *names)
@@ -484,6 +497,7 @@ def test_a_damaged_cursor_costs_a_second_reading(cursor, zammad, receiver, landi
     assert len(receiver.read_back(cursor).values) == 1
 
 
+@pytest.mark.slow
 def test_more_changes_than_one_search_gives_are_read_in_several_looks(
     zammad, receiver, landing, monkeypatch
 ):
@@ -501,6 +515,7 @@ def test_more_changes_than_one_search_gives_are_read_in_several_looks(
     assert {item.ticket_id for item in (*first.values, *second.values)} == set(tickets)
 
 
+@pytest.mark.slow
 def test_a_persons_value_is_never_lost_however_the_two_interleave(zammad, landing):
     """Each ticket has a story of its own: people change it before, between and after our looks and
     writes, and answers are lost on the way, so that it is told again."""

@@ -128,6 +128,9 @@ class FieldReceiver(Receiver):
         values, nameless = self._values(decision)
         note = f"{' and '.join(nameless)} no name in {self.name}" if nameless else ""
         note = f"The routing file gives {note}." if note else ""
+        if not values and decision.decision == "review" and not note:
+            # It waits for a person where it is, in a system whose queues are not ours.
+            return Receipt(decision.ticket_id, Outcome.ALREADY_THERE)
         if not values:
             return Receipt(decision.ticket_id, Outcome.REFUSED, note or self._nothing)
         reference = None
