@@ -311,6 +311,8 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
             ("ticket_predictions", "category"),
             ("ticket_predictions", "model_category"),
             ("delivered_tickets", "category"),
+            ("ticket_predictions", "former_category"),
+            ("suspended_labels", "label"),
         ):
             update(table, column, [change.name, former], f"{column} {is_former}")
         for column in ("given", "predicted"):
@@ -324,6 +326,14 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
             connection.execute(
                 f"delete from {SCHEMA}.suspected_label_errors"  # noqa: S608
                 " where target = 'category' and given = predicted"
+            )
+        if change.is_merge and "suspended_labels" in tables:
+            # One of them that is suspended suspends the merged category.
+            connection.execute(
+                f"delete from {SCHEMA}.suspended_labels as one where exists"  # noqa: S608
+                f" (from {SCHEMA}.suspended_labels as other where other.label = one.label"
+                " and (other.reset_at is null, other.tripped_at, other.evidence)"
+                " > (one.reset_at is null, one.tripped_at, one.evidence))"
             )
         if change.is_merge and "threshold_simulation" in tables:
             # Shares cannot be added up; the next simulation has those of the merged category.

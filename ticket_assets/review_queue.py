@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ticket_assets.classification.decisions import AUDIT, SUSPENDED
 from ticket_assets.classification.sorting import ALWAYS_REVIEWED, UNSURE
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.routing import FORMULA_SIGNS
@@ -33,7 +34,10 @@ class ReviewError(TicketAssetsError):
 
 def review_queue(desk: Desk, days: int) -> pd.DataFrame:
     """The tickets of the last `days` with mail that wait for a person, the most useful first:
-    ticket_id, received_at, language, reason, likely (a list of categories), confidence and text.
+    ticket_id, received_at, language, reason, likely (a list of categories) and text.
+
+    What the model is sure of stands among what it is unsure of, under the same reason and without
+    its confidence: who knows which tickets are audits looks at them in another way.
 
     Raises:
         ReviewError: no ticket has been sorted yet.
@@ -58,14 +62,16 @@ def review_queue(desk: Desk, days: int) -> pd.DataFrame:
     vectors = to_matrix(table["vector"])
     tickets = table.drop_columns("vector").to_pandas()
     tickets["likely"] = tickets["likely"].map(json.loads, na_action="ignore")
-    # What is unlike anything learnt has a confidence that means nothing.
+    # What is unlike anything learnt has a confidence that means nothing. An audit that nobody
+    # answers says nothing, so it comes as early.
     unsure = (
         1
         - tickets["confidence"]
         .where(tickets["reason"].isin([UNSURE, ALWAYS_REVIEWED]), 0.0)
         .to_numpy()
     )
-    ordered: pd.DataFrame = tickets.iloc[most_useful(unsure, vectors)]
+    tickets["reason"] = tickets["reason"].replace([AUDIT, SUSPENDED], UNSURE)
+    ordered: pd.DataFrame = tickets.drop(columns="confidence").iloc[most_useful(unsure, vectors)]
     return ordered.reset_index(drop=True)
 
 

@@ -390,6 +390,14 @@ class Settings(BaseSettings):
         le=1.0,
         description="Share of automatic decisions below which ticket_predictions warns.",
     )
+    audit_share: float = Field(
+        default=0.02,
+        ge=0.0,
+        le=0.5,
+        description="Share of automatic tickets that go to a person all the same, chosen by chance,"
+        " so that it is known how many of them are right. None while nobody has labelled a ticket"
+        " for 30 days.",
+    )
     drift_min_tickets: int = Field(
         default=50,
         ge=1,

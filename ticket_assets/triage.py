@@ -132,7 +132,7 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
             for target, model in classifier.targets.items()
             if row[DECISIONS[target]] == "review"
         },
-        likely=row["likely"] or [],
+        likely=(row["likely"] or []) if row["decision"] == "review" else [],
         queue=queues(predicted, desk.routing).iloc[0],
         language=clean.language,
         terms=classifier.explain([clean.text], vectors)[0],

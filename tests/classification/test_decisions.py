@@ -46,15 +46,19 @@ def insert(warehouse: DuckDBFile, table: str, rows: pd.DataFrame) -> None:
         connection.execute(f"insert into tickets.{table} by name from rows_of_it")
 
 
-def predict(warehouse: DuckDBFile, *names: str, **answer: str) -> set[date]:
+def predict(
+    warehouse: DuckDBFile, *names: str, audit_share: float = 0.0, **answer: str
+) -> set[date]:
     """Write the predictions of these tickets, each of a day of its own, one after the other; the
     other days that changed with the last one."""
     changed: set[date] = set()
     for name in names:
         row: dict[str, Any] = dict(zip(ANSWER, TICKETS[name][2:], strict=True)) | answer
+        row["review_reason"] = "unsure" if row["model_decision"] == "review" else None
         row |= {"ticket_id": name, "received_at": pd.Timestamp(DAYS[name])}
         predicted = pd.DataFrame([row])
-        held, changed = decide(warehouse, predicted, [DAYS[name]], ROUTING)
+        held, changed = decide(warehouse, predicted, [DAYS[name]], ROUTING, audit_share)
+        predicted = predicted.drop(columns="review_reason")
         with warehouse.transaction() as connection:
             connection.execute("delete from tickets.ticket_predictions where ticket_id = ?", [name])
         insert(warehouse, "ticket_predictions", pd.concat([predicted, held], axis=1))

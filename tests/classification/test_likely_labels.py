@@ -86,7 +86,8 @@ def test_they_come_with_the_predictions_for_review(
 
     assert predicted.drop(columns="likely").equals(classifier.predict(tickets, vectors))
     for row in predicted.itertuples():
-        assert (row.likely is None) == (row.decision == "auto")
+        if row.decision == "auto":
+            assert row.likely is None or len(row.likely) >= 2
         if row.likely:
             assert row.likely[0] == row.category
     assert set(predicted["decision"]) == {"auto", "review"}

@@ -1,7 +1,8 @@
 """The decision that holds for a ticket: a person's, else the model's, else its conversation's.
 
 The model's own answer stands beside it and stays what it is, so that what holds can be told anew at
-any time, without asking the model.
+any time, without asking the model. A random share of what the model is sure of, and what it says of
+labels that are suspended, goes to a person all the same.
 """
 
 from __future__ import annotations
@@ -22,25 +23,59 @@ if TYPE_CHECKING:
     import duckdb
 
 REVIEW = "review"
+AUDIT = "audit"
+"""Why a person looks at a ticket of which the model is sure: chance has chosen it."""
+SUSPENDED = "suspended"
+"""Why a person looks at a ticket of which the model is sure: its label broke its promise."""
+REVIEWERS_DAYS = 30
+"""Without any label of a person in the days before a ticket nobody would answer an audit."""
 HELD = (*DECISIONS, *DECISIONS.values(), "decided_by")
 """The columns that tell what holds, with the queue, which follows from them."""
 ANSWER = tuple(f"model_{column}" for column in HELD[:-1])
 """The columns with the model's answer."""
+_FORMER = ("former_category", "former_decision")
+_CHANGED = (*HELD, "review_reason", *_FORMER)
 _PREDICTIONS = f"{SCHEMA}.ticket_predictions"
+_DIGITS = 13
+"""Of a hash in hexadecimal: chances are kept to 2 in 10**16."""
+_SUSPENDED = f"select label from {SCHEMA}.suspended_labels where reset_at is null"  # noqa: S608
+_REVIEWED_UNTIL = (
+    f"select max(labelled_at) + interval {REVIEWERS_DAYS} day from labels"  # noqa: S608
+    " where category is not null"
+)
+# What was decided of a ticket before stays, whatever is said of audits or of its label since: a
+# ticket that was handed on is not called back, and an audit is one before anybody knows its result.
 # Until its first ticket is decided, a conversation says nothing; a later message decides for none
 # but itself.
 _DECIDED = f"""
 with answers as (
-    select ticket_id, received_at, {", ".join((*ANSWER, *HELD))}, false as is_new
+    select ticket_id, received_at, {", ".join((*ANSWER, "review_reason", *_FORMER))},
+        {", ".join(f"{name} as held_{name}" for name in HELD)},
+        model_decision as held_model_decision, review_reason as held_reason, false as is_new
     from {_PREDICTIONS} where (received_at::date between $first and $last) is not true
     union all by name
-    select ticket_id, received_at, {", ".join(f"{name}::varchar as {name}" for name in ANSWER)},
+    select predicted.ticket_id::varchar as ticket_id, predicted.received_at,
+        before.former_category, before.former_decision,
+        {", ".join(f"predicted.{name}::varchar as {name}" for name in (*ANSWER, "review_reason"))},
+        {", ".join(f"before.{name} as held_{name}" for name in HELD)},
+        before.model_decision as held_model_decision, before.review_reason as held_reason,
         true as is_new
-    from predicted
+    from predicted left join {_PREDICTIONS} as before
+        on before.ticket_id = predicted.ticket_id::varchar
 ),
 said as (
-    select answers.*, given.category as label, given.priority as label_priority,
-        coalesce(given.category, if(model_decision = 'auto', model_category, null)) as own_category
+    select answers.* exclude (review_reason), given.category as label,
+        given.priority as label_priority,
+        case when not is_new or model_decision = 'review' then review_reason
+            when held_model_decision = 'auto' and held_reason = '{AUDIT}' then '{AUDIT}'
+            when list_contains($suspended::varchar[], model_category) then '{SUSPENDED}'
+            when held_model_decision = 'auto' and held_reason is null then null
+            when sha256('{AUDIT} ' || ticket_id)[:{_DIGITS}] < $audited
+                and received_at <= $reviewed_until then '{AUDIT}'
+            end as own_reason,
+        coalesce(
+            given.category, if(model_decision = 'auto' and own_reason is null, model_category, null)
+        ) as own_category
     from answers left join (
         select ticket_id::varchar as ticket_id, category::varchar as category,
             priority::varchar as priority
@@ -48,13 +83,28 @@ said as (
     ) as given using (ticket_id)
 ),
 heard as (
-    select said.*, first_value(own_category) over (
-        partition by coalesce(thread_id, ticket_id) order by received_at, ticket_id
-    ) as of_conversation
+    select said.*,
+        first_value(own_category) over conversation as first_category,
+        first_value(label) over conversation as first_label
     from said left join (select ticket_id, thread_id from {SCHEMA}.raw_tickets) using (ticket_id)
+    window conversation as (
+        partition by coalesce(thread_id, ticket_id) order by received_at, ticket_id
+    )
+),
+reasoned as (
+    select heard.*,
+        case when is_new and own_category is null and model_decision = 'review'
+                and first_label is null
+                and list_contains($suspended::varchar[], first_category)
+            then '{SUSPENDED}' else own_reason end as review_reason,
+        -- What a person said of the conversation holds, whatever became of the label.
+        case when review_reason = '{AUDIT}' then null
+            when review_reason = '{SUSPENDED}' then first_label
+            else first_category end as of_conversation
+    from heard
 ),
 held as (
-    select ticket_id, received_at, is_new,
+    select ticket_id, received_at, is_new, review_reason,
         coalesce(own_category, of_conversation, model_category) as category,
         coalesce(label_priority, model_priority) as priority,
         case when label is not null then 'labelled'
@@ -64,11 +114,21 @@ held as (
         case when label is not null then 'person'
             when own_category is null and of_conversation is not null then 'conversation'
             else 'model' end as decided_by,
-        {", ".join(f"heard.{name} as former_{name}" for name in HELD)}
-    from heard
+        case when label is null then null
+            when held_decided_by = 'person' then former_category
+            else held_category end as former_category,
+        case when label is null then null
+            when held_decided_by = 'person' then former_decision
+            when held_decision = 'review' and held_reason in ('{AUDIT}', '{SUSPENDED}')
+            then held_reason
+            else held_decision end as former_decision,
+        {", ".join(f"held_{name}" for name in HELD)},
+        held_reason as held_review_reason,
+        former_category as held_former_category, former_decision as held_former_decision
+    from reasoned
 )
-select ticket_id, received_at, is_new, {", ".join(HELD)} from held
-where is_new or {" or ".join(f"{name} is distinct from former_{name}" for name in HELD)}
+select ticket_id, received_at, is_new, {", ".join(_CHANGED)} from held
+where is_new or {" or ".join(f"{name} is distinct from held_{name}" for name in _CHANGED)}
 """  # noqa: S608 - our own names
 
 
@@ -80,27 +140,36 @@ def queues(decided: pd.DataFrame, routing: Routing) -> pd.Series:
 
 
 def decide(
-    warehouse: Warehouse, predicted: pd.DataFrame, days: Sequence[date], routing: Routing
+    warehouse: Warehouse,
+    predicted: pd.DataFrame,
+    days: Sequence[date],
+    routing: Routing,
+    audit_share: float = 0.0,
 ) -> tuple[pd.DataFrame, set[date]]:
     """What holds of new predictions; replies of other days to them are decided anew at once.
 
     Args:
-        predicted: ticket_id, received_at and the columns `ANSWER`; they are to replace what the
-            table has of `days`, which follow one another.
+        predicted: ticket_id, received_at, the columns `ANSWER` and the model's review_reason; they
+            are to replace what the table has of `days`, which follow one another.
+        audit_share: of the tickets that the model decides so many go to a person all the same, from
+            0 to below 1. Their ids choose them, so that they are the same at each repetition.
 
     Returns:
-        The columns `HELD` and queue, on the index of `predicted`, and the other days that changed.
+        The columns `HELD`, queue, review_reason, former_category and former_decision, on the index
+        of `predicted`, and the other days that changed.
 
     Raises:
         WarehouseError: it cannot be written, or has no mail or labels yet.
     """
     with warehouse.transaction() as connection:
         ensure_table(connection, TABLES["ticket_predictions"])
-        connection.register("predicted", predicted[["ticket_id", "received_at", *ANSWER]])
+        columns = ["ticket_id", "received_at", *ANSWER, "review_reason"]
+        connection.register("predicted", predicted[columns])
         connection.execute(f"create or replace temp view labels as from {SCHEMA}.ticket_labels")
-        decided = _decided(connection, routing, days)
+        decided = _decided(connection, routing, days, audit_share)
     of_days = decided["is_new"]
-    held = decided[of_days].set_index("ticket_id").loc[predicted["ticket_id"], [*HELD, "queue"]]
+    held = decided[of_days].set_index("ticket_id")
+    held = held.loc[predicted["ticket_id"], [*_CHANGED, "queue"]]
     return held.set_axis(predicted.index), _days(decided[~of_days])
 
 
@@ -127,17 +196,32 @@ def follow_labels(warehouse: Warehouse, labels: pd.DataFrame, routing: Routing) 
 
 
 def _decided(
-    connection: duckdb.DuckDBPyConnection, routing: Routing, days: Sequence[date] = ()
+    connection: duckdb.DuckDBPyConnection,
+    routing: Routing,
+    days: Sequence[date] = (),
+    audit_share: float = 0.0,
 ) -> pd.DataFrame:
     """What holds of the `predicted` and of the rows of other days that held something else, which
     are changed."""
     first, last = (days[0], days[-1]) if days else (None, None)
-    decided = connection.execute(_DECIDED, {"first": first, "last": last}).df()
+    ensure_table(connection, TABLES["suspended_labels"])
+    suspended = [label for (label,) in connection.execute(_SUSPENDED).fetchall()]
+    reviewed_until = None
+    if audit_share:
+        (reviewed_until,) = connection.execute(_REVIEWED_UNTIL).fetchall()[0]
+    parameters = {
+        "first": first,
+        "last": last,
+        "audited": f"{int(audit_share * 16**_DIGITS):0{_DIGITS}x}",
+        "reviewed_until": reviewed_until,
+        "suspended": suspended,
+    }
+    decided = connection.execute(_DECIDED, parameters).df()
     decided["queue"] = queues(decided, routing)
     changed = decided[~decided["is_new"]]
     if len(changed):
         # With casts: a column without any value has no type.
-        values = ", ".join(f"{name} = changed.{name}::varchar" for name in (*HELD, "queue"))
+        values = ", ".join(f"{name} = changed.{name}::varchar" for name in (*_CHANGED, "queue"))
         connection.register("changed", changed)
         connection.execute(
             f"update {_PREDICTIONS} as p set {values} from changed"  # noqa: S608

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ticket_assets.classification.features import Floats
+from ticket_assets.classification.features import Floats, Integers
 
 COVERAGE = 0.95
 MOST_LABELS = 3
@@ -48,11 +48,11 @@ class LikelyLabels:
         missed = int((1 - COVERAGE) * (len(truths) + 1))
         return cls(tuple(labels), float(np.sort(truths)[missed - 1]) if missed else 0.0)
 
-    def sets(self, probability: Floats) -> list[list[str] | None]:
+    def sets(self, probability: Floats, at_least: Integers | int = 1) -> list[list[str] | None]:
         """Per row of shape (rows, labels) the likely labels, the likeliest first; None where they
-        are more than `MOST_LABELS`. The likeliest label is always one of them."""
+        are more than `MOST_LABELS`. The likeliest `at_least`, of each row, are always of them."""
         order = np.argsort(-probability, axis=1, kind="stable")
-        counts = np.maximum((probability >= self.least_probability).sum(axis=1), 1)
+        counts = np.maximum((probability >= self.least_probability).sum(axis=1), at_least)
         sets = (
             list(dict.fromkeys(self.labels[code] for code in row[:count]))
             for row, count in zip(order.tolist(), counts.tolist(), strict=True)

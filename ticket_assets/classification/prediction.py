@@ -96,8 +96,8 @@ class Classifier:
             vectors: aligned with `tickets`, shape (rows, d).
             with_terms: add the column `terms`: `explain` for the tickets for review, null for the
                 others.
-            likely: add the column `likely`: these labels of the tickets that are unsure, null for
-                the others and for the `reviewed` ones, which are like none that were learnt.
+            likely: add the column `likely`: these labels, of tickets that are sure at least two;
+                null for the `reviewed` ones, which are like none that were learnt.
             reviewed: whether a person looks at a ticket, however sure its labels are.
             learnt: the tickets that the classifier has learnt from, which are then as sure as
                 their folds were; `tickets` have the column ticket_id too.
@@ -122,8 +122,11 @@ class Classifier:
             batch = self._decide(probability, len(texts))
             is_reviewed = reviewed[start : start + len(texts)]
             if likely is not None:
-                sets = pd.Series(likely.sets(probability["category"]), dtype=object)
-                batch["likely"] = sets.where((batch["decision"] == "review") & ~is_reviewed, None)
+                # For the few of the sure ones that a person looks at all the same: one label alone
+                # would tell that the model was sure.
+                at_least = np.where(batch["decision"] == "auto", 2, 1)
+                sets = pd.Series(likely.sets(probability["category"], at_least), dtype=object)
+                batch["likely"] = sets.where(~is_reviewed, None)
             _review(batch, is_reviewed)
             batches.append(batch)
             if with_terms:

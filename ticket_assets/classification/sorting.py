@@ -37,14 +37,14 @@ def sort_tickets(
     neighbours: int,
 ) -> pd.DataFrame:
     """What the model says of `tickets`, in their order: the rows of ticket_predictions but for what
-    holds, which `decisions.decide` tells.
+    holds and what held before, which `decisions.decide` tells.
 
     Args:
         tickets: ticket_id, received_at, text, tokens and language.
         vectors: float32 of shape (len(tickets), dimension), aligned with `tickets`.
         labelled: tickets among which the nearest are looked for.
         familiarity: what the classifier has learnt from.
-        likely: the sets of categories for the tickets for review.
+        likely: the sets of categories for the tickets that a person looks at.
         learnt: what to say of the tickets that the classifier has learnt from.
     """
     unfamiliar = familiarity.reasons(tickets, vectors)

@@ -138,8 +138,10 @@ def ticket_predictions(
         parts.append(predicted.assign(language=tickets_read["language"]))
     predictions = pd.concat(parts, ignore_index=True)
     languages = predictions.pop("language")
-    held, other_days = decide(warehouse, predictions, days, desk.routing)
-    predictions = pd.concat([predictions, held], axis=1)
+    held, other_days = decide(warehouse, predictions, days, desk.routing, desk.settings.audit_share)
+    predictions = pd.concat([predictions.drop(columns="review_reason"), held], axis=1)
+    is_looked_at = predictions["review_reason"].notna()
+    predictions["likely"] = predictions["likely"].where(is_looked_at, None)
     observe_decisions(context, desk, other_days)
     shown = ["received_at", "category", "category_confidence", "priority", "decision", "queue"]
     record_each_day(

@@ -12,6 +12,7 @@ from ticket_assets.errors import TicketAssetsError
 from ticket_assets.storage.tables import SCHEMA
 
 VERSION_TABLE = "schema_version"
+_BEFORE_PEOPLE = ("former_category", "former_decision")
 _TABLE = f"{SCHEMA}.{VERSION_TABLE}"
 
 
@@ -45,13 +46,24 @@ def _model_beside_people(connection: duckdb.DuckDBPyConnection) -> None:
         return
     table = f"{SCHEMA}.ticket_predictions"
     targets = ("category", "decision", "priority", "priority_decision")
-    for column in ("decided_by", *(f"model_{target}" for target in targets)):
+    # With the columns of the next step: DuckDB alters no table that the transaction has updated.
+    columns = ("decided_by", *(f"model_{target}" for target in targets), *_BEFORE_PEOPLE)
+    for column in columns:
         connection.execute(f"alter table {table} add column if not exists {column} VARCHAR")
     values = ", ".join(f"model_{target} = {target}" for target in targets)
     connection.execute(f"update {table} set decided_by = 'model', {values}")  # noqa: S608
 
 
-STEPS = (_columns_without_version, _review_reasons, _model_beside_people)
+def _decision_before_people(connection: duckdb.DuckDBPyConnection) -> None:
+    """What people said until then counts as said before the decision: nobody knows any more."""
+    if "ticket_predictions" in _tables(connection):
+        for column in _BEFORE_PEOPLE:
+            connection.execute(
+                f"alter table {SCHEMA}.ticket_predictions add column if not exists {column} VARCHAR"
+            )
+
+
+STEPS = (_columns_without_version, _review_reasons, _model_beside_people, _decision_before_people)
 """The step at place N brings a warehouse of version N to version N + 1."""
 VERSION = len(STEPS)
 

@@ -238,15 +238,16 @@ TABLES = {
                 "model_priority_decision": ("VARCHAR", "auto or review, of model_priority"),
                 "review_reason": (
                     "VARCHAR",
-                    "Why model_decision is review: unsure, always_reviewed (too few or mistaken"
-                    " past labels), unlike_learnt, unknown_words, repeated_text or"
-                    " language_not_learnt",
+                    "Why a person has to look. Where model_decision is review: unsure,"
+                    " always_reviewed (too few or mistaken past labels), unlike_learnt,"
+                    " unknown_words, repeated_text or language_not_learnt; where it is auto: audit,"
+                    " chosen by chance, or suspended, the label broke its promise",
                 ),
                 "likely": (
                     "VARCHAR",
                     "The one to three categories that hold the right one in 95 % of the cases, as"
                     " JSON, the likeliest first; where model_decision is review, unless it takes"
-                    " more",
+                    " more. Of audits and suspended labels the two likeliest",
                 ),
                 "terms": (
                     "VARCHAR",
@@ -254,8 +255,31 @@ TABLES = {
                     " strongest first; where model_decision is review",
                 ),
                 "nearest": ("VARCHAR", "Nearest labelled past tickets as JSON, nearest first"),
+                "former_category": (
+                    "VARCHAR",
+                    "Category that held before a person gave one; null without a person's label, or"
+                    " where it was there before the first decision",
+                ),
+                "former_decision": (
+                    "VARCHAR",
+                    "What was decided before that: auto, review, audit or suspended",
+                ),
                 "model_version": MODEL_VERSION,
             },
+        ),
+        _table(
+            "suspended_labels",
+            {
+                "label": ("VARCHAR", "Category that broke its promise"),
+                "tripped_at": ("TIMESTAMP", "When it was taken off automatic (UTC)"),
+                "evidence": ("DOUBLE", "Value of the e-detector then"),
+                "audits": ("BIGINT", "Audits that it was made of"),
+                "errors": ("BIGINT", "Those of them where the person said another category"),
+                "model_version": ("VARCHAR", "The champion then"),
+                "reset_at": ("TIMESTAMP", "When it became automatic again (UTC); null before"),
+                "reset_by": ("VARCHAR", "person or promotion; null before"),
+            },
+            partition_column=None,
         ),
         _table(
             "threshold_simulation",
