@@ -69,7 +69,7 @@ def test_each_automatic_ticket_counts_once_by_what_became_of_it(desk):
         audit_errors=1,
     )
     assert network == LabelAccount("network", 1, 0, 0, 0, 0, 0, 0)
-    assert total([email, network]) == LabelAccount("all", 2, 1, 1, 2, 1, 2, 1)
+    assert total([email, network]) == LabelAccount("all labels", 2, 1, 1, 2, 1, 2, 1)
     assert read_accounts(desk.warehouse, days=91)[0].undecided == 3
 
 

@@ -20,6 +20,8 @@ ARGUMENTS = {
     "classify": ("Le VPN est coupé",),
     "review": (),
     "correct": ("0" * 20, "--category", "network"),
+    "breaker show": (),
+    "breaker reset": ("network",),
     "status": (),
     "dev": (),
     "evaluate": ("past.csv",),

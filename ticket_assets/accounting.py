@@ -11,6 +11,8 @@ import numpy as np
 from ticket_assets.classification.decisions import AUDIT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ticket_assets.drift.estimated_precision import Precision
     from ticket_assets.storage.warehouse import Warehouse
 
@@ -90,7 +92,7 @@ def read_accounts(warehouse: Warehouse, days: int = DAYS) -> list[LabelAccount]:
     return [LabelAccount(*row) for row in rows]
 
 
-def total(accounts: list[LabelAccount]) -> LabelAccount:
-    """All labels together, as the label `all`."""
+def total(accounts: Sequence[LabelAccount]) -> LabelAccount:
+    """All labels together, as one label."""
     numbers = [list(asdict(account).values())[1:] for account in accounts]
-    return LabelAccount("all", *(sum(column) for column in zip(*numbers, strict=True)))
+    return LabelAccount("all labels", *(sum(column) for column in zip(*numbers, strict=True)))

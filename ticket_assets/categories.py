@@ -350,7 +350,7 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                     " where contains(nearest, ?)",
                     [_in_json(name), _in_json(change.name), _in_json(name)],
                 )
-        for table in tables & {"ticket_predictions", "delivered_tickets"}:
+        for table in tables & {"ticket_predictions", "delivered_tickets", "review_queue"}:
             # Each once: of categories that are merged several may be likely.
             connection.execute(
                 f"update {SCHEMA}.{table} set likely = ("  # noqa: S608

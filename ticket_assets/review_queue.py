@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ticket_assets.classification.decisions import AUDIT, SUSPENDED
-from ticket_assets.classification.sorting import ALWAYS_REVIEWED, UNSURE
+from ticket_assets.classification.sorting import ALWAYS_REVIEWED, UNSURE, labels_json
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.routing import FORMULA_SIGNS
 from ticket_assets.storage.vectors import Matrix, to_matrix
@@ -115,6 +115,12 @@ def write_review_csv(tickets: pd.DataFrame, path: Path) -> None:
     Raises:
         FileExistsError: there is such a file, which may hold what a person filled in.
     """
+    with path.open("x", encoding="utf-8-sig", newline="") as file:
+        file.write(review_csv(tickets))
+
+
+def review_csv(tickets: pd.DataFrame) -> str:
+    """A review queue as CSV, with empty columns category and priority."""
     # Not as "text": a table with texts would be taken for one of new tickets.
     about = tickets["text"].map(beginning)
     rows = pd.DataFrame(
@@ -129,4 +135,11 @@ def write_review_csv(tickets: pd.DataFrame, path: Path) -> None:
             "about": about.where(~about.str.startswith(FORMULA_SIGNS), "'" + about),
         }
     )
-    rows.to_csv(path, index=False, mode="x", encoding="utf-8-sig")
+    return str(rows.to_csv(index=False))
+
+
+def queue_rows(tickets: pd.DataFrame) -> pd.DataFrame:
+    """A review queue as the rows of its table, without the texts."""
+    likely = tickets["likely"].map(labels_json, na_action="ignore")
+    rows = tickets[["ticket_id", "received_at", "language", "reason"]].assign(likely=likely)
+    return rows.assign(rank=range(1, len(rows) + 1))

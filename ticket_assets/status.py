@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
+from ticket_assets.accounting import read_accounts
+from ticket_assets.breaker import read_evidence
 from ticket_assets.classification.evidence import labels_needed
 from ticket_assets.delivery.overview import delivery_overview
 from ticket_assets.desk import Desk
@@ -34,6 +36,12 @@ def read_status(desk: Desk) -> dict[str, Any]:
         "champion": _champion(desk),
         "evidence": _evidence(desk, existing),
         "decisions": _decisions(desk, existing),
+        "suspended_labels": [
+            one.label
+            for one in read_evidence(warehouse, desk.settings.target_precision)
+            if one.suspended_since
+        ],
+        "accounts": [account.as_dict() for account in read_accounts(warehouse)],
         "drift": _drift(warehouse) if "drift_metrics" in existing else None,
     }
 

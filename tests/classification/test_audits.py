@@ -48,7 +48,8 @@ def of(warehouse: DuckDBFile, ticket: str) -> dict[str, Any]:
 
 
 def suspend(warehouse: DuckDBFile, label: str, reset_at: datetime | None = None) -> None:
-    row = {"label": label, "tripped_at": datetime(2025, 6, 2), "reset_at": reset_at}
+    row = {"label": label, "tripped_at": datetime(2025, 6, 2), "model_version": "1"}
+    row |= {"reset_at": reset_at}
     insert(warehouse, "suspended_labels", pd.DataFrame([row]))
 
 
@@ -82,6 +83,7 @@ def test_the_ids_alone_choose_whatever_the_category_and_the_confidence(mail, sha
             "model_priority": None,
             "model_priority_decision": None,
             "review_reason": None,
+            "model_version": "1",
         }
     )
 
@@ -205,3 +207,12 @@ def test_a_reply_to_what_was_automatic_before_waits_and_what_was_handed_on_stays
 
     follow_labels(mail, labels({"sure": ("email", None)}), ROUTING)
     assert of(mail, "unsure reply")["decided_by"] == "conversation"
+
+
+def test_another_champion_is_not_suspended_for_what_the_former_one_did(mail):
+    suspend(mail, "email")
+    predict(mail, "sure")
+
+    predict(mail, "sure", model_version="2")
+
+    assert of(mail, "sure")["decision"] == "auto"

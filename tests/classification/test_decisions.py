@@ -55,6 +55,7 @@ def predict(
     for name in names:
         row: dict[str, Any] = dict(zip(ANSWER, TICKETS[name][2:], strict=True)) | answer
         row["review_reason"] = "unsure" if row["model_decision"] == "review" else None
+        row.setdefault("model_version", "1")
         row |= {"ticket_id": name, "received_at": pd.Timestamp(DAYS[name])}
         predicted = pd.DataFrame([row])
         held, changed = decide(warehouse, predicted, [DAYS[name]], ROUTING, audit_share)

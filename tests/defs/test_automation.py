@@ -35,6 +35,7 @@ CHAIN = [
 ]
 SIMULATION = "threshold_simulation"
 SORTING = ["ticket_predictions", "delivered_tickets", "drift_metrics", "drift_report"]
+SUSPENSIONS, QUEUE = "suspended_labels", "review_queue"
 Requests = Mapping[str, set[str]]
 
 
@@ -160,7 +161,7 @@ def quiet_desk(product: dg.Definitions) -> Iterator[Desk]:
         desk = Desk(product, instance)
         desk.land(DAYS[0], "a")
         desk.materialise(*LEARNING, version="first")
-        desk.materialise(*CHAIN, SIMULATION)
+        desk.materialise(SUSPENSIONS, *CHAIN, SIMULATION, QUEUE)
         desk.tick()
         yield desk
 
@@ -222,7 +223,7 @@ def test_a_new_champion_predicts_the_last_days_anew_and_the_same_one_none(desk: 
     desk.tick()
     desk.materialise("ticket_classifier", version="second")
 
-    assert desk.tick() == requested(SORTING, *days)
+    assert desk.tick() == requested(SORTING, *days) | requested([SUSPENSIONS], None)
     # Whose runs it waits for: here they are left undone, and it is next.
     assert desk.tick() == requested([SIMULATION], None)
     assert desk.tick() == {}
@@ -236,6 +237,13 @@ def test_targets_are_simulated_once_a_day_whatever_mail_comes(desk: Desk):
 
     desk.lapse(SIMULATION)
     assert desk.tick() == requested([SIMULATION], None)
+    assert desk.tick() == {}
+
+
+def test_what_people_say_is_looked_at_for_broken_promises_and_leaves_the_queue(desk: Desk):
+    desk.materialise("ticket_labels", version="second")
+
+    assert desk.tick() == requested([SUSPENSIONS, QUEUE], None)
     assert desk.tick() == {}
 
 
@@ -315,5 +323,7 @@ def test_mail_is_not_forgotten_when_the_code_location_is_reloaded(
 def test_every_asset_that_is_made_has_a_condition_and_a_freshness_policy(desk: Desk):
     nodes = [desk.graph.get(key) for key in desk.graph.materializable_asset_keys]
 
-    assert {node.key.to_user_string() for node in nodes} == {*CHAIN, *LEARNING, SIMULATION}
+    assert {node.key.to_user_string() for node in nodes} == {
+        *(*CHAIN, *LEARNING, SIMULATION, SUSPENSIONS, QUEUE)
+    }
     assert all(node.automation_condition and node.freshness_policy for node in nodes)

@@ -112,7 +112,10 @@ def test_the_assets_are_the_graph_that_the_desk_knows(nodes: list):
         "1_mail": {"raw_tickets", "rejected_messages", "ticket_labels"},
         "2_text": {"clean_tickets", "ticket_embeddings"},
         "3_learning": {"candidate_classifier", "suspected_label_errors", "ticket_classifier"},
-        "4_sorting": {"ticket_collection", "ticket_predictions", "threshold_simulation"},
+        "4_sorting": {
+            *("ticket_collection", "ticket_predictions", "threshold_simulation"),
+            *("suspended_labels", "review_queue"),
+        },
         "5_drift": {"drift_metrics", "drift_report"},
         "6_delivery": {"delivered_tickets"},
     }
@@ -155,6 +158,8 @@ def test_what_is_written_by_day_is_partitioned_by_day_and_backfilled_in_one_run(
         "suspected_label_errors",
         "ticket_classifier",
         "threshold_simulation",
+        "suspended_labels",
+        "review_queue",
     }
     assert all(node.partitions_def == DAILY for node in daily)
     assert all(node.backfill_policy == dg.BackfillPolicy.single_run() for node in daily)

@@ -57,6 +57,8 @@ WHOLE_ASSETS = {
     "suspected_label_errors",
     "ticket_classifier",
     "threshold_simulation",
+    "suspended_labels",
+    "review_queue",
 }
 
 
@@ -239,6 +241,8 @@ def test_the_warehouse_holds_the_declared_tables_and_no_other(first_run: Run):
         "suspected_label_errors",
         "ticket_predictions",
         "threshold_simulation",
+        "suspended_labels",
+        "review_queue",
         "drift_metrics",
         "day_origins",
         "schema_version",

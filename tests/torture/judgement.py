@@ -11,7 +11,7 @@ LOST_ORIGINALS = re.compile(r"([\d,]+) originals? (?:altered|cut|damaged|gone|of
 LOST_LABELS = re.compile(r"label.*(?:lost|gone|cut|altered|damaged|cannot be read)")
 LEARNT = (
     *("tables: ticket_predictions", "tables: threshold_simulation"),
-    *("tables: suspected_label_errors", "tables: drift_metrics"),
+    *("tables: suspected_label_errors", "tables: drift_metrics", "tables: review_queue"),
 )
 """They say something else where a label, or a mail, is not there to be learnt from."""
 OF_DAYS = ("tables: day_origins", "tables: day_links")

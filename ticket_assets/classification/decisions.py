@@ -38,7 +38,11 @@ _CHANGED = (*HELD, "review_reason", *_FORMER)
 _PREDICTIONS = f"{SCHEMA}.ticket_predictions"
 _DIGITS = 13
 """Of a hash in hexadecimal: chances are kept to 2 in 10**16."""
-_SUSPENDED = f"select label from {SCHEMA}.suspended_labels where reset_at is null"  # noqa: S608
+# Another champion has not broken its promise, before its suspensions are ended in the table too.
+_SUSPENDED = (
+    f"select label from {SCHEMA}.suspended_labels"  # noqa: S608
+    " where reset_at is null and model_version = ?"
+)
 _REVIEWED_UNTIL = (
     f"select max(labelled_at) + interval {REVIEWERS_DAYS} day from labels"  # noqa: S608
     " where category is not null"
@@ -149,8 +153,9 @@ def decide(
     """What holds of new predictions; replies of other days to them are decided anew at once.
 
     Args:
-        predicted: ticket_id, received_at, the columns `ANSWER` and the model's review_reason; they
-            are to replace what the table has of `days`, which follow one another.
+        predicted: ticket_id, received_at, the columns `ANSWER`, the model's review_reason and its
+            model_version; they are to replace what the table has of `days`, which follow one
+            another.
         audit_share: of the tickets that the model decides so many go to a person all the same, from
             0 to below 1. Their ids choose them, so that they are the same at each repetition.
 
@@ -166,7 +171,8 @@ def decide(
         columns = ["ticket_id", "received_at", *ANSWER, "review_reason"]
         connection.register("predicted", predicted[columns])
         connection.execute(f"create or replace temp view labels as from {SCHEMA}.ticket_labels")
-        decided = _decided(connection, routing, days, audit_share)
+        champion = predicted["model_version"].iloc[0] if len(predicted) else None
+        decided = _decided(connection, routing, days, audit_share, champion)
     of_days = decided["is_new"]
     held = decided[of_days].set_index("ticket_id")
     held = held.loc[predicted["ticket_id"], [*_CHANGED, "queue"]]
@@ -200,12 +206,13 @@ def _decided(
     routing: Routing,
     days: Sequence[date] = (),
     audit_share: float = 0.0,
+    champion: str | None = None,
 ) -> pd.DataFrame:
     """What holds of the `predicted` and of the rows of other days that held something else, which
     are changed."""
     first, last = (days[0], days[-1]) if days else (None, None)
     ensure_table(connection, TABLES["suspended_labels"])
-    suspended = [label for (label,) in connection.execute(_SUSPENDED).fetchall()]
+    suspended = [label for (label,) in connection.execute(_SUSPENDED, [champion]).fetchall()]
     reviewed_until = None
     if audit_share:
         (reviewed_until,) = connection.execute(_REVIEWED_UNTIL).fetchall()[0]

@@ -64,7 +64,7 @@ def sort_tickets(
             **predicted[[f"{target}_confidence" for target in DECISIONS]].to_dict("series"),
             **answer.to_dict("series"),
             "review_reason": review_reasons(predicted, classifier, unfamiliar),
-            "likely": predicted["likely"].map(_labels_json, na_action="ignore"),
+            "likely": predicted["likely"].map(labels_json, na_action="ignore"),
             "terms": predicted["terms"].map(_terms_json, na_action="ignore"),
             "nearest": _nearest(tickets["received_at"], vectors, labelled, neighbours),
             "model_version": model_version,
@@ -72,7 +72,8 @@ def sort_tickets(
     )
 
 
-def _labels_json(labels: list[str]) -> str:
+def labels_json(labels: list[str]) -> str:
+    """Likely labels as the tables have them."""
     # Without blanks, as DuckDB writes it where a category gets another name.
     return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
 

@@ -14,6 +14,7 @@ import typer
 from ticket_assets.cli import (
     alerts,
     backup,
+    breaker,
     categories,
     checks,
     classify,
@@ -48,8 +49,8 @@ app = typer.Typer(
 Settings are TICKETS_* variables or lines of `.env`; `.env.example` lists them all.""",
 )
 for group in (
-    *(mail, run, classify, review, correct, status, dev, evaluate, simulate, checks, removal),
-    *(models, categories, collection, backup, instance, delivery, alerts),
+    *(mail, run, classify, review, correct, breaker, status, dev, evaluate, simulate, checks),
+    *(removal, models, categories, collection, backup, instance, delivery, alerts),
     *(evidently, exporter, doctor),
 ):
     app.add_typer(group.app)

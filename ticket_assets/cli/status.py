@@ -86,11 +86,31 @@ def print_status(figures: dict[str, Any], location: str) -> None:
         )
     if labelled:
         output.print(f"Labelled      {counted(labelled, 'ticket')}, by people", soft_wrap=True)
+    _print_accounts(figures)
     if figures["drift"]:
         drift = figures["drift"]
         verdict = ("drifts", "yellow") if drift["drifted"] else ("quiet", "green")
         reasons = f" ({', '.join(drift['metrics'])})" if drift["metrics"] else ""
         output.print(styled(f"Drift         {drift['day']}: ", verdict, reasons), soft_wrap=True)
+
+
+def _print_accounts(figures: dict[str, Any]) -> None:
+    if accounts := figures["accounts"]:
+        accepted, overridden, undecided, audits, errors = (
+            sum(account[name] for account in accounts)
+            for name in (
+                *("accepted", "overridden", "undecided"),
+                *("audits_answered", "audit_errors"),
+            )
+        )
+        output.print(
+            f"Automatic     {accepted:,} accepted, {overridden:,} overridden, {undecided:,}"
+            f" undecided; {counted(audits, 'audit')} answered, {errors:,} of them wrong:"
+            " tickets breaker show",
+            soft_wrap=True,
+        )
+    for label in figures["suspended_labels"]:
+        print_warning(f"Audits have taken {label} off automatic: tickets breaker show.")
 
 
 def _print_champion(champion: dict[str, Any] | None) -> None:

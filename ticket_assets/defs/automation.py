@@ -117,6 +117,14 @@ SIMULATED = (
 )
 """Once a day, whatever mail comes: it looks at weeks."""
 
+REVIEWED = (
+    (_changed("ticket_labels") | late)
+    & IDLE
+    & ~Condition.any_deps_match(Condition.in_progress())
+    & ~Condition.asset_matches("ticket_classifier", Condition.missing())
+)
+"""When people have labelled, and once a day: it looks at weeks."""
+
 CONDITIONS = {
     # What a day's mail has never been reported of is empty, not missing.
     "raw_tickets": (mail_changed | late_today) & IDLE,
@@ -128,6 +136,10 @@ CONDITIONS = {
         _changed(*SORTED) | new_champion | late_today, *SORTED, "ticket_classifier"
     ),
     "delivered_tickets": _daily("ticket_predictions"),
+    "suspended_labels": _guarded(
+        _changed("ticket_labels") | another_champion | late, "ticket_labels", "ticket_classifier"
+    ),
+    "review_queue": REVIEWED,
     "threshold_simulation": SIMULATED,
     "drift_metrics": DRIFT,
     "drift_report": DRIFT,

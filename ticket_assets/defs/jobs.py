@@ -8,7 +8,7 @@ from ticket_assets.defs.audit import AUDITS
 
 LEARN = ["ticket_labels", "candidate_classifier", "suspected_label_errors", "ticket_classifier"]
 SORT = [
-    *("ticket_predictions", "delivered_tickets"),
+    *("suspended_labels", "ticket_predictions", "delivered_tickets", "review_queue"),
     *("threshold_simulation", "drift_metrics", "drift_report"),
 ]
 UNFINISHED = [

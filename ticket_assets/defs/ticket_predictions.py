@@ -74,10 +74,12 @@ def observe_decisions(context: dg.AssetExecutionContext, desk: Desk, days: set[d
         "clean_tickets",
         "ticket_collection",
         "ticket_labels",
+        "suspended_labels",
     ],
     description="What the champion says of every clean ticket: category, priority, confidences,"
     " the words behind a category that a person has to look at, the nearest labelled tickets of"
-    " earlier days; and what holds: a person's label, else what the champion is sure of, else what"
+    " earlier days; and what holds: a person's label, else what the champion is sure of, unless"
+    " chance or a suspended label gives it to a person, else what"
     " was decided of the first ticket of the conversation, else a review. ticket_labels changes"
     " what holds where people say something else later.",
     partitions_def=DAILY,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FIGURES = "drift.json"
 HTML = "drift.html"
+REVIEW_QUEUE = "review_queue.csv"
+"""Beside the days: what waits for a person, as a table to fill in."""
 _NAME = re.compile(rf"(\d{{4}}-\d\d-\d\d)/({FIGURES}|{HTML})")
 Row = dict[str, Any]
 _TICKET_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
@@ -94,6 +96,9 @@ class ReportStore:
             if not sought.isdisjoint(_TICKET_ID.findall(content))
         }
         naming = [name for name in names if name.partition("/")[0] in days]
+        for name, content in self.blobs.read_many([REVIEW_QUEUE]):
+            if not sought.isdisjoint(_TICKET_ID.findall(content)):
+                naming.append(name)
         if not dry_run:
             self.blobs.delete(naming)
         return naming
@@ -115,6 +120,7 @@ class ReportStore:
                 changed.append((name, json.dumps(document).encode()))
         if not dry_run:
             self.blobs.write(changed)
+            self.blobs.delete([REVIEW_QUEUE])  # the next run writes it with the new names
         return len(changed)
 
     def _names(self) -> list[str]:

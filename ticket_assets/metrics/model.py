@@ -168,6 +168,80 @@ def realised_families(figures: Mapping[str, Any]) -> Iterator[Metric]:
     )
 
 
+def account_families(
+    by_label: Mapping[str, Mapping[str, Any]] | None, waiting: int | None
+) -> Iterator[Metric]:
+    """What became of the automatic decisions, and what waits for a person.
+
+    Args:
+        by_label: as in the metadata of `suspended_labels`; None before the first look.
+        waiting: tickets in `review_queue`; None before the first.
+    """
+    if waiting is not None:
+        yield gauge(
+            "tickets_review_waiting",
+            "Tickets of the last 30 days with mail that wait for a person, as review_queue counted"
+            " them last.",
+            waiting,
+        )
+    if by_label is None:
+        return
+    yield gauges(
+        "tickets_automatic_outcomes",
+        "Automatic tickets of the last 90 days with mail, by what became of them: accepted or"
+        " overridden by a person, already_right before the decision, undecided.",
+        ("label", "outcome"),
+        {
+            (label, outcome): figures[outcome]
+            for label, figures in by_label.items()
+            for outcome in ("accepted", "overridden", "already_right", "undecided")
+            if outcome in figures
+        },
+    )
+    yield gauges(
+        "tickets_audits",
+        "Automatic tickets of these days that chance gave to a person, answered or waiting.",
+        ("label", "state"),
+        {
+            (label, state): figures[f"audits_{name}"]
+            for label, figures in by_label.items()
+            for state, name in (("answered", "answered"), ("waiting", "open"))
+            if f"audits_{name}" in figures
+        },
+    )
+    for bound, words in BOUNDS.items():
+        yield gauges(
+            f"tickets_audited_precision{bound}_ratio",
+            f"Precision of automatic tickets by audits alone{words}.",
+            ("label",),
+            {
+                (label,): figures[f"realised{bound}"]
+                for label, figures in by_label.items()
+                if figures.get(f"realised{bound}") is not None
+            },
+        )
+    yield gauges(
+        "tickets_breaker_evidence_ratio",
+        "Evidence of audits that a label breaks its promise: at 1 it is taken off automatic.",
+        ("label",),
+        {
+            (label,): figures["evidence"]
+            for label, figures in by_label.items()
+            if "evidence" in figures
+        },
+    )
+    yield gauges(
+        "tickets_label_suspended",
+        "1 where audits have taken a label off automatic.",
+        ("label",),
+        {
+            (label,): figures["suspended"]
+            for label, figures in by_label.items()
+            if "suspended" in figures
+        },
+    )
+
+
 def simulation_families(by_target: Mapping[str, Mapping[str, float]]) -> Iterator[Metric]:
     """What other target precisions would do.
 

@@ -21,10 +21,19 @@ from ticket_assets.mail.landed_days import day_fingerprints
 from ticket_assets.metrics.counters import Counters
 from ticket_assets.metrics.families import gauge
 from ticket_assets.metrics.mail import MailFigures
-from ticket_assets.metrics.model import ModelFigures, realised_families, simulation_families
+from ticket_assets.metrics.model import (
+    ModelFigures,
+    account_families,
+    realised_families,
+    simulation_families,
+)
 from ticket_assets.metrics.server import ExporterError, Exposition
 from ticket_assets.orchestration.instance import dagster_home, desk_instance
 from ticket_assets.orchestration.observation import automation, checks, runs
+from ticket_assets.orchestration.observation.accounts import (
+    label_accounts,
+    waiting_for_review,
+)
 from ticket_assets.orchestration.observation.assets import AssetFigures, encoding_families
 from ticket_assets.orchestration.observation.machine import machine_families
 from ticket_assets.orchestration.observation.simulation import simulated_targets
@@ -88,6 +97,7 @@ def exposition_of(desk: Desk, instance: dg.DagsterInstance) -> Exposition:
         yield from model.families()
         yield from model.drift_families(assets.latest_drift_day())
         yield from realised_families(checks.realised_precision(instance))
+        yield from account_families(label_accounts(instance), waiting_for_review(instance))
         yield from simulation_families(simulated_targets(instance))
 
     def counted() -> Iterator[Metric]:

@@ -282,6 +282,21 @@ TABLES = {
             partition_column=None,
         ),
         _table(
+            "review_queue",
+            {
+                "rank": ("BIGINT", "1 is the most useful to label first"),
+                "ticket_id": TICKET_ID,
+                "received_at": RECEIVED_AT,
+                "language": ("VARCHAR", "Language of the text, ISO 639-1"),
+                "reason": ("VARCHAR", "Why a person has to look; audits are among the unsure"),
+                "likely": (
+                    "VARCHAR",
+                    "Likely categories as JSON, the likeliest first; may be null",
+                ),
+            },
+            partition_column=None,
+        ),
+        _table(
             "threshold_simulation",
             {
                 "target_precision": (

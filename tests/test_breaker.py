@@ -1,0 +1,124 @@
+"""A label whose audits break the promise is taken off automatic; a person or another champion
+puts it back, with nothing held against it."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.warehouse_rows import append_rows
+from ticket_assets.breaker import (
+    BreakerError,
+    read_evidence,
+    reset_label,
+    suspend_labels,
+)
+from ticket_assets.classification.e_detector import THRESHOLD
+from ticket_assets.desk import Desk
+from ticket_assets.settings import Settings
+
+DAY = datetime(2026, 3, 2, 9)
+NOW = datetime(2026, 4, 1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(Settings(data_dir=tmp_path / "data"))
+
+
+def answer(desk, label, outcomes, *, decision="audit", since=DAY):
+    """A person's answers to audits of a label, one a minute; x where it is another category."""
+    for number, outcome in enumerate(outcomes):
+        row = {
+            "ticket_id": f"{label} {since:%m-%d} {decision} {number:03}",
+            "received_at": since,
+            "category": "other" if outcome == "x" else label,
+        }
+        predicted = row | {"former_category": label, "former_decision": decision}
+        append_rows(desk.settings, "ticket_predictions", [predicted])
+        label_row = row | {"labelled_at": since + timedelta(minutes=number)}
+        append_rows(desk.settings, "ticket_labels", [label_row])
+
+
+def look(desk, champion="1", now=NOW):
+    return {one.label: one for one in suspend_labels(desk.warehouse, 0.95, champion, now)}
+
+
+BROKEN = "...x.x..x..x.xx.xx"
+
+
+def test_a_broken_promise_suspends_the_label_and_no_other(desk):
+    answer(desk, "email", BROKEN)
+    answer(desk, "network", "." * 20 + "x")
+
+    evidence = look(desk)
+
+    assert evidence["email"].suspended_since == NOW
+    assert evidence["email"].value >= THRESHOLD
+    assert evidence["network"].suspended_since is None
+    assert (evidence["network"].audits, evidence["network"].errors) == (21, 1)
+    (row,) = desk.warehouse.rows(
+        "select label, tripped_at, model_version, reset_at, reset_by from suspended_labels"
+    )
+    assert row == ("email", NOW, "1", None, None)
+
+
+def test_the_answer_that_was_too_much_counts_though_right_ones_came_with_it(desk):
+    answer(desk, "email", BROKEN)
+    answer(desk, "email", "." * 200, since=DAY + timedelta(days=1))
+
+    (email,) = look(desk).values()
+
+    assert email.suspended_since == NOW
+    assert email.audits <= len(BROKEN)
+
+
+@pytest.mark.parametrize("decision", ["auto", "review", "suspended"])
+def test_what_people_label_of_their_own_accord_is_no_evidence(desk, decision):
+    answer(desk, "email", "x" * 50, decision=decision)
+
+    assert look(desk) == {}
+
+
+def test_looking_again_changes_nothing(desk):
+    answer(desk, "email", BROKEN)
+    first = look(desk)
+
+    assert look(desk, now=NOW + timedelta(days=1)) == first
+    assert read_evidence(desk.warehouse, 0.95) == list(first.values())
+
+
+def test_a_person_puts_a_label_back_and_it_starts_anew(desk):
+    answer(desk, "email", BROKEN)
+    look(desk)
+
+    reset_label(desk.warehouse, "email", NOW + timedelta(hours=1))
+
+    assert look(desk, now=NOW + timedelta(hours=2)) == {}
+    answer(desk, "email", "x", since=NOW + timedelta(days=1))
+    later = NOW + timedelta(days=2)
+    (email,) = look(desk, now=later).values()
+    assert (email.audits, email.errors, email.suspended_since) == (1, 1, None)
+    answer(desk, "email", BROKEN, since=NOW + timedelta(days=3))
+    assert look(desk, now=later)["email"].suspended_since == later
+
+
+def test_another_champion_puts_it_back(desk):
+    answer(desk, "email", BROKEN)
+    look(desk)
+
+    assert look(desk, champion="2", now=NOW + timedelta(hours=1)) == {}
+    assert desk.warehouse.rows("select reset_by from suspended_labels") == [("promotion",)]
+
+
+def test_only_a_suspended_label_can_be_put_back(desk):
+    with pytest.raises(BreakerError, match=r"'email' is not suspended\. No label is\."):
+        reset_label(desk.warehouse, "email", NOW)
+    answer(desk, "email", BROKEN)
+    look(desk)
+
+    with pytest.raises(BreakerError, match=r"'net' is not suspended\. Suspended: email\."):
+        reset_label(desk.warehouse, "net", NOW)
+
+
+def test_a_desk_without_tables_has_no_evidence(desk):
+    assert read_evidence(desk.warehouse, 0.95) == []
