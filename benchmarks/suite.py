@@ -227,6 +227,13 @@ def simulation(setup: Setup) -> Iterator[Line]:
     yield from forecast_lines(*forecasts(sample_mail(STREAM, _encode(setup), DAYS), windows))
 
 
+def breaker(setup: Setup) -> Iterator[Line]:
+    """Whether the circuit breaker keeps quiet on kept promises, and notices broken ones."""
+    from benchmarks.breaker import measure_breaker
+
+    yield from measure_breaker(10 * setup.sizes.draws[0])
+
+
 def exporter(setup: Setup) -> Iterator[Line]:
     """A backfill beside an exporter that is scraped 20 times a second."""
     from benchmarks.exporter import exporter_cost
@@ -290,6 +297,7 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "memory": memory,
     "drift": drift,
     "thresholds": thresholds,
+    "breaker": breaker,
     "simulation": simulation,
     "unfamiliar": unfamiliar,
     "exporter": exporter,

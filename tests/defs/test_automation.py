@@ -288,7 +288,7 @@ def test_a_lapse_makes_the_day_under_way_anew_once_with_what_is_made_of_it(desk:
 def test_a_late_champion_is_trained_anew(desk: Desk):
     desk.lapse(*LEARNING)
 
-    assert desk.tick() == requested(LEARNING, None)
+    assert desk.tick() == requested([*LEARNING, SUSPENSIONS, QUEUE], None)
 
 
 def test_drift_of_a_day_is_reported_once_more_when_the_day_has_ended(desk: Desk):

@@ -44,6 +44,7 @@ WARNING_CHECKS = {
     "labels_hold",
     "drift_is_within_bounds",
     "realised_precision_is_within_target",
+    "labels_keep_their_promise",
 }
 AUDITS = {
     "ticket_ids_are_unique_on_all_days",

@@ -364,6 +364,23 @@ def test_tickets_for_a_person_say_why_and_name_the_likely_categories(first_run: 
     assert {"unsure", "always_reviewed"} & set(predictions["review_reason"].to_pylist())
 
 
+def test_what_waits_for_a_person_is_a_table_and_a_csv_to_fill_in(desk: Settings, first_run: Run):
+    queue = first_run.tables["review_queue"].to_pandas().sort_values("rank")
+
+    assert queue["rank"].tolist() == list(range(1, len(queue) + 1))
+    assert not set(queue["reason"]) & {"audit", "suspended", None}
+    waiting = {
+        ticket
+        for ticket, decision in values(
+            first_run.tables["ticket_predictions"], "ticket_id", "decision"
+        )
+        if decision == "review"
+    }
+    assert set(queue["ticket_id"]) == waiting
+    assert first_run.metadata["review_queue"][None]["dagster/row_count"] == len(queue) > 0
+    assert (desk.data_dir / "reports" / "review_queue.csv").exists()
+
+
 def test_learnt_tickets_are_labelled_and_the_models_answer_is_out_of_fold(
     desk: Settings, first_run: Run
 ):

@@ -19,25 +19,29 @@ THRESHOLD = 10_000.0
 in the mean, and within n outcomes with a chance of at most n / 10,000 (Ville's inequality, of the
 value and the outcomes still to come). What that gives is measured in docs/desk-loop.md."""
 
+LARGEST = 1e12
+"""Where capital stays: far above the threshold, and no sum of it overflows."""
+
 
 def detector(errors: Booleans, target: float) -> Floats:
-    """The value of the e-detector after each outcome, of shape (outcomes,).
+    """The value of the e-detector after each outcome, of the shape of `errors`.
 
     While every outcome is an error with a chance of at most 1 - target, whatever came before, its
     mean after n outcomes is at most n. It starts anew by itself: each outcome adds a bet that
     begins there.
 
     Args:
-        errors: whether each outcome is an error, the oldest first.
+        errors: whether each outcome is an error, the oldest first, of shape (..., outcomes):
+            several streams at once.
         target: the precision that was promised, above 0 and below 1.
     """
     odds = np.array(ODDS)
     # The likelihood of an error rate with these odds against that of the promised one.
     right = 1 / (target + (1 - target) * odds)
-    factors = np.where(errors[:, None], right * odds, right)
-    capital = np.zeros(len(odds))
-    values = np.empty(len(errors))
-    for place, factor in enumerate(factors):
-        capital = factor * (capital + 1)
-        values[place] = capital.mean()
+    capital = np.zeros((*errors.shape[:-1], len(odds)))
+    values = np.empty(errors.shape)
+    for place in range(errors.shape[-1]):
+        factor = np.where(errors[..., place, None], right * odds, right)
+        capital = np.minimum(factor * (capital + 1), LARGEST)
+        values[..., place] = capital.mean(axis=-1)
     return values
