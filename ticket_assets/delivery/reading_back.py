@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ticket_assets.storage.blobs import Blobs
 
 
-READ_BACK = ("glpi", "zammad")
+READ_BACK = ("glpi", "imap", "zammad")
 """The receivers in which people change what they were told."""
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ticket_assets.routing import Routing
     from ticket_assets.settings import Settings
 
-RECEIVERS = ("folder", "webhook", "glpi", "zammad")
+RECEIVERS = ("folder", "webhook", "glpi", "imap", "zammad")
 """Their names, in the order in which they are told."""
 
 

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -208,6 +208,23 @@ def fetch_new(
     )
 
 
+@contextmanager
+def connection(account: ImapAccount) -> Iterator[IMAPClient]:
+    """A connection that is logged in, for as long as it lasts.
+
+    Raises:
+        LoginRefusedError: the server refuses the login.
+        ImapError: the server cannot be reached or trusted, refuses something, or is lost.
+    """
+    session = _Session(account, retry_seconds=0.0, deadline=math.inf)
+    try:
+        yield session.connect()
+    except (*LOST, IMAPClientError) as error:
+        raise ImapError(f"{account.address} fails: {session.reason(error)}.") from None
+    finally:
+        session.close()
+
+
 class _Folder:
     """A folder and how far it is read: `uid` is the last one whose message is on disk."""
 
@@ -366,7 +383,7 @@ class _Session:
                     self.passed += 1
                     answer = answers.pop(uid, {})
                     if isinstance(answer, Exception):
-                        refused.append(_refusal(folder, uid, self._reason(answer)))
+                        refused.append(_refusal(folder, uid, self.reason(answer)))
                         if len(refused) == REFUSALS_IN_A_ROW:
                             raise self._outage(folder, answer) from None
                     elif (content := answer.get(b"BODY[]")) is not None:
@@ -381,7 +398,7 @@ class _Session:
     def _outage(self, folder: _Folder, error: Exception) -> ImapError:
         return ImapError(
             f"{self._account.address} refuses {REFUSALS_IN_A_ROW} messages of {folder.name!r} in a"
-            f" row: {self._reason(error)}. Fetch again; if it stays, ask who runs the server."
+            f" row: {self.reason(error)}. Fetch again; if it stays, ask who runs the server."
         )
 
     def close(self) -> None:
@@ -434,15 +451,15 @@ class _Session:
             except IMAPClientError as error:
                 raise ImapError(
                     f"{self._account.address} cannot read the folder {folder.name!r}:"
-                    f" {self._reason(error)}. Fetch again; if it stays, ask who runs the server."
+                    f" {self.reason(error)}. Fetch again; if it stays, ask who runs the server."
                 ) from None  # whose text is the server's own
         raise ConnectionLostError(
             f"The connection to {self._account.address} was lost {attempt} times in a row"
-            f" ({self._reason(lost)}). What was fetched is kept; fetch again to go on."
+            f" ({self.reason(lost)}). What was fetched is kept; fetch again to go on."
         ) from None
 
     def _opened(self, folder: _Folder) -> IMAPClient:
-        client = self._client or self._connect()
+        client = self._client or self.connect()
         if self._selected is not folder:
             self._selected = None
             try:
@@ -462,14 +479,14 @@ class _Session:
         if folder.name in names:
             return ImapError(
                 f"{self._account.address} does not open the folder {folder.name!r}:"
-                f" {self._reason(error)}. Give {self._account.user} the right to read it."
+                f" {self.reason(error)}. Give {self._account.user} the right to read it."
             )
         return ImapError(
             f"{self._account.user} has no folder {folder.name!r} on {self._account.address}; there"
             f" are: {present}. Correct TICKETS_IMAP_FOLDERS."
         )
 
-    def _connect(self) -> IMAPClient:
+    def connect(self) -> IMAPClient:
         account = self._account
         context = _tls_context(account)
         secured = account.security == "tls"
@@ -499,7 +516,7 @@ class _Session:
                 raise
             raise ImapError(
                 f"Cannot reach {account.address} with security {account.security}:"
-                f" {self._reason(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
+                f" {self.reason(error)}. Check TICKETS_IMAP_HOST, TICKETS_IMAP_PORT,"
                 " TICKETS_IMAP_SECURITY and the network."
             ) from error
         self._was_connected = True
@@ -534,11 +551,11 @@ class _Session:
                 raise error.__context__ from None
             secret = "token" if account.token_file else "password"
             raise LoginRefusedError(
-                f"{account.address} refuses the login of {account.user}: {self._reason(error)}."
+                f"{account.address} refuses the login of {account.user}: {self.reason(error)}."
                 f" Check TICKETS_IMAP_USER and its {secret}."
             ) from None
 
-    def _reason(self, error: BaseException | None) -> str:
+    def reason(self, error: BaseException | None) -> str:
         """An error's text, which most often is the server's, without the secret."""
         return cleansed(_reason(error), [self._secret]).rstrip(".")
 
