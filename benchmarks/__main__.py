@@ -147,13 +147,22 @@ def _measure_thresholds(path: Path, column_mapping: dict[str, str], desk: Desk) 
 
 def _measure_unfamiliar(path: Path, column_mapping: dict[str, str], desk: Desk) -> None:
     from benchmarks.drift import Mail
-    from benchmarks.unfamiliar import unfamiliar_lines, verdicts_on
+    from benchmarks.unfamiliar import (
+        never_learnt,
+        never_learnt_lines,
+        unfamiliar_lines,
+        verdicts_on,
+    )
     from ticket_assets.quality import labelled_tickets
 
     labelled = labelled_tickets(path, desk.settings, desk.routing, column_mapping)
     encode = desk.encoder.encoder.encode
     mail = Mail(labelled.tickets, encode(labelled.tickets["text"].tolist()))
-    output.print(table(unfamiliar_lines(*verdicts_on(mail, labelled.groups, encode))))
+    lines = [
+        *unfamiliar_lines(*verdicts_on(mail, labelled.groups, encode)),
+        *never_learnt_lines(never_learnt(mail, labelled.groups)),
+    ]
+    output.print(table(lines))
 
 
 def main() -> None:

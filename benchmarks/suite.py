@@ -211,11 +211,21 @@ def thresholds(setup: Setup) -> Iterator[Line]:
 def unfamiliar(setup: Setup) -> Iterator[Line]:
     """What becomes of senseless, foreign and off-topic texts, and of ordinary tickets."""
     from benchmarks.drift import sample_mail
-    from benchmarks.unfamiliar import unfamiliar_lines, verdicts_on, wordings_of
+    from benchmarks.unfamiliar import (
+        LEAST_SURE_SHARES,
+        never_learnt,
+        never_learnt_lines,
+        unfamiliar_lines,
+        verdicts_on,
+        wordings_of,
+    )
 
     encode = _encode(setup)
     mail = sample_mail(setup.sizes.drift * 2 // 3, encode)
-    yield from unfamiliar_lines(*verdicts_on(mail, wordings_of(mail.tickets), encode))
+    groups = wordings_of(mail.tickets)
+    yield from unfamiliar_lines(*verdicts_on(mail, groups, encode))
+    shares = LEAST_SURE_SHARES[1:2] if setup.sizes == QUICK else LEAST_SURE_SHARES
+    yield from never_learnt_lines(never_learnt(mail, groups, shares))
 
 
 def simulation(setup: Setup) -> Iterator[Line]:

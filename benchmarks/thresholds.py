@@ -20,6 +20,7 @@ from ticket_assets.classification.calibration import (
     abstain_thresholds,
     fit_temperature,
     probabilities,
+    without_least_sure,
 )
 from ticket_assets.classification.candidates import CANDIDATES
 from ticket_assets.classification.familiarity import Familiarity
@@ -41,7 +42,7 @@ Rule = Callable[[Floats, Integers, Integers], Floats]
 
 def present_rule(probability: Floats, codes: Integers, groups: Integers) -> Floats:
     """The product's thresholds, with its default settings."""
-    return abstain_thresholds(
+    thresholds = abstain_thresholds(
         probability,
         codes,
         groups,
@@ -49,6 +50,7 @@ def present_rule(probability: Floats, codes: Integers, groups: Integers) -> Floa
         precision_risk=OPTIONS.precision_risk,
         confidence_floor=OPTIONS.confidence_floor,
     )
+    return without_least_sure(thresholds, probability, OPTIONS.least_sure_share)
 
 
 def former_rule(probability: Floats, codes: Integers, _: Integers) -> Floats:

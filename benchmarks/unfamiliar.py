@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks.drift import DEFAULTS, Encode, Mail
 from benchmarks.table import Line
 from ticket_assets.classification.familiarity import SENTENCES, Familiarity
-from ticket_assets.classification.features import Floats, Integers
+from ticket_assets.classification.features import Booleans, Floats, Integers
 from ticket_assets.classification.sorting import review_reasons
 from ticket_assets.classification.training import TrainedClassifier, train
 from ticket_assets.classification.training_set import TrainingOptions, TrainingSet, text_groups
@@ -34,6 +34,10 @@ FALSE_ALARMS = 0.02
 NEW_WORDINGS = 0.1
 KNOWN_WORDINGS = 0.25
 """Shares of the sample that are not learnt: whole wordings, and tickets of the other wordings."""
+NEVER_LEARNT = 0.03
+"""Largest share that is automatic of the tickets of a category that nobody has labelled."""
+LEAST_SURE_SHARES = (0.0, 0.05, 0.1, 0.2)
+LEAST_LEFT_OUT = 30
 _MOMENT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _VOWELS = "aeiouy"
 _SHORT_TEXTS = (
@@ -79,12 +83,16 @@ def texts_of_kinds(count: int, tickets: pd.DataFrame, seed: int = 0) -> dict[str
 
 def judged(trained: TrainedClassifier, tickets: pd.DataFrame, vectors: Floats) -> Verdicts:
     """The product's decisions on these tickets, as in `TrainingSet`."""
+    return Verdicts(len(tickets), Counter(_reasons(trained, tickets, vectors).dropna()))
+
+
+def _reasons(trained: TrainedClassifier, tickets: pd.DataFrame, vectors: Floats) -> pd.Series:
+    """Why a person sees each ticket; None for the automatic ones."""
     classifier = trained.classifier
     familiarity = Familiarity.of(trained.reference, trained.vocabulary, classifier.space)
     unfamiliar = familiarity.reasons(tickets, vectors)
     predicted = classifier.predict(tickets, vectors, reviewed=unfamiliar.notna().to_numpy())
-    reasons = review_reasons(predicted, classifier, unfamiliar).dropna()
-    return Verdicts(len(tickets), Counter(reasons))
+    return review_reasons(predicted, classifier, unfamiliar)
 
 
 def verdicts_on(
@@ -96,9 +104,7 @@ def verdicts_on(
         mail: the tickets of a desk.
         groups: the number of each ticket's wording.
     """
-    random = np.random.default_rng(seed)
-    new = np.isin(groups, random.permutation(np.unique(groups))[:: round(1 / NEW_WORDINGS)])
-    known = ~new & (random.random(len(groups)) < KNOWN_WORDINGS)
+    new, known = _put_aside(groups, seed)
     learnt = mail.rows(np.flatnonzero(~new & ~known))
     training_set = TrainingSet(learnt.tickets.assign(priority=None), learnt.vectors, "benchmark")
     trained = train(training_set, TrainingOptions())
@@ -113,6 +119,64 @@ def verdicts_on(
         for part in [mail.rows(np.flatnonzero(rows))]
     }
     return strange, ordinary
+
+
+@dataclass(frozen=True)
+class NeverLearnt:
+    """Shares that are automatic, over desks of which one category each is left out."""
+
+    left_out: float
+    """Of the tickets of the category that was never learnt."""
+    ordinary: float
+    in_new_wordings: float
+    """Of the ordinary tickets."""
+
+
+def never_learnt(
+    mail: Mail, groups: Integers, shares: Sequence[float] = LEAST_SURE_SHARES, seed: int = 0
+) -> dict[float, NeverLearnt]:
+    """By the least sure share that goes to a person, what becomes of a category without labels.
+
+    Each category of at least `LEAST_LEFT_OUT` tickets is left out once. The tickets not learnt are
+    those of `verdicts_on`.
+    """
+    new, known = _put_aside(groups, seed)
+    counts = mail.tickets["category"].value_counts()
+    found: dict[float, list[tuple[Booleans, Booleans, Booleans]]] = {s: [] for s in shares}
+    for category in counts.index[counts >= LEAST_LEFT_OUT]:
+        left_out = (mail.tickets["category"] == category).to_numpy()
+        learnt = mail.rows(np.flatnonzero(~new & ~known & ~left_out))
+        asked = np.flatnonzero(new | known | left_out)
+        training_set = TrainingSet(learnt.tickets.assign(priority=None), learnt.vectors, PART)
+        for share, parts in found.items():
+            trained = train(training_set, TrainingOptions(least_sure_share=share))
+            part = mail.rows(asked)
+            automatic = np.array(_reasons(trained, part.tickets, part.vectors).isna())
+            parts.append((automatic, left_out[asked], new[asked]))
+    shown = {}
+    for share, parts in found.items():
+        automatic, is_left_out, is_new = map(np.concatenate, zip(*parts, strict=True))
+        shown[share] = NeverLearnt(
+            *(
+                float(automatic[rows].mean())
+                for rows in (is_left_out, ~is_left_out, ~is_left_out & is_new)
+            )
+        )
+    return shown
+
+
+def never_learnt_lines(found: Mapping[float, NeverLearnt]) -> Iterator[Line]:
+    """A line per share; the default's beside what is wanted."""
+    for share, automatic in found.items():
+        is_default = share == TrainingOptions().least_sure_share
+        yield Line(
+            PART,
+            f"least sure {share:.0%} to a person: automatic of a category never learnt (of ordinary"
+            " tickets, in new wordings)",
+            f"{automatic.left_out:.1%} ({automatic.ordinary:.1%}, {automatic.in_new_wordings:.1%})",
+            wanted=f"≤ {NEVER_LEARNT:.0%}" if is_default else "",
+            met=automatic.left_out <= NEVER_LEARNT if is_default else None,
+        )
 
 
 def wordings_of(tickets: pd.DataFrame) -> Integers:
@@ -161,6 +225,13 @@ def as_tickets(texts: Sequence[str]) -> pd.DataFrame:
     return clean_tickets(
         raw, languages=DEFAULTS.languages, phone_regions=DEFAULTS.phone_regions
     ).tickets
+
+
+def _put_aside(groups: Integers, seed: int) -> tuple[Booleans, Booleans]:
+    """Which tickets are not learnt: all of some wordings, and some of the other wordings."""
+    random = np.random.default_rng(seed)
+    new = np.isin(groups, random.permutation(np.unique(groups))[:: round(1 / NEW_WORDINGS)])
+    return new, ~new & (random.random(len(groups)) < KNOWN_WORDINGS)
 
 
 def _total(verdicts: Collection[Verdicts]) -> Verdicts:

@@ -9,6 +9,8 @@ from benchmarks.candidates import french_tickets
 from benchmarks.drift import Mail
 from benchmarks.unfamiliar import (
     Verdicts,
+    never_learnt,
+    never_learnt_lines,
     texts_of_kinds,
     unfamiliar_lines,
     verdicts_on,
@@ -63,3 +65,17 @@ def test_verdicts_are_those_of_the_product_on_tickets_it_has_not_learnt():
 
     assert 100 < sum(verdicts.texts for verdicts in ordinary.values()) < 300
     assert strange["cooking"].reasons == {"unknown_words": strange["cooking"].texts}
+
+
+@pytest.mark.slow
+def test_fewer_tickets_are_automatic_where_more_of_the_least_sure_go_to_a_person():
+    tickets, sentences = french_tickets(600)
+    counter = HashingVectorizer(n_features=64, norm=None, dtype=np.float32)
+    mail = Mail(tickets, counter.transform(tickets["text"]).toarray())
+
+    found = never_learnt(mail, sentences, shares=(0.0, 0.2))
+    none, fifth = never_learnt_lines(found)
+
+    assert found[0.2].left_out <= found[0.0].left_out
+    assert found[0.2].ordinary < found[0.0].ordinary
+    assert (none.met, fifth.met) == (None, None)  # neither is the product's default

@@ -12,6 +12,7 @@ from ticket_assets.classification.calibration import (
     predictions_needed,
     probabilities,
     reliability,
+    without_least_sure,
 )
 
 
@@ -175,3 +176,24 @@ def test_automatic_decisions_keep_the_target_on_new_data_from_the_same_source():
 
     assert 0.05 < automatic.mean() < 0.2
     assert correct[automatic].mean() >= 0.95
+
+
+def test_the_least_sure_twentieth_of_what_would_be_automatic_goes_to_a_person():
+    # Given 100 automatic tickets of two classes, and 50 of a third that never is
+    confidence = np.concatenate([np.linspace(0.7, 0.9, 60), np.linspace(0.9, 0.99, 40)])
+    probability = np.zeros((150, 3))
+    probability[:60, 0], probability[60:100, 1] = confidence[:60], confidence[60:]
+    probability[100:, 2] = 0.61
+
+    thresholds = without_least_sure(np.array([0.6, 0.9, ALWAYS_REVIEW]), probability, 0.05)
+
+    assert (confidence[:60] >= thresholds[0]).sum() == 56  # "lower": the twentieth one stays
+    assert thresholds[1:].tolist() == [0.9, ALWAYS_REVIEW]
+
+
+def test_nothing_is_taken_away_where_nothing_is_automatic():
+    thresholds = np.full(2, ALWAYS_REVIEW)
+
+    assert (
+        without_least_sure(thresholds, np.full((3, 2), 0.5), 0.05).tolist() == thresholds.tolist()
+    )

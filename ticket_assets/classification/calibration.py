@@ -141,6 +141,22 @@ def abstain_thresholds(
     return thresholds
 
 
+def without_least_sure(thresholds: Floats, probability: Floats, share: float) -> Floats:
+    """The thresholds, but for the least sure `share` of what they make automatic.
+
+    Correctness is not looked at, and each threshold stays or is stricter: all stricter ones that
+    were tested have passed, and the chance that any of them misses the target is at most the risk.
+
+    Args:
+        probability: of rows that the model has not learnt from, shape (rows, classes).
+    """
+    predicted = probability.argmax(axis=1)
+    confidence = probability[np.arange(len(predicted)), predicted]
+    automatic = confidence[confidence >= thresholds[predicted]]
+    floor = np.quantile(automatic, share, method="lower") if len(automatic) else 0.0
+    return np.asarray(np.maximum(thresholds, floor))
+
+
 def _threshold_grid(floor: float) -> Floats:
     """The thresholds that are tried, from the strictest to the floor."""
     grid = expit(np.arange(logit(floor), GRID_TOP, GRID_STEP))[::-1]

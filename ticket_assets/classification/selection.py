@@ -13,6 +13,7 @@ from ticket_assets.classification.calibration import (
     fit_temperature,
     log_loss,
     probabilities,
+    without_least_sure,
 )
 from ticket_assets.classification.candidates import (
     CANDIDATES,
@@ -190,4 +191,4 @@ def label_thresholds(  # noqa: PLR0917
     for code in range(len(thresholds)):
         if labelled.wording_count(target, code) < LEAST_WORDINGS:
             thresholds[code] = ALWAYS_REVIEW
-    return thresholds
+    return without_least_sure(thresholds, probability[rows], options.least_sure_share)
