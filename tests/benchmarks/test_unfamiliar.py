@@ -8,8 +8,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from benchmarks.candidates import french_tickets
 from benchmarks.drift import Mail
 from benchmarks.unfamiliar import (
+    NeverLearnt,
     Verdicts,
-    never_learnt,
     never_learnt_lines,
     texts_of_kinds,
     unfamiliar_lines,
@@ -67,15 +67,10 @@ def test_verdicts_are_those_of_the_product_on_tickets_it_has_not_learnt():
     assert strange["cooking"].reasons == {"unknown_words": strange["cooking"].texts}
 
 
-@pytest.mark.slow
-def test_fewer_tickets_are_automatic_where_more_of_the_least_sure_go_to_a_person():
-    tickets, sentences = french_tickets(600)
-    counter = HashingVectorizer(n_features=64, norm=None, dtype=np.float32)
-    mail = Mail(tickets, counter.transform(tickets["text"]).toarray())
+def test_of_a_category_never_learnt_the_default_share_alone_is_judged():
+    found = {0.0: NeverLearnt(0.3, 0.8, 0.6), 0.05: NeverLearnt(0.031, 0.79, 0.5)}
 
-    found = never_learnt(mail, sentences, shares=(0.0, 0.2))
-    none, fifth = never_learnt_lines(found)
+    without, default = never_learnt_lines(found)
 
-    assert found[0.2].left_out <= found[0.0].left_out
-    assert found[0.2].ordinary < found[0.0].ordinary
-    assert (none.met, fifth.met) == (None, None)  # neither is the product's default
+    assert (without.value, without.met) == ("30.0% (80.0%, 60.0%)", None)
+    assert (default.value, default.met) == ("3.1% (79.0%, 50.0%)", False)
