@@ -276,6 +276,7 @@ def test_a_correction_is_a_label_after_one_look_and_what_we_wrote_is_none(glpi, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_persons_value_is_never_lost_however_the_two_interleave(glpi, receiver):
     """Each ticket has a story of its own: people change it before, between and after our looks and
     writes, and answers are lost on the way, so that it is told again."""

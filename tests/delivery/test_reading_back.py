@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.delivery.decided import NOW, decided_desk, ticket
 from tests.delivery.test_zammad_receiver import decision, land, tell
 from tests.services.zammad import ANNA, TOKEN
+from tests.warehouse_rows import append_rows
 from ticket_assets.delivery import zammad_receiver
+from ticket_assets.delivery.handover import hand_over
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import Label
 from ticket_assets.mail.sources import Poll, poll_sources
@@ -97,6 +100,33 @@ def test_a_refused_token_is_not_insisted_on(desk, zammad, tmp_path):
     assert waiting.waits_for == refused.error
     assert requests == 1
     assert (again.error, again.waits_for) == (None, None)
+
+
+def test_a_run_tells_it_once_and_leaves_what_people_have_said(desk, zammad):
+    a, b = land(desk.landing, "a", "b")
+    first, second = (zammad.new_ticket(message_id=f"<{name}@example.org>") for name in "ab")
+    rows = [
+        ticket(0, ticket_id=ticket_id, queue="infrastructure", priority_decision="auto")
+        for ticket_id in (a, b)
+    ]
+    decided_desk(desk.settings, rows)
+    mails = [(a, "a@example.org"), (b, "b@example.org")]
+    append_rows(
+        desk.settings,
+        "raw_tickets",
+        [{"ticket_id": one, "message_id": name, "received_at": NOW} for one, name in mails],
+    )
+    zammad.set_fields(ticket=second, user=ANNA, category="printing")
+
+    told = hand_over(desk)
+    look(desk)
+    again = hand_over(desk)
+
+    assert told["zammad"].outcomes == {"delivered": 1, "taken": 1}
+    assert not again["zammad"].outcomes
+    assert zammad.fields(ticket=first)["category"] == "network"
+    assert zammad.fields(ticket=second)["category"] == "printing"
+    assert labels(desk) == {b: ("printing", None)}
 
 
 def test_an_address_without_a_token_is_refused(tmp_path):

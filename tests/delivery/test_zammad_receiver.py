@@ -516,6 +516,7 @@ def test_more_changes_than_one_search_gives_are_read_in_several_looks(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_persons_value_is_never_lost_however_the_two_interleave(zammad, landing):
     """Each ticket has a story of its own: people change it before, between and after our looks and
     writes, and answers are lost on the way, so that it is told again."""
