@@ -1,16 +1,25 @@
-"""Makes the weights of ticket_assets/text/said_secrets.py from the examples beside this file."""
+"""Makes the weights and words of ticket_assets/text/said_secrets.py from the examples here."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from ticket_assets.text.said_secrets import WEIGHTS, Candidate, Feature, candidates, features
+from ticket_assets.text.said_secrets import (
+    ORDINARY_WORDS,
+    WEIGHTS,
+    Candidate,
+    Feature,
+    candidates,
+    features,
+    plain_words,
+)
 
 EXAMPLES = Path(__file__).with_name("said_secrets.yaml")
 _INVERSE_REGULARISATION = 3.0
@@ -59,24 +68,42 @@ def weights() -> dict[Feature, float]:
     return {("bias", ("bias",)): round(float(model.intercept_[0]), 2)} | large
 
 
+def ordinary_words() -> Counter[str]:
+    """The words of all examples that are no secrets, and in how many of them each is."""
+    texts = yaml.safe_load(EXAMPLES.read_text("utf-8"))
+    words = plain_words(" ".join(texts.pop("words")))
+    in_texts = Counter(
+        word
+        for marked in sorted(set(chain.from_iterable(texts.values())))
+        for word in plain_words(_SECRET.sub(" ", marked))
+    )
+    return in_texts + Counter(dict.fromkeys(words, 2))
+
+
 def _examples() -> Iterator[tuple[tuple[Feature, ...], bool, bool]]:
     """Features, whether it is a secret, and whether it is of the ordinary texts.
 
-    Each kind of word once: what is ordinary in a thousand texts is no likelier for it.
+    Each kind of word once: what is ordinary in a thousand texts is no likelier for it. A word that
+    one text alone has is learnt as unknown there, as the words of other texts are.
     """
     texts = yaml.safe_load(EXAMPLES.read_text("utf-8"))
+    of_one_text = {word for word, count in ordinary_words().items() if count == 1}
+    del texts["words"]
     seen: set[tuple[tuple[Feature, ...], bool]] = set()
     marked_texts = [(group, marked) for group, examples in texts.items() for marked in examples]
     for group, marked in marked_texts:
         pieces = re.split("[⟦⟧]", marked)
         ends = np.cumsum([0, *map(len, pieces)])
         spans = list(zip(ends[1:-1:2], ends[2::2], strict=True))
-        for widely in (False, True):
-            for candidate in candidates("".join(pieces), widely=widely):
-                example = tuple(features(candidate)), _is_of(candidate, spans)
-                if example not in seen:
-                    seen.add(example)
-                    yield *example, group == "ordinary"
+        unknown = of_one_text & plain_words(_SECRET.sub(" ", marked))
+        for candidate in candidates("".join(pieces), unknown=unknown):
+            example = tuple(features(candidate)), _is_of(candidate, spans)
+            if example not in seen:
+                seen.add(example)
+                yield *example, group == "ordinary"
+
+
+_SECRET = re.compile("⟦.*?⟧", re.DOTALL)
 
 
 def _is_of(candidate: Candidate, spans: list[tuple[int, int]]) -> bool:
@@ -84,7 +111,8 @@ def _is_of(candidate: Candidate, spans: list[tuple[int, int]]) -> bool:
 
 
 def write() -> None:
-    """Writes the file of weights."""
+    """Writes the files of words and of weights, which depend on the words."""
+    ORDINARY_WORDS.write_text("".join(f"{word}\n" for word in sorted(ordinary_words())), "utf-8")
     lines = (
         "\t".join((template, *values, str(weight)))
         for (template, values), weight in weights().items()

@@ -103,6 +103,7 @@ class Words:
     secret_mentions: Entries
     secret_mention_hints: Entries
     long_secret_words: Entries
+    secret_topics: Entries
     one_time_words: Entries
     open_code_words: Entries
     product_names: Entries

@@ -225,6 +225,9 @@ _IBAN = re.compile(
 )
 
 
+_AFTER_IBAN = re.compile(r"(?:BIC|SWIFT)", re.IGNORECASE)
+
+
 def _ibans(text: str) -> Iterator[tuple[int, int]]:
     from stdnum import iban
 
@@ -384,7 +387,7 @@ def _checked(
         position = start + 1
         for length in range(min(len(compact), lengths.stop - 1), lengths.start - 1, -1):
             end = compact[length - 1][1] + 1
-            is_end = not text[end : end + 1].isalnum() or text[end : end + 3].upper() == "BIC"
+            is_end = not text[end : end + 1].isalnum() or _AFTER_IBAN.match(text, end)
             if is_end and is_valid("".join(c for c, _ in compact[:length])):
                 yield start, end
                 position = end

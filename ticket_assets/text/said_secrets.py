@@ -7,8 +7,8 @@ import math
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Container, Iterator
+from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -18,32 +18,48 @@ from ticket_assets.text.stated_secrets import Span, is_product, secret_names
 
 WEIGHTS = Path(__file__).with_name("said_secrets.txt")
 """One line each: a template of `TEMPLATES`, its values and the weight; made by `make weights`."""
-MASKED_FROM, SUSPECTED_FROM = 0.3, 0.15
-"""Probabilities; chosen by leaving one source of examples out after the other."""
+MASKED_FROM, SUSPECTED_FROM, STRANGE_FROM = 0.25, 0.12, 0.02
+"""Probabilities; chosen by leaving wordings out. The last makes a suspicion of a word that ordinary
+mail lacks: plain words given for a password are told far less surely than others."""
+ORDINARY_WORDS = WEIGHTS.with_name("ordinary_words.txt")
+"""Made by `make weights`, too."""
 _FARTHEST = 14  # words and signs from a name
+_SHORTEST = 4  # letters and signs
 _MOST_WORDS = 2_000  # that are looked at in one text
 
 _TOKEN = re.compile(
-    r"\[[A-Z_]+\]|[:=|;,()\[\]{}\"«»“”„<>?!…\n→]|\.(?=[\s\"'»”)]|$)"
+    r"\[[A-Z_]+\]"
+    r"|(?<![\w.,:/+#\-])(?:[0-9]{3} [0-9]{3}|[0-9]{2}(?: [0-9]{2}){2}|[0-9](?: [0-9]){3,5})"
+    r"(?![\w%€$]| ?[0-9]|[.,:/\-][0-9])|[:=|;,()\[\]{}\"«»“”„<>?!…\n→]|\.(?=[\s\"'»”)]|$)"
     r"|(?:[^\s:=|;,()\[\]{}\"«»“”„<>?!…→.]|[!?.\]](?=[^\s\"'»”)\]])|\[(?=[0-9a-z])|:(?=//))+"
 )
 _SENTENCE_ENDS = frozenset(".!?…¶")
 _SENTENCE_STARTS = _SENTENCE_ENDS | {"^"}
 _QUOTES = frozenset('"«»“”„')
+_ANNOUNCING = _QUOTES | {":", "=", "/", "→"}
 _KINDS = "phrase", "password", "code"
 _NO_CANDIDATES = frozenset(
-    [*("copula", "turning", "pronoun", "stop", "remark", "login")]
-    + [f"name {kind}" for kind in (*_KINDS, "other", "hint")]
+    [*("copula", "turning", "pronoun", "stop", "remark")]
+    + [f"name {kind}" for kind in (*_KINDS, "other")]
 )
-_SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?_.\-][^\W_]|[!$%#*@]$")
-# A placeholder, a path, an address, a version, a small number; the name of a machine
-# ("PC-LYON-12"), an error ("auth8523").
+_STRANGE = frozenset(["other", "perhaps remark", "mixed", "number"])
+_IF_UNKNOWN = {"known": "other", "remark": "perhaps remark"}
+_SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?][^\W_]|[!$%#*@]$")
+_JOINT_INSIDE = re.compile(r"[^\W_][_.\-][^\W_]")
+# A placeholder, a path, an address, a version, a date, an hour, a small number, an identifier; the
+# name of a machine ("PC-LYON-12"), a file or a constant; an error ("auth8523").
 _NO_SECRET = re.compile(
-    r"\[|\\\\|/|https?:|[A-Z]:\\|0x|[0-9]{1,3}$|[0-9]+(?:[.,/][0-9]+)+$"
-    r"|[A-Z][A-Za-z]+(?:-[A-Z0-9]+)*-[A-Z]*[0-9]+$|[a-z]{2,4}(?!19|20)[0-9]{4}$"
+    r"\[|\\|/|https?:|[A-Z]:\\|0x|[0-9]{1,3}$|(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2})?$"
+    r"|[0-9]+(?:[.,/][0-9]+)+\.?$|[0-9]{1,2}[hH][0-9]{0,2}$|[vV][0-9]+[.\-]"
+    r"|[0-9]{1,2}-[0-9]{1,2}-(?:19|20)[0-9]{2}$|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}"
+    r"|[A-Z]+(?:_[A-Z]+)+$|[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*-[A-Z]*[0-9]+$"
+    r"|[a-z]{2,4}(?!19|20)[0-9]{4}$|[0-9]{1,5}/|\S*(?:://|\[[A-Z_]+\])"
+    r"|\S+\.(?i:docx?|xls[xm]?|pptx?|pdf|zip|csv|txt|log|exe|msi|jpe?g|png|xml|json|js|py)$"
 )
+_LONG = 4  # letters of a word that another word is rarely made of
 _LETTER_GROUPS = 3
 _RUN = re.compile(r"(.)\1+")
+_ELISION = re.compile("^(?:[a-z]|qu)['’]", re.IGNORECASE)
 _FEW_WORDS = re.compile(r" {0,2}|(?: [^\W\d_]+){1,3} ")  # "le chat dort sur le toit"
 _LONGEST_PATH = 4
 _LONGEST_QUOTE = 6
@@ -129,10 +145,36 @@ def _class(token: str) -> str:
     for word in (token, _folded(token)):
         for name, pattern in _classes():
             if pattern.fullmatch(word):
-                return name
+                # "zanzibar" ends like one.
+                return "perhaps remark" if name == "remark" and not _is_ordinary(token) else name
     if any(map(str.isdigit, token)):
         return "mixed" if any(map(str.isalpha, token)) else "number"
-    return "other"
+    return "known" if _is_ordinary(token) else "other"
+
+
+def _is_ordinary(word: str) -> bool:
+    """Whether ordinary mail has the word, also with its letters in another order: "rceonnu"."""
+    plain = _folded(word)
+    return plain in ordinary_words() or "".join(sorted(plain)) in _letters_of_ordinary_words()
+
+
+@functools.cache
+def _letters_of_ordinary_words() -> frozenset[str]:
+    return frozenset("".join(sorted(word)) for word in ordinary_words() if len(word) > _LONG)
+
+
+def plain_words(text: str) -> set[str]:
+    """The words of a text that are letters, at least one of them, and signs, without accents."""
+    words = (_folded(token.group()) for token in _TOKEN.finditer(text))
+    return {
+        word for word in words if any(map(str.isalpha, word)) and not any(map(str.isdigit, word))
+    }
+
+
+@functools.cache
+def ordinary_words() -> frozenset[str]:
+    """What mail that states no secret is made of."""
+    return frozenset(ORDINARY_WORDS.read_text("utf-8").split())
 
 
 @functools.cache
@@ -171,6 +213,10 @@ def _form(word: str) -> _Form:
         if has_digit and has_letter
         else "sign"
         if _SIGN_INSIDE.search(word)
+        else "digits"
+        if has_digit
+        else "joint"
+        if _JOINT_INSIDE.search(word)
         else "capitals"
         if word.isupper() and len(word) > 1
         else "word"
@@ -200,47 +246,6 @@ def _step(count: int) -> str:
     return next((str(step) for step in (1, 2, 3, 4, 6, 9, 14, 20) if count <= step), "99")
 
 
-class _Name(NamedTuple):
-    start: int
-    end: int
-    kind: str
-
-
-def _names(text: str, *, widely: bool) -> list[_Name]:
-    names = [
-        _Name(*match.span(), next((kind for kind in _KINDS if match[kind]), "other"))
-        for match in secret_names(text)
-    ]
-    if not widely:
-        return names
-    lower = text.casefold()
-    if not any(hint in lower for hint in _hints()):
-        return names
-    done = {at for name in names for at in range(name.start, name.end)}
-    more = (_Name(*match.span(), "hint") for match in _wide_names().finditer(text))
-    return sorted(
-        [*names, *(name for name in more if done.isdisjoint(range(name.start, name.end)))]
-    )
-
-
-@functools.cache
-def _hints() -> tuple[str, ...]:
-    words = all_words()
-    return (
-        words.secret_hints
-        + words.secret_suspicion_hints
-        + words.secret_mention_hints
-        + words.login_hints
-    )
-
-
-@functools.cache
-def _wide_names() -> re.Pattern[str]:
-    words = all_words()
-    names = words.code_words + words.login_names + words.secret_mentions + words.secret_suspicions
-    return phrases(names, r"(?<![^\W_])", r"[0-9]?(?![^\W_])")
-
-
 class _Words(NamedTuple):
     """The words and signs of a text in order, between two that stand for its start and its end."""
 
@@ -252,60 +257,115 @@ class _Words(NamedTuple):
     """The number of the sentence of each."""
 
 
-def _words_of(text: str) -> _Words:
-    tokens = list(_TOKEN.finditer(text))
-    written = ["^", "^", *(token.group().replace("\n", "¶") for token in tokens), "$", "$"]
+def _words_of(text: str, written: list[str]) -> _Words:
+    spans = [token.span() for token in _TOKEN.finditer(text)]
     limits = [0, 0], [len(text), len(text)]
     return _Words(
         written=written,
-        starts=[*limits[0], *(token.start() for token in tokens), *limits[1]],
-        ends=[*limits[0], *(token.end() for token in tokens), *limits[1]],
+        starts=[*limits[0], *(start for start, _ in spans), *limits[1]],
+        ends=[*limits[0], *(end for _, end in spans), *limits[1]],
         classes=list(map(_class, written)),
-        sentences=[0, *accumulate(word in _SENTENCE_ENDS for word in written[:-1])],
+        sentences=[
+            *(0, 0),
+            *accumulate(
+                last in _SENTENCE_ENDS and word not in _SENTENCE_ENDS
+                for last, word in pairwise(written[1:])
+            ),
+        ],
     )
 
 
-def candidates(text: str, *, widely: bool = False) -> Iterator[Candidate]:
+def candidates(text: str, *, unknown: Container[str] = ()) -> Iterator[Candidate]:
     """The words near the names of secrets, but for sentences in which one is masked already.
 
-    `widely`: near any word that speaks of codes or logins too, which takes longer to look for.
+    Near words about what secrets open, too, where no name is, if they are more than letters or
+    have a sign before them. `unknown`: ordinary words that are taken for unknown ones.
     """
-    if not (names := _names(text, widely=widely)):
+    written = ["^", "^", *_TOKEN.findall(text), "$", "$"]
+    looks = [_look(word) for word in written]
+    topics = [(at, at, "topic") for at, look in enumerate(looks) if look.is_topic]
+    names = secret_names(text)
+    near_topics = [
+        (at, place)
+        for at, place in _near(topics, len(written) - 3)
+        if looks[at].may_be_secret
+        and (looks[at].is_more or written[at - 1] in _ANNOUNCING)
+        and _class(written[at]) in _STRANGE
+    ]
+    if not names and not near_topics:
         return
-    words = _words_of(text)
-    masked = {
-        sentence
-        for sentence, word in zip(words.sentences, words.written, strict=True)
-        if word == "[PASSWORD]"
-    }
+    written = [word.replace("\n", "¶") for word in written]
+    words = _words_of(text, written)
+    classes, sentences = words.classes, words.sentences
+    for at in [at for at, word in enumerate(written) if _folded(word) in unknown]:
+        classes[at] = _IF_UNKNOWN.get(classes[at], classes[at])
     places = []
-    for start, end, kind in names:
-        first, last = bisect_left(words.ends, start + 1), bisect_left(words.ends, end)
+    for name in names:
+        first, last = bisect_left(words.ends, name.start() + 1), bisect_left(words.ends, name.end())
+        kind = next((kind for kind in _KINDS if name[kind]), "other")
         places.append((first, last, kind))
-        words.classes[first : last + 1] = [f"name {kind}"] * (last + 1 - first)
+        classes[first : last + 1] = [f"name {kind}"] * (last + 1 - first)
+    near_names = (
+        (at, place) for at, place in _near(places, len(written) - 3) if _may_be_secret(written[at])
+    )
+    masked = {sentences[at] for at, word in enumerate(written) if word == "[PASSWORD]"}
+    seen: set[int] = set()
+    for at, (first, last, kind) in chain(near_names, near_topics):
+        if (
+            at not in seen
+            and classes[at] not in _NO_CANDIDATES
+            and sentences[at] not in masked
+            and abs(sentences[at] - sentences[first]) < 2
+        ):
+            seen.add(at)
+            yield _candidate(words, at, first, last, kind)
+            if len(seen) > _MOST_WORDS:
+                return
+
+
+_Place = tuple[int, int, str]
+
+
+def _near(places: list[_Place], end: int) -> Iterator[tuple[int, _Place]]:
+    """What stands near each place; between two, what is nearer to it."""
     lefts = [2, *(last for _, last, _ in places)]
-    rights = [*(first for first, *_ in places[1:]), len(words.written) - 3]
-    looked_at = 0
-    for (first, last, kind), left, right in zip(places, lefts, rights, strict=False):
-        # What stands between two names is nearer to one of them.
+    rights = [*(first for first, *_ in places[1:]), end]
+    for place, left, right in zip(places, lefts, rights, strict=False):
+        first, last, _ = place
         left = left if left == 2 else (left + first) // 2 + 1  # noqa: PLW2901
         for at in range(max(first - _FARTHEST, left), min(last + _FARTHEST, right) + 1):
-            sentence = words.sentences[at]
-            if (
-                words.classes[at] not in _NO_CANDIDATES
-                and _may_be_secret(words.written[at])
-                and sentence not in masked
-                and abs(sentence - words.sentences[first]) < 2
-            ):
-                looked_at += 1
-                if looked_at > _MOST_WORDS:
-                    return
-                yield _candidate(words, at, first, last, kind)
+            yield at, place
+
+
+class _Look(NamedTuple):
+    is_topic: bool
+    is_more: bool
+    """More than letters, which "mot" and "l'appli" are not."""
+    may_be_secret: bool
 
 
 @functools.lru_cache(maxsize=50_000)
+def _look(word: str) -> _Look:
+    plain = _ELISION.sub("", _folded(word))
+    return _Look(
+        is_topic=bool(_topics().fullmatch(word) or _topics().fullmatch(plain)),
+        is_more=not _ELISION.sub("", word).isalpha(),
+        may_be_secret=_may_be_secret(word),
+    )
+
+
+@functools.cache
+def _topics() -> re.Pattern[str]:
+    return phrases(all_words().secret_topics)
+
+
 def _may_be_secret(word: str) -> bool:
-    return not _NO_SECRET.match(word) and not is_product(word) and any(map(str.isalnum, word))
+    return (
+        len(word) >= _SHORTEST
+        and not _NO_SECRET.match(word)
+        and not is_product(word)
+        and any(map(str.isalnum, word))
+    )
 
 
 def _candidate(words: _Words, at: int, first: int, last: int, kind: str) -> Candidate:
@@ -341,6 +401,15 @@ def _candidate(words: _Words, at: int, first: int, last: int, kind: str) -> Cand
     return Candidate(words.starts[at], words.ends[at], values, marks)
 
 
+def _is_strange(candidate: Candidate) -> bool:
+    """Whether a name is near a word in small letters that no ordinary mail has."""
+    category, word_class, name = _description_of_strange(candidate.values)
+    return (category, word_class) == ("word", "other") and str(name) != "topic"
+
+
+_description_of_strange = itemgetter(*map(ATTRIBUTES.index, ("category", "class", "name")))
+
+
 def features(candidate: Candidate) -> list[Feature]:
     """A template and its values, for each template and each mark between the name and the word."""
     values = dict(zip(ATTRIBUTES, candidate.values, strict=True))
@@ -371,7 +440,9 @@ class _Model:
 
     def probability(self, candidate: Candidate) -> float:
         values = candidate.values
-        score = self.bias + sum(weight(key(values), 0.0) for key, weight in self.tables)
+        score = self.bias
+        for key, weight in self.tables:
+            score += weight(key(values), 0.0)
         for mark in candidate.marks:
             score += self.marks.get(mark, 0.0)
             score += self.marks_of.get((mark, *self.description(values)), 0.0)
@@ -384,7 +455,12 @@ _model = functools.cache(_Model)
 def said_secrets(text: str) -> Iterator[Span]:
     """Spans of words that are likely secrets, with the less likely ones and few words between."""
     run: list[tuple[int, int, float]] = []
-    for start, end, probability in sorted(_likely(text)):
+    likely = [
+        (word.start, word.end, probability)
+        for word, probability in _probabilities(text)
+        if probability >= SUSPECTED_FROM
+    ]
+    for start, end, probability in sorted(likely):
         if run and not _FEW_WORDS.fullmatch(text, run[-1][1], start):
             yield from _span(run)
             run = []
@@ -399,12 +475,12 @@ def _span(run: list[tuple[int, int, float]]) -> Iterator[Span]:
 
 def may_say_secret(text: str) -> bool:
     """Whether a word of `text` is somewhat likely a secret."""
-    return any(True for _ in _likely(text, widely=True))
+    return any(
+        probability >= (STRANGE_FROM if _is_strange(word) else SUSPECTED_FROM)
+        for word, probability in _probabilities(text)
+    )
 
 
-def _likely(text: str, *, widely: bool = False) -> Iterator[tuple[int, int, float]]:
+def _probabilities(text: str) -> Iterator[tuple[Candidate, float]]:
     model = _model()
-    for candidate in candidates(text, widely=widely):
-        probability = model.probability(candidate)
-        if probability >= SUSPECTED_FROM:
-            yield candidate.start, candidate.end, probability
+    return ((candidate, model.probability(candidate)) for candidate in candidates(text))

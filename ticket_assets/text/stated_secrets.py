@@ -120,7 +120,10 @@ _GAP = re.compile(
 @functools.lru_cache(maxsize=1)  # asked several times of each text
 def may_state_secret(lower: str) -> bool:
     """Whether a text in small letters holds a part of the names of secrets."""
-    return any(hint in lower for hint in _patterns().hints)
+    for hint in _patterns().hints:  # noqa: SIM110  half the time of any()
+        if hint in lower:
+            return True
+    return False
 
 
 def stated_secrets(text: str) -> Iterator[Span]:

@@ -29,7 +29,9 @@ class _Patterns:
             r"|[69][0-9]{2}(?P<gap>[ .\-])[0-9]{3}(?P=gap)[0-9]{3})"
             r"(?![ .,\-]?[0-9\w%€$£])"
         )
-        self.unit_after = re.compile(rf" ?(?:[€%$£]|[KMGkmg][ob]\b|{one_of(words.units)}\b)")
+        self.unit_after = re.compile(
+            rf" ?(?:[€%$£]|(?:[KMG][ob]|[kmg]b)\b|{one_of(words.units)}\b)"
+        )
         self.announcement = phrases(
             words.phone_announcements,
             r"\b",
