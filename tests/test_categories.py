@@ -411,6 +411,12 @@ def predictions(desk):
 def test_merged_categories_are_one_and_no_decision_changes(stores):
     desk = stores.desk()
     before, listed = predictions(desk), {one.name: one for one in list_categories(desk)}
+    with desk.warehouse.transaction() as connection:
+        connection.execute(
+            "insert into tickets.suspended_labels by name"
+            " select unnest(['email', 'network']) as label, timestamp '2026-03-01' as tripped_at,"
+            " unnest([null, timestamp '2026-03-02']) as reset_at, 1.0 as evidence"
+        )
 
     said = stores.tickets("categories", "merge", *MERGED, "network")
 
@@ -435,6 +441,9 @@ def test_merged_categories_are_one_and_no_decision_changes(stores):
         likely = json.loads(row["likely"] or "[]")
         assert len(set(likely)) == len(likely)
         assert not set(likely) & set(MERGED)
+    # One of them is suspended, and so is the category that they have become.
+    suspended = desk.warehouse.rows("select label, reset_at from suspended_labels")
+    assert suspended == [("network", None)]
     doubts = desk.warehouse.rows(
         "select count(*) filter (given = predicted), count(*) filter (given in ('email'))"
         " from suspected_label_errors"

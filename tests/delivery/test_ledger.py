@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,23 @@ def intended(ledger: Ledger, **changes: Any) -> list[str]:
     return [
         intent.decision.ticket_id.lstrip("0") for intent in ledger.next_intents("webhook", **asked)
     ]
+
+
+@pytest.mark.parametrize("reason", ["audit", "suspended"])
+def test_an_audit_is_told_like_what_the_model_is_unsure_of(
+    settings: Settings, ledger: Ledger, reason: str
+) -> None:
+    likely = '["network", "printer"]'
+    audit = ticket(1, decision="review", review_reason=reason, likely=likely, queue="triage")
+    unsure = ticket(2, decision="review", review_reason="unsure", likely=likely, queue="triage")
+    append_rows(settings, "ticket_predictions", [audit, unsure])
+
+    first, second = [
+        replace(intent.decision, ticket_id="", received_at=datetime.min)
+        for intent in ledger.next_intents("webhook", since=DAY, limit=9)
+    ]
+
+    assert first == second
 
 
 def receipts(outcome: Outcome, *numbers: int, **fields: Any) -> list[Receipt]:

@@ -31,7 +31,8 @@ FIRST_DELAY = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(hours=1)
 UNKNOWN_LIMIT = timedelta(days=7)
 """A ticket that a receiver does not know for so long is refused: it will not come any more."""
-# A decision for a person names no category: what is likely stands in `likely`.
+# A decision for a person names no category: what is likely stands in `likely`. Who is told which
+# tickets are audits looks at them in another way: they are among the unsure.
 UNTOLD = """
 select p.ticket_id, p.received_at, m.message_id,
     if(p.decision = 'auto', p.category, null) as category,
@@ -40,7 +41,9 @@ select p.ticket_id, p.received_at, m.message_id,
     if(p.priority_decision = 'auto', p.priority, null) as priority,
     if(p.priority_decision = 'auto', p.priority_confidence, null) as priority_confidence,
     p.queue, p.decision, p.decided_by,
-    if(p.decision = 'review', p.review_reason, null) as review_reason,
+    case when p.decision <> 'review' then null
+        when p.review_reason in ('audit', 'suspended') then 'unsure'
+        else p.review_reason end as review_reason,
     if(p.decision = 'review', coalesce(p.likely, '[]'), '[]') as likely, p.model_version
 from ticket_predictions p left join raw_tickets m using (ticket_id)
 where (p.decision = 'auto' or (p.decision = 'review' and $reviews)) and p.received_at >= $since
