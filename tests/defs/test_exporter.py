@@ -426,7 +426,7 @@ def test_every_part_of_a_new_desk_can_be_read(
     exposition.refresh()
 
     parts = failed_parts(exposition)
-    assert len(parts) == 12
+    assert len(parts) == 13
     assert set(parts.values()) == {"0.0"}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -84,6 +85,22 @@ def test_a_decision_arrives_signed_and_without_a_text(server: WebhookServer) -> 
             },
         }
     }
+
+
+def test_the_check_in_the_documentation_knows_genuine_requests() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text("utf-8")
+    example: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], example)  # noqa: S102
+    body, now = b'{"type":"ticket.decided"}', str(int(time.time()))
+    headers = {
+        "webhook-id": "an-id",
+        "webhook-timestamp": now,
+        "webhook-signature": signature(bytes(range(32)), "an-id", now, body),
+    }
+
+    assert example["is_genuine"](SECRET, headers, body)
+    assert not example["is_genuine"](SECRET, headers, body + b" ")
+    assert not example["is_genuine"](SECRET, headers | {"webhook-timestamp": "1614265330"}, body)
 
 
 def test_the_end_of_a_run_is_told(server: WebhookServer) -> None:

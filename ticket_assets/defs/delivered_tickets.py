@@ -24,6 +24,8 @@ from ticket_assets.planning.groups import DELIVERY
 if TYPE_CHECKING:
     import pandas as pd
 
+DELIVERIES = "deliveries"
+"""Metadata of a run: the numbers of tickets by receiver and by what came of them."""
 REASONS_SHOWN = 10
 
 
@@ -72,6 +74,16 @@ def delivered_tickets(
             "receivers": len(overview.receivers),
             "stopped": overview.stopped_at or "no",
             "shadow_mode": overview.shadow_mode,
+            # For the exporter, which must not wait for the warehouse.
+            DELIVERIES: {
+                receiver.name: {
+                    "delivered": receiver.delivered,
+                    "waiting": receiver.waiting,
+                    "refused": receiver.refused,
+                    "people": receiver.people,
+                }
+                for receiver in overview.receivers
+            },
             **{name: dg.MetadataValue.md(table) for name, table in figures.items()},
         }
     )

@@ -19,6 +19,7 @@ from ticket_assets import definitions
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landed_days import day_fingerprints
 from ticket_assets.metrics.counters import Counters
+from ticket_assets.metrics.delivery import delivery_families
 from ticket_assets.metrics.families import gauge
 from ticket_assets.metrics.mail import MailFigures
 from ticket_assets.metrics.model import (
@@ -35,6 +36,7 @@ from ticket_assets.orchestration.observation.accounts import (
     waiting_for_review,
 )
 from ticket_assets.orchestration.observation.assets import AssetFigures, encoding_families
+from ticket_assets.orchestration.observation.deliveries import recorded_deliveries
 from ticket_assets.orchestration.observation.machine import machine_families
 from ticket_assets.orchestration.observation.simulation import simulated_targets
 from ticket_assets.storage.leases import LeaseHeldError
@@ -123,6 +125,7 @@ def exposition_of(desk: Desk, instance: dg.DagsterInstance) -> Exposition:
             ),
             "mail": mail_of_desk,
             "model": model_of_desk,
+            "deliveries": lambda: delivery_families(recorded_deliveries(instance), desk.cursors),
             "machine": lambda: machine_families(desk.folder, dagster_home(desk.folder)),
             "event log": log_size.families,
             "counters": counted,
