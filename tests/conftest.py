@@ -108,13 +108,21 @@ FIRST = (
     "orchestration/test_by_itself.py",
     "torture/",
     "kubernetes/",
+    "test_cli.py",
+    "benchmarks/test_scaling.py",
     "orchestration/",
+    "test_categories.py",
+    "compose/test_boot.py",
     "monitoring/",
+    "ui/",
+    "test_names.py",
+    "test_clock.py",
     "embedding/",
     "drift/",
     "defs/",
 )
-"""What takes longest begins first: the image that others wait for, and what itself mostly waits."""
+"""What takes longest begins first: the image that others wait for, what itself mostly waits, and
+what would keep one worker busy when the others have ended."""
 
 
 def pytest_collection_modifyitems(items):
