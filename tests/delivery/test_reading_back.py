@@ -136,5 +136,12 @@ def test_an_address_without_a_token_is_refused(tmp_path):
         _ = Desk(settings).sources
 
 
+def test_a_process_that_may_not_read_the_token_knows_the_source_all_the_same(desk, tmp_path):
+    (tmp_path / "token").unlink()
+
+    assert [source.name for source in desk.sources] == ["what people change in zammad"]
+    assert "Cannot read TICKETS_ZAMMAD_TOKEN_FILE" in look(desk).error
+
+
 def test_without_a_system_there_is_nothing_to_read(tmp_path):
     assert Desk(Settings(data_dir=tmp_path)).sources == ()

@@ -49,7 +49,7 @@ def receiver(zammad, landing):
 def a_receiver(zammad, landing, names=NAMES, token=TOKEN, timeout=20):
     headers = {"Authorization": f"Token token={token}"}
     api = RestApi(
-        "Zammad", zammad.url, "TICKETS_ZAMMAD_URL", None, headers, (token,), timeout=timeout
+        "Zammad", zammad.url, "TICKETS_ZAMMAD_URL", None, lambda: headers, timeout=timeout
     )
     return ZammadReceiver(api, names, landing)
 

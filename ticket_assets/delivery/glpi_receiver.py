@@ -56,7 +56,7 @@ class GlpiReceiver(LookingReceiver):
 
     @property
     def configuration(self) -> bytes:
-        return repr((self._api.url, self._api.secrets, self.names)).encode()
+        return self._api.configuration + repr(self.names).encode()
 
     def close(self) -> None:
         if self._session:
@@ -277,11 +277,9 @@ def configured(desk: ReceiverStores) -> GlpiReceiver | None:
         RoutingError: the routing file cannot be used.
     """
     settings = desk.settings
-    user_token = settings.secret("glpi_user_token")
-    app_token = settings.secret("glpi_app_token")
-    if not settings.glpi_url and not user_token:
+    if not settings.glpi_url and not settings.glpi_user_token_file:
         return None
-    if not settings.glpi_url or not user_token:
+    if not settings.glpi_url or not settings.glpi_user_token_file:
         raise SettingsError("Set both TICKETS_GLPI_URL and TICKETS_GLPI_USER_TOKEN_FILE.")
     names = desk.routing.systems.get("glpi", SystemNames())
     for kind in (names.category, names.priority, names.queue):
@@ -291,13 +289,13 @@ def configured(desk: ReceiverStores) -> GlpiReceiver | None:
                     f"The routing file calls {name!r} {', '.join(values)} in GLPI. Its API knows"
                     " numbers alone, as in glpi: 12."
                 )
-    headers = {"Authorization": f"user_token {user_token}"}
-    if app_token:
-        headers["App-Token"] = app_token
-    secrets = tuple(filter(None, (user_token, app_token)))
-    api = RestApi(
-        "GLPI", settings.glpi_url, "TICKETS_GLPI_URL", settings.glpi_ca_file, headers, secrets
-    )
+
+    def credentials() -> dict[str, str]:
+        headers = {"Authorization": f"user_token {settings.secret('glpi_user_token')}"}
+        app_token = settings.secret("glpi_app_token")
+        return {**headers, "App-Token": app_token} if app_token else headers
+
+    api = RestApi("GLPI", settings.glpi_url, "TICKETS_GLPI_URL", settings.glpi_ca_file, credentials)
     return GlpiReceiver(api, names, desk.landing)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,11 @@ class RestApi:
     variable: str
     """The variable of the address."""
     ca_file: Path | None = None
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What must not be seen in messages."""
+    credentials: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
+    """The headers that hold secrets, asked for at each first request: the files of secrets change,
+    and not every process that knows of the system may read them."""
     timeout: float = TIMEOUT_SECONDS
+    _credentials: Mapping[str, str] | None = field(default=None, init=False, repr=False)
     _pool: urllib3.PoolManager | None = field(default=None, init=False, repr=False)
 
     def ask(
@@ -86,7 +87,7 @@ class RestApi:
                 method,
                 f"{self.url.rstrip('/')}/{path}{query}",
                 json=body,
-                headers={"Accept": "application/json", **self.headers, **(headers or {})},
+                headers={"Accept": "application/json", **self._secret_headers, **(headers or {})},
                 redirect=False,
                 preload_content=False,
             )
@@ -109,10 +110,31 @@ class RestApi:
                 response.status,
             ) from None
 
+    @property
+    def configuration(self) -> bytes:
+        """The address with the present secrets, or why they cannot be had."""
+        try:
+            secrets = repr(sorted(self._secret_headers.items()))
+        except TicketAssetsError as error:
+            secrets = str(error)
+        return f"{self.url} {secrets}".encode()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be seen in messages: what stands in the headers, and its last word."""
+        values = self._secret_headers.values()
+        return [*values, *(value.replace("=", " ").split()[-1] for value in values if value)]
+
+    @property
+    def _secret_headers(self) -> Mapping[str, str]:
+        if self._credentials is None:
+            self._credentials = self.credentials()
+        return self._credentials
+
     def close(self) -> None:
         if self._pool:
             self._pool.clear()
-        self._pool = None
+        self._pool = self._credentials = None
 
     def _connected(self) -> urllib3.PoolManager:
         import urllib3

@@ -53,7 +53,7 @@ class ZammadReceiver(LookingReceiver):
 
     @property
     def configuration(self) -> bytes:
-        return repr((self._api.url, self._api.secrets, self.names)).encode()
+        return self._api.configuration + repr(self.names).encode()
 
     def close(self) -> None:
         self._api.close()
@@ -217,18 +217,16 @@ def configured(desk: ReceiverStores) -> ZammadReceiver | None:
         RoutingError: the routing file cannot be used.
     """
     settings = desk.settings
-    token = settings.secret("zammad_token")
-    if not settings.zammad_url and not token:
+    if not settings.zammad_url and not settings.zammad_token_file:
         return None
-    if not settings.zammad_url or not token:
+    if not settings.zammad_url or not settings.zammad_token_file:
         raise SettingsError("Set both TICKETS_ZAMMAD_URL and TICKETS_ZAMMAD_TOKEN_FILE.")
     api = RestApi(
         "Zammad",
         settings.zammad_url,
         "TICKETS_ZAMMAD_URL",
         settings.zammad_ca_file,
-        {"Authorization": f"Token token={token}"},
-        (token,),
+        lambda: {"Authorization": f"Token token={settings.secret('zammad_token')}"},
     )
     names = desk.routing.systems.get("zammad", SystemNames())
     return ZammadReceiver(api, names, desk.landing)

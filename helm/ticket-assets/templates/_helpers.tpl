@@ -135,7 +135,10 @@ number format that every processor computes alike: `auto` would be the first nod
   "imap-password" "TICKETS_IMAP_PASSWORD_FILE"
   "imap-token" "TICKETS_IMAP_TOKEN_FILE"
   "chroma-token" "TICKETS_CHROMA_TOKEN_FILE"
-  "smtp-password" "TICKETS_SMTP_PASSWORD_FILE" -}}
+  "smtp-password" "TICKETS_SMTP_PASSWORD_FILE"
+  "zammad-token" "TICKETS_ZAMMAD_TOKEN_FILE"
+  "glpi-user-token" "TICKETS_GLPI_USER_TOKEN_FILE"
+  "glpi-app-token" "TICKETS_GLPI_APP_TOKEN_FILE" -}}
 {{- if hasKey $secrets $key -}}
 {{- $_ := set $settings $setting (printf "%s/%s" $files $key) -}}
 {{- end -}}
@@ -161,6 +164,9 @@ existing Secret. */}}
   "imap-token" $given.imapToken
   "chroma-token" $given.chromaToken
   "smtp-password" $given.smtpPassword
+  "zammad-token" $given.zammadToken
+  "glpi-user-token" $given.glpiUserToken
+  "glpi-app-token" $given.glpiAppToken
   "alert-webhook" $given.alertWebhook -}}
 {{- $keys := dict "dagster-password" .Values.postgresql.postgresqlPassword -}}
 {{- if not .Values.postgresql.enabled -}}
