@@ -1,9 +1,11 @@
 """A label whose audits break the promise is taken off automatic; a person or another champion
 puts it back, with nothing held against it."""
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.warehouse_rows import append_rows
 from ticket_assets.breaker import (
@@ -13,8 +15,9 @@ from ticket_assets.breaker import (
     suspend_labels,
 )
 from ticket_assets.classification.e_detector import THRESHOLD
+from ticket_assets.cli import app
 from ticket_assets.desk import Desk
-from ticket_assets.settings import Settings
+from ticket_assets.settings import Settings, load_settings
 
 DAY = datetime(2026, 3, 2, 9)
 NOW = datetime(2026, 4, 1)
@@ -31,7 +34,7 @@ def answer(desk, label, outcomes, *, decision="audit", since=DAY):
         row = {
             "ticket_id": f"{label} {since:%m-%d} {decision} {number:03}",
             "received_at": since,
-            "category": "other" if outcome == "x" else label,
+            "category": "printing" if outcome == "x" else label,
         }
         predicted = row | {"former_category": label, "former_decision": decision}
         append_rows(desk.settings, "ticket_predictions", [predicted])
@@ -122,3 +125,23 @@ def test_only_a_suspended_label_can_be_put_back(desk):
 
 def test_a_desk_without_tables_has_no_evidence(desk):
     assert read_evidence(desk.warehouse, 0.95) == []
+
+
+def test_the_commands_show_a_suspended_label_and_put_it_back(desk, monkeypatch):
+    def tickets(*arguments):
+        load_settings.cache_clear()
+        return CliRunner().invoke(app, ["breaker", *arguments])
+
+    monkeypatch.setenv("TICKETS_DATA_DIR", str(desk.folder))
+    assert "No automatic ticket yet." in tickets("show").output
+    with desk.warehouse.transaction():
+        pass  # rows of a warehouse without a version would be taken for those of an old release
+    answer(desk, "email", BROKEN)
+    look(desk)
+
+    assert "email" in json.loads(tickets("show", "--json").output)["suspended"]
+    assert "suspended since 2026-04-01 00:00" in tickets("show").output
+    assert "email is automatic again" in tickets("reset", "email").output
+    assert isinstance(tickets("reset", "email").exception, BreakerError)
+    assert json.loads(tickets("show", "--json").output)["suspended"] == []
+    load_settings.cache_clear()
