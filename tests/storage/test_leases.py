@@ -72,6 +72,12 @@ def test_an_error_of_the_holder_frees_the_lease(leases):
         pass
 
 
+def test_a_lease_is_free_as_soon_as_its_holder_has_left_it(leases):
+    for _ in range(200):
+        with leases.hold(NAME):
+            pass
+
+
 def test_those_who_wait_work_one_after_the_other(leases):
     at_work = []
 

@@ -114,7 +114,7 @@ class PostgresLeases:
             yield
             self._require_alive(connection, name)
         finally:
-            connection.close()
+            self._end(connection)
 
     def _session(self) -> Any:
         import psycopg2
@@ -141,6 +141,14 @@ class PostgresLeases:
             cursor.execute(_SESSION)
             cursor.execute(f"select {lock}(%s)", [key])
             return wait or bool(cursor.fetchone()[0])
+
+    def _end(self, connection: Any) -> None:
+        import psycopg2
+
+        # The server notices a closed connection later: until then the lock would be held.
+        with suppress(psycopg2.Error), connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_unlock_all()")
+        connection.close()
 
     def _require_alive(self, connection: Any, name: str) -> None:
         import psycopg2
