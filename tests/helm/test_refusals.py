@@ -40,6 +40,12 @@ REFUSALS = {
         "settings.TICKETS_SMTP_USER is set without a password: set secrets.smtpPassword, or"
         " secrets.existingSecret to a Secret with the key smtp-password.",
     ),
+    "no secret of the signatures of decisions": (
+        {"settings": {"TICKETS_DELIVERY_WEBHOOK": "https://desk.example.org/decisions"}},
+        "settings.TICKETS_DELIVERY_WEBHOOK is set without the secret of its signatures: set"
+        " secrets.deliverySecret, or secrets.existingSecret to a Secret with the key"
+        " delivery-secret.",
+    ),
     "a secret in two places": (
         {"secrets": {"existingSecret": "mine"}},
         "Secrets are given in the values, and secrets.existingSecret names mine as well, which"

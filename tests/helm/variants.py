@@ -43,6 +43,7 @@ EVERYTHING: dict[str, Any] = {
     "imagePullSecrets": [{"name": "registry-login"}],
     "settings": {
         **MAIL,
+        "TICKETS_DELIVERY_WEBHOOK": "https://desk.example.org/decisions",
         "TICKETS_DROP_FOLDER": "/srv/drop",
         "TICKETS_RAW_MAIL_DAYS": 400,
         "TICKETS_MAX_TRAINING_TICKETS": 1_000_000,
@@ -58,6 +59,7 @@ EVERYTHING: dict[str, Any] = {
         "imapPassword": "i",
         "chromaToken": "c",
         "smtpPassword": "m",
+        "deliverySecret": "d",
         "zammadToken": "z",
         "glpiUserToken": "g",
         "glpiAppToken": "h",

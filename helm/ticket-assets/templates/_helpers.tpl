@@ -136,6 +136,7 @@ number format that every processor computes alike: `auto` would be the first nod
   "imap-token" "TICKETS_IMAP_TOKEN_FILE"
   "chroma-token" "TICKETS_CHROMA_TOKEN_FILE"
   "smtp-password" "TICKETS_SMTP_PASSWORD_FILE"
+  "delivery-secret" "TICKETS_DELIVERY_WEBHOOK_SECRET_FILE"
   "zammad-token" "TICKETS_ZAMMAD_TOKEN_FILE"
   "glpi-user-token" "TICKETS_GLPI_USER_TOKEN_FILE"
   "glpi-app-token" "TICKETS_GLPI_APP_TOKEN_FILE" -}}
@@ -164,6 +165,7 @@ existing Secret. */}}
   "imap-token" $given.imapToken
   "chroma-token" $given.chromaToken
   "smtp-password" $given.smtpPassword
+  "delivery-secret" $given.deliverySecret
   "zammad-token" $given.zammadToken
   "glpi-user-token" $given.glpiUserToken
   "glpi-app-token" $given.glpiAppToken
@@ -180,6 +182,9 @@ existing Secret. */}}
 {{- end -}}
 {{- if $settings.TICKETS_SMTP_USER -}}
 {{- $_ := set $keys "smtp-password" $given.smtpPassword -}}
+{{- end -}}
+{{- if $settings.TICKETS_DELIVERY_WEBHOOK -}}
+{{- $_ := set $keys "delivery-secret" $given.deliverySecret -}}
 {{- end -}}
 {{- range $key, $value := $values -}}
 {{- if or $value (and $existing (has $key $given.existingKeys)) -}}

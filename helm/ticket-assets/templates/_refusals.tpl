@@ -8,7 +8,7 @@
 {{- fail "There is no password for Postgres: set postgresql.postgresqlPassword, or secrets.existingSecret to a Secret with the key dagster-password." -}}
 {{- end -}}
 {{- if $secrets.existingSecret -}}
-{{- if or $pg.postgresqlPassword $secrets.warehousePassword $secrets.s3Secret $secrets.imapPassword $secrets.imapToken $secrets.chromaToken $secrets.smtpPassword $secrets.zammadToken $secrets.glpiUserToken $secrets.glpiAppToken $secrets.alertWebhook -}}
+{{- if or $pg.postgresqlPassword $secrets.warehousePassword $secrets.s3Secret $secrets.imapPassword $secrets.imapToken $secrets.chromaToken $secrets.smtpPassword $secrets.deliverySecret $secrets.zammadToken $secrets.glpiUserToken $secrets.glpiAppToken $secrets.alertWebhook -}}
 {{- fail (printf "Secrets are given in the values, and secrets.existingSecret names %s as well, which alone would be used: leave one of them out." $secrets.existingSecret) -}}
 {{- end -}}
 {{- else -}}
@@ -24,6 +24,9 @@
 {{- end -}}
 {{- if has "smtp-password" $missing -}}
 {{- fail "settings.TICKETS_SMTP_USER is set without a password: set secrets.smtpPassword, or secrets.existingSecret to a Secret with the key smtp-password." -}}
+{{- end -}}
+{{- if has "delivery-secret" $missing -}}
+{{- fail "settings.TICKETS_DELIVERY_WEBHOOK is set without the secret of its signatures: set secrets.deliverySecret, or secrets.existingSecret to a Secret with the key delivery-secret." -}}
 {{- end -}}
 {{- end -}}
 {{- if and $secrets.existingKeys (not $secrets.existingSecret) -}}
@@ -47,7 +50,7 @@
 {{- fail (printf "settings.%s is a secret, which everybody who may read ConfigMaps would see: set %s, or secrets.existingSecret." $name $place) -}}
 {{- end -}}
 {{- end -}}
-{{- range $name := list "TICKETS_DATA_DIR" "TICKETS_DAGSTER_POSTGRES_PASSWORD_FILE" "TICKETS_WAREHOUSE_PASSWORD_FILE" "TICKETS_S3_SECRET_FILE" "TICKETS_IMAP_PASSWORD_FILE" "TICKETS_IMAP_TOKEN_FILE" "TICKETS_CHROMA_TOKEN_FILE" "TICKETS_SMTP_PASSWORD_FILE" "TICKETS_ZAMMAD_TOKEN_FILE" "TICKETS_GLPI_USER_TOKEN_FILE" "TICKETS_GLPI_APP_TOKEN_FILE" -}}
+{{- range $name := list "TICKETS_DATA_DIR" "TICKETS_DAGSTER_POSTGRES_PASSWORD_FILE" "TICKETS_WAREHOUSE_PASSWORD_FILE" "TICKETS_S3_SECRET_FILE" "TICKETS_IMAP_PASSWORD_FILE" "TICKETS_IMAP_TOKEN_FILE" "TICKETS_CHROMA_TOKEN_FILE" "TICKETS_SMTP_PASSWORD_FILE" "TICKETS_DELIVERY_WEBHOOK_SECRET_FILE" "TICKETS_ZAMMAD_TOKEN_FILE" "TICKETS_GLPI_USER_TOKEN_FILE" "TICKETS_GLPI_APP_TOKEN_FILE" -}}
 {{- if get $.Values.settings $name -}}
 {{- fail (printf "settings.%s is where the chart mounts something: leave it out. Passwords are in secrets." $name) -}}
 {{- end -}}
