@@ -142,14 +142,14 @@ class LivingDesk:
         ]
 
     def starts(self, asset: str) -> list[float]:
-        """When automation has requested a run for this asset alone."""
+        """When automation has requested a run for this asset."""
         tags = {"dagster/sensor_name": "automation"}
         with desk_instance(self.data) as instance:
             records = instance.get_run_records(dg.RunsFilter(tags=tags))
         return [
             record.create_timestamp.timestamp()
             for record in records
-            if record.dagster_run.asset_selection == {dg.AssetKey(asset)}
+            if dg.AssetKey(asset) in (record.dagster_run.asset_selection or ())
         ]
 
     def reload(self) -> None:
