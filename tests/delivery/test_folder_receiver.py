@@ -39,6 +39,15 @@ def test_a_csv_has_a_row_for_each_decision(tmp_path: Path) -> None:
     assert (review["category"], json.loads(review["likely"])) == ("", ["réseau", "a, b"])
 
 
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    chosen = "=HYPERLINK(A1)@example.org"
+    list(Folder(tmp_path, "csv").deliver([intent(1, message_id=chosen)]))
+
+    with (tmp_path / "decisions-b1.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["message_id"] == f"'{chosen}"
+
+
 def test_json_lines_hold_the_same(tmp_path: Path) -> None:
     list(Folder(tmp_path, "jsonl").deliver([intent(1), intent(2)]))
 

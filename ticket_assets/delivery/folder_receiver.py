@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ticket_assets.delivery.receivers import Outcome, Receipt, Receiver, ReceiverError
 from ticket_assets.delivery.told import told
+from ticket_assets.routing import FORMULA_SIGNS
 from ticket_assets.storage.whole_file import replace_file
 
 if TYPE_CHECKING:
@@ -87,7 +88,11 @@ def _jsonl(batch: Sequence[Intent]) -> str:
 
 def _csv(batch: Sequence[Intent]) -> str:
     rows = [
-        told(intent) | {"likely": json.dumps(intent.decision.likely, ensure_ascii=False)}
+        told(intent)
+        | {
+            "message_id": _not_a_formula(intent.decision.message_id),
+            "likely": json.dumps(intent.decision.likely, ensure_ascii=False),
+        }
         for intent in batch
     ]
     text = io.StringIO()
@@ -95,6 +100,13 @@ def _csv(batch: Sequence[Intent]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _not_a_formula(message_id: str | None) -> str | None:
+    """The id, which whoever sends a mail can choose, as a cell that no spreadsheet computes."""
+    if message_id and message_id.startswith(FORMULA_SIGNS):
+        return f"'{message_id}"
+    return message_id
 
 
 def _sync(folder: Path) -> None:
