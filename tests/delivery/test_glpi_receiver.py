@@ -239,6 +239,27 @@ def test_a_second_change_in_the_same_second_is_read_as_well(glpi, receiver, desk
     assert [item.category for item in receiver.read_back(first.cursor).values] == ["printing"]
 
 
+def test_a_look_puts_back_what_a_killed_process_wrote_over(glpi, receiver, desk):
+    ticket = glpi.new_ticket()
+    (a,) = land(desk.landing, ticket)
+    glpi.meanwhile(method="set_fields", ticket=ticket, user=ANNA, itilcategories_id=14)
+    looks = ["Ticket/1", "Ticket/1", "Group_Ticket", "Ticket_User", "Log"]
+    for part in looks:  # of the delivery
+        glpi.fail(kind="none", part=part)
+    glpi.fail(kind="late", part="Ticket/1")  # its write
+    with pytest.raises(ReceiverError, match="does not answer"):
+        tell(receiver, decision(str(ticket)))
+    assert glpi.fields(ticket=ticket)["itilcategories_id"] == 12
+
+    read = receiver.read_back(None)
+
+    assert glpi.fields(ticket=ticket) == {"itilcategories_id": 14, "priority": 4, "groups": []}
+    assert values(read) == [(a, "printing", None, "Agent Anna")]
+    receiver.read_back(read.cursor)
+    writes = [request for request in glpi.seen_requests() if request.startswith("PUT")]
+    assert len(writes) == 2  # the killed one, and one that puts back
+
+
 @pytest.mark.slow
 def test_many_changes_are_read_page_by_page(glpi, receiver, desk):
     tickets = [glpi.new_ticket() for _ in range(120)]

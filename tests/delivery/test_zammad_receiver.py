@@ -439,6 +439,25 @@ def test_a_change_before_the_mail_has_landed_here_is_read_when_it_has(zammad, re
     assert receiver.read_back(landed.cursor).values == ()
 
 
+def test_a_look_puts_back_what_a_killed_process_wrote_over(zammad, receiver, landing):
+    (a,) = land(landing, "a")
+    ticket = zammad.new_ticket(message_id="<a@example.org>")
+    zammad.meanwhile(method="set_fields", ticket=ticket, user=ANNA, category="printing")
+    zammad.fail(kind="none", part=f"tickets/{ticket}")  # the look of the delivery
+    zammad.fail(kind="late", part=f"tickets/{ticket}")  # its write
+    with pytest.raises(ReceiverError, match="does not answer"):
+        tell(receiver, decision())
+    assert zammad.fields(ticket=ticket)["category"] == "network"
+
+    read = receiver.read_back(None)
+
+    assert zammad.fields(ticket=ticket) == {**DELIVERED, "category": "printing"}
+    assert values(read) == [(a, "printing", None, "Anna Agent")]
+    receiver.read_back(read.cursor)
+    writes = [request for request in zammad.seen_requests() if request.startswith("PUT")]
+    assert len(writes) == 2  # the killed one, and one that puts back
+
+
 @pytest.mark.slow
 def test_a_look_that_is_interrupted_loses_no_change(zammad, receiver, landing):
     names = [f"m{number:03}" for number in range(120)]
