@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 
 from tests.traces import traces
+from ticket_assets.cli.removal import print_erasure
 from ticket_assets.desk import Desk
+from ticket_assets.drift.store import REVIEW_QUEUE
 from ticket_assets.erasure import ErasureError, erase, find_tickets
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError
 from ticket_assets.mail.raw_tickets import raw_tickets
@@ -50,6 +52,9 @@ MAILS = {
     "namesake": mail(5, f'"{SENDER}" <other@example.net>', "toner", DAYS[1]),
 }
 IDS = {name: hashlib.sha256(content).hexdigest()[:20] for name, content in MAILS.items()}
+MESSAGE_IDS = {
+    ticket_id: f"<{number}@example.net>" for number, ticket_id in enumerate(IDS.values(), 1)
+}
 HERS = {IDS["first"], IDS["shouted"], IDS["encoded"]}
 OTHERS = {IDS["colleague"], IDS["namesake"]}
 
@@ -86,8 +91,10 @@ def label(category, **named):
 
 @pytest.fixture
 def desk(tmp_path):
-    """Five mails in every store, three of them from one person."""
-    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    """Five mails in every store, three of them from one person; a delivery was killed before its
+    file had its name."""
+    decisions = tmp_path / "decisions"
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data", delivery_folder=decisions)
     landing = Desk(settings).landing
     landing.land(messages())
     landing.land_labels(
@@ -119,6 +126,15 @@ def desk(tmp_path):
             }
         ),
     )
+    told = clean[["ticket_id", "received_at"]]
+    write(settings, "review_queue", told.assign(rank=1))
+    Desk(settings).reports.blobs.replace(REVIEW_QUEUE, told.to_csv(index=False).encode())
+    outcomes = told.assign(outcome="delivered", message_id=clean["ticket_id"].map(MESSAGE_IDS))
+    write(settings, "delivered_tickets", outcomes.assign(receiver="webhook"))
+    write(settings, "delivered_tickets", outcomes.assign(receiver="folder", outcome="sending"))
+    (decisions / ".ticket-assets").mkdir(parents=True)
+    (decisions / ".ticket-assets" / "b1.csv").write_text(outcomes.to_csv(index=False))
+    (decisions / ".ticket-assets" / "b1.published").touch()
     vectors = np.eye(8, dtype=np.float32)[: len(clean)]
     write(
         settings,
@@ -150,13 +166,14 @@ def kept(desk):
         "landing": {
             message.ticket_id for day in landing.days() for message in landing.messages(day)
         },
-        **{
-            table: set(warehouse.frame(f"from {table}")["ticket_id"])
-            for table in ("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictions")
-        },
+        **{table: set(warehouse.frame(f"from {table}")["ticket_id"]) for table in TABLES_OF_ALL},
     }
 
 
+TABLES_OF_ALL = (
+    *("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictions"),
+    *("review_queue", "delivered_tickets"),
+)
 NAMESAKE = {"landing", "warehouse.duckdb"}
 """Where the mail of another is kept, who has the address as a name."""
 
@@ -165,8 +182,10 @@ def left_of_her(desk, *texts):
     """The texts that stand in a file, by the first folder of its path; ids that are remembered, so
     that nothing lands again, are left out."""
     found = {}
-    for name, stands in traces([WORD, "zuzanna", SENDER, *HERS, *texts], desk.folder).items():
-        path = Path(name).relative_to(desk.folder)
+    folders = desk.folder, desk.settings.delivery_folder
+    for name, stands in traces([WORD, "zuzanna", SENDER, *HERS, *texts], *folders).items():
+        path = Path(name).relative_to(desk.folder.parent)
+        path = path.relative_to("data") if path.is_relative_to("data") else path
         remembered = HERS if path.parts[:2] == ("landing", "erased") else set()
         found.setdefault(path.parts[0], set()).update(stands - remembered)
     return {place: stands for place, stands in found.items() if stands}
@@ -247,12 +266,17 @@ def test_a_dry_run_counts_what_the_erasure_removes_and_removes_nothing(desk):
         "ticket_labels": 2,
         "ticket_embeddings": 3,
         "ticket_predictions": 3,
+        "review_queue": 3,
+        "delivered_tickets": 6,
     }
+    assert planned.reports == [REVIEW_QUEUE]
+    assert planned.delivered == {"folder": 3, "webhook": 3}
+    assert planned.unpublished == 1
 
 
 def test_an_erased_person_stands_in_no_file_and_the_others_are_as_before(desk):
     places = {place for place, stands in left_of_her(desk).items() if stands & HERS}
-    assert places == {"collection", "landing", "warehouse.duckdb"}
+    assert places == {"collection", "decisions", "landing", "reports", "warehouse.duckdb"}
 
     erase(desk, HERS)
 
@@ -279,6 +303,29 @@ def test_the_vectors_of_the_others_still_find_themselves(desk):
         for row in vectors[vectors["ticket_id"].isin(OTHERS)].itertuples():
             ((nearest,),) = collection.nearest(np.array([row.vector], np.float32), 1)
             assert (nearest.ticket_id, round(nearest.similarity, 4)) == (row.ticket_id, 1.0)
+
+
+def test_what_was_about_to_be_handed_over_of_others_still_is(desk):
+    hidden = desk.settings.delivery_folder / ".ticket-assets"
+
+    erase(desk, HERS)
+
+    # The mark without its file would say that all of it was handed over.
+    assert list(hidden.iterdir()) == []
+    outcomes = desk.warehouse.rows(
+        "select ticket_id, outcome from delivered_tickets where receiver = 'folder'"
+    )
+    assert dict(outcomes) == dict.fromkeys(OTHERS, "sending")
+
+
+def test_what_a_receiver_has_of_an_erased_person_is_told_and_stays_there(desk, capsys):
+    file = desk.settings.delivery_folder / "decisions-b0.csv"
+    file.write_text(f"ticket_id\n{IDS['first']}\n")
+
+    print_erasure(erase(desk, HERS), 0)
+
+    assert file.exists()
+    assert "folder of 3, webhook of 3." in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_erased_message_does_not_land_again(desk):

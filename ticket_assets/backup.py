@@ -11,13 +11,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from ticket_assets.delivery.state import DeliveryError, change_state, read_state
 from ticket_assets.half_restored import RESTORING, BackupError, refuse_half_restored
 from ticket_assets.mail.changed_days import INDEX, MESSAGE_FILE
 from ticket_assets.mail.landing import DamagedOriginalError, is_damaged, ticket_id_of
@@ -76,6 +77,8 @@ class Restored:
     messages: int
     erased: int
     """Tickets that were erased after the snapshot was made, and now again."""
+    is_delivery_stopped: bool
+    """Whether decisions were delivered, or about to be, when the snapshot was made."""
 
 
 def back_up(desk: Desk, target: str, *, keep: int, on_progress: Progress | None = None) -> Snapshot:
@@ -139,9 +142,10 @@ def restore(
 ) -> Restored:
     """Bring a snapshot (the latest, or the one of this `name`) back to a desk that is empty.
 
-    What was erased after it was made is erased again. A restore that was interrupted is completed
-    by the same call; until then the desk refuses to work. The collection is not in a backup:
-    rebuild it from the tables afterwards.
+    What was erased after it was made is erased again. Delivery is stopped: nobody here knows what
+    was delivered since, or whether the desk that was copied still delivers. A restore that was
+    interrupted is completed by the same call; until then the desk refuses to work. The collection
+    is not in a backup: rebuild it from the tables afterwards.
 
     Raises:
         BackupError: the desk holds something, there is no such snapshot, or a file of it is not
@@ -168,9 +172,10 @@ def restore(
         from ticket_assets.erasure import erase
 
         erase(desk, erased)
+    is_stopped = _stop_delivery(desk)
     _remember(desk, blobs.location)
     desk.files.delete([RESTORING])
-    return Restored(snapshot, messages, len(erased))
+    return Restored(snapshot, messages, len(erased), is_stopped)
 
 
 def tell_backups(desk: Desk, erased: Collection[str]) -> dict[str, str | None]:
@@ -420,6 +425,17 @@ def _verified(blobs: Blobs, digests: Mapping[str, str]) -> Iterator[tuple[str, b
             f"{blobs.location} lacks {len(missing)} files of the backup, {min(missing)} among them."
             " Restore another snapshot."
         )
+
+
+def _stop_delivery(desk: Desk) -> bool:
+    """Stop delivery where it had begun; returns whether it had."""
+    with suppress(DeliveryError):  # with a damaged state nothing is delivered either
+        state = read_state(desk.cursors)
+        if state and state.first_days:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            change_state(desk.cursors, lambda state: replace(state, stopped_at=now))
+            return True
+    return False
 
 
 def _erased_since(desk: Desk, blobs: Blobs) -> set[str]:

@@ -1,4 +1,4 @@
-"""Erases tickets everywhere: landing zone, warehouse, collection, models, reports."""
+"""Erases tickets everywhere: landing zone, warehouse, collection, models, reports, deliveries."""
 
 from __future__ import annotations
 
@@ -56,6 +56,11 @@ class Erasure:
     champion: str | None
     set_aside: int
     """How often damaged files had been set aside: nobody can search them, so all of them go."""
+    unpublished: int
+    """Files with decisions of these tickets that had not been handed over yet."""
+    delivered: dict[str, int]
+    """By receiver, of how many of the tickets it has, or may have, the decision: that stays
+    there."""
 
     def __add__(self, later: Erasure) -> Erasure:
         """The sum of two erasures of the same tickets."""
@@ -71,6 +76,11 @@ class Erasure:
             models=self.models | later.models,
             champion=later.champion,
             set_aside=self.set_aside + later.set_aside,
+            unpublished=self.unpublished + later.unpublished,
+            delivered={
+                name: self.delivered.get(name, 0) + later.delivered.get(name, 0)
+                for name in sorted(self.delivered | later.delivered)
+            },
         )
 
 
@@ -152,6 +162,7 @@ def _remove(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool) -> Erasur
         server=chroma_server(desk.settings),
         dry_run=dry_run,
     )
+    delivered, unpublished = _deliveries(desk, erased, dry_run=dry_run)
     rows, references = _tables(desk.warehouse, erased, dry_run=dry_run)
     mail = remove_messages(desk.landing, erased, dry_run=dry_run)
     return Erasure(
@@ -166,6 +177,8 @@ def _remove(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool) -> Erasur
         models=models,
         champion=champion,
         set_aside=remove_set_aside(desk.folder, dry_run=dry_run),
+        unpublished=unpublished,
+        delivered=delivered,
     )
 
 
@@ -195,6 +208,24 @@ def _models(desk: Desk, erased: set[str], *, dry_run: bool) -> tuple[dict[str, i
                 tokens = dict(desk.warehouse.rows("select ticket_id, tokens from clean_tickets"))
             erase_from_models(store, erased, tokens)
     return learnt, store.champion_name()
+
+
+def _deliveries(desk: Desk, erased: set[str], *, dry_run: bool) -> tuple[dict[str, int], int]:
+    """By receiver the number of the tickets that it was, or may have been, told of; and that of
+    files that were about to be handed over, which are removed unless `dry_run`."""
+    from ticket_assets.delivery.folder_receiver import configured
+
+    folder = configured(desk)
+    unpublished = folder.forget(erased, dry_run=dry_run) if folder else 0
+    if "delivered_tickets" not in desk.warehouse.tables():
+        return {}, unpublished
+    told = desk.warehouse.frame(
+        "select receiver, count(*) as tickets from delivered_tickets where outcome in"
+        " ('delivered', 'already_there', 'sending', 'failed')"
+        " and ticket_id in (select ticket_id from erased) group by receiver order by receiver",
+        frames={"erased": _ids(erased)},
+    )
+    return dict(zip(told["receiver"], map(int, told["tickets"]), strict=True)), unpublished
 
 
 def _tables(warehouse: Warehouse, erased: set[str], *, dry_run: bool) -> tuple[dict[str, int], int]:

@@ -91,7 +91,13 @@ def restore(
     with progress_bar() as progress:
         restored = restore_desk(desk, target, snapshot, on_progress=_shown(progress))
     if as_json:
-        print_json({**_described(restored.snapshot), "erased_again": restored.erased})
+        print_json(
+            {
+                **_described(restored.snapshot),
+                "erased_again": restored.erased,
+                "delivery_stopped": restored.is_delivery_stopped,
+            }
+        )
         return
     output.print(
         f"Restored {restored.snapshot.name} to {desk.files.location}:"
@@ -104,6 +110,12 @@ def restore(
         print_warning(
             f"{counted(restored.erased, 'ticket')} erased after the snapshot was made, now erased"
             " again."
+        )
+    if restored.is_delivery_stopped:
+        print_warning(
+            "Delivery is stopped: what was delivered after the snapshot was made would be told"
+            " again, by the same keys. If that is well, `tickets delivery start`; `--from DAY`"
+            " leaves out what came before that day."
         )
 
 

@@ -247,7 +247,14 @@ def print_erasure(erasure: Erasure, history: int, *, dry_run: bool = False) -> N
         "rows and words kept beside models": sum(erasure.models.values()),
         "entries of Dagster's history that name them": history,
         "damaged files set aside, which nobody can search": erasure.set_aside,
+        "files of decisions not handed over yet": erasure.unpublished,
     }
     for place, count in counts.items():
         table.add_row(place, f"{count:,}")
     output.print(table)
+    if erasure.delivered:
+        told = ", ".join(f"{name} of {count:,}" for name, count in erasure.delivered.items())
+        print_warning(
+            f"Told of their decisions: {told}. What a receiver holds of them stays until it is"
+            " removed there; so do files in the delivery folder."
+        )

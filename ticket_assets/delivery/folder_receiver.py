@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from ticket_assets.storage.whole_file import replace_file
 if TYPE_CHECKING:
     from ticket_assets.delivery.decisions import Intent
     from ticket_assets.desk import Desk
+
+_TICKET_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
 
 
 class Folder(Receiver):
@@ -50,6 +53,24 @@ class Folder(Receiver):
             raise ReceiverError(f"Cannot write in {self._folder}: {error.strerror}.") from None
         for intent in batch:
             yield Receipt(intent.decision.ticket_id, Outcome.DELIVERED)
+
+    def forget(self, ticket_ids: Collection[str], *, dry_run: bool = False) -> int:
+        """Remove files that name one of the tickets and were not handed over yet; returns their
+        number. What else they hold is told by the next run.
+
+        What was handed over belongs to whoever reads it.
+        """
+        sought = {ticket_id.encode() for ticket_id in ticket_ids}
+        naming = [
+            path
+            for path in (self._hidden.iterdir() if self._hidden.is_dir() else ())
+            if not sought.isdisjoint(_TICKET_ID.findall(path.read_bytes()))
+        ]
+        for path in () if dry_run else naming:
+            # The mark first: without its file it would say that all of them were handed over.
+            path.with_suffix(".published").unlink(missing_ok=True)
+            path.unlink()
+        return len(naming)
 
     def _publish(self, batch: Sequence[Intent]) -> None:
         name = batch[0].batch
