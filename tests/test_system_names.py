@@ -85,6 +85,15 @@ def test_the_first_name_is_written_and_each_is_understood(path: Path) -> None:
             "`systems: glpi: priorities: low` must be a name there, or a list of names",
         ),
         (
+            {"systems": {"glpi": {"priorities": {"low": "2 low"}}}},
+            "`systems: glpi: priorities: low` must be a number, by which its API knows it, or"
+            " several",
+        ),
+        (
+            {"categories": {"vpn": {"queue": "it", "glpi": [12, "VPN"]}, "mail": "it"}},
+            "`category 'vpn': glpi` must be a number, by which its API knows it, or several",
+        ),
+        (
             {"categories": {"vpn": {"queue": "it", "zammad": []}, "mail": "it"}},
             "`category 'vpn': zammad` must be a name there, or a list of names",
         ),

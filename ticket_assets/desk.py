@@ -241,7 +241,6 @@ class Desk:
 
         Raises:
             SettingsError: a mail account or a system is set in part.
-            RoutingError: the routing file cannot be used.
         """
         from ticket_assets.delivery.reading_back import read_back_sources
         from ticket_assets.mail.sources import configured_sources

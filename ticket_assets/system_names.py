@@ -9,6 +9,8 @@ from typing import Any, Literal
 Target = Literal["category", "priority", "queue"]
 SYSTEMS = ("glpi", "imap", "zammad")
 """Those whose names the routing file may hold."""
+NUMBERED = ("glpi",)
+"""Those whose API knows what they hold by numbers alone."""
 _PLURALS: dict[Target, str] = {
     "category": "categories",
     "priority": "priorities",
@@ -81,7 +83,7 @@ def system_names(
             raise SystemNamesError(f"`systems: {system}: category_field` must be a field's name")
         names: dict[Target, dict[str, tuple[str, ...]]] = {
             "category": {
-                name: _names(entry[system], f"category {name!r}: {system}")
+                name: _names(entry[system], f"category {name!r}: {system}", system)
                 for name, entry in content["categories"].items()
                 if isinstance(entry, dict) and system in entry
             }
@@ -97,17 +99,22 @@ def system_names(
                     f"`{where}` names {', '.join(sorted(map(repr, unknown)))}, which the desk does"
                     f" not have as a {target}"
                 )
-            names[target] = {name: _names(given[name], f"{where}: {name}") for name in given}
+            names[target] = {
+                name: _names(there, f"{where}: {name}", system) for name, there in given.items()
+            }
         if section or names["category"]:
             systems[system] = SystemNames(**names, category_field=category_field)
     return systems
 
 
-def _names(value: Any, where: str) -> tuple[str, ...]:
+def _names(value: Any, where: str, system: str) -> tuple[str, ...]:
     given = value if isinstance(value, list) else [value]
     if not given or not all(map(_is_name, given)):
         raise SystemNamesError(f"`{where}` must be a name there, or a list of names")
-    return tuple(dict.fromkeys(str(name).strip() for name in given))
+    names = tuple(dict.fromkeys(str(name).strip() for name in given))
+    if system in NUMBERED and not all(name.isascii() and name.isdecimal() for name in names):
+        raise SystemNamesError(f"`{where}` must be a number, by which its API knows it, or several")
+    return names
 
 
 def _is_name(value: Any) -> bool:

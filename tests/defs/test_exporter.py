@@ -430,6 +430,32 @@ def test_every_part_of_a_new_desk_can_be_read(
     assert set(parts.values()) == {"0.0"}
 
 
+def test_a_broken_routing_file_takes_no_figure_away(
+    instance: dg.DagsterInstance, settings: Settings, tmp_path: Path
+) -> None:
+    routing, token = tmp_path / "routing.yaml", tmp_path / "token"
+    routing.write_text("categories: [")
+    token.write_text("t0ken")
+    systems = {
+        "routing": routing,
+        "glpi_url": "http://127.0.0.1:9/apirest.php",
+        "glpi_user_token_file": token,
+        "zammad_url": "http://127.0.0.1:9",
+        "zammad_token_file": token,
+        "imap_host": "127.0.0.1",
+        "imap_user": "desk",
+        "imap_password_file": token,
+    }
+    exposition = exposition_of(Desk(settings.model_copy(update=systems)), instance)
+
+    exposition.refresh()
+
+    assert set(failed_parts(exposition).values()) == {"0.0"}
+    assert 'tickets_source_failures{source="what people change in glpi"} 0.0' in str(
+        exposition.text, "utf-8"
+    )
+
+
 def test_every_part_of_an_instance_in_postgres_can_be_read(
     dagster_in_postgres: Callable[..., AbstractContextManager[dg.DagsterInstance]],
     settings: Settings,

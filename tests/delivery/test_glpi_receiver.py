@@ -15,7 +15,7 @@ from ticket_assets.delivery.receivers import Outcome, ReceiverError
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.sources import Poll, poll_sources
-from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.settings import Settings
 
 INTERLEAVINGS = int(os.environ.get("TICKET_INTERLEAVINGS", "100"))
 DELIVERED = {"itilcategories_id": 12, "priority": 4, "groups": [22]}
@@ -188,14 +188,6 @@ def test_a_refused_token_is_told_without_the_token(glpi_settings, tmp_path):
     assert error.value.is_refusal
     assert "wr0ng" not in str(error.value)
     assert APP_TOKEN not in str(error.value)
-
-
-def test_a_name_that_is_no_number_is_refused(glpi_settings, tmp_path):
-    routing = tmp_path / "routing.yaml"
-    routing.write_text(routing.read_text().replace("glpi: 11", "glpi: Access"))
-
-    with pytest.raises(SettingsError, match="calls 'access' Access in GLPI"):
-        configured(Desk(Settings(data_dir=tmp_path / "data", **glpi_settings)))
 
 
 # What people make of it.

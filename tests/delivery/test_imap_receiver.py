@@ -7,7 +7,8 @@ from ticket_assets.delivery.imap_receiver import ImapReceiver, configured, mark
 from ticket_assets.delivery.receivers import Outcome, ReceiverError
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import LandingZone
-from ticket_assets.settings import Settings, SettingsError
+from ticket_assets.routing import RoutingError
+from ticket_assets.settings import Settings
 from ticket_assets.system_names import SystemNames
 
 NAMES = SystemNames(category={"network": ("Réseau",), "printing": ("Printing",)})
@@ -157,5 +158,5 @@ def test_folders_stand_in_the_routing_file(tmp_path):
 
     assert configured(Desk(settings)) is not None
     assert configured(Desk(settings.model_copy(update={"routing": None}))) is None
-    with pytest.raises(SettingsError, match="Mail is fetched from Réseau"):
+    with pytest.raises(RoutingError, match="Mail is fetched from Réseau"):
         configured(Desk(settings.model_copy(update={"imap_folders": ("INBOX", "Réseau")})))

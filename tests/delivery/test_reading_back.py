@@ -136,6 +136,28 @@ def test_an_address_without_a_token_is_refused(tmp_path):
         _ = Desk(settings).sources
 
 
+def test_a_broken_routing_file_is_the_fault_of_the_system_alone(desk, zammad):
+    (a,) = land(desk.landing, "a")
+    zammad.set_fields(
+        ticket=zammad.new_ticket(message_id="<a@example.org>"), user=ANNA, category="printing"
+    )
+    path = desk.settings.routing
+    content = path.read_text()
+    path.write_text("categories: [")
+    poll = Poll(desk.landing, desk.cursors, desk.leases)
+
+    (broken,) = poll_sources(desk.sources, poll)
+    (waiting,) = poll_sources(desk.sources, poll)
+    path.write_text(content)
+    (mended,) = poll_sources(desk.sources, poll)
+
+    assert broken.name == waiting.name == mended.name == "what people change in zammad"
+    assert broken.error.startswith(f"The routing file {path} is not valid YAML: ")
+    assert "\n" not in broken.error
+    assert waiting.waits_for == broken.error
+    assert (mended.error, labels(desk)) == (None, {a: ("printing", None)})
+
+
 def test_a_process_that_may_not_read_the_token_knows_the_source_all_the_same(desk, tmp_path):
     (tmp_path / "token").unlink()
 

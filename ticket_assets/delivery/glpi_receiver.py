@@ -272,8 +272,7 @@ def configured(desk: ReceiverStores) -> GlpiReceiver | None:
     """The GLPI of the settings; None where none is set.
 
     Raises:
-        SettingsError: its address is set without a token, or the other way round; or a name of the
-            routing file is no number.
+        SettingsError: its address is set without a token, or the other way round.
         RoutingError: the routing file cannot be used.
     """
     settings = desk.settings
@@ -282,13 +281,6 @@ def configured(desk: ReceiverStores) -> GlpiReceiver | None:
     if not settings.glpi_url or not settings.glpi_user_token_file:
         raise SettingsError("Set both TICKETS_GLPI_URL and TICKETS_GLPI_USER_TOKEN_FILE.")
     names = desk.routing.systems.get("glpi", SystemNames())
-    for kind in (names.category, names.priority, names.queue):
-        for name, values in kind.items():
-            if not all(value.isascii() and value.isdecimal() for value in values):
-                raise SettingsError(
-                    f"The routing file calls {name!r} {', '.join(values)} in GLPI. Its API knows"
-                    " numbers alone, as in glpi: 12."
-                )
 
     def credentials() -> dict[str, str]:
         headers = {"Authorization": f"user_token {settings.secret('glpi_user_token')}"}

@@ -27,7 +27,7 @@ from ticket_assets.delivery.receivers import (
 from ticket_assets.mail.headers import bare_id
 from ticket_assets.mail.imap import ImapError, LoginRefusedError, connection
 from ticket_assets.mail.sources import ImapSource, imap_account
-from ticket_assets.settings import SettingsError
+from ticket_assets.routing import RoutingError
 
 if TYPE_CHECKING:
     from imapclient import IMAPClient
@@ -142,8 +142,8 @@ def configured(desk: ReceiverStores) -> ImapReceiver | None:
     """The mail account, where the routing file has folders for categories; None else.
 
     Raises:
-        SettingsError: the account is set in part, or mail is fetched from such a folder.
-        RoutingError: the routing file cannot be used.
+        SettingsError: the account is set in part.
+        RoutingError: the routing file cannot be used, or mail is fetched from such a folder.
     """
     if not desk.settings.imap_host:
         return None
@@ -153,7 +153,7 @@ def configured(desk: ReceiverStores) -> ImapReceiver | None:
     account = imap_account(desk.settings)
     folders = {folder for folders in names.category.values() for folder in folders}
     if both := folders & set(account.folders):
-        raise SettingsError(
+        raise RoutingError(
             f"Mail is fetched from {', '.join(sorted(both))}, which the routing file names as the"
             " folder of a category. Take it out of TICKETS_IMAP_FOLDERS or of the routing file."
         )

@@ -9,11 +9,12 @@ from ticket_assets.delivery.receivers import ReceiverError, configured_receivers
 from ticket_assets.mail.imap import LoginRefusedError
 from ticket_assets.mail.landing import Label
 from ticket_assets.mail.sources import SourceReport
+from ticket_assets.routing import RoutingError
 from ticket_assets.storage.blobs import BlobNotFoundError
 
 if TYPE_CHECKING:
     from ticket_assets.delivery.receivers import Receiver, ReceiverStores
-    from ticket_assets.mail.sources import Poll
+    from ticket_assets.mail.sources import Poll, Source
     from ticket_assets.storage.blobs import Blobs
 
 
@@ -33,7 +34,7 @@ class ReadBackSource:
 
     @property
     def name(self) -> str:
-        return f"what people change in {self.receiver.name}"
+        return _source_name(self.receiver.name)
 
     def configuration(self) -> bytes:
         return self.receiver.configuration
@@ -74,14 +75,41 @@ class ReadBackSource:
         )
 
 
-def read_back_sources(desk: ReceiverStores) -> tuple[ReadBackSource, ...]:
+@dataclass(frozen=True)
+class UnusableSource:
+    """A system of which the routing file does not say what its values mean. It fails as a source
+    that is away does, so that mail, alerts and figures go on."""
+
+    name: str
+    error: RoutingError
+
+    def configuration(self) -> bytes:
+        return str(self.error).encode()
+
+    def refusals(self, cursors: Blobs) -> tuple[str, ...]:
+        return ()
+
+    def poll(self, poll: Poll) -> SourceReport:
+        raise self.error
+
+
+def read_back_sources(desk: ReceiverStores) -> tuple[Source, ...]:
     """The systems in which people change what they were told, as far as they are set.
 
     Raises:
         SettingsError: one is set in part.
-        RoutingError: the routing file cannot be used.
     """
-    return tuple(map(ReadBackSource, configured_receivers(desk, READ_BACK)))
+    sources: list[Source] = []
+    for name in READ_BACK:
+        try:
+            sources += map(ReadBackSource, configured_receivers(desk, [name]))
+        except RoutingError as error:
+            sources.append(UnusableSource(_source_name(name), error))
+    return tuple(sources)
+
+
+def _source_name(receiver: str) -> str:
+    return f"what people change in {receiver}"
 
 
 def _cursor(cursors: Blobs, name: str) -> str | None:
