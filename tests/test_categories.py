@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import yaml
 
 from tests.services.stores import Stores
 from tests.test_cli import HOLD_A_RUN
+from tests.warehouse_rows import append_rows
+from ticket_assets.breaker import read_evidence, reset_label
 from ticket_assets.categories import (
     affected,
     apply,
@@ -25,7 +28,7 @@ from ticket_assets.categories import (
     renaming,
 )
 from ticket_assets.desk import Desk
-from ticket_assets.desk_record import DeskRecordError
+from ticket_assets.desk_record import DeskRecordError, present_record, write_record
 from ticket_assets.mail.category_changes import CategoryChangeError
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.labels import UnknownLabelError
@@ -460,6 +463,107 @@ def test_merged_categories_are_one_and_no_decision_changes(stores):
     }
     assert None in simulated
     assert not simulated & {*MERGED, "network"}
+
+
+@pytest.fixture
+def unlearnt(tmp_path):
+    """A desk without mail and models, with a routing file."""
+    stores = RoutedStores(tmp_path / "desk")
+    desk = stores.desk()
+    write_record(desk.files, present_record(desk.settings, desk.routing), None)
+    with desk.warehouse.transaction():
+        pass  # rows of a warehouse without a version would be taken for those of an old release
+    return stores
+
+
+def told(number, **columns):
+    return {
+        "ticket_id": f"{number:020}",
+        "receiver": "webhook",
+        "outcome": "failed",
+        "decision": "auto",
+        "category": "email",
+        "queue": "collaboration",
+    } | columns
+
+
+def test_decisions_that_wait_for_a_receiver_go_to_the_queue_of_the_merged_category(unlearnt):
+    desk = unlearnt.desk()
+    likely = {"decision": "review", "category": None, "queue": "triage"}
+    append_rows(
+        desk.settings,
+        "delivered_tickets",
+        [
+            told(1),
+            told(2, outcome="sending"),
+            told(3, outcome="delivered"),
+            told(4, category="access", queue="identity"),
+            told(5, **likely, likely='["email", "access", "network"]'),
+        ],
+    )
+    append_rows(
+        desk.settings,
+        "review_queue",
+        [{"rank": 1, "ticket_id": "0" * 20, "likely": '["printing", "email"]'}],
+    )
+
+    merge(desk, list(MERGED), "network")
+
+    rows = desk.warehouse.rows(
+        "select category, queue, likely from delivered_tickets order by ticket_id"
+    )
+    assert rows == [
+        ("network", "infrastructure", None),
+        ("network", "infrastructure", None),
+        ("network", "collaboration", None),  # as it was told
+        ("access", "identity", None),
+        (None, "triage", '["network","access"]'),
+    ]
+    assert desk.warehouse.rows("select likely from review_queue") == [('["network"]',)]
+
+
+def test_labels_suspended_at_once_for_the_same_become_one_and_each_audit_counts_once(unlearnt):
+    desk = unlearnt.desk()
+    at_once = {"tripped_at": datetime(2026, 3, 1), "evidence": 1e5, "audits": 8, "errors": 8}
+    later = {"tripped_at": datetime(2026, 3, 2), "reset_at": datetime(2026, 3, 3), "evidence": 2e5}
+    append_rows(
+        desk.settings,
+        "suspended_labels",
+        [
+            {"label": "email"} | at_once,
+            {"label": "printing"} | at_once,
+            {"label": "network"} | later,
+        ],
+    )
+    audit = {"ticket_id": "1", "category": "access", "former_category": "email"}
+    append_rows(desk.settings, "ticket_predictions", [audit | {"former_decision": "audit"}])
+    label = {"ticket_id": "1", "category": "access", "labelled_at": datetime(2026, 4, 1)}
+    append_rows(desk.settings, "ticket_labels", [label])
+
+    merge(desk, list(MERGED), "network")
+
+    (suspended,) = read_evidence(desk.warehouse, 0.95)
+    assert (suspended.label, suspended.suspended_since) == ("network", at_once["tripped_at"])
+    assert desk.warehouse.rows("select former_category from ticket_predictions") == [("network",)]
+    reset_label(desk.warehouse, "network", datetime(2026, 3, 4))
+    (one,) = read_evidence(desk.warehouse, 0.95)
+    assert (one.label, one.audits, one.errors) == ("network", 1, 1)
+
+
+def test_a_renamed_label_stays_suspended_and_what_waits_is_told_by_its_new_name(unlearnt):
+    desk = unlearnt.desk()
+    append_rows(desk.settings, "delivered_tickets", [told(1, likely='["email"]')])
+    append_rows(desk.settings, "suspended_labels", [{"label": "email", "evidence": 1e5}])
+    audit = {"ticket_id": "1", "former_category": "email", "former_decision": "audit"}
+    append_rows(desk.settings, "ticket_predictions", [audit])
+
+    rename(desk, "email", "courriel")
+
+    assert desk.warehouse.rows("select label from suspended_labels") == [("courriel",)]
+    assert desk.warehouse.rows("select category, queue, likely from delivered_tickets") == [
+        ("courriel", "collaboration", '["courriel"]')
+    ]
+    assert desk.warehouse.rows("select former_category from ticket_predictions") == [("courriel",)]
 
 
 def test_the_model_says_one_name_until_the_next_training_learns_one_category(stores):

@@ -306,6 +306,13 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
             [queue, former],
             f"category {is_former} and decision <> 'review'",
         )
+        # What a receiver was told stays; what it is still to be told goes to the new queue.
+        update(
+            "delivered_tickets",
+            "queue",
+            [change.new_queues[change.name], former],
+            f"category {is_former} and outcome not in ('delivered', 'already_there')",
+        )
         for table, column in (
             ("ticket_labels", "category"),
             ("ticket_predictions", "category"),
@@ -328,13 +335,15 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 " where target = 'category' and given = predicted"
             )
         if change.is_merge and "suspended_labels" in tables:
-            # One of them that is suspended suspends the merged category.
+            # One of them that is suspended suspends the merged category; one run may have suspended
+            # two of them for as many errors.
             connection.execute(
-                f"delete from {SCHEMA}.suspended_labels as one where exists"  # noqa: S608
-                f" (from {SCHEMA}.suspended_labels as other where other.label = one.label"
-                " and (other.reset_at is null, other.tripped_at, other.evidence)"
-                " > (one.reset_at is null, one.tripped_at, one.evidence))"
+                "create temp table suspended as"
+                f" from {SCHEMA}.suspended_labels qualify row_number() over (partition by label"
+                " order by (reset_at is null) desc, tripped_at desc, evidence desc) = 1"
             )
+            connection.execute(f"delete from {SCHEMA}.suspended_labels")  # noqa: S608
+            connection.execute(f"insert into {SCHEMA}.suspended_labels by name from suspended")
         if change.is_merge and "threshold_simulation" in tables:
             # Shares cannot be added up; the next simulation has those of the merged category.
             connection.execute(
