@@ -2,8 +2,10 @@
 puts it back, with nothing held against it."""
 
 import json
+import multiprocessing
 from datetime import datetime, timedelta
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -18,6 +20,8 @@ from ticket_assets.classification.e_detector import THRESHOLD
 from ticket_assets.cli import app
 from ticket_assets.desk import Desk
 from ticket_assets.settings import Settings, load_settings
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.warehouse import ensure_table
 
 DAY = datetime(2026, 3, 2, 9)
 NOW = datetime(2026, 4, 1)
@@ -30,16 +34,19 @@ def desk(tmp_path):
 
 def answer(desk, label, outcomes, *, decision="audit", since=DAY):
     """A person's answers to audits of a label, one a minute; x where it is another category."""
-    for number, outcome in enumerate(outcomes):
-        row = {
+    rows = [
+        {
             "ticket_id": f"{label} {since:%m-%d} {decision} {number:03}",
             "received_at": since,
             "category": "printing" if outcome == "x" else label,
+            "former_category": label,
+            "former_decision": decision,
+            "labelled_at": since + timedelta(minutes=number),
         }
-        predicted = row | {"former_category": label, "former_decision": decision}
-        append_rows(desk.settings, "ticket_predictions", [predicted])
-        label_row = row | {"labelled_at": since + timedelta(minutes=number)}
-        append_rows(desk.settings, "ticket_labels", [label_row])
+        for number, outcome in enumerate(outcomes)
+    ]
+    for table in ("ticket_predictions", "ticket_labels"):
+        append_rows(desk.settings, table, rows)
 
 
 def look(desk, champion="1", now=NOW):
@@ -145,3 +152,69 @@ def test_the_commands_show_a_suspended_label_and_put_it_back(desk, monkeypatch):
     assert isinstance(tickets("reset", "email").exception, BreakerError)
     assert json.loads(tickets("show", "--json").output)["suspended"] == []
     load_settings.cache_clear()
+
+
+def suspend_at_once(settings, champion, barrier, seen):
+    warehouse = Desk(Settings(_env_file=None, **settings)).warehouse
+    barrier.wait()
+    seen.put(suspend_labels(warehouse, 0.95, champion, datetime.now()))
+
+
+@pytest.mark.slow
+def test_two_machines_that_look_at_once_suspend_a_label_once(shared_stores):
+    stores = shared_stores()
+    warehouse = stores.desk().warehouse
+    audits = [
+        {
+            "ticket_id": f"{label} {number:03}",
+            "received_at": DAY,
+            "category": "printing" if outcome == "x" else label,
+            "former_category": label,
+            "former_decision": "audit",
+            "labelled_at": DAY + timedelta(minutes=number),
+        }
+        for label, outcomes in (("email", BROKEN), ("network", BROKEN), ("access", "." * 20))
+        for number, outcome in enumerate(outcomes)
+    ]
+    suspension = {"label": "network", "tripped_at": DAY, "model_version": "1"}
+    with warehouse.transaction() as connection:
+        for table, rows in (
+            ("ticket_predictions", audits),
+            ("ticket_labels", audits),
+            ("suspended_labels", [suspension]),
+        ):
+            ensure_table(connection, TABLES[table])
+            names = TABLES[table].column_names
+            columns = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+            connection.register("filled", columns)
+            connection.execute(f"insert into {SCHEMA}.{table} by name from filled")
+    context = multiprocessing.get_context("spawn")
+    barrier, seen = context.Barrier(2), context.Queue()
+
+    # Another champion than the one that was suspended before.
+    looks = [
+        context.Process(target=suspend_at_once, args=(stores.settings, "2", barrier, seen))
+        for _ in range(2)
+    ]
+    for look_at_once in looks:
+        look_at_once.start()
+    first, second = (seen.get(timeout=120) for _ in looks)
+    for look_at_once in looks:
+        look_at_once.join()
+
+    assert first == second == read_evidence(warehouse, 0.95)
+    assert [one.label for one in first if one.suspended_since] == ["email"]
+    rows = warehouse.rows(
+        "select label, model_version, reset_by from suspended_labels order by label"
+    )
+    assert rows == [("email", "2", None), ("network", "1", "promotion")]
+
+
+def test_right_answers_that_come_late_do_not_undo_a_suspension(desk):
+    """They stand before those that were too much."""
+    answer(desk, "email", BROKEN, since=DAY + timedelta(days=1))
+    (email,) = look(desk).values()
+
+    answer(desk, "email", "." * 200)
+
+    assert list(look(desk, now=NOW + timedelta(days=1)).values()) == [email]
