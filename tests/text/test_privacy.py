@@ -24,6 +24,7 @@ for name in (
     "personal_data_near_names.yaml",
     "personal_data_said.yaml",
     "personal_data_everyday.yaml",
+    "personal_data_written_otherwise.yaml",
 ):
     TABLE = yaml.safe_load(Path(__file__).with_name(name).read_text("utf-8"))
     PERSONAL += [

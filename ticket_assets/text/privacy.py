@@ -35,6 +35,10 @@ class Masked(NamedTuple):
     counts: dict[str, int]
 
 
+# Spain's DNI and NIE.
+_SPANISH_ID = r"(?:[0-9]{8}|[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}|[XYZ][ \-]?[0-9]{7})[ \-]?[A-HJ-NP-TV-Z]"
+
+
 class _Patterns:
     """Words around addresses and numbers, of all languages."""
 
@@ -55,8 +59,9 @@ class _Patterns:
         )
         self.direction = phrases(words.direction_words, r"^\W*", r"\W*$")
         self.person_id = re.compile(
-            rf"(?<![^\W_]){one_of(words.person_id_names)}(?![^\W_])[^0-9\n\[]{{0,40}}"
-            r"(?<![+\w])(?P<number>[1-9](?:[ .\-]?[0-9]){8})(?!\w|[ .\-][0-9])",
+            rf"(?<![^\W_]){one_of(words.person_id_names)}(?![^\W_])[^0-9\n\[]{{0,40}}?"
+            rf"(?<![+\w])(?:(?P<number>(?:PT ?)?[1-9](?:[ .\-]?[0-9]){{8}})(?!\w|[ .\-][0-9])"
+            rf"|(?P<spanish>{_SPANISH_ID})(?![\w\-]))",
             re.IGNORECASE,
         )
         self.emails = _email_patterns(words)
@@ -66,11 +71,20 @@ class _Patterns:
         )
 
 
+_SHORT = 2  # letters of "at", which stands between other words, too
+# "le site (a) exemple.fr et (b) exemple.org", "le fichier (a) liste.pdf"
+_ITEM_OF_A_LIST = (
+    r"(?:[^\n]{0,200}[\[(] ?b ?[\])]"
+    r"|[\w.\-]{1,60}\.(?:docx?|xlsx?|pptx?|pdf|zip|csv|txt|log|exe|png|jpg)(?!\w))"
+)
+
+
 def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
     """What no address is without, and an address; as it is written, and as it is said."""
     at, dot = one_of(words.at_words), one_of(words.dot_words)
     joint = one_of(words.dot_words + words.mark_words)
     spoken = one_of(tuple(word for word in words.at_words if len(word) > 1))
+    named = one_of(tuple(word for word in words.at_words if len(word) > _SHORT))
     # Possessive, and anchored where a run begins: linear on a megabyte of letters.
     start, local = r"(?<![\w.+%&'*=~-])", r"[\w.+%&'*=~-]++"
     at_sign = (
@@ -83,9 +97,16 @@ def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str
     )
     bracketed = rf"(?: ?[\[({{]{dot}[\])}}] ?[\w+-]{{1,40}}){{0,3}}"
     written = rf"{start}{local}{bracketed}{at_sign}{domain}"
+    # "j.roux (a) exemple.fr" and "contact (a) mairie-exemple.fr", but not "réunion (a) paris.fr".
+    apart = rf" \( ?a ?\) (?!{_ITEM_OF_A_LIST})"
+    written += (
+        rf"|{start}(?:(?=[\w+-]{{1,40}}[._]\w){local}{apart}"
+        rf"|{local}{apart}(?=[\w.]{{1,60}}-)){domain}"
+    )
     joined = rf"{local}(?: {joint} [\w.+-]{{1,40}}){{0,4}}"
     said = (
         rf"{start}(?:(?=[\w+-]{{1,40}}[._]\w){local} {spoken} {domain}"
+        rf"|{local} {named} {domain}"
         rf"|{joined} {spoken} (?:[\w-]{{1,60}} {dot} ){{1,3}}[^\W\d_]{{2,}})"
     )
     return (
@@ -250,12 +271,10 @@ def _tax_ids(text: str) -> Iterator[tuple[int, int]]:
 # Belgium's national register, and the social security number of Switzerland.
 _BELGIAN = re.compile(r"(?<![\w.])[0-9]{2}\.[0-9]{2}\.[0-9]{2}[ \-][0-9]{3}[.\-][0-9]{2}(?![\w])")
 _SWISS = re.compile(r"(?<![\w.])756(?P<gap>[ .]?)[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{2}(?!\w)")
-_DIGITS_AND_LETTER = re.compile(r"[0-9]{7}[ \-]?[A-Z]")  # far faster to look for
+# Far faster to look for.
+_DIGITS_AND_LETTER = re.compile(r"[0-9](?:[0-9]{3}|\.[0-9]{3}\.)[0-9]{3}[ \-]?[A-Z]", re.IGNORECASE)
 _NINE_DIGITS = re.compile(r"[0-9](?:[ .\-]?[0-9]){8}(?![ .\-]?[0-9])")
-# Spain's DNI and NIE.
-_SPANISH = re.compile(
-    r"(?<![\w.\-/])(?:[0-9]{8}|[XYZ][ \-]?[0-9]{7})[ \-]?[A-HJ-NP-TV-Z](?![\w\-])"
-)
+_SPANISH = re.compile(rf"(?<![\w.\-/]){_SPANISH_ID}(?![\w\-])")
 
 
 def _national_ids(text: str) -> Iterator[tuple[int, int]]:
@@ -269,13 +288,21 @@ def _national_ids(text: str) -> Iterator[tuple[int, int]]:
         yield from (m.span() for m in _BELGIAN.finditer(text) if nn.is_valid(m.group()))
     if "756" in text:
         yield from (m.span() for m in _SWISS.finditer(text) if ssn.is_valid(m.group()))
-    for match in _SPANISH.finditer(text) if _DIGITS_AND_LETTER.search(text) else ():
-        is_valid = nie.is_valid if match.group()[0] in "XYZ" else nif.is_valid
-        if is_valid(match.group()) and not follows_reference(text, match.start()):
+
+    def is_spanish(written: str) -> bool:
+        number = written.replace(".", "").upper()
+        return bool((nie if number[0] in "XYZ" else nif).is_valid(number))
+
+    has_letter = bool(_DIGITS_AND_LETTER.search(text))
+    if has_letter or _NINE_DIGITS.search(text):
+        for match in _patterns().person_id.finditer(text):
+            if match["spanish"] and is_spanish(match["spanish"]):
+                yield match.span("spanish")
+            elif match["number"] and portuguese.is_valid(match["number"]):
+                yield match.span("number")
+    for match in _SPANISH.finditer(text) if has_letter else ():
+        if is_spanish(match.group()) and not follows_reference(text, match.start()):
             yield match.span()
-    for match in _patterns().person_id.finditer(text) if _NINE_DIGITS.search(text) else ():
-        if portuguese.is_valid(match["number"]):
-            yield match.span("number")
 
 
 _NIR = re.compile(

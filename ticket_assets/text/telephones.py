@@ -39,6 +39,14 @@ class _Patterns:
         )
         zeros = tuple(w.digit_words[0] for w in languages() if w.digit_words)
         self.zeros = zeros
+        # "Telefone do técnico de Coimbra: ", no "número do processo: "
+        self.announcement_of = phrases(
+            words.phone_announcements,
+            rf"(?<![^\W_])(?!{one_of(words.number_words)}(?![^\W_]))",
+            rf"(?P<whose>(?: [^\W\d_][\w'’.\-]{{0,20}}){{1,6}})"
+            rf" ?(?::|,? {one_of(words.copulas)}) ?$",
+        )
+        self.reference = phrases(words.reference_words, r"(?<![^\W_])", r"(?![^\W_])")
         word = one_of(tuple(sorted(words.digit_words, key=len, reverse=True)))
         # "zéro six douze trente-quatre ...": what is said in pairs is six words at least.
         self.in_words = phrases(
@@ -62,6 +70,7 @@ _DIGITS_APART = re.compile(
     rf"{_APART}0(?P<gap>[ .\-/])[1-9](?:(?P=gap)[0-9]){{8,10}}(?!(?P=gap)?[0-9]|\w)"
 )
 _FOUR_APART = re.compile(r"0([ .\-/])[1-9]\1[0-9]\1[0-9]\1")  # far faster to look for
+_FARTHEST = 80  # characters from what announces a number to it
 _FEWEST_DIGITS = 4
 """Different ones in a number written digit by digit, which no row of a table of 0 and 1 has."""
 _FRENCH_PAIRS = re.compile(
@@ -71,9 +80,18 @@ _AMERICAN = re.compile(
     r"(?<![\w.,+#/\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.\-])"
     r"[0-9]{3}[ .\-][0-9]{4}(?!\w)"
 )
+# Brazil's, as little else is written: "(11) 98427-3065", "031 99613-7048", "(41) 3222-7781".
+_BRAZILIAN = re.compile(
+    r"(?<![\w.,+#/\-])(?<![0-9] )"
+    r"(?:\(0?[1-9][1-9]\) ?(?:9 ?)?"
+    r"|(?:0(?:xx)?)?[1-9][1-9] ?9 ?)[2-9][0-9]{3}[\- ]?[0-9]{4}(?!\w|-[0-9])"
+)
 # A sign or a digit that stands alone: one of a set comes first, which is far faster to look for.
 _DIGITS = re.compile(rf"[(+0-9](?<!\w.)(?:(?<=[0-9])|(?<=[(+])[0-9]){_SEPARATED}{{7,13}}(?!\w)")
 _DATE_OR_VERSION = re.compile(
+    # "06.12.34 56 78" is none, "06.12.24 10 30" has its hour.
+    r"(?!(?!0[1-9][./\-](?:0[1-9]|1[0-2])[./\-][12][0-9][ .](?:[01][0-9]|2[0-3])[ .][0-5][0-9])"
+    r"0[1-9][./\-][0-9]{2}[./\-][0-9]{2}[ .][0-9]{2}[ .][0-9]{2}(?!\w))"
     r"(?:[0-9]{1,2}([./\-])[0-9]{1,2}\1[0-9]{2,4}|[0-9]{4}([./\-])[0-9]{1,2}\2[0-9]{1,2})"
     r"(?![0-9./\-])(?!\.[0-9])"
     r"|[0-9]{1,2}\.[0-9]{1,3}\.[0-9]{3,}"
@@ -132,6 +150,8 @@ def phone_finders(regions: tuple[str, ...]) -> tuple[Finder, ...]:
         finders.append(functools.partial(_phone_spans, _patterns().iberian, regions=regions))
     if {"US", "CA"} & set(regions):  # by its form: 555 numbers are in no plan
         finders.append(_american_spans)
+    if {"PT", "BR"} & set(regions):  # who serves the one gets mail from the other
+        finders.append(_brazilian_spans)
     finders.append(functools.partial(_spans_of_digits_apart, regions=regions))
     return (*finders, functools.partial(_announced_spans, regions=regions))
 
@@ -165,16 +185,22 @@ def _phone_spans(pattern: re.Pattern[str], text: str, regions: tuple[str, ...]) 
 
 
 def _announced_spans(text: str, regions: tuple[str, ...]) -> Iterator[Span]:
+    patterns = _patterns()
     for match in _DIGITS.finditer(text):
         start, end = match.span()
-        if (
-            _patterns().announcement.search(text[max(start - 48, 0) : start])
-            and not is_another_number(text, start, end)
-            and (
-                _is_phone(text[start:end], regions, strict=False)
-                or _is_phone(f"+{text[start:end]}", regions)
+        before, written = text[max(start - _FARTHEST, 0) : start], match.group()
+        if patterns.announcement.search(before):
+            is_phone = _is_phone(written, regions, strict=False) or _is_phone(
+                f"+{written}", regions
             )
-        ):
+        else:
+            announced = patterns.announcement_of.search(before)
+            is_phone = (
+                announced is not None
+                and not patterns.reference.search(announced["whose"])
+                and _is_phone(written, regions)
+            )
+        if is_phone and not is_another_number(text, start, end):
             yield start, end
 
 
@@ -199,6 +225,13 @@ def spans_in_words(text: str) -> Iterator[Span]:
 
 def _american_spans(text: str) -> Iterator[Span]:
     return (match.span() for match in _AMERICAN.finditer(text))
+
+
+def _brazilian_spans(text: str) -> Iterator[Span]:
+    for match in _BRAZILIAN.finditer(text):
+        digits = re.sub("[^0-9]", "", match.group()).removeprefix("0")
+        if not is_another_number(text, *match.span()) and in_numbering_plan(digits, ("BR",), True):
+            yield match.span()
 
 
 def _number_ends(text: str, start: int, end: int) -> Iterator[int]:
