@@ -105,7 +105,7 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
         # By its shape: letters and digits near a word about secrets, all four kinds anywhere.
         ("je mets toujours Nantes44! et ça bloque", "PASSWORD"),
         # By a shape that looks made up, in the sentence of a secret's name or next to it.
-        ("pour le réseau wifi de l'atelier il faut mettre jasmin-loutre-63", "PASSWORD"),
+        ("au wifi du préau mettre acacia-renard-52 svp", "PASSWORD"),
         ("log in as temp.clerk using Desk4!Light they said", "PASSWORD"),
         ("la contrasenya es Nube_gris_4", "PASSWORD"),
         ("le code de l armoire a change, c est 7714 maintenant", "PASSWORD"),

@@ -18,7 +18,7 @@ from ticket_assets.text.stated_secrets import Span, is_product, secret_names
 
 WEIGHTS = Path(__file__).with_name("said_secrets.txt")
 """One line each: a template of `TEMPLATES`, its values and the weight; made by `make weights`."""
-MASKED_FROM, SUSPECTED_FROM, STRANGE_FROM = 0.25, 0.12, 0.02
+MASKED_FROM, SUSPECTED_FROM, EDGE_FROM, STRANGE_FROM = 0.25, 0.12, 0.08, 0.02
 """Probabilities; chosen by leaving wordings out. The last makes a suspicion of a word that ordinary
 mail lacks: plain words given for a password are told far less surely than others."""
 ORDINARY_WORDS = WEIGHTS.with_name("ordinary_words.txt")
@@ -47,15 +47,17 @@ _IF_UNKNOWN = {"known": "other", "remark": "perhaps remark"}
 _SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?][^\W_]|[!$%#*@]$")
 _JOINT_INSIDE = re.compile(r"[^\W_][_.\-][^\W_]")
 # A placeholder, a path, an address, a version, a date, an hour, a small number, an identifier; the
-# name of a machine ("PC-LYON-12"), a file or a constant; an error ("auth8523").
+# name of a machine ("PC-LYON-12"), a file or a constant; an error ("auth8523"), a colour, a model.
 _NO_SECRET = re.compile(
-    r"\[|\\|/|https?:|[A-Z]:\\|0x|[0-9]{1,3}$|(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2})?$"
+    r"\[|\\|/|https?:|[A-Z]:\\|0[xX]|#[0-9a-fA-F]{6}$|[A-Z]{1,4}-?[0-9]{3,5}[a-z]{1,4}$|[0-9]{1,3}$"
+    r"|(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2})?$"
     r"|[0-9]+(?:[.,/][0-9]+)+\.?$|[0-9]{1,2}[hH][0-9]{0,2}$|[vV][0-9]+[.\-]"
     r"|[0-9]{1,2}-[0-9]{1,2}-(?:19|20)[0-9]{2}$|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}"
     r"|[A-Z]+(?:_[A-Z]+)+$|[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*-[A-Z]*[0-9]+$"
     r"|[a-z]{2,4}(?!19|20)[0-9]{4}$|[0-9]{1,5}/|\S*(?:://|\[[A-Z_]+\])"
     r"|\S+\.(?i:docx?|xls[xm]?|pptx?|pdf|zip|csv|txt|log|exe|msi|jpe?g|png|xml|json|js|py)$"
 )
+_NETWORK = "ssid"  # which everybody sees
 _LONG = 4  # letters of a word that another word is rarely made of
 _LETTER_GROUPS = 3
 _RUN = re.compile(r"(.)\1+")
@@ -314,6 +316,7 @@ def candidates(text: str, *, unknown: Container[str] = ()) -> Iterator[Candidate
         if (
             at not in seen
             and classes[at] not in _NO_CANDIDATES
+            and _NETWORK not in map(_folded, written[at - 2 : at])
             and sentences[at] not in masked
             and abs(sentences[at] - sentences[first]) < 2
         ):
@@ -452,25 +455,43 @@ class _Model:
 _model = functools.cache(_Model)
 
 
+_Probable = tuple[int, int, float]
+"""Start, end and probability."""
+
+
 def said_secrets(text: str) -> Iterator[Span]:
-    """Spans of words that are likely secrets, with the less likely ones and few words between."""
-    run: list[tuple[int, int, float]] = []
-    likely = [
+    """Spans of words that are likely secrets, with the less likely ones and few words between.
+
+    At either end of several words one more that touches them needs little: "coffre ⟦pluie tambour
+    abricot⟧".
+    """
+    run: list[_Probable] = []
+    words = sorted(
         (word.start, word.end, probability)
         for word, probability in _probabilities(text)
-        if probability >= SUSPECTED_FROM
-    ]
-    for start, end, probability in sorted(likely):
+        if probability >= EDGE_FROM
+    )
+    likely = [word for word in words if word[2] >= SUSPECTED_FROM]
+    edges = [word for word in words if word[2] < SUSPECTED_FROM]
+    for start, end, probability in likely:
         if run and not _FEW_WORDS.fullmatch(text, run[-1][1], start):
-            yield from _span(run)
+            yield from _span(text, run, edges)
             run = []
         run.append((start, end, probability))
-    yield from _span(run)
+    yield from _span(text, run, edges)
 
 
-def _span(run: list[tuple[int, int, float]]) -> Iterator[Span]:
-    if any(probability >= MASKED_FROM for *_, probability in run):
-        yield run[0][0], run[-1][1]
+def _span(text: str, run: list[_Probable], edges: list[_Probable]) -> Iterator[Span]:
+    if not any(probability >= MASKED_FROM for *_, probability in run):
+        return
+    start, end = run[0][0], run[-1][1]
+    if len(run) > 1:
+        for first, last, _ in edges:
+            if text[last:start] == " ":
+                start = first
+            elif text[end:first] == " ":
+                end = last
+    yield start, end
 
 
 def may_say_secret(text: str) -> bool:

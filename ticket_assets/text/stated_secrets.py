@@ -86,7 +86,7 @@ class _Patterns:
         self.one_time_code = re.compile(
             rf"(?<![^\W_])(?!{open_code})[^\W\d_]{{0,15}}{code}(?![^\W_])"
             rf"(?! (?:[^\W\d_]{{1,3}} )?{open_code})[^0-9\n.!?\[]{{1,40}}?"
-            r"(?<![\w.,:/+#\-])(?P<value>[0-9]{3}[ \-]?[0-9]{3})(?!\w|[ .,\-][0-9])",
+            r"(?<![\w.,:/+#\-])(?P<value>(?:[A-Z]-)?[0-9]{3}[ \-]?[0-9]{3})(?!\w|[ .,\-][0-9])",
             re.IGNORECASE,
         )
         self.turning = frozenset(words.turning_words)
@@ -550,7 +550,7 @@ _STROKE = re.compile(r" / |: ?[^\s/:]{2,60} ?/ ?[^\s/]")  # far faster to look f
 _MORE_WORDS = re.compile(r"[\"'»”]?[)\].,;]{0,3}[ \t]+(?:\[|[^\W_])")
 _NUMBER_NO_YEAR = re.compile("(?!(?:19|20)[0-9]{2}$)[0-9]{4,26}")
 _NOT_A_SECRET = re.compile(
-    r"\[|<|https?:|0x[0-9a-f]+$|[*•.x_\-]+$|[0-9]{1,2}[/.:h][0-9]|[\w.+\-]+@[\w\-]+\.[a-z]{2,}$",
+    r"\[|<|https?:|0x[0-9a-f]+$|#[0-9a-f]{6}$|[*•.x_\-]+$|[0-9]{1,2}[/.:h][0-9]|[\w.+\-]+@[\w\-]+\.[a-z]{2,}$",
     re.IGNORECASE,
 )
 _SIGN_INSIDE = re.compile(r"[^\W_][!$%&#@+*?]+[^\W_]")
@@ -651,6 +651,12 @@ _MARKS = (
 )
 _SIX_IN_GROUPS = re.compile(r"[0-9]{3}[ \-]?[0-9]{3}(?!\w|[ .,\-][0-9])")
 _SIX_DIGITS = re.compile(r"[0-9]{6}[ \-\n]{1,2}[0-9]{6}")
+# What an authenticator is given by hand, base32 (RFC 4648) in groups of four.
+_AUTHENTICATOR_KEY = re.compile(
+    r"(?<![\w\-])(?:[A-Z2-7]{4}(?: [A-Z2-7]{4}){3,12}|[a-z2-7]{4}(?: [a-z2-7]{4}){3,12})(?![\w\-])"
+)
+_FOUR_AND_FOUR = re.compile(r"[A-Za-z2-7]{4} (?=[A-Za-z]{0,3}[2-7])[A-Za-z2-7]{4}")  # far faster
+_MIXED_GROUP = re.compile(r"(?=[2-7]{0,3}[A-Za-z])(?=[A-Za-z]{0,3}[2-7])\S{4}")
 _COMMANDS = ("/user:", " -p", "--pass", "/pass", "curl")
 # In commands, whose options are the same in all languages.
 _IN_COMMAND = re.compile(
@@ -666,6 +672,11 @@ def marked_secrets(text: str) -> Iterator[Span]:
     """Spans of secrets known by their own form, or by the option of a command."""
     if any(mark in text for mark in _MARKS) or _SIX_DIGITS.search(text):
         yield from (match.span() for match in _MARKED.finditer(text))
+    if _FOUR_AND_FOUR.search(text):
+        for match in _AUTHENTICATOR_KEY.finditer(text):
+            mixed = len(_MIXED_GROUP.findall(match.group()))
+            if mixed > 1 or (mixed and match.group().isupper()):  # "pour 4x4z avec"
+                yield match.span()
     if any(mark in text for mark in _COMMANDS):
         for match in _IN_COMMAND.finditer(text):
             yield match.span(match.lastgroup or 0)
