@@ -127,3 +127,61 @@ def test_a_renamed_category_keeps_its_names_and_a_merged_one_goes_with_them(path
     assert load_routing(path).systems["zammad"].category == {
         "access": ("accounts", "accounts::password")
     }
+
+
+QUEUES = """\
+categories:
+  access: identity
+  network: infrastructure
+  printing: workstations
+  mail: collaboration
+  hardware: triage
+priorities: [low, high]
+systems:
+  zammad:
+    priorities: {low: 1 low}
+    queues: {identity: Accounts, workstations: "PCs, printers", infrastructure: Net, triage: Users}
+  glpi:
+    queues:
+      infrastructure: 21  # theirs
+      workstations: 22
+      collaboration:
+        - 23
+        - 24
+"""
+
+
+@pytest.mark.parametrize(
+    ("former", "names"),
+    [
+        (["printing"], ["identity", "infrastructure", "triage", "infrastructure", "collaboration"]),
+        (["network", "printing"], ["identity", "triage", "collaboration"]),
+        (["printing", "mail"], ["identity", "infrastructure", "triage", "infrastructure"]),
+        (["network", "printing", "mail"], ["identity", "triage"]),
+        (["access", "printing"], ["infrastructure", "triage", "infrastructure", "collaboration"]),
+    ],
+)
+def test_what_systems_call_a_queue_goes_with_its_last_category(
+    former: list[str], names: list[str], path: Path
+) -> None:
+    queues = yaml.safe_load(QUEUES)["categories"]
+    for name in former:
+        del queues[name]
+
+    merged = merged_text(QUEUES, former, queues) or ""
+
+    path.write_text(merged)
+    routing = load_routing(path)
+    assert [
+        name for system in ("zammad", "glpi") for name in routing.systems[system].queue
+    ] == names
+    assert set(merged.splitlines()) - set(QUEUES.splitlines()) == {
+        line for line in merged.splitlines() if line.startswith("    queues: {")
+    }
+
+
+def test_a_queue_that_other_categories_have_keeps_its_names(path: Path) -> None:
+    text = QUEUES.replace("mail: collaboration", "mail: workstations").partition("  glpi:")[0]
+    queues = {"access": "identity", "network": "infrastructure", "mail": "workstations"}
+
+    assert merged_text(text, ["printing"], queues) == text.replace("  printing: workstations\n", "")

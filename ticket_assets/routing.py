@@ -15,6 +15,8 @@ from ticket_assets.system_names import SystemNames, SystemNamesError, system_nam
 from ticket_assets.text.characters import visible
 
 NAME_CHARACTERS = 100
+REVIEW_QUEUE = "triage"
+"""Where the routing file names none."""
 FORMULA_SIGNS = tuple("=+-@")
 """A cell that begins with one of them is a formula to spreadsheets."""
 
@@ -122,25 +124,58 @@ def renamed_text(text: str, former: str, name: str, queues: dict[str, str]) -> s
 
 
 def merged_text(text: str, former: Collection[str], queues: dict[str, str]) -> str | None:
-    """The same without the lines of some categories; None where they do not stand in lines of their
-    own."""
+    """The same without the lines of some categories, and without what systems call the queues that
+    went with them; None where the categories do not stand in lines of their own."""
     lines = text.splitlines(keepends=True)
     for key, value in _category_nodes(text):
         if key.value in former:
             for line in range(key.start_mark.line, _last_line(value) + 1):
                 lines[line] = ""
-    changed = "".join(lines)
+    changed = _without_names_of_gone_queues("".join(lines), set(queues.values()))
     return changed if _queues_in(changed) == queues else None
+
+
+def _without_names_of_gone_queues(text: str, queues: set[str]) -> str:
+    """One name after the other: each cut moves all that stands behind it."""
+    review_queue = [node.value for node in _nodes(text, "review_queue")] or [REVIEW_QUEUE]
+    for mapping in _nodes(text, "systems", "*", "queues"):
+        pairs = mapping.value if isinstance(mapping.value, list) else []
+        for number, (key, value) in enumerate(pairs):
+            if key.value in {*queues, *review_queue}:
+                continue
+            start, end = key.start_mark.index, value.end_mark.index
+            if not mapping.flow_style:
+                lines = text.splitlines(keepends=True)
+                start = len("".join(lines[: key.start_mark.line]))
+                end = len("".join(lines[: _last_line(value) + 1]))
+            elif number + 1 < len(pairs):
+                end = pairs[number + 1][0].start_mark.index
+            elif number:
+                start = pairs[number - 1][1].end_mark.index
+            return _without_names_of_gone_queues(f"{text[:start]}{text[end:]}", queues)
+    return text
 
 
 def _category_nodes(text: str) -> Iterator[tuple[Any, Any]]:
     """The YAML nodes of the categories' names and of what stands at them."""
+    for categories in _nodes(text, "categories"):
+        yield from categories.value
+
+
+def _nodes(text: str, *path: str) -> list[Any]:
+    """The YAML nodes at a path of keys, of which `*` is any."""
     import yaml
 
-    content = yaml.compose(text, yaml.SafeLoader)
-    for key, categories in content.value if content else ():
-        if key.value == "categories":
-            yield from categories.value
+    nodes: list[Any] = [yaml.compose(text, yaml.SafeLoader)]
+    for name in path:
+        nodes = [
+            value
+            for node in nodes
+            if isinstance(node, yaml.MappingNode)
+            for key, value in node.value
+            if name in ("*", key.value)
+        ]
+    return nodes
 
 
 def _last_line(node: Any) -> int:
@@ -184,7 +219,7 @@ def _routing(content: Any, file_name: str) -> Routing:
         raise RoutingError(
             f"{file_name}: `priorities` must list at least two different names, least urgent first."
         )
-    review_queue = content.get("review_queue", "triage")
+    review_queue = content.get("review_queue", REVIEW_QUEUE)
     if not isinstance(review_queue, str) or not review_queue.strip():
         raise RoutingError(f"{file_name}: `review_queue` must be a queue's name.")
     for kind, names in (

@@ -90,7 +90,7 @@ def system_names(
         }
         targets: tuple[Target, ...] = ("priority", "queue")
         for target in targets:
-            given = section.get(_PLURALS[target], {})
+            given = section.get(_PLURALS[target]) or {}
             where = f"systems: {system}: {_PLURALS[target]}"
             if not isinstance(given, dict):
                 raise SystemNamesError(f"`{where}` must map names to names")
