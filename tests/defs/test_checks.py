@@ -51,7 +51,9 @@ from ticket_assets.defs.ticket_predictions import (
     predictions_are_in_the_label_set,
 )
 from ticket_assets.desk import Desk
+from ticket_assets.drift.estimated_precision import ENOUGH_AUDITS
 from ticket_assets.mail.landing import IncomingMessage
+from ticket_assets.metrics.model import realised_families
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
 
@@ -819,6 +821,52 @@ def test_automatic_tickets_labelled_after_the_training_are_held_against_the_targ
     assert not half.passed
     assert half.severity == dg.AssetCheckSeverity.WARN
     assert (figures(half)["labelled"], figures(half)["realised"]) == (40, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("audits", "wrong", "others_wrong", "passes"),
+    [
+        (ENOUGH_AUDITS, 1, 20, True),  # people labelled what had gone wrong
+        (ENOUGH_AUDITS - 1, 1, 20, False),
+        (ENOUGH_AUDITS, 10, 0, False),
+    ],
+)
+def test_audits_alone_are_judged_where_there_are_enough(
+    settings: Settings,
+    put: Put,
+    verdict: Verdict,
+    trained: TrainedClassifier,
+    *,
+    audits: int,
+    wrong: int,
+    others_wrong: int,
+    passes: bool,
+):
+    store = Desk(settings).models
+    store.promote(store.save(trained, datetime(2025, 6, 1)).version)
+    decisions = ["audit"] * audits + ["auto"] * 100
+    given = ["access"] * wrong + ["printing"] * (audits - wrong)
+    given += ["access"] * others_wrong + ["printing"] * (100 - others_wrong)
+    put(
+        "ticket_predictions",
+        *(
+            {"ticket_id": f"{number}", "model_category": "printing", "model_decision": "auto"}
+            | {"category_confidence": 0.9, "former_decision": decision}
+            for number, decision in enumerate(decisions)
+        ),
+    )
+    put(
+        "ticket_labels",
+        *({"ticket_id": f"{number}", "category": name} for number, name in enumerate(given)),
+    )
+
+    judged = verdict(realised_precision_is_within_target)
+
+    assert judged.passed == passes
+    assert figures(judged)["audits"] == audits
+    told = {family.name: family.samples[0].value for family in realised_families(figures(judged))}
+    audited = told.get("tickets_realised_audited_precision_ratio")
+    assert audited == (pytest.approx(1 - wrong / audits) if audits >= ENOUGH_AUDITS else None)
 
 
 def test_labels_of_one_category_do_not_speak_for_the_others(

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
 from ticket_assets.drift.estimated_precision import (
+    ENOUGH_AUDITS,
     PrecisionEstimator,
     precision_estimator,
     realised_precision,
@@ -90,6 +92,21 @@ def test_realised_precision_is_weighted_by_the_chance_of_a_label():
     assert biased.high < 0.9
     assert weighted.low < 0.95 < weighted.high
     assert biased.tickets == labelled.sum()
+
+
+def test_so_many_audits_tell_a_fall_from_chance():
+    least = next(
+        wrong
+        for wrong in range(ENOUGH_AUDITS)
+        if realised_precision(np.arange(ENOUGH_AUDITS) >= wrong).high < 0.95
+    )
+
+    told = {
+        precision: binom.sf(least - 1, ENOUGH_AUDITS, 1 - precision) for precision in (0.85, 0.97)
+    }
+
+    assert least == 5
+    assert told == pytest.approx({0.85: 0.89, 0.97: 0.02}, abs=0.005)
 
 
 def test_a_forecast_of_few_tickets_may_be_all_right_and_one_of_many_is_as_sure_as_the_estimate():

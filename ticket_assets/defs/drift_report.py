@@ -197,14 +197,16 @@ def drift_is_within_bounds(
     asset="ticket_labels",
     pool=WAREHOUSE_POOL,
     description="Automatic tickets that people labelled after the training keep the target"
-    " precision, as far as the interval tells. They are weighted by the chance that such a ticket"
-    " is labelled; among tickets alike people rather label what went wrong, so the figure is below"
-    " the true one. Beside it the precision that was estimated without labels, which is blind to a"
+    " precision, as far as the interval tells. Where enough of them are audits, which chance has"
+    " chosen, those alone are judged. Else they are weighted by the chance that such a ticket is"
+    " labelled; among tickets alike people rather label what went wrong, so the figure is below the"
+    " true one. Beside it the precision that was estimated without labels, which is blind to a"
     " change of what the categories mean.",
 )
 def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResult:
     from ticket_assets.classification.model_store import ModelError
     from ticket_assets.drift.estimated_precision import (
+        ENOUGH_AUDITS,
         labelled_since,
         labels_of,
         precision_estimator,
@@ -224,6 +226,8 @@ def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.Asse
     realised = realised_precision(
         labelled["correct"].to_numpy(), labelled["chance_of_label"].to_numpy()
     )
+    audits = labelled.loc[labelled["is_audit"], "correct"].to_numpy()
+    judged = realised if len(audits) < ENOUGH_AUDITS else realised_precision(audits)
     estimator = precision_estimator(champion, labels_of(champion, desk.warehouse))
     figures: dict[str, Any] = {
         "target": target,
@@ -237,7 +241,14 @@ def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.Asse
             ).precision
             for category, rows in labelled.groupby("category")
         },
+        "audits": len(audits),
     }
+    if judged is not realised:
+        figures |= {
+            "audited": judged.precision,
+            "audited_low": judged.low,
+            "audited_high": judged.high,
+        }
     if estimator:
         estimate = estimator.estimate(labelled["confidence"].to_numpy())
         figures |= {
@@ -246,5 +257,5 @@ def realised_precision_is_within_target(desk: dg.ResourceParam[Desk]) -> dg.Asse
             "estimated_high": estimate.high,
         }
     return dg.AssetCheckResult(
-        passed=realised.high >= target, severity=dg.AssetCheckSeverity.WARN, metadata=figures
+        passed=judged.high >= target, severity=dg.AssetCheckSeverity.WARN, metadata=figures
     )

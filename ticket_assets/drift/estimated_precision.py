@@ -18,6 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import beta, betabinom
 
+from ticket_assets.classification.decisions import AUDIT
 from ticket_assets.classification.features import Booleans, Floats
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.storage.warehouse import Warehouse
@@ -25,6 +26,9 @@ from ticket_assets.storage.warehouse import Warehouse
 INTERVAL = 0.9
 LEAST_CALIBRATED = 100
 """Automatic training tickets below which no estimate is made: their errors are too few."""
+ENOUGH_AUDITS = 50
+"""From so many on audits alone are judged. Against a target of 0.95 that takes five wrong ones:
+seen of a precision of 0.85 in 89 %, of 0.97 in 2 %."""
 
 
 @dataclass(frozen=True)
@@ -159,18 +163,20 @@ def labelled_since(champion: TrainedClassifier, warehouse: Warehouse) -> pd.Data
         chance_of_label: the labelled share of the automatic tickets of the same predicted category
         that are as sure, above or below its median. What people look at more than at other mail
         then counts less (post-stratification); within such a group they may still prefer what went
-        wrong.
+        wrong. is_audit: whether chance had the person look.
     """
     return warehouse.frame(
         "with automatic as (select model_category, category_confidence as confidence,"
         " l.category as given, category_confidence >= median(category_confidence)"
-        " over (partition by model_category) as is_surer"
+        " over (partition by model_category) as is_surer,"
+        " coalesce(former_decision = ?, false) as is_audit"
         " from ticket_predictions p left join ticket_labels l using (ticket_id)"
         " where model_decision = 'auto' and ticket_id not in (select ticket_id from learnt))"
         " select model_category as category, confidence, model_category = given as correct,"
-        " count(given) over alike / count(*) over alike as chance_of_label"
+        " count(given) over alike / count(*) over alike as chance_of_label, is_audit"
         " from automatic window alike as (partition by model_category, is_surer)"
         " qualify given is not null",
+        [AUDIT],
         frames={"learnt": champion.training_tickets[["ticket_id"]]},
     )
 

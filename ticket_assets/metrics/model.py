@@ -159,6 +159,12 @@ def realised_families(figures: Mapping[str, Any]) -> Iterator[Metric]:
                 f"Precision of the automatic tickets that people labelled since then{words}.",
                 value,
             )
+        if (value := figures.get(f"audited{bound}")) is not None:
+            yield gauge(
+                f"tickets_realised_audited_precision{bound}_ratio",
+                f"The same by the audits among them alone, where there are enough{words}.",
+                value,
+            )
     by_label: Mapping[str, float] = figures.get("realised_by_category", {})
     yield gauges(
         "tickets_realised_label_precision_ratio",
