@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from psycopg2.extensions import make_dsn
 
-from tests.warehouse_rows import table_rows
+from tests.warehouse_rows import append_rows, table_rows
 from ticket_assets.backup import (
     BackupError,
     back_up,
@@ -52,6 +52,10 @@ def former_desk(tmp_path_factory):
         runs.commit()
     with Desk(settings(data)).warehouse.transaction():
         pass  # brings the tables to the present schema
+    row = {"ticket_id": "0" * 20, "received_at": datetime(2025, 3, 3), "label": "printing"}
+    row |= {"receiver": "folder", "outcome": "delivered", "evidence": 20_000.0, "rank": 1}
+    for table in ("delivered_tickets", "review_queue", "suspended_labels"):
+        append_rows(settings(data), table, [row])
     return data
 
 
