@@ -57,6 +57,50 @@ def test_the_first_name_is_written_and_each_is_understood(path: Path) -> None:
     assert names.meant("queue", "Elsewhere") is None
 
 
+def test_a_category_has_a_keyword_instead_of_a_folder(path: Path) -> None:
+    path.write_text(
+        "categories:\n  vpn: {queue: it, imap: {keyword: $vpn}}\n"
+        "  mail: {queue: it, imap: Mail}\npriorities: [low, high]\n"
+    )
+
+    assert load_routing(path).systems == {
+        "imap": SystemNames(category={"mail": ("Mail",)}, keyword={"vpn": "$vpn"})
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"keyword": "two words"},
+        {"keyword": "Réseau"},
+        {"keyword": "\\Seen"},
+        {"keyword": "ticket-assets-network"},
+        {"keyword": ["vpn"]},
+        {"keyword": True},
+        {"keyword": "vpn", "folder": "VPN"},
+    ],
+)
+def test_what_is_no_keyword_is_told(value: object, path: Path) -> None:
+    categories = {"vpn": {"queue": "it", "imap": value}, "mail": "it"}
+    path.write_text(yaml.safe_dump({"categories": categories, "priorities": ["low", "high"]}))
+
+    with pytest.raises(
+        RoutingError, match="'vpn': imap` must be a folder, a list of folders, or a"
+    ):
+        load_routing(path)
+
+
+def test_two_categories_of_one_keyword_are_refused(path: Path) -> None:
+    path.write_text(
+        "categories:\n  vpn: {queue: it, imap: {keyword: Net}}\n"
+        "  lan: {queue: it, imap: {keyword: net}}\npriorities: [low, high]\n"
+    )
+
+    with pytest.raises(RoutingError, match="'vpn' and 'lan' have the same keyword in IMAP"):
+        load_routing(path)
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
