@@ -325,7 +325,7 @@ def test_what_a_receiver_has_of_an_erased_person_is_told_and_stays_there(desk, c
     print_erasure(erase(desk, HERS), 0)
 
     assert file.exists()
-    assert "folder of 3, webhook of 3." in " ".join(capsys.readouterr().err.split())
+    assert "delivered: 3 to folder, 3 to webhook." in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_erased_message_does_not_land_again(desk):

@@ -243,7 +243,7 @@ def print_erasure(erasure: Erasure, history: int, *, dry_run: bool = False) -> N
         **{f"rows of {name}": rows for name, rows in erasure.rows.items()},
         "rows of others that name them": erasure.references,
         "vectors in the collection": erasure.vectors,
-        "drift reports that name them": len(erasure.reports),
+        "reports that name them": len(erasure.reports),
         "rows and words kept beside models": sum(erasure.models.values()),
         "entries of Dagster's history that name them": history,
         "damaged files set aside, which nobody can search": erasure.set_aside,
@@ -253,8 +253,8 @@ def print_erasure(erasure: Erasure, history: int, *, dry_run: bool = False) -> N
         table.add_row(place, f"{count:,}")
     output.print(table)
     if erasure.delivered:
-        told = ", ".join(f"{name} of {count:,}" for name, count in erasure.delivered.items())
+        told = ", ".join(f"{count:,} to {name}" for name, count in erasure.delivered.items())
         print_warning(
-            f"Told of their decisions: {told}. What a receiver holds of them stays until it is"
-            " removed there; so do files in the delivery folder."
+            f"Their decisions were, or may have been, delivered: {told}. What a receiver holds of"
+            " them stays until it is removed there; so do files in the delivery folder."
         )
