@@ -110,6 +110,10 @@ def test_the_gate_finds_what_was_not_masked(text: str, kinds: list[str]) -> None
         ("la contrasenya es Nube_gris_4", "PASSWORD"),
         ("le code de l armoire a change, c est 7714 maintenant", "PASSWORD"),
         ("Le mot de passe ? Toujours le même, à savoir Biniou2011.", "PASSWORD"),
+        # A pair, or a word that ordinary mail lacks, near what speaks of secrets.
+        ("alt: Distel-41, neu: Distel-42, der Drucker nimmt beide nicht", "PASSWORD"),
+        ("sign in with demo and grapeshot to see the error", "PASSWORD"),
+        ("número pessoal da técnica que trata disto é 239 814 062", "PHONE"),
         ("Tel0671829304", "PHONE"),
         ("6 1 2 3 4 5 6 7 9 es mi móvil", "PHONE"),
         ("912345678 é o meu número", "PHONE"),

@@ -54,7 +54,7 @@ _NO_SECRET = re.compile(
     r"|[0-9]+(?:[.,/][0-9]+)+\.?$|[0-9]{1,2}[hH][0-9]{0,2}$|[vV][0-9]+[.\-]"
     r"|[0-9]{1,2}-[0-9]{1,2}-(?:19|20)[0-9]{2}$|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}"
     r"|[A-Z]+(?:_[A-Z]+)+$|[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*-[A-Z]*[0-9]+$"
-    r"|[a-z]{2,4}(?!19|20)[0-9]{4}$|[0-9]{1,5}/|\S*(?:://|\[[A-Z_]+\])"
+    r"|[a-z]{1,2}-[0-9]{3,4}$|[a-z]{2,4}(?!19|20)[0-9]{4}$|[0-9]{1,5}/|\S*(?:://|\[[A-Z_]+\])"
     r"|\S+\.(?i:docx?|xls[xm]?|pptx?|pdf|zip|csv|txt|log|exe|msi|jpe?g|png|xml|json|js|py)$"
 )
 _NETWORK = "ssid"  # which everybody sees
@@ -152,6 +152,21 @@ def _class(token: str) -> str:
     if any(map(str.isdigit, token)):
         return "mixed" if any(map(str.isalpha, token)) else "number"
     return "known" if _is_ordinary(token) else "other"
+
+
+def is_unknown_word(word: str) -> bool:
+    """Whether a word is in no list of a language, not of ordinary mail and not a product."""
+    return _class(word) in _UNKNOWN and _look(word).may_be_secret
+
+
+_UNKNOWN = frozenset(["other", "mixed", "perhaps remark"])
+
+
+def may_speak_of_secret(sentence: str) -> bool:
+    """Whether a secret's name or a word about what secrets open is in a sentence."""
+    return bool(secret_names(sentence)) or any(
+        _look(word).is_topic for word in _TOKEN.findall(sentence)
+    )
 
 
 def _is_ordinary(word: str) -> bool:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from itertools import chain
 
 from ticket_assets.text.languages import all_words, one_of, phrases
-from ticket_assets.text.said_secrets import may_say_secret
+from ticket_assets.text.said_secrets import is_unknown_word, may_say_secret, may_speak_of_secret
 from ticket_assets.text.stated_secrets import (
     is_chosen,
     is_phrase,
     is_plain_secret,
     is_product,
     may_state_secret,
+    secret_names,
 )
 from ticket_assets.text.telephones import (
     follows_reference,
@@ -101,9 +102,17 @@ class _Patterns:
             rf"[\w\-]{{2,64}}(?:[.,;·]| [.·] ?|\. | {one_of(words.dot_words)} )"
             r"(?:[a-z] ?[a-z]{1,2}|info)(?![^\W_])"
         )
-        self.phone_word = phrases(words.phone_announcements, r"(?<![^\W_])", r"[^\n]{0,24}$")
+        self.phone_word = phrases(words.phone_announcements, r"(?<![^\W_])", r"[^\n]{0,48}$")
         self.phone_word_after = phrases(
             words.phone_announcements, r"\W{1,3}(?:[^\W\d_]{1,8} ){0,3}", r"(?![^\W_])"
+        )
+        self.hyphenated = re.compile(
+            rf"(?<![^\W_])(?i:{one_of(words.copulas)}) [\"'«“„]?"
+            r"([a-z]{2,12}(?:-[a-z0-9]{2,12}){1,2})(?![\w\-])"
+        )
+        self.second = re.compile(
+            rf" \w{{3,12}} (?i:{one_of(words.conjunctions)}) ([^\W\d_]{{5,20}}[!?*#&]?[0-9]{{0,3}}"
+            r"|[^\W\d_]+_[^\W_]+)(?!\w)"
         )
         self.digits_in_words = phrases(
             words.digit_words, r"(?<![^\W_])(?:", r"(?![^\W_])[ ,.\-]{1,2}){7}"
@@ -220,7 +229,85 @@ def _may_hold_secret(text: str) -> bool:
         or _stands_by_mention(text, folded)
         or (any(hint in folded for hint in _patterns().secret_hints) and _may_hold_mixed(text))
         or may_say_secret(text)
+        or _holds_pair(text)
+        or _holds_unknown_word(text)
     )
+
+
+def _holds_pair(text: str) -> bool:
+    """Whether two words in a sentence look composed, whatever it speaks of: an old and a new one.
+
+    "alt: Birne-41, neu: Birne-42", "ancien = Mai_lune, nouveau = Juin_pluie". A single one names a
+    product or a machine far more often.
+    """
+    if not _MAY_BE_COMPOSED.search(text):
+        return False
+    for sentence in _SENTENCE_END.split(text):
+        composed, previous = set(), ""
+        for word in sentence.split():
+            if not _patterns().things.fullmatch(previous):
+                composed |= {part for part in _PART_END.split(word) if _is_composed(part)}
+            previous = word.strip(_MARKS)
+        if len(composed) > 1:
+            return True
+    return False
+
+
+def _is_composed(part: str) -> bool:
+    word = part.strip(_MARKS)
+    return bool(
+        _COMPOSED.fullmatch(word)
+        and not _NAME_OF_THING.search(word)
+        and not _MACHINE.match(word)
+        and not is_product(word)
+        and not _patterns().things.fullmatch(re.split("[0-9_-]", word)[0])
+    )
+
+
+_COMPOSED = re.compile(
+    r"[A-ZÀ-Þ][^\W\d_]{3,20}[0-9]{1,2}[a-z]?|[^\W\d_]{3,20}(?:_[^\W_]{2,20}){1,3}"
+    r"|[A-ZÀ-Þ][a-zà-ÿ]{2,20}[!*?+$#&][A-Za-z0-9]{1,12}|[A-ZÀ-Þ][a-zà-ÿ]{3,20}-[0-9]{1,2}"
+    r"|[a-z]{2,8}-[a-z]{2,8}-[0-9]{1,3}"
+)
+# Far faster to look for: a letter before a digit or a sign, twice.
+_MAY_BE_COMPOSED = re.compile(
+    r"[^\W\d_](?:[0-9]|[_!*?+$#&\-][A-Za-z0-9])[^.!?…\n]{1,200}?[^\W\d_](?:[0-9]|[_!*?+$#&\-][A-Za-z0-9])"
+)
+_MACHINE = re.compile(r"(?:srv|pc|fs|nas|vm|prn|imp|sw|db|dc)[_\-0-9]", re.IGNORECASE)
+
+
+def _holds_unknown_word(text: str) -> bool:
+    """Whether a word that ordinary mail lacks stands near a secret's name or is one of a pair.
+
+    In a short text that of letters counts, too ("mdp wolkenbruch", "ist Zugspitze das Passwort?");
+    elsewhere with signs inside ("Harvest.Moon", "... est lilas-labo"), or after a login and a
+    conjunction ("sign in with demo and showtime").
+    """
+    patterns, names = _patterns(), secret_names(text)
+    if names:
+        if any(map(is_unknown_word, patterns.hyphenated.findall(text))) or _TWO_NAMES.search(text):
+            return True
+        if len(text) <= _SHORT_TEXT:
+            near = (
+                word[1]
+                for word in chain(_SMALL_LETTERS.finditer(text), _CAPITALISED.finditer(text))
+                for name in names
+                if name.start() - _NEAR_NAME <= word.start() <= name.end() + _NEAR_NAME
+            )
+            if any(map(is_unknown_word, near)):
+                return True
+    return any(
+        may_speak_of_secret(sentence)
+        for sentence in _SENTENCE_END.split(text)
+        if any(map(is_unknown_word, patterns.second.findall(sentence)))
+    )
+
+
+_SHORT_TEXT = 90  # characters; in longer ones a mistyped word is likelier than a secret
+_NEAR_NAME = 16  # characters
+_SMALL_LETTERS = re.compile(r"(?<![\w'’\-])([a-zà-ÿ]{6,30})(?![\w'’\-])")
+_CAPITALISED = re.compile(r"(?<=[\w,(] )\(?([A-ZÀ-Þ][a-zà-ÿ]{4,20})(?![\w\-])")
+_TWO_NAMES = re.compile(r"(?<![\w.@])[A-ZÀ-Þ][a-zà-ÿ]{2,20}[._][A-ZÀ-Þ][a-zà-ÿ]{2,20}(?![\w.@])")
 
 
 def _may_state_code(text: str) -> bool:
