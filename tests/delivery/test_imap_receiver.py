@@ -211,7 +211,7 @@ def test_what_a_person_flags_between_our_look_and_our_write_stays_alone(proxy, m
     waiting = ["a"]
 
     def on_request(sent):
-        if b"STORE" in sent and waiting:
+        if b"UID STORE" in sent and waiting:
             flag(mailbox, waiting.pop(), "printing")
 
     receiver = ImapReceiver(proxy(on_request=on_request).account, KEYWORDS, landing)

@@ -17,6 +17,7 @@ from ticket_assets.doctor.findings import Finding, examine
 from ticket_assets.doctor.landing import examine_lists, examine_manifests, examine_originals
 from ticket_assets.doctor.models import examine_models
 from ticket_assets.doctor.places import examine_places, examine_record, examine_remains
+from ticket_assets.doctor.sources import examine_sources
 from ticket_assets.doctor.tables import examine_tables
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.removal import bury, list_purged, mark_purged
@@ -82,6 +83,7 @@ def _contents(folder):
         examine_places,
         examine_remains,
         examine_record,
+        examine_sources,
         examine_tables,
         examine_lists,
         examine_originals,
@@ -396,3 +398,21 @@ def test_a_collection_that_does_not_hold_the_tables_is_made_anew(desk, data, dam
 
     assert finding.where == str(collection)
     assert finding.is_repaired
+
+
+def test_a_folder_that_is_fetched_and_that_of_a_category_is_found_by_name(data, tmp_path):
+    routing = tmp_path / "routing.yaml"
+    routing.write_text(
+        "categories: {network: {queue: it, imap: INBOX}, printing: it}\npriorities: [low, high]\n"
+    )
+    account = {"imap_host": "127.0.0.1", "imap_user": "desk", "imap_password": "x"}
+    desk = Desk(Settings(_env_file=None, data_dir=data, routing=routing, **account))
+
+    (finding,) = repaired(desk, examine_sources)
+
+    assert finding == Finding(
+        "it cannot be known what people change in imap",
+        str(routing),
+        "Mail is fetched from INBOX, which the routing file names as the folder of a category. Take"
+        " it out of TICKETS_IMAP_FOLDERS or of the routing file.",
+    )

@@ -49,6 +49,7 @@ def doctor(
     )
     from ticket_assets.doctor.models import examine_encoder, examine_models
     from ticket_assets.doctor.places import examine_places, examine_record, examine_remains
+    from ticket_assets.doctor.sources import examine_sources
     from ticket_assets.doctor.tables import examine_tables
     from ticket_assets.errors import explained
     from ticket_assets.orchestration.examination import examine_instance, runs_at_work
@@ -60,6 +61,7 @@ def doctor(
         "runs": examine_instance,
         "unfinished files": examine_remains,
         "record": examine_record,
+        "sources": examine_sources,
         "tables": examine_tables,
         "lists of the landing zone": examine_lists,
         "originals": examine_originals,
