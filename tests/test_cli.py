@@ -701,7 +701,7 @@ def test_mail_is_sorted_by_the_champion_when_no_candidate_passes(trained):
     assert run.stdout.splitlines()[0] == (
         "failed  candidate_classifier: candidate_reaches_the_floor"
     )
-    assert "\n4 assets materialised, " in run.stdout
+    assert "\n7 assets materialised, " in run.stdout
     assert "No candidate was promoted; the present champion has sorted the mail." in run.stderr
     assert json.loads(tickets("status", "--json").stdout)["champion"]["version"] == champion
 
