@@ -25,8 +25,10 @@ def watched(
     start_prometheus: Callable[..., Prometheus],
 ) -> Iterator[WatchedDesk]:
     """Two weeks' mail, sorted once; then its daemon, its exporter and all that Prometheus needs."""
+    decisions = tmp_path_factory.mktemp("decisions")
     settings = {
         "TICKETS_ENCODER_PRECISION": "fp32",
+        "TICKETS_DELIVERY_FOLDER": str(decisions),
         # So that a small desk has a champion, which decides something by itself.
         "TICKETS_MACRO_F1_FLOOR": "0",
         "TICKETS_TARGET_PRECISION": "0.6",

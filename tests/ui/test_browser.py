@@ -59,15 +59,16 @@ def expand(page: Page, node: Locator, group: str) -> None:
 def test_the_lineage_opens_as_groups_and_shows_every_asset_in_them(page: Page, keep: Keep):
     nodes = page.locator("svg foreignObject")
     page.goto("/asset-groups")
-    expect(nodes).to_have_count(5)
+    expect(nodes).to_have_count(6)
     names = sorted(node.text_content() or "" for node in nodes.all())
-    assert names == ["1_mail", "2_text", "3_learning", "4_sorting", "5_drift"]
+    assert names == ["1_mail", "2_text", "3_learning", "4_sorting", "5_drift", "6_delivery"]
     keep(page, "lineage-groups")
 
     for group in names:
         expand(page, nodes.filter(has_text=group).first, group)
 
-    for asset in ("landed_mail", "clean_tickets", "ticket_classifier", "ticket_predictions"):
+    assets = ("landed_mail", "clean_tickets", "ticket_classifier", "ticket_predictions")
+    for asset in (*assets, "delivered_tickets"):
         expect(nodes.filter(has_text=asset)).to_be_visible()
     keep(page, "lineage")
 
