@@ -30,7 +30,8 @@ def accounts_metadata(
     by_label: dict[str, dict[str, Any]] = {}
     for account in accounts:
         figures = account.as_dict()
-        by_label.setdefault(figures.pop("label"), {}).update(figures)
+        # Without an audit there is no evidence, which a panel shows as that and an alert compares.
+        by_label[figures.pop("label")] = {**figures, "evidence": 0.0, "suspended": False}
     for one in evidence:
         by_label.setdefault(one.label, {}).update(
             evidence=one.value / THRESHOLD, suspended=one.suspended_since is not None
