@@ -45,25 +45,19 @@ class GlpiReceiver(LookingReceiver):
     pages = 200
 
     def __init__(self, api: RestApi, names: SystemNames, landing: LandingZone) -> None:
-        self._api = api
-        self.names = names
-        self.landing = landing
+        super().__init__(api, names, landing)
         self._session: dict[str, str] | None = None
         self._account = 0
         self._offset = timedelta()
         """Of its clock, which tells no time zone, to UTC."""
         self._began_at = datetime.now(UTC)
 
-    @property
-    def configuration(self) -> bytes:
-        return self._api.configuration + repr(self.names).encode()
-
     def close(self) -> None:
         if self._session:
             with suppress(AnswerError, ReceiverError):  # it ends by itself as well
                 self._ask("GET", "killSession")
         self._session = None
-        self._api.close()
+        super().close()
 
     def find(self, decision: Decision) -> str | None:
         number = decision.message_id or ""
@@ -86,7 +80,7 @@ class GlpiReceiver(LookingReceiver):
         try:
             return self._read(ticket, groups, users, log)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise _nonsense(f"Ticket/{reference}") from None
+            raise self._api.nonsense(f"Ticket/{reference}") from None
 
     def write(self, reference: str, values: Mapping[Target, str]) -> None:
         columns: dict[Target, str] = {"category": "itilcategories_id", "priority": "priority"}
@@ -138,7 +132,7 @@ class GlpiReceiver(LookingReceiver):
                 for row in answer["data"]
             ]
         except (KeyError, TypeError, ValueError):
-            raise _nonsense("search/Ticket") from None
+            raise self._api.nonsense("search/Ticket") from None
 
     def message(self, reference: str) -> str:
         return reference
@@ -253,7 +247,7 @@ class GlpiReceiver(LookingReceiver):
     def _item(self, path: str) -> dict[str, Any]:
         item = self._ask("GET", path)
         if not isinstance(item, dict) or "id" not in item:
-            raise _nonsense(path)
+            raise self._api.nonsense(path)
         return item
 
     def _items(
@@ -261,7 +255,7 @@ class GlpiReceiver(LookingReceiver):
     ) -> list[dict[str, Any]]:
         items = self._ask("GET", path, parameters=parameters)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise _nonsense(path)
+            raise self._api.nonsense(path)
         return items
 
     def _moment(self, text: Any) -> datetime:
@@ -294,7 +288,3 @@ def configured(desk: ReceiverStores) -> GlpiReceiver | None:
 def _number(value: Any) -> str:
     """A number as text; empty for 0, which is GLPI's none."""
     return str(int(value) or "")
-
-
-def _nonsense(path: str) -> AnswerError:
-    return AnswerError(f"GLPI answers {path} with something else than documented", 200)

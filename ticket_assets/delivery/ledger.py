@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TABLE = TABLES["delivered_tickets"]
 SENDING = "sending"
 """About to be told: it may have arrived."""
+UNFINISHED = (SENDING, *OPEN)
+"""It is to be told, again or for the first time."""
 LABELLED = "labelled"
 """A person has labelled the ticket here, before it was known to be delivered."""
 FIRST_DELAY = timedelta(minutes=1)
@@ -209,7 +211,7 @@ class _Rows:
             " where receiver = ? and outcome in (select unnest(?)) and (ticket_id in"
             " (select ticket_id from ticket_labels)"
             " or ticket_id in (select unnest(?::varchar[])))",
-            [LABELLED, self.now, self.receiver, [SENDING, *OPEN], list(excluded)],
+            [LABELLED, self.now, self.receiver, list(UNFINISHED), list(excluded)],
         )
 
     def due(self, limit: int) -> list[Intent]:
@@ -223,7 +225,7 @@ class _Rows:
             " order by received_at, ticket_id limit $limit",
             {
                 "receiver": self.receiver,
-                "unfinished": [SENDING, *OPEN],
+                "unfinished": list(UNFINISHED),
                 "now": self.now,
                 "limit": limit,
             },

@@ -17,7 +17,9 @@ from ticket_assets.delivery.receivers import PersonsValue, ReadBack, ReceiverErr
 from ticket_assets.delivery.rest import AnswerError
 
 if TYPE_CHECKING:
+    from ticket_assets.delivery.rest import RestApi
     from ticket_assets.mail.landing import LandingZone
+    from ticket_assets.system_names import SystemNames
 
 FIRST_LOOK = timedelta(days=7)
 """So far a first look goes back, also the first with other names in the routing file. What people
@@ -64,7 +66,18 @@ class LookingReceiver(FieldReceiver):
     """Tickets that it names at once."""
     pages: int
     """The most pages that it has of one look."""
-    landing: LandingZone
+
+    def __init__(self, api: RestApi, names: SystemNames, landing: LandingZone) -> None:
+        self._api = api
+        self.names = names
+        self.landing = landing
+
+    @property
+    def configuration(self) -> bytes:
+        return self._api.configuration + repr(self.names).encode()
+
+    def close(self) -> None:
+        self._api.close()
 
     @abstractmethod
     def changed(self, begin: datetime, page: int) -> Sequence[ChangedTicket]:
@@ -167,10 +180,10 @@ def _look(cursor: str | None, names: str) -> _Look:
         content = json.loads(cursor or "")
         if content["names"] != names:
             raise ValueError("what a value means has changed")
-        look = _Look(_moment(content["begin"]))
-        look.seen = {str(key): _moment(at).isoformat() for key, at in content["seen"].items()}
+        look = _Look(aware_moment(content["begin"]))
+        look.seen = {str(key): aware_moment(at).isoformat() for key, at in content["seen"].items()}
         for reference, (message, name, at) in content["early"].items():
-            look.early[str(reference)] = str(message), str(name), _moment(at).isoformat()
+            look.early[str(reference)] = str(message), str(name), aware_moment(at).isoformat()
         return look
     except (ValueError, KeyError, TypeError, AttributeError):
         return _Look(datetime.now(UTC) - FIRST_LOOK)
@@ -180,13 +193,20 @@ def _cursor(look: _Look, begin: datetime, names: str) -> str:
     forgotten = datetime.now(UTC) - EARLY
     state = {
         "begin": begin.isoformat(),
-        "seen": {key: at for key, at in look.seen.items() if _moment(at) >= begin},
-        "early": {key: entry for key, entry in look.early.items() if _moment(entry[2]) > forgotten},
+        "seen": {key: at for key, at in look.seen.items() if aware_moment(at) >= begin},
+        "early": {
+            key: entry for key, entry in look.early.items() if aware_moment(entry[2]) > forgotten
+        },
         "names": names,
     }
     return json.dumps(state, ensure_ascii=False)
 
 
-def _moment(text: Any) -> datetime:
+def aware_moment(text: Any) -> datetime:
+    """A time in ISO 8601, of UTC where it names no zone.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ticket_assets.delivery.ledger import SENDING, UNTOLD
-from ticket_assets.delivery.receivers import DONE, OPEN, configured_receivers
+from ticket_assets.delivery.ledger import UNFINISHED, UNTOLD
+from ticket_assets.delivery.receivers import DONE, configured_receivers
 from ticket_assets.delivery.state import read_state
 from ticket_assets.mail.back_off import read_back_off
 from ticket_assets.storage.tables import SCHEMA
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ticket_assets.desk import Desk
-
-UNFINISHED = (SENDING, *OPEN)
 
 
 @dataclass(frozen=True)

@@ -50,23 +50,13 @@ class RestApi:
     _credentials: Mapping[str, str] | None = field(default=None, init=False, repr=False)
     _pool: urllib3.PoolManager | None = field(default=None, init=False, repr=False)
 
-    def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        parameters: Mapping[str, str | int] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """The JSON that answers a request.
+    def ask(self, method: str, path: str, **request: Any) -> Any:
+        """The JSON that answers a request, as `answer` takes it.
 
         Raises:
-            AnswerError: the request is refused, or the answer is none that can be used.
-            ReceiverError: the system is away, asks to be left alone for a while, or refuses the
-                account.
+            as `answer`.
         """
-        return self.answer(method, path, parameters=parameters, body=body, headers=headers)[0]
+        return self.answer(method, path, **request)[0]
 
     def answer(
         self,
@@ -77,7 +67,13 @@ class RestApi:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
-        """The same with the answer's headers, whose names are in lower case."""
+        """The JSON that answers a request, and the answer's headers.
+
+        Raises:
+            AnswerError: the request is refused, or the answer is none that can be used.
+            ReceiverError: the system is away, asks to be left alone for a while, or refuses the
+                account.
+        """
         import urllib3
 
         query = f"?{urlencode(parameters)}" if parameters else ""
@@ -109,6 +105,10 @@ class RestApi:
                 f" {self._words(content)!r}",
                 response.status,
             ) from None
+
+    def nonsense(self, path: str) -> AnswerError:
+        """The error of an answer that is JSON, and not what the API's documentation says."""
+        return AnswerError(f"{self.name} answers {path} with something else than documented", 200)
 
     @property
     def configuration(self) -> bytes:

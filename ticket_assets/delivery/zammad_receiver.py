@@ -15,7 +15,7 @@ from ticket_assets.delivery.fields import (
     Change,
     Field,
 )
-from ticket_assets.delivery.looks import ChangedTicket, LookingReceiver
+from ticket_assets.delivery.looks import ChangedTicket, LookingReceiver, aware_moment
 from ticket_assets.delivery.receivers import ReceiverError
 from ticket_assets.delivery.rest import AnswerError, RestApi
 from ticket_assets.mail.headers import bare_id
@@ -40,9 +40,7 @@ class ZammadReceiver(LookingReceiver):
     """Elasticsearch gives no more than 10,000 tickets of one search."""
 
     def __init__(self, api: RestApi, names: SystemNames, landing: LandingZone) -> None:
-        self._api = api
-        self.names = names
-        self.landing = landing
+        super().__init__(api, names, landing)
         self._fields: dict[Target, str] = {
             "category": names.category_field or "category",
             "priority": "priority",
@@ -50,13 +48,6 @@ class ZammadReceiver(LookingReceiver):
         }
         self._account: int | None = None
         self._has_search = False
-
-    @property
-    def configuration(self) -> bytes:
-        return self._api.configuration + repr(self.names).encode()
-
-    def close(self) -> None:
-        self._api.close()
 
     def find(self, decision: Decision) -> str | None:
         message = bare_id(decision.message_id)
@@ -79,13 +70,13 @@ class ZammadReceiver(LookingReceiver):
     def read(self, reference: str) -> Mapping[Target, Field]:
         ticket = self._ask("GET", f"tickets/{reference}", parameters={"expand": "true"})
         if not isinstance(ticket, dict):
-            raise _nonsense(f"tickets/{reference}")
+            raise self._api.nonsense(f"tickets/{reference}")
         # The history last: what others set in between is seen there.
         history = self._ask("GET", f"ticket_history/{reference}")
         try:
             return self._read(ticket, history)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise _nonsense(f"ticket_history/{reference}") from None
+            raise self._api.nonsense(f"ticket_history/{reference}") from None
 
     def write(self, reference: str, values: Mapping[Target, str]) -> None:
         body = {self._fields[target]: value for target, value in values.items()}
@@ -102,7 +93,7 @@ class ZammadReceiver(LookingReceiver):
         return [
             ChangedTicket(
                 str(ticket["id"]),
-                _moment(ticket["updated_at"]),
+                aware_moment(ticket["updated_at"]),
                 f"Zammad's ticket {ticket.get('number') or ticket['id']}",
             )
             for ticket in tickets
@@ -126,7 +117,7 @@ class ZammadReceiver(LookingReceiver):
             and _is_moment(ticket.get("updated_at"))
             for ticket in tickets
         ):
-            raise _nonsense("tickets/search")
+            raise self._api.nonsense("tickets/search")
         return tickets
 
     def _require_search(self) -> None:
@@ -135,7 +126,7 @@ class ZammadReceiver(LookingReceiver):
             return
         tickets = self._ask("GET", "tickets", parameters={"per_page": 1, "page": 1})
         if not isinstance(tickets, list) or (tickets and not isinstance(tickets[0], dict)):
-            raise _nonsense("tickets")
+            raise self._api.nonsense("tickets")
         if tickets and not self._search(f"id:{tickets[0].get('id')}"):
             raise ReceiverError(
                 "Zammad's search knows no fields, by which tickets are found here: it needs"
@@ -155,7 +146,7 @@ class ZammadReceiver(LookingReceiver):
         if not isinstance(articles, list) or not all(
             isinstance(item, dict) and isinstance(item.get("id"), int) for item in articles
         ):
-            raise _nonsense("ticket_articles/by_ticket")
+            raise self._api.nonsense("ticket_articles/by_ticket")
         if not articles:
             return None
         return bare_id(min(articles, key=lambda item: item["id"]).get("message_id"))
@@ -185,7 +176,7 @@ class ZammadReceiver(LookingReceiver):
                 value=str(entry.get("value_to") or ""),
                 is_ours=is_ours,
                 is_person=not is_ours and author not in {SYSTEM_USER, ticket.get("customer_id")},
-                at=_moment(entry["created_at"]),
+                at=aware_moment(entry["created_at"]),
                 by=_person(users.get(str(author), {}), author),
             )
 
@@ -198,13 +189,13 @@ class ZammadReceiver(LookingReceiver):
         by_hand = author not in {SYSTEM_USER, ticket.get("customer_id"), self._own_id()}
         if not value or not (by_hand or target == "category"):
             return ()
-        return (Change(value, False, False, _moment(ticket["created_at"]), "its creation"),)
+        return (Change(value, False, False, aware_moment(ticket["created_at"]), "its creation"),)
 
     def _own_id(self) -> int:
         if self._account is None:
             account = self._ask("GET", "users/me")
             if not isinstance(account, dict) or not isinstance(account.get("id"), int):
-                raise _nonsense("users/me")
+                raise self._api.nonsense("users/me")
             self._account = account["id"]
         return self._account
 
@@ -237,18 +228,9 @@ def _person(user: Any, number: int) -> str:
     return " ".join(filter(None, names)) or str(user.get("login") or f"user {number}")
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _is_moment(text: Any) -> bool:
     try:
-        _moment(text)
+        aware_moment(text)
     except (ValueError, TypeError):
         return False
     return True
-
-
-def _nonsense(path: str) -> AnswerError:
-    return AnswerError(f"Zammad answers {path} with something else than documented", 200)
