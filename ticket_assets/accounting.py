@@ -86,7 +86,7 @@ def read_accounts(warehouse: Warehouse, days: int = DAYS) -> list[LabelAccount]:
     # A desk of an earlier release gets the column with the first write.
     if "former_decision" not in warehouse.columns("ticket_predictions"):
         return []
-    (last_day,) = warehouse.row("select max(received_at)::date from ticket_predictions")
+    last_day = warehouse.last_day("ticket_predictions")
     if last_day is None:
         return []
     rows = warehouse.rows(_BY_LABEL, [last_day - timedelta(days=days)])

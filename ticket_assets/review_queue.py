@@ -43,9 +43,7 @@ def review_queue(desk: Desk, days: int) -> pd.DataFrame:
         ReviewError: no ticket has been sorted yet.
     """
     warehouse = desk.warehouse
-    if "ticket_predictions" not in warehouse.tables():
-        raise ReviewError("No ticket has been sorted yet: tickets run")
-    (last_day,) = warehouse.row("select max(received_at)::date from ticket_predictions")
+    last_day = warehouse.last_day("ticket_predictions")
     if last_day is None:
         raise ReviewError("No ticket has been sorted yet: tickets run")
     table = warehouse.arrow(

@@ -164,9 +164,7 @@ def simulate(desk: Desk, days: int | None = None) -> Simulation:
             f"The champion {champion.version} was trained by an earlier release, which kept no"
             " thresholds of other targets. The next training keeps them: tickets run"
         )
-    if "ticket_predictions" not in desk.warehouse.tables():
-        raise SimulationError("No ticket has been sorted yet: tickets run")
-    (last_day,) = desk.warehouse.row("select max(received_at)::date from ticket_predictions")
+    last_day = desk.warehouse.last_day("ticket_predictions")
     if last_day is None:
         raise SimulationError("No ticket has been sorted yet: tickets run")
     first_day = last_day - timedelta(days=(days or desk.settings.simulation_days) - 1)

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,18 @@ class Warehouse(ABC):
         """The only row of a query; raises like `frame`."""
         (row,) = self.rows(sql, parameters)
         return row
+
+    def last_day(self, table: str) -> date | None:
+        """The last day (UTC) with a message of this table; None where there is none.
+
+        Raises:
+            as `frame`.
+        """
+        if table not in self.tables():
+            return None
+        day: date | None
+        (day,) = self.row(f"select max(received_at)::date from {table}")  # noqa: S608 - our own name
+        return day
 
     def arrow(
         self,

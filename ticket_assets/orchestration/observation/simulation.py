@@ -6,14 +6,10 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from ticket_assets.orchestration.observation.latest_metadata import latest_json
 from ticket_assets.simulation_view import BY_TARGET
-
-SIMULATION = dg.AssetKey("threshold_simulation")
 
 
 def simulated_targets(instance: dg.DagsterInstance) -> Mapping[str, Mapping[str, float]]:
     """The forecasts of all labels together, by target precision; empty before the first."""
-    latest = instance.get_latest_materialization_event(SIMULATION)
-    made = latest.asset_materialization if latest else None
-    by_target = made.metadata.get(BY_TARGET) if made else None
-    return by_target.value if isinstance(by_target, dg.JsonMetadataValue) else {}  # type: ignore[return-value]
+    return latest_json(instance, "threshold_simulation", BY_TARGET) or {}
