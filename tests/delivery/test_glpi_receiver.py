@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.delivery.interleavings import interleave
 from tests.delivery.test_zammad_receiver import decision, tell, values
 from tests.services.glpi import ANNA, APP_TOKEN, BEN, CUSTOMER, OURS, RULE
 from ticket_assets.delivery.glpi_receiver import configured
@@ -291,33 +292,19 @@ def test_a_correction_is_a_label_after_one_look_and_what_we_wrote_is_none(glpi, 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_persons_value_is_never_lost_however_the_two_interleave(glpi, receiver):
-    """Each ticket has a story of its own: people change it before, between and after our looks and
-    writes, and answers are lost on the way, so that it is told again."""
     draw = random.Random(13)  # noqa: S311
     overwritten = told = restored = 0
     for _ in range(INTERLEAVINGS):
         ticket = glpi.new_ticket()
-        if draw.random() < 0.3:
-            glpi.set_fields(ticket=ticket, user=ANNA, **a_change(draw))
-        for _ in range(draw.choice([0, 1, 1, 2, 3])):
-            glpi.meanwhile(
-                method="set_fields", ticket=ticket, user=draw.choice([ANNA, BEN]), **a_change(draw)
-            )
-        for attempt in range(8):
-            if attempt < 3 and draw.random() < 0.4:
-                kind = draw.choice(["late", "drop", "none"])
-                glpi.fail(kind=kind, part=draw.choice([f"Ticket/{ticket}", "Log"]))
-            try:
-                tell(receiver, decision(str(ticket)))
-            except ReceiverError:
-                if draw.random() < 0.3:
-                    glpi.set_fields(ticket=ticket, user=BEN, **a_change(draw))
-                continue
-            told += 1
-            break
-        if draw.random() < 0.3:
-            glpi.set_fields(ticket=ticket, user=ANNA, **a_change(draw))
-            tell(receiver, decision(str(ticket)))
+        told += interleave(
+            draw,
+            glpi,
+            ticket,
+            tell=lambda number=str(ticket): tell(receiver, decision(number)),
+            change=a_change,
+            people=[ANNA, BEN],
+            paths=[f"Ticket/{ticket}", "Log"],
+        )
         is_lost, was_restored = story(glpi, ticket)
         overwritten += is_lost
         restored += was_restored

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import pytest
 
+from tests.delivery.decided import decided_desk
+from tests.delivery.decided import ticket as a_ticket
 from tests.warehouse_rows import append_rows
 from ticket_assets.delivery.ledger import UNKNOWN_LIMIT, Ledger
 from ticket_assets.delivery.receivers import Outcome, Receipt
@@ -20,29 +22,14 @@ DESK = str(UUID(int=1))
 
 
 def ticket(number: int, **columns: Any) -> dict[str, Any]:
-    return {
-        "ticket_id": f"{number:020d}",
-        "received_at": datetime(2026, 11, 20, 8) + timedelta(minutes=number),
-        "category": "network",
-        "category_confidence": 0.97,
-        "priority": "high",
-        "priority_confidence": 0.6,
-        "priority_decision": "review",
-        "queue": "it-network",
-        "decision": "auto",
-        "decided_by": "model",
-        "model_version": "m1",
-    } | columns
+    received_at = datetime(2026, 11, 20, 8) + timedelta(minutes=number)
+    return a_ticket(number, **{"received_at": received_at} | columns)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     settings = Settings(data_dir=tmp_path)
-    with Desk(settings).warehouse.transaction():
-        pass  # rows of a warehouse without a version would be taken for those of an old release
-    append_rows(settings, "ticket_labels", [])
-    append_rows(settings, "ticket_predictions", [])
-    append_rows(settings, "raw_tickets", [])
+    decided_desk(settings)
     return settings
 
 

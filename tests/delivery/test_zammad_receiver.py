@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.delivery.interleavings import interleave
 from tests.services.zammad import ANNA, BEN, CUSTOMER, OURS, SYSTEM, TOKEN
 from ticket_assets.delivery.decisions import Decision, Intent
 from ticket_assets.delivery.receivers import Outcome, ReceiverError
@@ -537,8 +538,6 @@ def test_more_changes_than_one_search_gives_are_read_in_several_looks(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_persons_value_is_never_lost_however_the_two_interleave(zammad, landing):
-    """Each ticket has a story of its own: people change it before, between and after our looks and
-    writes, and answers are lost on the way, so that it is told again."""
     draw = random.Random(11)  # noqa: S311
     overwritten = told = restored = 0
     receiver = a_receiver(zammad, landing)
@@ -547,29 +546,15 @@ def test_a_persons_value_is_never_lost_however_the_two_interleave(zammad, landin
             zammad.reset()
         name = f"<{number}@example.org>"
         ticket = zammad.new_ticket(message_id=name)
-        if draw.random() < 0.3:
-            zammad.set_fields(ticket=ticket, user=ANNA, **a_change(draw))
-        for _ in range(draw.choice([0, 1, 1, 2, 3])):
-            zammad.meanwhile(
-                method="set_fields", ticket=ticket, user=draw.choice([ANNA, BEN]), **a_change(draw)
-            )
-        for attempt in range(8):
-            if attempt < 3 and draw.random() < 0.4:
-                kind = draw.choice(["late", "drop", "none"])
-                zammad.fail(kind=kind, part=draw.choice([f"tickets/{ticket}", "history"]))
-            try:
-                (receipt,) = tell(receiver, decision(name))
-            except ReceiverError:
-                if draw.random() < 0.3:
-                    zammad.set_fields(ticket=ticket, user=BEN, **a_change(draw))
-                continue
-            told += 1
-            break
-        else:
-            raise AssertionError(receipt)
-        if draw.random() < 0.3:
-            zammad.set_fields(ticket=ticket, user=ANNA, **a_change(draw))
-            tell(receiver, decision(name))
+        told += interleave(
+            draw,
+            zammad,
+            ticket,
+            tell=lambda name=name: tell(receiver, decision(name)),
+            change=a_change,
+            people=[ANNA, BEN],
+            paths=[f"tickets/{ticket}", "history"],
+        )
         is_lost, was_restored = story(zammad, ticket)
         overwritten += is_lost
         restored += was_restored
