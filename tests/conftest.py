@@ -17,11 +17,13 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from imapclient import IMAPClient
 
+from tests.days import QUICK_FILE, SLOW_FILE, seconds_to_wait
 from tests.loopback import free_port
 from ticket_assets.mail.imap import ImapAccount
 
@@ -134,6 +136,21 @@ def pytest_collection_modifyitems(items):
             len(FIRST),
         )
     )
+
+
+_BEGUN = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """A file that would run into the next day (UTC) begins on it: see tests/days.py. This is before
+    the time that a test has begins to count."""
+    if item.session.stash.get(_BEGUN, None) != item.path:
+        item.session.stash[_BEGUN] = item.path
+        of_file = (other for other in item.session.items if other.path == item.path)
+        is_slow = any(other.get_closest_marker("slow") for other in of_file)
+        time.sleep(seconds_to_wait(datetime.now(UTC), SLOW_FILE if is_slow else QUICK_FILE))
+    return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

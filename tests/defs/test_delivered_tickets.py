@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from tests.delivery.decided import NOW, decided_desk, ticket, ticket_id
+from tests.days import now, today
+from tests.delivery.decided import decided_desk, ticket, ticket_id
 from tests.warehouse_rows import append_rows
 from ticket_assets.defs.delivered_tickets import (
     delivered_tickets,
@@ -24,7 +25,6 @@ from ticket_assets.metrics.delivery import delivery_families
 from ticket_assets.orchestration.observation.deliveries import recorded_deliveries
 from ticket_assets.settings import Settings
 
-TODAY = NOW.date().isoformat()
 CHECKS = [nothing_is_delivered_over_a_persons_label, no_decision_waits_too_long]
 
 
@@ -59,7 +59,7 @@ def made(
     result = dg.materialize(
         [delivered_tickets, *CHECKS],
         resources={"desk": desk},
-        partition_key=TODAY,
+        partition_key=today().isoformat(),
         instance=instance,
     )
     (event,) = result.asset_materializations_for_node("delivered_tickets")
@@ -93,7 +93,7 @@ def test_a_run_delivers_and_says_what_came_of_it(delivering: Settings) -> None:
 def test_the_checks_warn_of_what_is_over_a_label_and_of_what_waits(delivering: Settings) -> None:
     desk = decided_desk(delivering, [ticket(1), ticket(2), ticket(3)])
     made(desk)
-    earlier = NOW - timedelta(minutes=delivering.late_after_minutes + 1)
+    earlier = now() - timedelta(minutes=delivering.late_after_minutes + 1)
     append_rows(delivering, "ticket_labels", [{"ticket_id": ticket_id(1), "labelled_at": earlier}])
     with desk.warehouse.transaction() as connection:
         connection.execute(
@@ -122,7 +122,7 @@ def test_what_waits_is_told_when_it_is_time_for_it(delivering: Settings) -> None
     desk = decided_desk(delivering, [ticket(1)])
 
     assert isinstance(request := looked(desk), dg.RunRequest)
-    assert request.partition_key == TODAY
+    assert request.partition_key == today().isoformat()
     made(desk)
     assert looked(desk) == dg.SkipReason("Nothing waits.")
 
@@ -136,11 +136,11 @@ def test_while_delivery_is_stopped_nothing_is_asked_for(delivering: Settings) ->
 
 
 def test_days_before_today_are_asked_for_with_today(delivering: Settings) -> None:
-    yesterday = NOW - timedelta(days=1)
+    yesterday = now() - timedelta(days=1)
     desk = decided_desk(delivering, [ticket(1, received_at=yesterday)])
     day = yesterday.date().isoformat()
     change_state(desk.cursors, lambda state: replace(state, first_days={"folder": day}))
 
     assert isinstance(request := looked(desk), dg.RunRequest)
     assert request.tags["dagster/asset_partition_range_start"] == day
-    assert request.tags["dagster/asset_partition_range_end"] == TODAY
+    assert request.tags["dagster/asset_partition_range_end"] == today().isoformat()

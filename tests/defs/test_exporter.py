@@ -18,6 +18,7 @@ from dagster._core.utils import make_new_run_id
 from dagster._daemon.types import DaemonHeartbeat
 from prometheus_client.core import Metric
 
+from tests.days import days_ago, today
 from ticket_assets.classification.training import TrainedClassifier
 from ticket_assets.desk import Desk
 from ticket_assets.drift.report import DriftReport
@@ -33,10 +34,7 @@ from ticket_assets.orchestration.observation.assets import AssetFigures, encodin
 from ticket_assets.planning.learning_record import write_new_labels
 from ticket_assets.settings import Settings
 
-TODAY = datetime.now(UTC).date()
-DAY = (TODAY - timedelta(1)).isoformat()
-OLD_DAY = (TODAY - timedelta(40)).isoformat()
-DAILY = dg.DailyPartitionsDefinition((TODAY - timedelta(60)).isoformat(), end_offset=1)
+DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_offset=1)
 RULES = {"check": True, "asset": True}
 """What succeeds at present."""
 
@@ -76,11 +74,13 @@ def instance(instance_in_memory: dg.DagsterInstance) -> dg.DagsterInstance:
     return instance_in_memory
 
 
-def make(instance: dg.DagsterInstance, day: str = DAY) -> str:
-    """Materialises the day in a run; its id."""
+def make(instance: dg.DagsterInstance, day: str | None = None) -> str:
+    """Materialises the day, by default yesterday, in a run; its id."""
     job = GRAPH.resolve_implicit_job_def_def_for_assets([ticket_embeddings.key])
     assert job is not None
-    return job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False).run_id
+    return job.execute_in_process(
+        instance=instance, partition_key=day or days_ago(1).isoformat(), raise_on_error=False
+    ).run_id
 
 
 def samples(families: Iterator[Metric]) -> dict[tuple[str, ...], float]:
@@ -207,8 +207,8 @@ def test_the_texts_of_a_run_over_many_days_count_once(instance: dg.DagsterInstan
     job = GRAPH.resolve_implicit_job_def_def_for_assets([ticket_embeddings.key])
     assert job is not None
     days = {
-        "dagster/asset_partition_range_start": OLD_DAY,
-        "dagster/asset_partition_range_end": DAY,
+        "dagster/asset_partition_range_start": days_ago(40).isoformat(),
+        "dagster/asset_partition_range_end": days_ago(1).isoformat(),
     }
     job.execute_in_process(instance=instance, tags=days)
     counters = Counters()
@@ -238,10 +238,10 @@ def test_the_state_of_assets_and_their_days(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make(instance, OLD_DAY)
-    make(instance, DAY)
+    make(instance, days_ago(40).isoformat())
+    make(instance)
     RULES["asset"] = False
-    make(instance, TODAY.isoformat())
+    make(instance, today().isoformat())
 
     figures = asset_figures(instance, Counters())
 
@@ -277,13 +277,14 @@ def test_tickets_that_people_label_later_count_as_labelled(
         figures.read(instance)
         return samples(figures.ticket_families())
 
-    dg.materialize(assets, instance=instance, partition_key=DAY)
+    day = days_ago(1).isoformat()
+    dg.materialize(assets, instance=instance, partition_key=day)
     before = present()
-    assert before["tickets_predictions", DAY, "labelled"] == 0
-    assert before["tickets_predictions", DAY, "auto"] == 3
+    assert before["tickets_predictions", day, "labelled"] == 0
+    assert before["tickets_predictions", day, "auto"] == 3
     counts = {"decision": {"auto": 2, "labelled": 2}, "review_reason": {}}
     instance.report_runless_asset_event(
-        dg.AssetObservation("ticket_predictions", metadata={"tickets_by": counts}, partition=DAY)
+        dg.AssetObservation("ticket_predictions", metadata={"tickets_by": counts}, partition=day)
     )
 
     later = present()
@@ -291,8 +292,8 @@ def test_tickets_that_people_label_later_count_as_labelled(
     decisions = {name[-1]: n for name, n in later.items() if name[0] == "tickets_predictions"}
     assert decisions == {"auto": 2, "review": 0, "labelled": 2}
     assert not [name for name in later if name[0] == "tickets_predictions_by_review_reason"]
-    assert later["tickets_predictions_by_language", DAY, "fr"] == 4
-    dg.materialize(assets, instance=instance, partition_key=DAY)
+    assert later["tickets_predictions_by_language", day, "fr"] == 4
+    dg.materialize(assets, instance=instance, partition_key=day)
     assert present() == before
 
 
@@ -313,7 +314,7 @@ def test_mail_that_lands_while_nothing_runs_is_missing_although_the_log_says_not
 
 
 def test_a_drift_report_of_version_0_1_0(settings: Settings) -> None:
-    desk, day = Desk(settings), TODAY - timedelta(1)
+    desk, day = Desk(settings), days_ago(1)
     report = {
         "window_days": 2,
         "metrics": [{"metric": "language", "distance": 0.3, "threshold": 0.2, "drifted": True}],
@@ -337,12 +338,12 @@ def test_a_check_that_warns_on_two_days_and_passes_again_on_one(
     counters = Counters()
     assert check_figures(instance, counters)[warns] == 0
     RULES["check"] = False
-    make(instance, DAY)
-    make(instance, TODAY.isoformat())
+    make(instance)
+    make(instance, today().isoformat())
     assert check_figures(instance, counters)[warns] == 2
     began = counters.checks[CHECKS[0].to_user_string()].since
     RULES["check"] = True
-    make(instance, DAY)
+    make(instance)
 
     figures = check_figures(instance, counters)
 
@@ -355,7 +356,7 @@ def test_a_check_that_warns_on_two_days_and_passes_again_on_one(
 
 def test_a_verdict_on_a_day_of_long_ago_counts_no_longer(instance: dg.DagsterInstance) -> None:
     RULES["check"] = False
-    make(instance, OLD_DAY)
+    make(instance, days_ago(40).isoformat())
 
     figures = check_figures(instance, Counters())
 
@@ -510,12 +511,12 @@ def test_verdicts_are_read_after_the_latest_runs_were_deleted(
     """SQLite gives the ids of their events again."""
     counters = Counters()
     check_figures(instance, counters)
-    run_id = make(instance, DAY)
+    run_id = make(instance)
     check_figures(instance, counters)
 
     instance.delete_run(run_id)
     RULES["check"] = False
-    make(instance, DAY)
+    make(instance)
 
     figures = check_figures(instance, counters)
     assert sum(value for name, value in figures.items() if name[0].endswith("failing")) == 1
@@ -533,7 +534,7 @@ def test_the_champion_and_the_drift_of_the_latest_day(
     }
     in_shadow = Desk(settings.model_copy(update={"shadow_mode": True}))
     assert samples(ModelFigures(in_shadow).families())["tickets_shadow_mode",] == 1
-    day, noon = TODAY - timedelta(1), datetime(2026, 1, 2, 12, tzinfo=UTC)
+    day, noon = days_ago(1), datetime(2026, 1, 2, 12, tzinfo=UTC)
     version = desk.models.promote(desk.models.save(trained, noon).version)
     write_new_labels(desk.cursors, 12)
     row = {"metric": "language", "window_days": 1, "distance": 0.3, "threshold": 0.2}

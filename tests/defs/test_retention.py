@@ -2,11 +2,12 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import pytest
 
+from tests.days import days_ago
 from ticket_assets.defs.partitions import first_day, unpurged_days
 from ticket_assets.desk import Desk
 from ticket_assets.mail.landing import PURGED_UNTIL, IncomingMessage, LandingError
@@ -18,8 +19,6 @@ from ticket_assets.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-TODAY = datetime.now(UTC).date()
-
 
 def test_the_schedule_stands_still_as_long_as_nothing_is_to_be_purged(product: dg.Definitions):
     schedule = product.resolve_schedule_def("nightly_purge")
@@ -30,7 +29,7 @@ def test_the_schedule_stands_still_as_long_as_nothing_is_to_be_purged(product: d
 
 def test_the_job_purges_and_says_which_day_waits(product: dg.Definitions, settings: Settings):
     settings = settings.model_copy(update={"raw_mail_days": 10, "first_day": None})
-    long_ago = datetime.combine(TODAY - timedelta(days=30), datetime.min.time(), UTC)
+    long_ago = datetime.combine(days_ago(30), datetime.min.time(), UTC)
     Desk(settings).landing.land(
         [IncomingMessage(b"Subject: x\n\ny", "eml", "test", long_ago, "date", None)]
     )
@@ -88,7 +87,7 @@ def test_the_first_processed_day_does_not_move_with_purges(settings: Settings):
 def test_a_run_of_all_days_begins_after_the_purged_ones(product_settings: Settings):
     landing = Desk(product_settings).landing
     landing.files.folder.mkdir(parents=True, exist_ok=True)
-    mark_purged(landing, TODAY - timedelta(days=2))
+    mark_purged(landing, days_ago(2))
     try:
         summary = materialise(assets=["raw_tickets"])
         with desk_instance(product_settings.data_dir) as instance:
@@ -97,7 +96,7 @@ def test_a_run_of_all_days_begins_after_the_purged_ones(product_settings: Settin
         (landing.files.folder / PURGED_UNTIL).unlink()
 
     assert summary.success
-    assert tags["dagster/asset_partition_range_start"] == str(TODAY - timedelta(days=1))
+    assert tags["dagster/asset_partition_range_start"] == str(days_ago(1))
 
 
 def test_what_is_made_from_whole_texts_is_refused_a_purged_day_by_name(settings: Settings):

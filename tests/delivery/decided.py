@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from tests.days import now
 from tests.warehouse_rows import append_rows
 from ticket_assets.delivery.ledger import TABLE
 from ticket_assets.desk import Desk
 from ticket_assets.settings import Settings
 from ticket_assets.storage.warehouse import ensure_table
-
-NOW = datetime.now(UTC).replace(tzinfo=None)
 
 
 def ticket_id(number: int) -> str:
@@ -23,7 +22,7 @@ def ticket(number: int, **columns: Any) -> dict[str, Any]:
     """A row of ticket_predictions, received today."""
     return {
         "ticket_id": ticket_id(number),
-        "received_at": NOW.replace(hour=0, minute=0) + timedelta(milliseconds=number),
+        "received_at": now().replace(hour=0, minute=0) + timedelta(milliseconds=number),
         "category": "network",
         "category_confidence": 0.97,
         "priority": "high",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.delivery.decided import NOW, decided_desk, outcomes, ticket
+from tests.days import days_ago, now
+from tests.delivery.decided import decided_desk, outcomes, ticket
 from ticket_assets.cli import app
 from ticket_assets.delivery.handover import hand_over
 from ticket_assets.desk import Desk
@@ -29,7 +30,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield decided_desk(
         settings,
         [
-            ticket(1, received_at=NOW - timedelta(days=2)),
+            ticket(1, received_at=now() - timedelta(days=2)),
             ticket(2),
             ticket(3, decision="review", review_reason="unsure"),
         ],
@@ -56,7 +57,7 @@ def test_a_dry_run_says_what_would_be_told_and_tells_nothing(desk: Desk, tmp_pat
 def test_the_past_is_told_only_when_asked_for(desk: Desk) -> None:
     hand_over(desk)
     assert sorted(outcomes(desk)) == [2, 3]
-    first = (NOW - timedelta(days=7)).date().isoformat()
+    first = days_ago(7).isoformat()
 
     said = tickets("delivery", "start", "--from", first)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.days import days_ago, now
 from tests.delivery.decided import (
-    NOW,
     decided_desk,
     let_time_pass,
     outcomes,
@@ -79,7 +79,7 @@ def test_each_decision_is_told_once_whatever_model_comes_later(settings: Setting
 
 
 def test_tickets_from_before_the_first_day_are_not_told(settings: Settings) -> None:
-    desk = decided_desk(settings, [ticket(1, received_at=NOW - timedelta(days=1)), ticket(2)])
+    desk = decided_desk(settings, [ticket(1, received_at=now() - timedelta(days=1)), ticket(2)])
     notebook = Notebook()
 
     hand_over(desk, [notebook])
@@ -97,7 +97,7 @@ def test_without_receivers_nothing_is_written(settings: Settings) -> None:
 
 def test_a_receiver_that_is_set_again_begins_with_that_day(settings: Settings) -> None:
     desk = decided_desk(settings)
-    yesterday = (NOW - timedelta(days=1)).date().isoformat()
+    yesterday = days_ago(1).isoformat()
     hand_over(desk, [Notebook()])
     change_state(desk.cursors, lambda state: replace(state, first_days={"webhook": yesterday}))
 
@@ -112,8 +112,8 @@ def test_a_receiver_that_is_set_again_begins_with_that_day(settings: Settings) -
 def test_in_shadow_mode_nothing_is_told_nor_after_it_what_was_decided_in_it(
     settings: Settings,
 ) -> None:
-    yesterday = (NOW - timedelta(days=1)).date().isoformat()
-    desk = decided_desk(settings, [ticket(1, received_at=NOW - timedelta(days=1))])
+    yesterday = days_ago(1).isoformat()
+    desk = decided_desk(settings, [ticket(1, received_at=now() - timedelta(days=1))])
     hand_over(desk, [Notebook()])
     change_state(desk.cursors, lambda state: replace(state, first_days={"webhook": yesterday}))
     shadow = Desk(settings.model_copy(update={"shadow_mode": True}))

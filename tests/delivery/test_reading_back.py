@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.delivery.decided import NOW, decided_desk, ticket
+from tests.days import now
+from tests.delivery.decided import decided_desk, ticket
 from tests.delivery.test_zammad_receiver import decision, land, tell
 from tests.services.zammad import ANNA, TOKEN
 from tests.warehouse_rows import append_rows
@@ -114,7 +115,7 @@ def test_a_run_tells_it_once_and_leaves_what_people_have_said(desk, zammad):
     append_rows(
         desk.settings,
         "raw_tickets",
-        [{"ticket_id": one, "message_id": name, "received_at": NOW} for one, name in mails],
+        [{"ticket_id": one, "message_id": name, "received_at": now()} for one, name in mails],
     )
     zammad.set_fields(ticket=second, user=ANNA, category="printing")
 

@@ -12,15 +12,16 @@ from random import Random
 
 import pytest
 
+from tests.days import days_ago, today
 from tests.orchestration.living_desk import LivingDesk
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import DRIFT_DAYS, SampleMail, generate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-TODAY = datetime.now(UTC).date()
-YESTERDAY = TODAY - timedelta(days=1)
-FIRST_DRIFTED = YESTERDAY - timedelta(days=DRIFT_DAYS - 1)
+
+def first_drifted() -> date:
+    return days_ago(DRIFT_DAYS)
 
 
 def mail_of(moment: datetime, name: str) -> bytes:
@@ -34,11 +35,11 @@ def mail_of(moment: datetime, name: str) -> bytes:
 @pytest.fixture(scope="module")
 def mails() -> dict[str, list[SampleMail]]:
     """A mailbox whose last week has a new product, other languages and other categories."""
-    sample = generate(messages=900, days=35, until=YESTERDAY, seed=3)
+    sample = generate(messages=900, days=35, until=days_ago(1), seed=3)
     parts: dict[str, list[SampleMail]] = {"quiet": [], "drifted": []}
     for mail in sample:
         if mail.message_id and mail.group == "ticket":
-            is_drifted = mail.received_at.date() >= FIRST_DRIFTED
+            is_drifted = mail.received_at.date() >= first_drifted()
             parts["drifted" if is_drifted else "quiet"].append(mail)
     return parts
 
@@ -102,10 +103,10 @@ def alone(desk: LivingDesk) -> Iterator[LivingDesk]:
 def test_dropped_mail_is_predicted_without_a_command(alone: LivingDesk):
     (alone.drop / "first.eml").write_bytes(mail_of(datetime.now(UTC), "first"))
 
-    alone.wait_until(lambda: bool(alone.predictions(TODAY, TODAY)), "today's mail is predicted")
+    alone.wait_until(lambda: bool(alone.predictions(today(), today())), "today's mail is predicted")
 
     days = {run.tags.get("dagster/partition") for run in alone.runs("automation")}
-    assert TODAY.isoformat() in days
+    assert today().isoformat() in days
     assert alone.runs("new_mail") == []
 
 
@@ -116,13 +117,13 @@ def test_a_drifted_week_warns_and_waits_for_labels(
 
     alone.wait_until(
         lambda: (
-            sum(alone.predictions(FIRST_DRIFTED, YESTERDAY).values())
+            sum(alone.predictions(first_drifted(), days_ago(1)).values())
             >= len(mails["drifted"]) * 0.95
         ),
         "the drifted week is predicted",
     )
     alone.wait_until(
-        lambda: alone.verdict_on_drift(YESTERDAY) == "FAILED",
+        lambda: alone.verdict_on_drift(days_ago(1)) == "FAILED",
         "the drift check warns",
     )
     alone.wait_until(
@@ -152,21 +153,20 @@ def test_labels_train_one_model_that_takes_over_and_quietens_the_drift(
     labels = write_labels(alone.folder / "week.csv", drifted, [mail.category for mail in drifted])
     alone.command("import", write_mails(alone.folder / "week", drifted), "--labels", labels)
 
+    second_day = first_drifted() + timedelta(days=1)
     alone.wait_until(lambda: alone.champion() != former, "another model is the champion")
     alone.wait_until(
-        lambda: (
-            alone.predictions(FIRST_DRIFTED + timedelta(1), YESTERDAY).keys() == {alone.champion()}
-        ),
+        lambda: alone.predictions(second_day, days_ago(1)).keys() == {alone.champion()},
         "the last days are predicted by it",
     )
     alone.wait_until(
-        lambda: alone.verdict_on_drift(YESTERDAY) == "SUCCEEDED",
+        lambda: alone.verdict_on_drift(days_ago(1)) == "SUCCEEDED",
         "the next report is quiet",
     )
 
     (training,) = alone.runs("retrain_on_drift")
     assert training.tags["tickets/reason"].startswith("Trained: drift ")
-    assert former in alone.predictions(date.min.replace(year=2000), FIRST_DRIFTED - timedelta(1))
+    assert former in alone.predictions(date.min.replace(year=2000), first_drifted() - timedelta(1))
 
 
 def test_a_candidate_made_worse_on_purpose_is_not_promoted(
@@ -185,7 +185,7 @@ def test_a_candidate_made_worse_on_purpose_is_not_promoted(
     (alone.drop / "afterwards.eml").write_bytes(mail_of(datetime.now(UTC), "afterwards"))
 
     alone.wait_until(
-        lambda: alone.predictions(TODAY, TODAY) == {champion: 2}, "the old champion goes on"
+        lambda: alone.predictions(today(), today()) == {champion: 2}, "the old champion goes on"
     )
     assert alone.champion() == champion
     assert len(alone.runs("retrain_on_drift")) == trainings

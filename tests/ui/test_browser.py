@@ -4,19 +4,18 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect
 
+from tests.days import today
 from tests.orchestration.living_desk import LivingDesk
 from tests.services.browser import Keep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENCE_MS = 120_000
-TODAY = datetime.now(UTC).date()
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivingDesk]:
     """A desk of a month's mail, sorted once, with its UI and daemon."""
     desk = LivingDesk(tmp_path_factory.mktemp("desk"))
     desk.command("sample", desk.folder / "sample", "--messages", "400",
-                 "--days", "30", "--until", TODAY.isoformat())  # fmt: skip
+                 "--days", "30", "--until", today().isoformat())  # fmt: skip
     mailbox = desk.folder / "sample" / "mailbox.mbox"
     desk.command("import", mailbox, "--labels", mailbox.with_name("labels.csv"))
     desk.command("run")
@@ -80,7 +79,7 @@ def test_a_day_is_materialised_by_two_clicks(page: Page, keep: Keep):
     page.goto("/assets/ticket_predictions")
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="Latest", exact=True).click()
-    expect(page.get_by_role("dialog")).to_contain_text(TODAY.isoformat())
+    expect(page.get_by_role("dialog")).to_contain_text(today().isoformat())
     keep(page, "materialise")
     page.get_by_role("button", name="Launch 1 run").click()
     launched = page.get_by_role("link", name="View", exact=True)
