@@ -27,6 +27,16 @@ def days_ago(days: int) -> date:
     return today() - timedelta(days=days)
 
 
+def last_friday() -> date:
+    """The latest Friday before today.
+
+    A sample mailbox that ends on the same day of the week has the same mails, but for their dates.
+    The small models of the tests then pass their gates on every day or on none.
+    """
+    day = days_ago(1)
+    return day - timedelta(days=(day.weekday() - 4) % 7)
+
+
 def seconds_to_wait(moment: datetime, takes: timedelta) -> float:
     """How long a file of tests that takes so long waits for the next day; 0: it fits in this."""
     midnight = datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), UTC)

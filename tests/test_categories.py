@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.days import last_friday
 from tests.services.stores import Stores
 from tests.test_cli import HOLD_A_RUN
 from tests.warehouse_rows import append_rows
@@ -60,7 +61,7 @@ class RoutedStores(Stores):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     stores = RoutedStores(tmp_path_factory.mktemp("trained") / "desk")
-    stores.tickets("sample", "sample", "--messages", 300, "--days", 14)
+    stores.tickets("sample", "sample", "--messages", 300, "--days", 14, "--until", last_friday())
     stores.tickets("import", "sample/mailbox.mbox", "--labels", "sample/labels.csv")
     stores.tickets("run")
     return stores
@@ -633,7 +634,7 @@ def test_shared_stores_follow_as_files_do(shared_stores):
     routing = stores.folder / "routing.yaml"
     shutil.copyfile(PACKAGED, routing)
     stores.settings["routing"] = stores.environment["TICKETS_ROUTING"] = str(routing)
-    stores.tickets("sample", "sample", "--messages", 300, "--days", 14)
+    stores.tickets("sample", "sample", "--messages", 300, "--days", 14, "--until", last_friday())
     stores.tickets("import", "sample/mailbox.mbox", "--labels", "sample/labels.csv")
     stores.tickets("run")
     desk = stores.desk()

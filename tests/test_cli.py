@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
 
+from tests.days import days_ago, last_friday, today
 from tests.services.warm_processes import warm_processes
 from tests.traces import traces
 from ticket_assets.mail.exports import ticket_columns
@@ -369,14 +370,13 @@ def test_a_run_for_a_purged_day_is_refused_before_anything_is_written(tickets, d
 
 @pytest.mark.slow
 def test_a_run_from_a_purged_day_on_begins_after_the_purged_ones_and_says_so(tickets, data):
-    today = datetime.now(UTC).date()
-    purge_until(tickets, data, today - timedelta(days=1))
-    first = today - timedelta(days=3)
+    purge_until(tickets, data, days_ago(1))
+    first = days_ago(3)
 
     done = tickets("run", "--from", first, "--only", "raw_tickets", TICKETS_FIRST_DAY=first)
 
     assert done.returncode == 0
-    assert f"Note: The run begins with {today}: the original mail of earlier days" in done.stderr
+    assert f"Note: The run begins with {today()}: the original mail of earlier days" in done.stderr
     assert rows(tickets, "select count(*) from tickets.raw_tickets") == [(2,)]
 
 
@@ -467,7 +467,7 @@ def test_a_signal_during_a_query_is_no_error(sent, code):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     tickets = Tickets(folder, folder / "data")
-    sample = tickets("sample", "--messages", "300", "--days", "20")
+    sample = tickets("sample", "--messages", "300", "--days", "20", "--until", str(last_friday()))
     landed = tickets(
         "import", "data/sample/mailbox.mbox", "--labels", folder / "data/sample/labels.csv"
     )
@@ -634,9 +634,9 @@ def test_a_day_is_sorted_without_training_and_the_run_told_as_json(trained):
 @pytest.mark.slow
 def test_a_day_without_mail_is_sorted_too(trained):
     tickets, *_ = trained
-    today = datetime.now(UTC).date().isoformat()  # the sample ends yesterday
+    day = today().isoformat()  # the sample ends before it
 
-    done = tickets("run", "--job", "classify_mail", "--day", today, "--json")
+    done = tickets("run", "--job", "classify_mail", "--day", day, "--json")
 
     (run,) = json.loads(done.stdout)["runs"]
     assert (run["success"], run["failed_steps"]) == (True, {})
@@ -995,9 +995,11 @@ def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_
     landing = json.loads(own_desk("status", "--json").stdout)["landing"]
     refused(own_desk("purge"))
 
-    purged = own_desk("purge", TICKETS_RAW_MAIL_DAYS=10)
+    until = last_friday() - timedelta(days=10)
+    kept_days = (today() - until).days - 1
 
-    until = (datetime.now(UTC) - timedelta(days=11)).date()
+    purged = own_desk("purge", TICKETS_RAW_MAIL_DAYS=kept_days)
+
     assert purged.stdout.endswith(f"purged until {until}.\n")
     left = json.loads(own_desk("status", "--json").stdout)["landing"]
     assert landing["first"] <= str(until) < left["first"]
@@ -1005,7 +1007,9 @@ def test_a_purge_takes_the_original_mail_and_leaves_what_was_learnt_from_it(own_
         f"received_at::date <= date '{until}' and (subject is not null or sender is not null)"
     )
     assert rows(own_desk, f"from tickets.raw_tickets where {personal}") == []
-    assert own_desk("purge", TICKETS_RAW_MAIL_DAYS=10).stdout.startswith("0 original messages")
+    assert own_desk("purge", TICKETS_RAW_MAIL_DAYS=kept_days).stdout.startswith(
+        "0 original messages"
+    )
     again = own_desk("import", trained[0].folder / "data/sample/mailbox.mbox")
     assert again.stdout.startswith("0 messages landed, 300 already there")
     assert f"The original mail of {until} has been purged" in refused(

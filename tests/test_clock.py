@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import time_machine
 
+from tests.days import last_friday
 from tests.test_cli import data, refused, tickets  # noqa: F401
 from ticket_assets.clock import ClockError, refuse_clock_before_most, refuse_early_clock
 from ticket_assets.desk import Desk
@@ -94,7 +95,9 @@ TABLES = ("raw_tickets", "clean_tickets", "ticket_embeddings", "ticket_predictio
 @pytest.mark.slow
 def test_mail_of_a_wrong_clock_is_dated_and_sorted_anew(tickets, data):  # noqa: F811
     """The day that it leaves has no mail any more: its rows go all the same."""
-    tickets("sample", "sample", "--messages", "150", "--days", "14")
+    tickets(
+        "sample", "sample", *("--messages", "150", "--days", "14"), "--until", str(last_friday())
+    )
     mails, labels = tickets.folder / "mails", tickets.folder / "sample/labels.csv"
     mails.mkdir()
     for number, imported in enumerate(read_mailbox(tickets.folder / "sample/mailbox.mbox")):

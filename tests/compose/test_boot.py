@@ -11,7 +11,6 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ import pytest
 
 from tests.compose.compose_file import PROJECT, configuration
 from tests.compose.in_podman import Project
+from tests.days import last_friday
 from tests.loopback import free_port
 from tests.services.containers import Containers
 from ticket_assets.sample.mailbox import generate, write_mailbox
@@ -100,11 +100,10 @@ def desk(
     subprocess.run([PROJECT / "compose" / "new-secrets", "./secrets"], cwd=folder, check=True)
     given, port = folder / "desk", free_port()
     (given / "drop").mkdir(parents=True)
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    mails = generate(messages=MESSAGES, days=DAYS, until=yesterday)
+    mails = generate(messages=MESSAGES, days=DAYS, until=last_friday())
     sample = write_mailbox(given, mails)
     assert (sample.mailbox.name, sample.labels.name) == ("mailbox.mbox", "labels.csv")
-    others = generate(messages=MESSAGES, days=DAYS, until=yesterday, seed=8)
+    others = generate(messages=MESSAGES, days=DAYS, until=last_friday(), seed=8)
     write_mailbox(folder / "more", others).mailbox.rename(given / "more.mbox")
     config = configuration(
         "monitoring",

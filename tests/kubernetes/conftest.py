@@ -1,9 +1,10 @@
 """One desk in a cluster for all tests of this folder, and the same desk in one folder."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
+from tests.days import last_friday
 from tests.kubernetes.desk_in_cluster import DeskInCluster
 from tests.services.stores import Stores
 from ticket_assets.sample.mailbox import generate, write_mailbox
@@ -13,9 +14,8 @@ MESSAGES, DAYS = 260, 6
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory):
-    """A mailbox whose last day was yesterday."""
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    mails = generate(messages=MESSAGES, days=DAYS, until=yesterday)
+    """A mailbox of the last days."""
+    mails = generate(messages=MESSAGES, days=DAYS, until=last_friday())
     return write_mailbox(tmp_path_factory.mktemp("sample"), mails)
 
 

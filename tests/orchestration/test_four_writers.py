@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from psycopg2.extensions import make_dsn
 
+from tests.days import last_friday
 from tests.services.containers import HARDENED, Containers
 from tests.services.stores import SharedStores
 from ticket_assets.orchestration.instance import desk_instance
@@ -76,8 +77,7 @@ def new_desk(shared_stores, postgres, s3, tmp_path_factory) -> Iterator[Callable
 
 @pytest.fixture(scope="module")
 def mailbox(tmp_path_factory):
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    mails = generate(messages=MESSAGES, days=DAYS, until=yesterday)
+    mails = generate(messages=MESSAGES, days=DAYS, until=last_friday())
     return write_mailbox(tmp_path_factory.mktemp("sample"), mails)
 
 

@@ -3,11 +3,11 @@ a Chroma server; what is erased there is in no byte of them."""
 
 import io
 import json
-from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
 
+from tests.days import last_friday
 from tests.services.stores import Stores
 from tests.traces import traces, traces_in
 from ticket_assets.orchestration.instance import desk_instance
@@ -32,8 +32,7 @@ def embedded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mails():
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    return list(generate(messages=MESSAGES, days=DAYS, until=yesterday))
+    return list(generate(messages=MESSAGES, days=DAYS, until=last_friday()))
 
 
 @pytest.fixture(scope="module")

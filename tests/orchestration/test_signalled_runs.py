@@ -11,11 +11,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.days import last_friday
 from tests.services.stores import Stores
 from ticket_assets.orchestration.instance import desk_instance
 from ticket_assets.sample.mailbox import generate, write_mailbox
@@ -79,8 +79,7 @@ class CommandProcess:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    write_mailbox(folder, list(generate(messages=MESSAGES, days=DAYS, until=yesterday)))
+    write_mailbox(folder, list(generate(messages=MESSAGES, days=DAYS, until=last_friday())))
     return folder
 
 

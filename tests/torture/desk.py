@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email import message_from_bytes
 from email.utils import parseaddr
 from pathlib import Path
 
+from tests.days import last_friday
 from tests.services.stores import SETTINGS
 from tests.services.warm_processes import warm_processes
 from tests.torture.contents import Contents, desk_contents
@@ -211,12 +212,12 @@ def used_bytes(folder: Path) -> int:
 def _mails() -> tuple[list[SampleMail], list[SampleMail]]:
     """Mails of three weeks ago and of the last two days, every one of them dated and labelled; of
     few categories, so that each model is better than chance."""
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    friday = last_friday()
     parts = (
         list(generate(messages=messages, days=days, until=until, seed=seed))
         for messages, days, until, seed in (
-            (120, 3, yesterday - timedelta(days=20), 1),
-            (60, 2, yesterday, 2),
+            (120, 3, friday - timedelta(days=20), 1),
+            (60, 2, friday, 2),
         )
     )
     first, second = (
