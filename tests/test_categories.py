@@ -1,5 +1,6 @@
 """A category that gets another name is the same category everywhere, and nothing is learnt anew."""
 
+import csv
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from ticket_assets.categories import (
 )
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import DeskRecordError, present_record, write_record
+from ticket_assets.drift.store import REVIEW_QUEUE
 from ticket_assets.mail.category_changes import CategoryChangeError
 from ticket_assets.mail.importing import import_path
 from ticket_assets.mail.labels import UnknownLabelError
@@ -141,6 +143,26 @@ def test_a_renamed_category_is_the_same_but_by_name(stores):
     after = state(desk)
     assert known_as("courriel", before) == known_as("email", after)
     assert "email" not in json.dumps(after)
+
+
+def test_the_table_to_fill_in_follows_at_once(stores):
+    desk = stores.desk()
+    (former,) = desk.reports.blobs.read_many([REVIEW_QUEUE])
+
+    rename(desk, "email", "courriel")
+
+    (present,) = desk.reports.blobs.read_many([REVIEW_QUEUE])
+    names = [
+        [
+            row["likely"].split(", ")
+            for row in csv.DictReader(content.decode("utf-8-sig").split("\n"))
+        ]
+        for _, content in (former, present)
+    ]
+    assert any("email" in likely for likely in names[0])
+    assert names[1] == [
+        ["courriel" if name == "email" else name for name in likely] for likely in names[0]
+    ]
 
 
 def test_in_shadow_mode_a_renamed_category_stays_in_the_review_queue(stores):

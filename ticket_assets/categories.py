@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -225,6 +226,7 @@ def apply(
     _change_collection(desk)
     on_step("reports")
     desk.reports.change_category(change)
+    _change_review_queue(desk)
     record, version = read_record(desk.files)
     if record and record.queues != change.new_queues:
         write_record(desk.files, replace(record, queues=change.new_queues), version)
@@ -375,6 +377,16 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
 def _in_json(category: str) -> str:
     """A category in the column `nearest` of ticket_predictions."""
     return f'"category": {json.dumps(category, ensure_ascii=False)}'
+
+
+def _change_review_queue(desk: Desk) -> None:
+    """The CSV that people fill in, where there is one, with the new names of the tables."""
+    from ticket_assets.drift.store import REVIEW_QUEUE
+    from ticket_assets.review_queue import ReviewError, publish_queue
+
+    if any(True for _ in desk.reports.blobs.read_many([REVIEW_QUEUE])):
+        with suppress(ReviewError):  # the tables are lost: former names go on working in it
+            publish_queue(desk)
 
 
 def _change_collection(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ticket_assets.classification.decisions import AUDIT, SUSPENDED
 from ticket_assets.classification.sorting import ALWAYS_REVIEWED, UNSURE, labels_json
+from ticket_assets.drift.store import REVIEW_QUEUE, REVIEW_QUEUE_DAYS
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.routing import FORMULA_SIGNS
 from ticket_assets.storage.vectors import Matrix, to_matrix
@@ -71,6 +72,17 @@ def review_queue(desk: Desk, days: int) -> pd.DataFrame:
     tickets["reason"] = tickets["reason"].replace([AUDIT, SUSPENDED], UNSURE)
     ordered: pd.DataFrame = tickets.drop(columns="confidence").iloc[most_useful(unsure, vectors)]
     return ordered.reset_index(drop=True)
+
+
+def publish_queue(desk: Desk) -> pd.DataFrame:
+    """Replace the CSV in the reports folder by the present review queue, and return that.
+
+    Raises:
+        ReviewError: no ticket has been sorted yet.
+    """
+    tickets = review_queue(desk, REVIEW_QUEUE_DAYS)
+    desk.reports.blobs.replace(REVIEW_QUEUE, review_csv(tickets).encode("utf-8-sig"))
+    return tickets
 
 
 def most_useful(unsure: NDArray[np.float64], vectors: Matrix) -> NDArray[np.intp]:

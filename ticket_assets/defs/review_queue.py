@@ -6,16 +6,14 @@ import pandas as pd
 from ticket_assets.defs.partitions import shown
 from ticket_assets.defs.pools import WAREHOUSE_POOL
 from ticket_assets.desk import Desk
+from ticket_assets.drift.store import REVIEW_QUEUE, REVIEW_QUEUE_DAYS
 from ticket_assets.markdown import counts
 from ticket_assets.planning.groups import SORTING
-
-DAYS = 30
-"""With mail; what has waited for longer is in ticket_predictions."""
 
 
 @dg.asset(
     deps=["ticket_predictions", "ticket_labels", "ticket_classifier"],
-    description=f"The tickets of the last {DAYS} days with mail that wait for a person, those first"
+    description=f"The tickets of the last {REVIEW_QUEUE_DAYS} days with mail that wait for a person, those first"
     " whose labels teach the most, with the categories that are likely. The reports folder has it"
     " as review_queue.csv: with its columns category and priority filled in, `tickets correct"
     " --file` and the drop folder take it.",
@@ -27,17 +25,14 @@ DAYS = 30
     op_tags={"dagster/priority": "1"},
 )
 def review_queue(context: dg.AssetExecutionContext, desk: dg.ResourceParam[Desk]) -> pd.DataFrame:
-    from ticket_assets.drift.store import REVIEW_QUEUE
-    from ticket_assets.review_queue import ReviewError, queue_rows, review_csv
-    from ticket_assets.review_queue import review_queue as waiting_tickets
+    from ticket_assets.review_queue import ReviewError, publish_queue, queue_rows
     from ticket_assets.storage.tables import TABLES
 
     try:
-        tickets = waiting_tickets(desk, DAYS)
+        tickets = publish_queue(desk)
     except ReviewError:
         context.add_asset_metadata({"dagster/row_count": 0})
         return TABLES["review_queue"].frame([])
-    desk.reports.blobs.replace(REVIEW_QUEUE, review_csv(tickets).encode("utf-8-sig"))
     context.add_asset_metadata(
         shown(
             {

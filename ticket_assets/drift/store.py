@@ -19,6 +19,8 @@ FIGURES = "drift.json"
 HTML = "drift.html"
 REVIEW_QUEUE = "review_queue.csv"
 """Beside the days: what waits for a person, as a table to fill in."""
+REVIEW_QUEUE_DAYS = 30
+"""With mail; what has waited for longer is in ticket_predictions."""
 _NAME = re.compile(rf"(\d{{4}}-\d\d-\d\d)/({FIGURES}|{HTML})")
 Row = dict[str, Any]
 _TICKET_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
@@ -120,7 +122,6 @@ class ReportStore:
                 changed.append((name, json.dumps(document).encode()))
         if not dry_run:
             self.blobs.write(changed)
-            self.blobs.delete([REVIEW_QUEUE])  # the next run writes it with the new names
         return len(changed)
 
     def _names(self) -> list[str]:
