@@ -32,8 +32,9 @@ def desk(tmp_path):
     return Desk(Settings(data_dir=tmp_path / "data"))
 
 
-def answer(desk, label, outcomes, *, decision="audit", since=DAY):
-    """A person's answers to audits of a label, one a minute; x where it is another category."""
+def answer(desk, label, outcomes, *, decision="audit", since=DAY, champion="1"):
+    """A person's answers to audits of what a champion gave a label, one a minute; x where it is
+    another category."""
     rows = [
         {
             "ticket_id": f"{label} {since:%m-%d} {decision} {number:03}",
@@ -41,6 +42,7 @@ def answer(desk, label, outcomes, *, decision="audit", since=DAY):
             "category": "printing" if outcome == "x" else label,
             "former_category": label,
             "former_decision": decision,
+            "former_model_version": champion,
             "labelled_at": since + timedelta(minutes=number),
         }
         for number, outcome in enumerate(outcomes)
@@ -94,7 +96,7 @@ def test_looking_again_changes_nothing(desk):
     first = look(desk)
 
     assert look(desk, now=NOW + timedelta(days=1)) == first
-    assert read_evidence(desk.warehouse, 0.95) == list(first.values())
+    assert read_evidence(desk.warehouse, 0.95, "1") == list(first.values())
 
 
 def test_a_person_puts_a_label_back_and_it_starts_anew(desk):
@@ -120,6 +122,27 @@ def test_another_champion_puts_it_back(desk):
     assert desk.warehouse.rows("select reset_by from suspended_labels") == [("promotion",)]
 
 
+def test_what_a_former_champion_decided_is_no_evidence_against_the_present_one(desk):
+    answer(desk, "email", BROKEN)
+    answer(desk, "email", "...x", since=DAY + timedelta(days=1), champion="2")
+
+    (email,) = look(desk, champion="2").values()
+
+    assert (email.audits, email.errors, email.suspended_since) == (4, 1, None)
+    assert look(desk, champion="1")["email"].suspended_since == NOW
+
+
+def test_what_the_present_champion_decided_counts_from_its_promotion_on(desk):
+    """Also what was answered before a look had ended the suspension of the former one."""
+    answer(desk, "email", BROKEN)
+    look(desk)
+    answer(desk, "email", "..x", since=DAY + timedelta(days=1), champion="2")
+
+    (email,) = look(desk, champion="2").values()
+
+    assert (email.audits, email.errors) == (3, 1)
+
+
 def test_only_a_suspended_label_can_be_put_back(desk):
     with pytest.raises(BreakerError, match=r"'email' is not suspended\. No label is\."):
         reset_label(desk.warehouse, "email", NOW)
@@ -131,7 +154,7 @@ def test_only_a_suspended_label_can_be_put_back(desk):
 
 
 def test_a_desk_without_tables_has_no_evidence(desk):
-    assert read_evidence(desk.warehouse, 0.95) == []
+    assert read_evidence(desk.warehouse, 0.95, "1") == []
 
 
 def test_the_commands_show_a_suspended_label_and_put_it_back(desk, monkeypatch):
@@ -171,6 +194,7 @@ def test_two_machines_that_look_at_once_suspend_a_label_once(shared_stores):
             "category": "printing" if outcome == "x" else label,
             "former_category": label,
             "former_decision": "audit",
+            "former_model_version": "2",
             "labelled_at": DAY + timedelta(minutes=number),
         }
         for label, outcomes in (("email", BROKEN), ("network", BROKEN), ("access", "." * 20))
@@ -202,7 +226,7 @@ def test_two_machines_that_look_at_once_suspend_a_label_once(shared_stores):
     for look_at_once in looks:
         look_at_once.join()
 
-    assert first == second == read_evidence(warehouse, 0.95)
+    assert first == second == read_evidence(warehouse, 0.95, "2")
     assert [one.label for one in first if one.suspended_since] == ["email"]
     rows = warehouse.rows(
         "select label, model_version, reset_by from suspended_labels order by label"

@@ -20,7 +20,7 @@ from tests.days import last_friday
 from tests.services.stores import Stores
 from tests.test_cli import HOLD_A_RUN
 from tests.warehouse_rows import append_rows
-from ticket_assets.breaker import read_evidence, reset_label
+from ticket_assets.breaker import read_evidence, reset_label, suspend_labels
 from ticket_assets.categories import (
     affected,
     apply,
@@ -559,18 +559,47 @@ def test_labels_suspended_at_once_for_the_same_become_one_and_each_audit_counts_
         ],
     )
     audit = {"ticket_id": "1", "category": "access", "former_category": "email"}
-    append_rows(desk.settings, "ticket_predictions", [audit | {"former_decision": "audit"}])
+    audit |= {"former_decision": "audit", "former_model_version": "1"}
+    append_rows(desk.settings, "ticket_predictions", [audit])
     label = {"ticket_id": "1", "category": "access", "labelled_at": datetime(2026, 4, 1)}
     append_rows(desk.settings, "ticket_labels", [label])
 
     merge(desk, list(MERGED), "network")
 
-    (suspended,) = read_evidence(desk.warehouse, 0.95)
+    (suspended,) = read_evidence(desk.warehouse, 0.95, "1")
     assert (suspended.label, suspended.suspended_since) == ("network", at_once["tripped_at"])
     assert desk.warehouse.rows("select former_category from ticket_predictions") == [("network",)]
     reset_label(desk.warehouse, "network", datetime(2026, 3, 4))
-    (one,) = read_evidence(desk.warehouse, 0.95)
+    (one,) = read_evidence(desk.warehouse, 0.95, "1")
     assert (one.label, one.audits, one.errors) == ("network", 1, 1)
+
+
+def test_a_reset_of_one_label_forgives_the_one_that_it_becomes_nothing_else(unlearnt):
+    desk = unlearnt.desk()
+    day = datetime(2026, 3, 1)
+    audits = [
+        {
+            "ticket_id": f"{label} {number}",
+            "category": "access",
+            "former_category": label,
+            "former_decision": "audit",
+            "former_model_version": "1",
+            "labelled_at": day,
+        }
+        for label, count in (("email", 8), ("network", 2), ("printing", 1))
+        for number in range(count)
+    ]
+    for table in ("ticket_predictions", "ticket_labels"):
+        append_rows(desk.settings, table, audits)
+    (email, *_) = suspend_labels(desk.warehouse, 0.95, "1", day)
+    assert email.suspended_since == day
+    reset_label(desk.warehouse, "email", datetime(2026, 3, 2))
+
+    merge(desk, list(MERGED), "network")
+
+    (merged,) = read_evidence(desk.warehouse, 0.95, "1")
+    assert (merged.label, merged.audits, merged.errors) == ("network", 3, 3)
+    assert merged.suspended_since is None
 
 
 def test_a_renamed_label_stays_suspended_and_what_waits_is_told_by_its_new_name(unlearnt):

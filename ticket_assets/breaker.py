@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     import duckdb
 
 _TABLE = f"{SCHEMA}.suspended_labels"
-# In the order of the answers: a later look then adds to what an earlier one has seen.
+# In the order of the answers: a later look then adds to what an earlier one has seen. What another
+# champion had decided is no evidence of what the present one promises.
 _OUTCOMES = f"""
 select former_category, p.category <> former_category
 from {SCHEMA}.ticket_predictions p join {SCHEMA}.ticket_labels l using (ticket_id)
 left join {_TABLE} s on s.label = former_category
-where former_decision = '{AUDIT}' and (s.reset_at is null or l.labelled_at > s.reset_at)
+where former_decision = '{AUDIT}' and former_model_version = ?
+    and (s.reset_by is distinct from 'person' or l.labelled_at > s.reset_at)
 order by former_category, l.labelled_at, ticket_id
 """  # noqa: S608 - our own names
 
@@ -46,7 +48,7 @@ class LabelEvidence:
     value: float
     """Of the e-detector; the label is suspended from `THRESHOLD` on."""
     audits: int
-    """Those answered since it became automatic again, if it was ever suspended."""
+    """Those of the champion's decisions answered since a person put it back, if anybody did."""
     errors: int
     suspended_since: datetime | None
     """UTC, without a time zone; None where it is not suspended."""
@@ -75,7 +77,7 @@ def suspend_labels(
             [now, champion],
         )
         suspended = {one.label for one in _suspended(connection)}
-        for one in _evidence(connection, target):
+        for one in _evidence(connection, target, champion):
             if one.value >= THRESHOLD and one.label not in suspended:
                 connection.execute(f"delete from {_TABLE} where label = ?", [one.label])  # noqa: S608
                 connection.execute(
@@ -83,19 +85,23 @@ def suspend_labels(
                     " ? as evidence, ? as audits, ? as errors, ? as model_version",
                     [one.label, now, one.value, one.audits, one.errors, champion],
                 )
-        return _all(connection, target)
+        return _all(connection, target, champion)
 
 
-def read_evidence(warehouse: Warehouse, target: float) -> list[LabelEvidence]:
-    """The evidence of each label with an answered audit and of each suspended one, by name.
+def read_evidence(warehouse: Warehouse, target: float, champion: str | None) -> list[LabelEvidence]:
+    """The evidence of each label with an answered audit of the champion's decisions, and of each
+    suspended one, by name.
 
     Raises:
         WarehouseError: it cannot be read.
     """
     if not {"suspended_labels", "ticket_predictions", "ticket_labels"} <= warehouse.tables():
         return []
+    # A desk of an earlier release gets the column with the first write.
+    if "former_model_version" not in warehouse.columns("ticket_predictions"):
+        return []
     with warehouse.connect() as connection:
-        return _all(connection, target)
+        return _all(connection, target, champion)
 
 
 def reset_label(warehouse: Warehouse, label: str, now: datetime) -> None:
@@ -119,8 +125,10 @@ def reset_label(warehouse: Warehouse, label: str, now: datetime) -> None:
         raise BreakerError(f"{label!r} is not suspended. {others}")
 
 
-def _all(connection: duckdb.DuckDBPyConnection, target: float) -> list[LabelEvidence]:
-    evidence = {one.label: one for one in _evidence(connection, target)}
+def _all(
+    connection: duckdb.DuckDBPyConnection, target: float, champion: str | None
+) -> list[LabelEvidence]:
+    evidence = {one.label: one for one in _evidence(connection, target, champion)}
     evidence |= {one.label: one for one in _suspended(connection)}
     return [evidence[label] for label in sorted(evidence)]
 
@@ -133,8 +141,10 @@ def _suspended(connection: duckdb.DuckDBPyConnection) -> list[LabelEvidence]:
     return [LabelEvidence(*row) for row in rows]
 
 
-def _evidence(connection: duckdb.DuckDBPyConnection, target: float) -> list[LabelEvidence]:
-    outcomes: list[tuple[Any, ...]] = connection.execute(_OUTCOMES).fetchall()
+def _evidence(
+    connection: duckdb.DuckDBPyConnection, target: float, champion: str | None
+) -> list[LabelEvidence]:
+    outcomes: list[tuple[Any, ...]] = connection.execute(_OUTCOMES, [champion]).fetchall()
     evidence = []
     for label, of_label in groupby(outcomes, key=itemgetter(0)):
         errors = np.array([is_error for _, is_error in of_label], dtype=bool)

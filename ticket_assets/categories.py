@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ticket_assets.classification.decisions import AUDIT
 from ticket_assets.desk_record import (
     DeskRecord,
     differences,
@@ -28,10 +29,13 @@ from ticket_assets.desk_record import (
 from ticket_assets.mail.category_changes import CategoryChange, CategoryChangeError
 from ticket_assets.planning.recipe import recipe_with
 from ticket_assets.routing import merged_text, name_problem, names_alike, renamed_text
-from ticket_assets.storage.tables import SCHEMA
+from ticket_assets.storage.tables import SCHEMA, TABLES
+from ticket_assets.storage.warehouse import ensure_table
 from ticket_assets.storage.whole_file import temporary_file
 
 if TYPE_CHECKING:
+    import duckdb
+
     from ticket_assets.desk import Desk
 
 
@@ -301,6 +305,8 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 )
 
         is_former = "in (select unnest(?::varchar[]))"
+        if change.is_merge and {"suspended_labels", "ticket_predictions"} <= tables:
+            _keep_resets(connection, [*former, change.name])
         queue = replace(routing, queues=change.new_queues).destinations[change.name]
         update(
             "ticket_predictions",
@@ -372,6 +378,25 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
                 " where likely is not null",
                 [former, change.name],
             )
+
+
+def _keep_resets(connection: duckdb.DuckDBPyConnection, labels: Sequence[str]) -> None:
+    """What a person forgave one of these labels stays forgiven, and nothing of the others is: a
+    moment of their common label could not tell whose audits came before it."""
+    ensure_table(connection, TABLES["ticket_labels"])
+    connection.execute(
+        f"update {SCHEMA}.ticket_predictions as p set former_model_version = null"  # noqa: S608
+        f" from {SCHEMA}.suspended_labels s, {SCHEMA}.ticket_labels l"
+        " where s.label = p.former_category and l.ticket_id = p.ticket_id"
+        " and former_decision = ? and s.reset_by = 'person' and l.labelled_at <= s.reset_at"
+        " and s.label in (select unnest(?::varchar[]))",
+        [AUDIT, labels],
+    )
+    connection.execute(
+        f"delete from {SCHEMA}.suspended_labels where reset_by = 'person'"  # noqa: S608
+        " and label in (select unnest(?::varchar[]))",
+        [labels],
+    )
 
 
 def _in_json(category: str) -> str:

@@ -203,6 +203,11 @@ class Desk:
         """Whether there is a model; asking `models` costs the import of scikit-learn."""
         return any(True for _ in self.files.list("models"))
 
+    @property
+    def champion(self) -> str | None:
+        """The version of the model in use; None before the first promotion."""
+        return self.models.champion_name() if self.has_models else None
+
     def changing_models(self) -> AbstractContextManager[None]:
         """One process at a time saves, promotes, rewrites and removes models; others wait."""
         return self.leases.hold("models/.lock", wait=True)

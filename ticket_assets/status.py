@@ -38,7 +38,7 @@ def read_status(desk: Desk) -> dict[str, Any]:
         "decisions": _decisions(desk, existing),
         "suspended_labels": [
             one.label
-            for one in read_evidence(warehouse, desk.settings.target_precision)
+            for one in read_evidence(warehouse, desk.settings.target_precision, desk.champion)
             if one.suspended_since
         ],
         "accounts": [account.as_dict() for account in read_accounts(warehouse)],

@@ -130,9 +130,9 @@ def test_a_reply_to_an_audit_waits_with_it_until_a_person_has_looked(mail):
     assert (reply["category"], reply["decided_by"]) == ("printing", "conversation")
 
 
-def former(warehouse: DuckDBFile, ticket: str) -> tuple[str | None, str | None]:
+def former(warehouse: DuckDBFile, ticket: str) -> tuple[str | None, ...]:
     row = of(warehouse, ticket)
-    return row["former_category"], row["former_decision"]
+    return row["former_category"], row["former_decision"], row["former_model_version"]
 
 
 def test_what_was_decided_before_a_person_spoke_is_kept_whatever_comes_later(mail):
@@ -143,12 +143,9 @@ def test_what_was_decided_before_a_person_spoke_is_kept_whatever_comes_later(mai
         "unsure": ("network", None),
     }
     expected = {
-        "sure": ("email", "audit"),
-        "without a priority": (
-            "email",
-            "audit",
-        ),
-        "unsure": ("network", "review"),
+        "sure": ("email", "audit", "1"),
+        "without a priority": ("email", "audit", "1"),
+        "unsure": ("network", "review", "1"),
     }
 
     follow_labels(mail, labels(said), ROUTING)
@@ -157,12 +154,13 @@ def test_what_was_decided_before_a_person_spoke_is_kept_whatever_comes_later(mai
     with mail.transaction() as connection:
         connection.execute("delete from tickets.ticket_labels")
     insert(mail, "ticket_labels", labels(said))
-    predict(mail, *said, model_category="printing", model_decision="auto", audit_share=ALL)
+    another = {"model_category": "printing", "model_decision": "auto", "model_version": "2"}
+    predict(mail, *said, audit_share=ALL, **another)
     follow_labels(mail, labels(said | {"sure": ("network", None)}), ROUTING)
     assert {ticket: former(mail, ticket) for ticket in said} == expected
 
     follow_labels(mail, labels({}), ROUTING)
-    assert {former(mail, ticket) for ticket in said} == {(None, None)}
+    assert {former(mail, ticket) for ticket in said} == {(None, None, None)}
 
 
 def test_a_label_that_was_there_first_leaves_nothing_decided_before_it(mail):
@@ -172,7 +170,7 @@ def test_a_label_that_was_there_first_leaves_nothing_decided_before_it(mail):
     predict(mail, "sure", audit_share=ALL)
 
     assert of(mail, "sure")["decision"] == "labelled"
-    assert former(mail, "sure") == (None, None)
+    assert former(mail, "sure") == (None, None, None)
 
 
 def test_no_new_ticket_of_a_suspended_label_is_automatic(mail):

@@ -19,6 +19,9 @@ DAY = datetime(2025, 6, 20)
 @pytest.fixture
 def audited_desk(settings: Settings, fill, trained: TrainedClassifier) -> Desk:
     """Ten audits of the network, all right, and ten of the mail, all wrong; one was not made."""
+    desk = Desk(settings)
+    champion = desk.models.save(trained, datetime(2025, 6, 1, tzinfo=UTC)).version
+    desk.models.promote(champion)
     predictions, labels = [], []
     for number in range(20):
         former, given = ("network", "network") if number < 10 else ("email", "printing")
@@ -27,6 +30,7 @@ def audited_desk(settings: Settings, fill, trained: TrainedClassifier) -> Desk:
             row
             | {"decision": "labelled", "decided_by": "person", "model_decision": "auto"}
             | {"model_category": former, "former_category": former, "former_decision": "audit"}
+            | {"former_model_version": champion}
         )
         labels.append(row | {"labelled_at": DAY + timedelta(minutes=number)})
     predictions.append(
@@ -34,8 +38,6 @@ def audited_desk(settings: Settings, fill, trained: TrainedClassifier) -> Desk:
     )
     fill(settings, "ticket_predictions", predictions)
     fill(settings, "ticket_labels", labels)
-    desk = Desk(settings)
-    desk.models.promote(desk.models.save(trained, datetime(2025, 6, 1, tzinfo=UTC)).version)
     return desk
 
 

@@ -33,7 +33,7 @@ HELD = (*DECISIONS, *DECISIONS.values(), "decided_by")
 """The columns that tell what holds, with the queue, which follows from them."""
 ANSWER = tuple(f"model_{column}" for column in HELD[:-1])
 """The columns with the model's answer."""
-_FORMER = ("former_category", "former_decision")
+_FORMER = ("former_category", "former_decision", "former_model_version")
 _CHANGED = (*HELD, "review_reason", *_FORMER)
 _PREDICTIONS = f"{SCHEMA}.ticket_predictions"
 _DIGITS = 13
@@ -54,14 +54,14 @@ _REVIEWED_UNTIL = (
 _DECIDED = f"""
 with answers as (
     select ticket_id, received_at, {", ".join((*ANSWER, "review_reason", *_FORMER))},
-        {", ".join(f"{name} as held_{name}" for name in HELD)},
+        {", ".join(f"{name} as held_{name}" for name in (*HELD, "model_version"))},
         model_decision as held_model_decision, review_reason as held_reason, false as is_new
     from {_PREDICTIONS} where (received_at::date between $first and $last) is not true
     union all by name
     select predicted.ticket_id::varchar as ticket_id, predicted.received_at,
-        before.former_category, before.former_decision,
+        {", ".join(f"before.{name}" for name in _FORMER)},
         {", ".join(f"predicted.{name}::varchar as {name}" for name in (*ANSWER, "review_reason"))},
-        {", ".join(f"before.{name} as held_{name}" for name in HELD)},
+        {", ".join(f"before.{name} as held_{name}" for name in (*HELD, "model_version"))},
         before.model_decision as held_model_decision, before.review_reason as held_reason,
         true as is_new
     from predicted left join {_PREDICTIONS} as before
@@ -126,9 +126,12 @@ held as (
             when held_decision = 'review' and held_reason in ('{AUDIT}', '{SUSPENDED}')
             then held_reason
             else held_decision end as former_decision,
+        case when label is null then null
+            when held_decided_by = 'person' then former_model_version
+            else held_model_version end as former_model_version,
         {", ".join(f"held_{name}" for name in HELD)},
         held_reason as held_review_reason,
-        former_category as held_former_category, former_decision as held_former_decision
+        {", ".join(f"{name} as held_{name}" for name in _FORMER)}
     from reasoned
 )
 select ticket_id, received_at, is_new, {", ".join(_CHANGED)} from held
@@ -160,8 +163,8 @@ def decide(
             0 to below 1. Their ids choose them, so that they are the same at each repetition.
 
     Returns:
-        The columns `HELD`, queue, review_reason, former_category and former_decision, on the index
-        of `predicted`, and the other days that changed.
+        The columns `HELD`, queue, review_reason and those of what held before a person spoke, on
+        the index of `predicted`, and the other days that changed.
 
     Raises:
         WarehouseError: it cannot be written, or has no mail or labels yet.

@@ -43,7 +43,7 @@ def show(
 
     desk = command_desk()
     accounts = read_accounts(desk.warehouse, days)
-    evidence = read_evidence(desk.warehouse, desk.settings.target_precision)
+    evidence = read_evidence(desk.warehouse, desk.settings.target_precision, desk.champion)
     if as_json:
         metadata = accounts_metadata(accounts, evidence)
         print_json({name: metadata[name] for name in ("suspended", "by_label")})

@@ -13,10 +13,10 @@ from ticket_assets.planning.groups import SORTING
 
 @dg.asset(
     deps=["ticket_predictions", "ticket_labels", "ticket_classifier"],
-    description=f"The tickets of the last {REVIEW_QUEUE_DAYS} days with mail that wait for a person, those first"
-    " whose labels teach the most, with the categories that are likely. The reports folder has it"
-    " as review_queue.csv: with its columns category and priority filled in, `tickets correct"
-    " --file` and the drop folder take it.",
+    description=f"The tickets of the last {REVIEW_QUEUE_DAYS} days with mail that wait for a"
+    " person, those first whose labels teach the most, with the categories that are likely. The"
+    " reports folder has it as review_queue.csv: with its columns category and priority filled in,"
+    " `tickets correct --file` and the drop folder take it.",
     group_name=SORTING,
     kinds={"duckdb", "csv"},
     code_version="1",

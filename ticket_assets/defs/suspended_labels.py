@@ -47,7 +47,7 @@ def labels_keep_their_promise(desk: dg.ResourceParam[Desk]) -> dg.AssetCheckResu
     from ticket_assets.accounting_view import evidence_markdown
     from ticket_assets.breaker import read_evidence
 
-    evidence = read_evidence(desk.warehouse, desk.settings.target_precision)
+    evidence = read_evidence(desk.warehouse, desk.settings.target_precision, desk.champion)
     suspended = [one.label for one in evidence if one.suspended_since]
     return dg.AssetCheckResult(
         passed=not suspended,

@@ -66,7 +66,7 @@ def needed_runs(desk: Desk) -> NeededRuns:
     for table in ("raw_tickets", "ticket_collection", "drift_metrics"):
         content |= emptied_days(landed, read_origins(desk.warehouse, table))
     days = [day for day in sorted(content) if (first is None or first <= day) and day <= last]
-    champion = desk.models.champion_name() if desk.has_models else None
+    champion = desk.champion
     made_by = recipe(desk)
     links = read_links(desk.warehouse)
     present = {day: (content[day], made_by, links.get(day, "")) for day in days}
@@ -105,8 +105,7 @@ def _made_from(desk: Desk, table: str) -> dict[date, tuple[str | None, ...]]:
 
 def last_table(desk: Desk) -> str:
     """The last table that a day reaches: without a champion, mail is only collected."""
-    is_sorted = desk.has_models and desk.models.champion_name()
-    return "ticket_predictions" if is_sorted else "ticket_collection"
+    return "ticket_predictions" if desk.champion else "ticket_collection"
 
 
 def spans(selected: Collection[date], days: Sequence[date]) -> list[DayRange]:

@@ -112,7 +112,7 @@ def learning_state(desk: Desk) -> LearningState:
     """
     from ticket_assets.classification.promotion import PromotionRefusedError, read_candidate
 
-    champion = desk.models.champion_name() if desk.has_models else None
+    champion = desk.champion
     if champion is None:
         return LearningState(None, None, 0, None)
     try:
@@ -165,7 +165,7 @@ def present_drift(desk: Desk) -> Drift | None:
     Raises:
         WarehouseError: the warehouse is being written.
     """
-    champion = desk.models.champion_name() if desk.has_models else None
+    champion = desk.champion
     if champion is None or "drift_metrics" not in desk.warehouse.tables():
         return None
     days: Sequence[tuple[date, list[str] | None]] = desk.warehouse.rows(

@@ -13,6 +13,7 @@ from ticket_assets.storage.tables import SCHEMA
 
 VERSION_TABLE = "schema_version"
 _BEFORE_PEOPLE = ("former_category", "former_decision")
+_MODEL_BEFORE_PEOPLE = "former_model_version"
 _TABLE = f"{SCHEMA}.{VERSION_TABLE}"
 
 
@@ -46,8 +47,9 @@ def _model_beside_people(connection: duckdb.DuckDBPyConnection) -> None:
         return
     table = f"{SCHEMA}.ticket_predictions"
     targets = ("category", "decision", "priority", "priority_decision")
-    # With the columns of the next step: DuckDB alters no table that the transaction has updated.
-    columns = ("decided_by", *(f"model_{target}" for target in targets), *_BEFORE_PEOPLE)
+    # With the columns of later steps: DuckDB alters no table that the transaction has updated.
+    later = (*_BEFORE_PEOPLE, _MODEL_BEFORE_PEOPLE)
+    columns = ("decided_by", *(f"model_{target}" for target in targets), *later)
     for column in columns:
         connection.execute(f"alter table {table} add column if not exists {column} VARCHAR")
     values = ", ".join(f"model_{target} = {target}" for target in targets)
@@ -63,7 +65,22 @@ def _decision_before_people(connection: duckdb.DuckDBPyConnection) -> None:
             )
 
 
-STEPS = (_columns_without_version, _review_reasons, _model_beside_people, _decision_before_people)
+def _model_before_people(connection: duckdb.DuckDBPyConnection) -> None:
+    """Audits that were answered until then count for no champion: nobody knows whose they were."""
+    if "ticket_predictions" in _tables(connection):
+        connection.execute(
+            f"alter table {SCHEMA}.ticket_predictions"
+            f" add column if not exists {_MODEL_BEFORE_PEOPLE} VARCHAR"
+        )
+
+
+STEPS = (
+    _columns_without_version,
+    _review_reasons,
+    _model_beside_people,
+    _decision_before_people,
+    _model_before_people,
+)
 """The step at place N brings a warehouse of version N to version N + 1."""
 VERSION = len(STEPS)
 

@@ -264,6 +264,11 @@ TABLES = {
                     "VARCHAR",
                     "What was decided before that: auto, review, audit or suspended",
                 ),
+                "former_model_version": (
+                    "VARCHAR",
+                    "The champion that had decided it; null also of an audit that counts for no"
+                    " promise any more",
+                ),
                 "model_version": MODEL_VERSION,
             },
         ),
