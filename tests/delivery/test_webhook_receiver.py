@@ -4,18 +4,22 @@ import base64
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from socketserver import StreamRequestHandler
 from typing import Any
 
 import pytest
 
 from tests.delivery.decided import decided_desk, ticket, ticket_id
+from tests.loopback import LoopbackServer
 from tests.services.webhook import SECRET, WebhookServer, webhook_server
 from ticket_assets.delivery.decisions import Decision, Intent
 from ticket_assets.delivery.handover import hand_over
 from ticket_assets.delivery.receivers import Finished, Outcome, Receipt, ReceiverError
+from ticket_assets.delivery.rest import RestApi
 from ticket_assets.delivery.webhook_receiver import Webhook, configured, signature
 from ticket_assets.desk import Desk
 from ticket_assets.settings import Settings, SettingsError
@@ -101,6 +105,31 @@ def test_the_check_in_the_documentation_knows_genuine_requests() -> None:
     assert example["is_genuine"](SECRET, headers, body)
     assert not example["is_genuine"](SECRET, headers, body + b" ")
     assert not example["is_genuine"](SECRET, headers | {"webhook-timestamp": "1614265330"}, body)
+
+
+class AByteNowAndThen(StreamRequestHandler):
+    """Answers 200 to a POST within four seconds, a byte of a header after the other."""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            for _ in range(40):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+            self.wfile.write(b"\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_an_answer_that_comes_byte_by_byte_is_none() -> None:
+    server = LoopbackServer(AByteNowAndThen)
+    receiver = Webhook(f"{server.url}/hook", SECRET, timeout=0.5)
+
+    (receipt,) = receiver.deliver([INTENT])
+
+    assert (receipt.outcome, receipt.reason) == (Outcome.FAILED, "No answer: timed out.")
+    api = RestApi("Zammad", server.url, "TICKETS_ZAMMAD_URL", timeout=0.5)
+    with pytest.raises(ReceiverError, match=r"does not answer: timed out\."):
+        api.ask("GET", "users/me")
+    server.close()
 
 
 def test_the_end_of_a_run_is_told(server: WebhookServer) -> None:

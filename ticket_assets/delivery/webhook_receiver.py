@@ -33,7 +33,7 @@ IN_FLIGHT = 8
 TRIES = 4
 LONGEST_PAUSE_SECONDS = 8.0
 TIMEOUT_SECONDS = 15.0
-"""For the connection, and for each part of an answer."""
+"""From the beginning of a request to what is read of its answer."""
 _REPLY_BYTES = 2048
 _TEMPORARY = {408, 409, 425, 429}
 """And all from 500 on. 409: the receiver is at work on the same key."""
@@ -78,7 +78,7 @@ class Webhook(Receiver):
         Raises:
             SettingsError: the secret is no such, or the file of the authority cannot be read.
         """
-        import urllib3
+        from ticket_assets.delivery.timely_http import timely_pools
 
         self._url = url
         self._secret = secret
@@ -89,13 +89,7 @@ class Webhook(Receiver):
             raise SettingsError(
                 f"Cannot read TICKETS_DELIVERY_WEBHOOK_CA_FILE={ca_file}: {error.strerror}."
             ) from None
-        self._pool = urllib3.PoolManager(
-            maxsize=IN_FLIGHT,
-            block=True,
-            ssl_context=context,
-            timeout=urllib3.Timeout(timeout),
-            retries=False,
-        )
+        self._pool = timely_pools(timeout, maxsize=IN_FLIGHT, block=True, ssl_context=context)
 
     @property
     def configuration(self) -> bytes:
