@@ -16,7 +16,7 @@ from ticket_assets.text.characters import readable
 from ticket_assets.text.enclosures import open_enclosures
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
-from ticket_assets.text.languages import all_words, phrases
+from ticket_assets.text.languages import all_words, small_phrases
 from ticket_assets.text.privacy import mask_personal_data
 from ticket_assets.text.quoting import split_reply
 from ticket_assets.text.subjects import is_forwarded, without_prefixes
@@ -41,7 +41,7 @@ class _Patterns:
 
     def __init__(self) -> None:
         words = all_words()
-        self.html_notice = phrases(words.html_notices, r"\b")
+        self.html_notice = small_phrases(words.html_notices, r"\b")
 
 
 _patterns = functools.cache(_Patterns)
@@ -197,14 +197,14 @@ def _body(body_text: str | None, body_html: str | None) -> str:
     if not body_html:
         return plain
     html_notice = _patterns().html_notice
-    if len(plain.strip()) > 200 and not html_notice.search(plain[:1000]):
+    if len(plain.strip()) > 200 and not html_notice.search(plain[:1000].lower()):
         return plain
     rich = open_enclosures(html_to_text(body_html)).text
     if not rich.strip():
         return plain
     rich_words = len(rich.split())
     poorer = len(plain.split()) * 4 < rich_words and rich_words > 12
-    if not plain.strip() or poorer or (len(plain) < 400 and html_notice.search(plain)):
+    if not plain.strip() or poorer or (len(plain) < 400 and html_notice.search(plain.lower())):
         return rich
     return plain
 

@@ -184,6 +184,17 @@ def phrases(entries: Entries, before: str = "", after: str = "") -> re.Pattern[s
     return re.compile(f"{before}{one_of(entries)}{after}", re.IGNORECASE)
 
 
+def small_phrases(entries: Entries, before: str = "", after: str = "") -> re.Pattern[str]:
+    """What `phrases` matches, in a text in small letters: where case counts a search takes half."""
+    return re.compile(f"{before}{one_of(entries)}{after}")
+
+
+def small_letters(text: str) -> str:
+    """`text` in small letters, each in its place: of "İ" Python makes two."""
+    small = text.lower()
+    return small if len(small) == len(text) else "".join(sign.lower()[0] for sign in text)
+
+
 def _words(path: Path) -> Words:
     import yaml
 

@@ -164,9 +164,7 @@ _UNKNOWN = frozenset(["other", "mixed", "perhaps remark"])
 
 def may_speak_of_secret(sentence: str) -> bool:
     """Whether a secret's name or a word about what secrets open is in a sentence."""
-    return bool(secret_names(sentence)) or any(
-        _look(word).is_topic for word in _TOKEN.findall(sentence)
-    )
+    return bool(secret_names(sentence)) or any(map(_holds_topic, sentence.split()))
 
 
 def _is_ordinary(word: str) -> bool:
@@ -298,10 +296,13 @@ def candidates(text: str, *, unknown: Container[str] = ()) -> Iterator[Candidate
     Near words about what secrets open, too, where no name is, if they are more than letters or
     have a sign before them. `unknown`: ordinary words that are taken for unknown ones.
     """
-    written = ["^", "^", *_TOKEN.findall(text), "$", "$"]
-    looks = [_look(word) for word in written]
-    topics = [(at, at, "topic") for at, look in enumerate(looks) if look.is_topic]
     names = secret_names(text)
+    # Most texts have neither, and this is far faster to know than their words and signs are found.
+    if not names and not any(map(_holds_topic, text.split())):
+        return
+    written = ["^", "^", *_TOKEN.findall(text), "$", "$"]
+    looks = list(map(_look, written))
+    topics = [(at, at, "topic") for at, look in enumerate(looks) if look.is_topic]
     near_topics = [
         (at, place)
         for at, place in _near(topics, len(written) - 3)
@@ -314,8 +315,9 @@ def candidates(text: str, *, unknown: Container[str] = ()) -> Iterator[Candidate
     written = [word.replace("\n", "¶") for word in written]
     words = _words_of(text, written)
     classes, sentences = words.classes, words.sentences
-    for at in [at for at, word in enumerate(written) if _folded(word) in unknown]:
-        classes[at] = _IF_UNKNOWN.get(classes[at], classes[at])
+    if unknown:
+        for at in [at for at, word in enumerate(written) if _folded(word) in unknown]:
+            classes[at] = _IF_UNKNOWN.get(classes[at], classes[at])
     places = []
     for name in names:
         first, last = bisect_left(words.ends, name.start() + 1), bisect_left(words.ends, name.end())
@@ -323,7 +325,9 @@ def candidates(text: str, *, unknown: Container[str] = ()) -> Iterator[Candidate
         places.append((first, last, kind))
         classes[first : last + 1] = [f"name {kind}"] * (last + 1 - first)
     near_names = (
-        (at, place) for at, place in _near(places, len(written) - 3) if _may_be_secret(written[at])
+        (at, place)
+        for at, place in _near(places, len(written) - 3)
+        if looks[at].may_be_secret and classes[at] not in _NO_CANDIDATES
     )
     masked = {sentences[at] for at, word in enumerate(written) if word == "[PASSWORD]"}
     seen: set[int] = set()
@@ -370,6 +374,12 @@ def _look(word: str) -> _Look:
         is_more=not _ELISION.sub("", word).isalpha(),
         may_be_secret=_may_be_secret(word),
     )
+
+
+@functools.lru_cache(maxsize=50_000)
+def _holds_topic(chunk: str) -> bool:
+    """Whether a word about what secrets open is in what stands between two blanks."""
+    return any(_look(word).is_topic for word in _TOKEN.findall(chunk))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import takewhile
 
-from ticket_assets.text.languages import all_words, one_of, phrases
+from ticket_assets.text.languages import all_words, one_of, phrases, small_phrases
 
 _MAX_LINES = 15
 _MAX_CLOSING = 160
@@ -43,25 +43,25 @@ class _Patterns:
             rf"(?i:{one_of(words.greetings)})(?:[ ,]+[A-ZÀ-Þ][\w.'’-]*){{0,4}}[\s,.!:;]*"
         )
         self.mere_thanks = phrases(words.thanks, after=r"[\s,.;:!]*")
+        # Those with `small_phrases` look at lines in small letters.
         # One test of a line's beginning is all that most lines cost.
-        self.polite = phrases(words.closings + words.thanks, after=r"\b")
+        self.polite = small_phrases(words.closings + words.thanks, after=r"\b")
         self.link = re.compile(
             rf"\s*[,;.!]+(?:\s+|$)|\s*[/|]\s*|\s+{one_of(words.conjunctions)}\s+", re.IGNORECASE
         )
-        self.mobile = re.compile(
-            rf"(?=.*\b{one_of(words.mail_programs)}\b){one_of(words.mobile_footers)}[^,;:?!]{{0,80}}",
-            re.IGNORECASE,
+        self.mobile = small_phrases(
+            words.mobile_footers, rf"(?=.*\b{one_of(words.mail_programs)}\b)", r"[^,;:?!]{0,80}"
         )
         self.excuse = phrases(words.brevity_excuses)
         self.environment = phrases(words.environment_footers, r"\W{0,6}")
         # In every footer there is one of them: one search instead of three for each line.
         self.footer_words = words.footer_words
-        self.message_reference = phrases(words.message_references, r"\b")
-        self.legal = phrases(words.legal_words, r"\b")
-        self.confidential = phrases(words.confidential_words)
-        self.addressee = phrases(words.addressee_words)
-        self.misdelivery = phrases(words.misdelivery_words)
-        self.first_person = phrases(words.first_person, r"\b", r"\b")
+        self.message_reference = small_phrases(words.message_references, r"\b")
+        self.legal = small_phrases(words.legal_words, r"\b")
+        self.confidential = small_phrases(words.confidential_words)
+        self.addressee = small_phrases(words.addressee_words)
+        self.misdelivery = small_phrases(words.misdelivery_words)
+        self.first_person = small_phrases(words.first_person, r"\b", r"\b")
         tags = words.banner_tags + words.external_words
         self.banner_tag = phrases(tags, r"[\[(<*#]{1,3} ?", r" ?[\])>*#]{1,3}:?")
         self.banner = phrases(words.banners, r"\W{0,6}(?:\w+\W{1,3})?")
@@ -88,7 +88,7 @@ class _Patterns:
             rf":$|\b{one_of(words.announcing_words)}\b|\b{one_of(words.announcing_ends)}$",
             re.IGNORECASE,
         )
-        self.trouble = phrases(words.trouble_words, r"\b", r"\b")
+        self.trouble = small_phrases(words.trouble_words, r"\b", r"\b")
         self.other_person = phrases(words.other_person_words, r"\b", r"\b")
         self.afterword = phrases(words.afterwords, after=r"\b\.?\s?[:.]")
         self.technical = re.compile(
@@ -139,7 +139,7 @@ def _cut_below_closing(body: list[str], author: NameWords) -> tuple[list[str], l
             is_below = is_below or bool(closing)
             continue
         is_delimiter = _DELIMITER.fullmatch(closing)
-        if not is_delimiter and not patterns.polite.match(closing):
+        if not is_delimiter and not patterns.polite.match(closing.lower()):
             is_below = is_below or not is_greeting(closing)
             continue
         length = _signature_length(body[index + 1 :])
@@ -200,7 +200,7 @@ def _is_no_detail(line: str) -> bool:
         or bool(
             patterns.afterword.match(line)
             or patterns.technical.search(line)
-            or patterns.trouble.search(line)
+            or patterns.trouble.search(line.lower())
         )
         or bool(patterns.sentence.search(line) or _BULLET.match(line))
         or bool(_LABEL.match(line) and not patterns.contact.search(line))
@@ -262,7 +262,7 @@ def _is_banner(line: str, *, is_first: bool) -> bool:
     if is_first and not any(map(patterns.banner.match, sentences)):
         return False
     return bool(sentences) and all(
-        (patterns.banner.match(part) and not patterns.trouble.search(part))
+        (patterns.banner.match(part) and not patterns.trouble.search(part.lower()))
         or patterns.advice.search(part)
         for part in sentences
     )
@@ -308,7 +308,7 @@ def _is_signer(name: str | None, signers: NameWords, is_known: bool) -> bool:
     if not name or name_words(name) <= signers:
         return True
     is_short = name[0].isupper() and len(name.split()) < 3
-    return is_short and not is_known and not _patterns().trouble.search(name)
+    return is_short and not is_known and not _patterns().trouble.search(name.lower())
 
 
 def _signature_length(lines: Sequence[str]) -> int | None:
@@ -346,8 +346,8 @@ def _is_request(line: str, *, has_contact: bool) -> bool:
         return True
     if has_contact or line.lower().startswith(patterns.proxy_marks):
         return False
-    words = len(line.split())
-    if words > 1 and (patterns.trouble.search(line) or patterns.first_person.search(line)):
+    words, small = len(line.split()), line.lower()
+    if words > 1 and (patterns.trouble.search(small) or patterns.first_person.search(small)):
         return True
     return words > (_MAX_SLOGAN if line[-1] == "!" else 8) or (words > 4 and line[-1] == ".")
 
@@ -373,8 +373,8 @@ def _is_footer(line: str) -> bool:
         return True
     first, *others = re.split(r"(?<=[.!])\s+(?=[^\W\d_])(?!www\.)", _URL.sub("", line))
     return (
-        patterns.mobile.fullmatch(first.strip(" .!<>")) is not None
-        and not (patterns.trouble.search(first) or patterns.pronoun.search(first))
+        patterns.mobile.fullmatch(first.strip(" .!<>").lower()) is not None
+        and not (patterns.trouble.search(first.lower()) or patterns.pronoun.search(first))
         and all(patterns.excuse.fullmatch(other.strip(" .!")) for other in others)
     )
 
@@ -408,7 +408,7 @@ def _cut_footers(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 def _is_disclaimer(paragraph: Sequence[str]) -> bool:
     """Whether a paragraph speaks of the message it stands in, and in the tone of law."""
     patterns = _patterns()
-    text = " ".join(paragraph[:20])
+    text = " ".join(paragraph[:20]).lower()
     if len(text) < _MIN_DISCLAIMER or not patterns.message_reference.search(text):
         return False
     signals = (patterns.confidential, patterns.addressee, patterns.misdelivery)
@@ -421,4 +421,4 @@ def _is_disclaimer(paragraph: Sequence[str]) -> bool:
 
 def _is_personal(text: str) -> bool:
     """Whether somebody speaks of himself or asks, which a company's own text does not."""
-    return "?" in text or bool(_patterns().first_person.search(text))
+    return "?" in text or bool(_patterns().first_person.search(text.lower()))

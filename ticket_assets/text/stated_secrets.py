@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from ticket_assets.text.languages import all_words, one_of, phrases
+from ticket_assets.text.languages import all_words, one_of, phrases, small_letters
 
 Span = tuple[int, int]
 
@@ -35,13 +35,12 @@ class _Patterns:
         joint = r"(?:[ \-]|(?<=['’]))"
         of_thing = rf"(?:{joint}{one_of(words.code_links)}){{0,4}}{joint}{thing}(?![^\W_])"
         # "GITLAB_TOKEN=" and "mdp2:" are names, "1password" and "passwordless" are none, nor is a
-        # placeholder. "pin code" comes before "pin", of which it is no value.
+        # placeholder. "pin code" comes before "pin", of which it is no value. For small letters.
         self.name = re.compile(
             rf"(?<![^\W_])(?!password\])(?:(?P<phrase>{one_of(words.phrase_names)})"
             rf"|(?P<password>{one_of(words.password_words)})"
             rf"|(?P<code>{thing}[ \-]?{code}(?:{of_thing}){{0,2}}|{code}(?:{of_thing}){{1,3}})"
-            rf"|{names})[0-9]?(?![^\W_])",
-            re.IGNORECASE,
+            rf"|{names})[0-9]?(?![^\W_])"
         )
         self.copula = re.compile(rf",?[ \t]{one_of(words.copulas)}(?![^\W_])", re.IGNORECASE)
         login = rf"(?<![^\W_]){one_of(words.login_names)}"
@@ -63,7 +62,12 @@ class _Patterns:
             rf"{one_of(words.secret_roles)}(?: [^\W\d_]{{1,10}}){{0,2}} $",
             re.IGNORECASE,
         )
-        self.hints = words.secret_hints
+        # "passe" is found where "pass" is.
+        self.hints = tuple(
+            hint
+            for hint in words.secret_hints
+            if not any(hint != other and hint.startswith(other) for other in words.secret_hints)
+        )
         self.login_hints = words.login_hints
         self.no_plain_secret = phrases(words.no_secrets + words.login_names + words.password_words)
         self.no_secret = re.compile(one_of(words.no_secrets), re.IGNORECASE)
@@ -120,10 +124,7 @@ _GAP = re.compile(
 @functools.lru_cache(maxsize=1)  # asked several times of each text
 def may_state_secret(lower: str) -> bool:
     """Whether a text in small letters holds a part of the names of secrets."""
-    for hint in _patterns().hints:  # noqa: SIM110  half the time of any()
-        if hint in lower:
-            return True
-    return False
+    return any(map(lower.__contains__, _patterns().hints))
 
 
 def stated_secrets(text: str) -> Iterator[Span]:
@@ -154,7 +155,8 @@ def stated_secrets(text: str) -> Iterator[Span]:
                 elif match["password"] and match.start() >= searched:
                     start, searched = _sentence(text, match)
                     yield from _composed_words(text, start, searched)
-        for match in patterns.login_and_password.finditer(text):
+        may_assign = ":" in text or "=" in text
+        for match in patterns.login_and_password.finditer(text) if may_assign else ():
             if span := _secret_of(match, is_plain_secret):
                 yield span
         for match in patterns.one_time_code.finditer(text) if _SIX_IN_GROUPS.search(text) else ():
@@ -206,7 +208,7 @@ def _column_values(text: str) -> Iterator[Span]:
 
 def _password_column(cells: list[str]) -> int:
     """The place of the heading that is the name of a password; -1 for a line without one."""
-    names = (_patterns().name.fullmatch(cell.strip()) for cell in cells)
+    names = (_patterns().name.fullmatch(cell.strip().lower()) for cell in cells)
     places = [place for place, name in enumerate(names) if name and name["password"]]
     return places[0] if places and len(cells) > 1 else -1
 
@@ -224,7 +226,7 @@ def _more_values(text: str, position: int, *, is_code: bool) -> Iterator[Span]:
 def login_secrets(text: str) -> Iterator[Span]:
     """Spans of what a stroke parts from a login: "login : jean/abc1", "login admin / Admin2020"."""
     lower = text.lower() if _STROKE.search(text) else ""
-    if any(hint in lower for hint in _patterns().login_hints):
+    if any(map(lower.__contains__, _patterns().login_hints)):
         for match in _patterns().login_pair.finditer(text):
             if match["value"]:
                 span = _secret_of(match, lambda value: _is_stated(value, "", ends_line=False))
@@ -236,23 +238,20 @@ def login_secrets(text: str) -> Iterator[Span]:
 
 @functools.lru_cache(maxsize=1)  # two look for them in each text
 def secret_names(text: str) -> tuple[re.Match[str], ...]:
-    """The names of secrets, in order."""
-    lower = text.lower()
-    return tuple(_names(text, lower)) if may_state_secret(lower) else ()
+    """The names of secrets, in order, and in small letters."""
+    small = small_letters(text)
+    return tuple(_names(small)) if may_state_secret(small) else ()
 
 
-def _names(text: str, lower: str) -> Iterator[re.Match[str]]:
+def _names(small: str) -> Iterator[re.Match[str]]:
     """Looked for near their hints alone, which is much faster."""
     name, done = _patterns().name, 0
-    if len(lower) != len(text):  # "İ" becomes two letters
-        yield from name.finditer(text)
-        return
-    places = (_places(hint, lower) for hint in _patterns().hints if hint in lower)
+    places = (_places(hint, small) for hint in _patterns().hints if hint in small)
     for place in sorted(set(chain.from_iterable(places))):
         limit = place + _LONGEST_NAME
-        for word in _WORD_START.finditer(text, max(place - _LONGEST_START, done), place + 1):
-            match = name.match(text, word.start(), limit)
-            if match and (match.end() < limit or limit >= len(text)):  # else it may be cut off
+        for word in _WORD_START.finditer(small, max(place - _LONGEST_START, done), place + 1):
+            match = name.match(small, word.start(), limit)
+            if match and (match.end() < limit or limit >= len(small)):  # else it may be cut off
                 yield match
                 done = match.end()
                 break
@@ -422,7 +421,7 @@ def _bare_value(
         return None
     start, value = match.start("value"), _trimmed(match["value"])
     line = text[text.rfind("\n", 0, position) + 1 : position]
-    is_form = bool("\n" in gap.group() or _patterns().name.fullmatch(line))
+    is_form = bool("\n" in gap.group() or _patterns().name.fullmatch(line.lower()))
     is_secret = (
         is_chosen(value, strictly=fillers > 0)
         or _RANDOM.match(text, position)
@@ -580,7 +579,7 @@ def _is_stated(value: str, sign: str, ends_line: bool) -> bool:
     if _SIGN_INSIDE.search(value) or (ends_line and re.search(r"[a-zà-ÿ][A-Z]", value)):
         return True
     if _SNAKE.fullmatch(value):  # no "user_password"
-        return not _patterns().name.search(value.replace("_", " "))
+        return not _patterns().name.search(value.replace("_", " ").lower())
     return (
         sign in ("=", "==") and value.isalpha() and not _patterns().no_plain_secret.fullmatch(value)
     )
@@ -670,13 +669,13 @@ _IN_COMMAND = re.compile(
 
 def marked_secrets(text: str) -> Iterator[Span]:
     """Spans of secrets known by their own form, or by the option of a command."""
-    if any(mark in text for mark in _MARKS) or _SIX_DIGITS.search(text):
+    if any(map(text.__contains__, _MARKS)) or _SIX_DIGITS.search(text):
         yield from (match.span() for match in _MARKED.finditer(text))
     if _FOUR_AND_FOUR.search(text):
         for match in _AUTHENTICATOR_KEY.finditer(text):
             mixed = len(_MIXED_GROUP.findall(match.group()))
             if mixed > 1 or (mixed and match.group().isupper()):  # "pour 4x4z avec"
                 yield match.span()
-    if any(mark in text for mark in _COMMANDS):
+    if any(map(text.__contains__, _COMMANDS)):
         for match in _IN_COMMAND.finditer(text):
             yield match.span(match.lastgroup or 0)
