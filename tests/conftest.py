@@ -127,6 +127,15 @@ FIRST = (
 what would keep one worker busy when the others have ended."""
 
 
+def pytest_configure(config):
+    """`make check` tries fewer examples of each property than the whole suite does."""
+    if config.option.markexpr == "not slow":
+        from hypothesis import settings
+
+        settings.register_profile("quick", max_examples=15)
+        settings.load_profile("quick")
+
+
 def pytest_collection_modifyitems(items):
     """Workers of pytest-xdist take whole files, which share what they set up, in this order."""
     paths = {item: item.path.relative_to(Path(__file__).parent) for item in items}
@@ -139,6 +148,13 @@ def pytest_collection_modifyitems(items):
 
 
 _BEGUN = pytest.StashKey[Path]()
+_SLOW_FILES = pytest.StashKey[set[Path]]()
+
+
+def pytest_collection_finish(session):
+    session.stash[_SLOW_FILES] = {
+        item.path for item in session.items if item.get_closest_marker("slow")
+    }
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -147,8 +163,7 @@ def pytest_runtest_protocol(item):
     the time that a test has begins to count."""
     if item.session.stash.get(_BEGUN, None) != item.path:
         item.session.stash[_BEGUN] = item.path
-        of_file = (other for other in item.session.items if other.path == item.path)
-        is_slow = any(other.get_closest_marker("slow") for other in of_file)
+        is_slow = item.path in item.session.stash[_SLOW_FILES]
         time.sleep(seconds_to_wait(datetime.now(UTC), SLOW_FILE if is_slow else QUICK_FILE))
     return (yield)
 

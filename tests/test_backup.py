@@ -65,7 +65,7 @@ def desk(former_desk, tmp_path):
     return Desk(settings(tmp_path / "data"))
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
 def target(request, tmp_path):
     if request.param == "folder":
         return str(tmp_path / "backups")

@@ -229,6 +229,7 @@ def test_a_new_champion_predicts_the_last_days_anew_and_the_same_one_none(desk: 
     assert desk.tick() == {}
 
 
+@pytest.mark.slow
 def test_targets_are_simulated_once_a_day_whatever_mail_comes(desk: Desk):
     desk.land(DAYS[0], "b")
     assert SIMULATION not in desk.tick()
@@ -247,6 +248,7 @@ def test_what_people_say_is_looked_at_for_broken_promises_and_leaves_the_queue(d
     assert desk.tick() == {}
 
 
+@pytest.mark.slow
 def test_a_blocking_check_that_failed_earlier_holds_back_what_comes_after(desk: Desk):
     embeddings = dg.AssetKey("ticket_embeddings")
     check = dg.AssetCheckKey(embeddings, "vectors_are_finite_and_of_unit_length")

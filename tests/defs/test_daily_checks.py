@@ -304,6 +304,7 @@ def test_what_is_half_done_on_a_day_of_the_run_fails_its_check(
 # The audit of all days
 
 
+@pytest.mark.slow
 def test_a_desk_without_faults_passes_its_audit(
     settings: Settings, put: Put, instance: dg.DagsterInstance
 ):

@@ -118,6 +118,7 @@ def looked(desk: Desk) -> dg.RunRequest | dg.SkipReason:
     return outcome
 
 
+@pytest.mark.slow
 def test_what_waits_is_told_when_it_is_time_for_it(delivering: Settings) -> None:
     desk = decided_desk(delivering, [ticket(1)])
 

@@ -97,6 +97,7 @@ def reports(warehouse, champion, days=DAYS, **options):
     )
 
 
+@pytest.mark.slow
 def test_every_day_is_compared_with_its_own_window(warehouse, champion):
     compared = reports(warehouse, champion, **NO_HTML)
 
@@ -141,6 +142,7 @@ def test_windows_do_not_reach_behind_the_change_that_the_reference_begins_with(w
     assert not any(report.drifted for report in compared)
 
 
+@pytest.mark.slow
 def test_reports_are_the_same_whatever_fits_a_page(warehouse, champion, monkeypatch):
     def figures(days=DAYS):
         return [report.json for report in reports(warehouse, champion, days, **NO_HTML)]

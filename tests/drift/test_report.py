@@ -174,6 +174,7 @@ def with_new_word(current):
     return [("orvanto",) if row % 5 == 0 else own for row, own in enumerate(words)]
 
 
+@pytest.mark.slow
 def test_a_category_that_grows_by_half_is_noticed_in_a_thousand_tickets():
     grown = [0.45, *(0.55 / 0.7 * share for share in CATEGORY_SHARES[1:])]
 
@@ -287,6 +288,7 @@ def test_drifted_day_has_html_unless_it_would_not_be_kept():
     assert unkept.html is None
 
 
+@pytest.mark.slow
 def test_days_compared_with_one_reference_do_not_influence_each_other():
     days = [mail(rows, seed=rows) for rows in (80, 50, 80)]
     one_after_the_other = comparison()

@@ -105,6 +105,7 @@ def test_threshold_of_a_size_is_the_same_whatever_was_asked_before():
     assert chance.threshold(30) == first == Chance(NUMBERS, "wasserstein", seed=7).threshold(30)
 
 
+@pytest.mark.slow
 def test_one_grown_category_stands_out_by_its_share_more_than_by_all_shares():
     random = np.random.default_rng(3)
     grown = np.array([0.15, *[0.85 / 9] * 9])

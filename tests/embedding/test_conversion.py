@@ -106,6 +106,7 @@ def test_a_script_without_main_guard_fails_and_does_not_wait_for_itself(
     assert "ProcessError: A process was ended" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_converted_encoder_is_recorded_with_its_agreement(tiny: EncoderModel) -> None:
     configured = ConfiguredEncoder(tiny, ("fp32",), 24, None, 1)
     assert configured.needs_conversion
@@ -144,6 +145,7 @@ def test_damaged_files_and_those_of_another_version_are_made_anew(
     assert file.read_bytes() != content
 
 
+@pytest.mark.slow
 def test_a_conversion_that_was_cut_off_is_begun_again(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +161,7 @@ def test_a_conversion_that_was_cut_off_is_begun_again(
     assert load_encoder(tiny, "fp32").path == "OpenVINO"
 
 
+@pytest.mark.slow
 def test_what_openvino_cannot_convert_is_computed_by_transformers_which_says_why(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +182,7 @@ def test_what_openvino_cannot_convert_is_computed_by_transformers_which_says_why
         load_encoder(tiny, "int8")
 
 
+@pytest.mark.slow
 def test_vectors_that_differ_from_those_of_transformers_are_not_used(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +211,7 @@ def test_another_kind_of_cpu_compares_the_kept_vectors_again(
     assert len(list((tiny.converted / "float").glob("fp32-*.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_clear_line(
     tiny: EncoderModel, tmp_path: Path
 ) -> None:
@@ -216,6 +221,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(
         load_encoder(replace(tiny, converted=tmp_path / "file" / "tiny"), "fp32")
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_transformers_changes_is_kept_as_transformers_has_it(
     make_folder: Callable[..., Path], resolve_tiny: Callable[..., EncoderModel]
 ) -> None:
@@ -255,6 +261,7 @@ def test_int8_is_measured_on_other_texts_than_it_was_calibrated_on(
         load_encoder(tiny, "int8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_transformers_take_as_many_threads_as_are_set(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch, threads: int
@@ -285,6 +292,7 @@ def test_an_encoder_that_int8_changes_too_much_is_computed_in_floats(
     assert sorted(moments(tiny.converted / "int8")) == ["record.json"]
 
 
+@pytest.mark.slow
 def test_without_nncf_nothing_is_quantised_and_nothing_decided(
     tiny: EncoderModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,9 @@ TICKETS = [
     "Zwei Bildschirme flackern 🖥️🖥️",
 ]
 
+# An encoder costs its process PyTorch; test_lookup.py has one in `make check`.
+pytestmark = pytest.mark.slow
+
 THREADS = """
 import sys
 import threading
@@ -293,7 +296,6 @@ def test_weights_that_lack_a_tensor_are_refused(
         load_tiny(file.parent)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("encoder")
 def test_threads_whose_first_batches_come_at_once_do_not_wait_for_each_other(
     minilm: EncoderModel,

@@ -12,7 +12,7 @@ import pytest
 from ticket_assets.embedding.configured import ConfiguredEncoder
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.lookup import Embeddings, embed_tickets
-from ticket_assets.embedding.presets import resolve_model
+from ticket_assets.embedding.presets import EncoderModel
 from ticket_assets.storage.tables import SCHEMA, TABLES
 from ticket_assets.storage.vectors import to_arrow, to_matrix
 from ticket_assets.storage.warehouse import DuckDBFile, Warehouse, WarehouseError, ensure_table
@@ -22,12 +22,13 @@ NEXT_DAY = date(2025, 6, 2)
 
 
 @pytest.fixture
-def tiny(make_folder: Callable[..., Path]) -> ConfiguredEncoder:
-    return configured(make_folder())
+def tiny(
+    make_folder: Callable[..., Path], resolve_tiny: Callable[..., EncoderModel]
+) -> ConfiguredEncoder:
+    return configured(resolve_tiny(make_folder()))
 
 
-def configured(folder: Path) -> ConfiguredEncoder:
-    model = resolve_model(str(folder), encoders_dir=folder, allow_download=False)
+def configured(model: EncoderModel) -> ConfiguredEncoder:
     return ConfiguredEncoder(model, ("fp32",), 24, None, 1)
 
 

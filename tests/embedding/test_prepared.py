@@ -54,6 +54,7 @@ def files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_an_encoder_without_weights_and_packages_gives_the_vectors_it_gave(
     moved: tuple[Path, Path, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_an_encoder_without_weights_and_packages_gives_the_vectors_it_gave(
     assert resolve(folder, encoders, dimension=4).dimension == 4
 
 
+@pytest.mark.slow
 def test_another_kind_of_cpu_compares_without_pytorch(
     moved: tuple[Path, Path, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +87,7 @@ def test_another_kind_of_cpu_compares_without_pytorch(
         load_encoder(model, "fp32")
 
 
+@pytest.mark.slow
 def test_a_cpu_that_computes_other_vectors_says_what_is_missing(
     moved: tuple[Path, Path, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_cpu_that_computes_other_vectors_says_what_is_missing(
         load_encoder(resolve(folder, encoders), "fp32")
 
 
+@pytest.mark.slow
 def test_the_weights_go_before_what_was_prepared(
     moved: tuple[Path, Path, bytes], make_folder: Callable[..., Path]
 ) -> None:
@@ -108,6 +112,7 @@ def test_the_weights_go_before_what_was_prepared(
     assert resolve(folder, encoders).revision != former.revision
 
 
+@pytest.mark.slow
 def test_what_openvino_cannot_compute_is_not_prepared(
     make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +137,7 @@ def test_a_gpu_is_nothing_to_an_installation_without_pytorch(
     hardware.has_gpu.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_module_prepares_by_name_and_says_in_one_line_what_it_cannot(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ticket_assets.embedding.prepared", tmp_path, "no/such-encoder"],

@@ -55,7 +55,7 @@ def label(category=None, priority=None, *, day=1, ticket_id=None, message_id=Non
     )
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
 def landing(request, tmp_path):
     if request.param == "folder":
         return LandingZone(FolderBlobs(tmp_path / "landing"))

@@ -53,6 +53,7 @@ def test_a_damaged_database_is_one_line_and_moved_away(
     use(desk)
 
 
+@pytest.mark.slow
 def test_a_database_that_was_emptied_is_told_since_its_history_is_gone(desk: Desk) -> None:
     (desk.folder / "dagster" / "history" / "runs.db").write_bytes(b"")
 

@@ -11,7 +11,9 @@ ADDRESS = "zuzanna.quxhorn@example.net"
 OTHER_ADDRESS = "not.zuzanna.quxhorn@example.net"
 
 
-@pytest.fixture(params=["new_instance", "dagster_in_postgres"])
+@pytest.fixture(
+    params=["new_instance", pytest.param("dagster_in_postgres", marks=pytest.mark.slow)]
+)
 def instance(request, tmp_path):
     with request.getfixturevalue(request.param)(tmp_path) as opened:
         yield opened

@@ -113,6 +113,7 @@ def nothing() -> None:
     pass
 
 
+@pytest.mark.slow
 def test_data_folders_used_in_turn_share_neither_runs_nor_cursors(tmp_path: Path) -> None:
     for folder in ("first", "second", "first"):
         with desk_instance(tmp_path / folder) as home:

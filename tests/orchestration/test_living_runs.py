@@ -88,6 +88,7 @@ def started_run(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_fails_with_a_sentence_and_frees_its_slot(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:

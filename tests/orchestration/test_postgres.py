@@ -236,6 +236,7 @@ def make_older(execute: Callable[[str], object]) -> None:
     execute("update alembic_version set version_num = '6b7fb194ff9c'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_postgres", [False, True], ids=["sqlite", "postgres"])
 def test_a_storage_of_an_older_dagster_is_brought_up_to_date(
     database: Parameters, use: Callable[..., None], tmp_path: Path, is_postgres: bool

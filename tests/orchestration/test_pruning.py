@@ -59,7 +59,7 @@ JOB = dg.GraphDefinition(name="any").to_job()
 OpenInstance = Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 
 
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.slow)])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """All events in one database."""
     if request.param == "memory":
@@ -165,6 +165,7 @@ def files_of(tmp_path: Path, run_id: str) -> list[Path]:
     return list((tmp_path / "dagster").rglob(f"*{run_id}*"))
 
 
+@pytest.mark.slow
 def test_of_forty_runs_those_with_the_latest_state_stay_and_nothing_is_requested_anew(
     instance: dg.DagsterInstance,
 ):

@@ -86,7 +86,7 @@ class S3Server:
         return False
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
 def file_store(request, tmp_path):
     """Blobs in a folder, and the same in a bucket."""
     if request.param == "folder":

@@ -60,7 +60,7 @@ def database(postgres):
     return postgres.database()
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
 def warehouse(request, database, tmp_path):
     """An empty lake, its rows in a folder or in a bucket."""
     if request.param == "folder":
