@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from psycopg2.extensions import make_dsn
 
+from tests.slow_cases import slow
 from tests.warehouse_rows import append_rows, table_rows
 from ticket_assets.backup import (
     BackupError,
@@ -65,7 +66,7 @@ def desk(former_desk, tmp_path):
     return Desk(settings(tmp_path / "data"))
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", *slow("bucket")])
 def target(request, tmp_path):
     if request.param == "folder":
         return str(tmp_path / "backups")

@@ -449,6 +449,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_during_a_query_is_no_error(sent, code):
     """DuckDB makes an error of its own of it."""

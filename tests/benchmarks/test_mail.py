@@ -5,6 +5,7 @@ import pytest
 from benchmarks.mail import import_memory, parse_and_clean
 
 
+@pytest.mark.slow
 def test_the_speeds_of_parsing_and_cleaning_add_up():
     speed = parse_and_clean(messages=70)
 

@@ -107,6 +107,7 @@ def test_nothing_is_audited_where_nobody_labels(mail, labelled_at, is_audit):
     assert (of(mail, "sure")["review_reason"] == "audit") == is_audit
 
 
+@pytest.mark.slow
 def test_another_share_holds_for_other_tickets_and_leaves_what_was_decided(mail):
     predict(mail, "sure", "sure reply", audit_share=0.0)
     predict(mail, "sure", audit_share=ALL)
@@ -135,6 +136,7 @@ def former(warehouse: DuckDBFile, ticket: str) -> tuple[str | None, ...]:
     return row["former_category"], row["former_decision"], row["former_model_version"]
 
 
+@pytest.mark.slow
 def test_what_was_decided_before_a_person_spoke_is_kept_whatever_comes_later(mail):
     predict(mail, "sure", "without a priority", "unsure", audit_share=ALL)
     said = {
@@ -173,6 +175,7 @@ def test_a_label_that_was_there_first_leaves_nothing_decided_before_it(mail):
     assert former(mail, "sure") == (None, None, None)
 
 
+@pytest.mark.slow
 def test_no_new_ticket_of_a_suspended_label_is_automatic(mail):
     suspend(mail, "email")
     suspend(mail, "printing", reset_at=datetime(2025, 6, 3))

@@ -34,6 +34,7 @@ def test_both_are_judged_on_tickets_that_neither_knows(
     assert comparison.not_worse
 
 
+@pytest.mark.slow
 def test_a_candidate_that_learnt_wrong_labels_is_worse(
     champion: TrainedClassifier, training_set: TrainingSet, options: TrainingOptions
 ):

@@ -106,6 +106,7 @@ def test_without_a_label_the_model_decides_and_else_the_conversation(warehouse):
     assert held(warehouse) == UNTOUCHED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [list(TICKETS)[::-1], sorted(TICKETS)])
 def test_days_in_any_order_end_with_the_same_decisions(mail, names):
     predict(mail, *names)
@@ -113,6 +114,7 @@ def test_days_in_any_order_end_with_the_same_decisions(mail, names):
     assert held(mail) == UNTOUCHED
 
 
+@pytest.mark.slow
 def test_a_first_ticket_that_is_decided_otherwise_takes_its_unsure_replies_with_it(warehouse):
     assert predict(warehouse, "sure") == set()
 
@@ -138,6 +140,7 @@ def test_a_label_of_the_first_ticket_holds_for_its_unsure_replies(warehouse):
     }
 
 
+@pytest.mark.slow
 def test_a_label_of_a_reply_is_of_the_reply_alone(warehouse):
     said = labels({"reply to unsure": ("email", None)})
 
@@ -145,6 +148,7 @@ def test_a_label_of_a_reply_is_of_the_reply_alone(warehouse):
     assert held(warehouse)["unsure"] == UNTOUCHED["unsure"]
 
 
+@pytest.mark.slow
 def test_a_label_that_comes_later_holds_until_it_is_changed_or_gone(warehouse):
     before = answers(warehouse)
     ticket = "without a priority"
@@ -168,6 +172,7 @@ def test_a_label_that_comes_later_holds_until_it_is_changed_or_gone(warehouse):
     assert before.equals(answers(warehouse))
 
 
+@pytest.mark.slow
 def test_a_label_of_the_priority_alone_leaves_the_category_to_the_model(warehouse):
     follow_labels(warehouse, labels({"without a priority": (None, "high")}), ROUTING)
 
@@ -175,6 +180,7 @@ def test_a_label_of_the_priority_alone_leaves_the_category_to_the_model(warehous
     assert held(warehouse)["without a priority"] == decided
 
 
+@pytest.mark.slow
 def test_a_label_that_the_routing_file_no_longer_has_goes_where_people_look(warehouse):
     follow_labels(warehouse, labels({"sure": ("telephones", None)}), ROUTING)
 

@@ -50,6 +50,7 @@ def test_the_tickets_that_were_learnt_are_familiar(familiarity, training_set: Tr
     assert set(reasons.dropna()) <= {REPEATED_TEXT}
 
 
+@pytest.mark.slow
 def test_a_direction_in_which_no_ticket_lies(familiarity, training_set: TrainingSet, lonely):
     known = ticket("vpn réseau connexion wifi coupure")
 
@@ -129,6 +130,7 @@ def test_a_ticket_is_compared_with_other_wordings_not_with_its_near_copies(
     assert reasons.notna().mean() < 0.05
 
 
+@pytest.mark.slow
 def test_words_of_the_desk_in_no_order(copies: TrainingSet, options: TrainingOptions):
     trained = train(copies, options)
     familiarity = Familiarity.of(trained.reference, trained.vocabulary, trained.classifier.space)

@@ -41,6 +41,7 @@ def test_characters_are_counted_as_scikit_learn_counts_them(texts: list[str]):
     assert counted.shape == expected.shape
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 @example("L'écran, vpn VPN coupé")
 @example("ΟΔΟΣ İstanbul STRASSE ß \u2003ﬁn\x00")

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from tests.services.dying_blobs import DyingBlobs, Killed
+from tests.slow_cases import slow
 from ticket_assets.classification.model_erasure import erase_from_models, learnt_from
 from ticket_assets.classification.model_store import (
     ModelError,
@@ -112,6 +113,7 @@ def test_new_tickets_are_compared_with_what_an_earlier_release_has_learnt(
     assert reasons.isna().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_the_same_training_gives_the_same_bytes(
     tmp_path: Path,
     store: ModelStore,
@@ -298,7 +300,7 @@ def dying(store: ModelStore, changes: int) -> ModelStore:
     return ModelStore(cast(Blobs, DyingBlobs(store.blobs, changes)))
 
 
-@pytest.mark.parametrize("changes", [1, 5, 9, 10])
+@pytest.mark.parametrize("changes", [9, *slow(1, 5, 10)])
 def test_a_saving_that_was_killed_leaves_the_champion_and_is_completed(
     store: ModelStore, saved: ModelVersion, other: TrainedClassifier, changes: int
 ):
@@ -360,7 +362,7 @@ def test_a_removal_that_was_killed_leaves_no_half_model_and_is_completed(
     assert store.names() == []
 
 
-@pytest.mark.parametrize("changes", range(1, 20, 4))
+@pytest.mark.parametrize("changes", [5, *slow(1, 9, 13, 17)])
 def test_an_erasure_that_was_killed_leaves_a_sound_model_and_is_completed(
     tmp_path: Path, store: ModelStore, saved: ModelVersion, trained: TrainedClassifier, changes: int
 ):

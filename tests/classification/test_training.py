@@ -150,6 +150,7 @@ def test_automatic_decisions_keep_the_target_precision(
     assert lenient.auto_precision >= 0.7
 
 
+@pytest.mark.slow
 def test_calibration_makes_up_for_scores_that_are_too_modest(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):
@@ -427,6 +428,7 @@ def test_reference_is_out_of_fold_and_leave_one_out(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tickets", "begins"), [(150, True), (20, False)])
 def test_reference_begins_with_a_change_of_the_mail_where_there_is_enough_since(
     training_set: TrainingSet, options: TrainingOptions, tickets: int, begins: bool

@@ -15,6 +15,7 @@ from dagster._core.scheduler.instigation import (
 )
 
 from tests.alerts.receivers import WebhookServer
+from tests.slow_cases import slow
 from ticket_assets.alerts.memory import FILE
 from ticket_assets.defs.alerts import alerts
 from ticket_assets.desk import Desk
@@ -185,7 +186,7 @@ def test_a_check_that_fails_and_passes_again(
     assert look() == [f"{well}: {check}."]
 
 
-@pytest.mark.parametrize("instance", ["memory", "desk", "dagster"], indirect=True)
+@pytest.mark.parametrize("instance", ["memory", *slow("desk", "dagster")], indirect=True)
 def test_a_job_without_assets(instance: dg.DagsterInstance, look: Callable):
     RULES["raw"] = False
     purge_mail.execute_in_process(instance=instance, raise_on_error=False)
@@ -388,7 +389,7 @@ def test_a_webhook_that_fails_leaves_the_tick_green_and_gets_the_message_later(
     assert message.startswith(f"A run failed: {DAY}")
 
 
-@pytest.mark.parametrize("instance", ["memory", "desk", "dagster"], indirect=True)
+@pytest.mark.parametrize("instance", ["memory", *slow("desk", "dagster")], indirect=True)
 def test_events_are_read_once(
     instance: dg.DagsterInstance, desk: Desk, look: Callable, monkeypatch: pytest.MonkeyPatch
 ):

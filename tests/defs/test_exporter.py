@@ -457,6 +457,7 @@ def test_a_broken_routing_file_takes_no_figure_away(
     )
 
 
+@pytest.mark.slow
 def test_every_part_of_an_instance_in_postgres_can_be_read(
     dagster_in_postgres: Callable[..., AbstractContextManager[dg.DagsterInstance]],
     settings: Settings,

@@ -198,6 +198,7 @@ def test_late_mail_for_a_past_day_requests_that_day_alone(tick, land, end):
     assert windows(tick()) == [("collect_mail", day(4), day(4))]
 
 
+@pytest.mark.slow
 def test_a_day_that_has_lost_all_its_mail_is_requested_once_for_its_rows(tick, land, end, landing):
     land(3, 4, 5)
     tick()
@@ -235,6 +236,7 @@ def test_a_day_that_was_collected_as_it_is_now_is_not_requested(tick, land, sett
     assert windows(tick()) == [("collect_mail", day(5), day(5))]
 
 
+@pytest.mark.slow
 def test_a_day_whose_links_to_earlier_mail_changed_is_requested_again_and_once(
     tick, land, end, settings
 ):
@@ -311,6 +313,7 @@ def test_a_failed_day_waits_and_is_tried_again(tick, land, end, monkeypatch):
     assert str(tick().skip_reason.skip_message) == "No new mail."
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_delays")
 def test_a_day_that_fails_again_and_again_stands_as_failed_until_something_changes(
     tick, land, end, settings, monkeypatch

@@ -104,6 +104,7 @@ def system(request):
     return kind(*map(request.getfixturevalue, fixtures))
 
 
+@pytest.mark.slow
 def test_it_is_in_the_table_and_what_we_wrote_is_not(settings, system):
     desk = Desk(settings.model_copy(update=system.settings))
     system.arrive(desk.landing)

@@ -92,6 +92,7 @@ def test_a_champion_of_an_earlier_release_fails_nothing_and_is_told(
     assert "tickets run" in metadata["not_simulated"].value
 
 
+@pytest.mark.slow
 def test_what_was_simulated_replaces_what_was_simulated_before(
     sorted_desk: Settings, trained: TrainedClassifier
 ):

@@ -54,6 +54,7 @@ def test_a_dry_run_says_what_would_be_told_and_tells_nothing(desk: Desk, tmp_pat
     assert "delivered_tickets" not in desk.warehouse.tables()
 
 
+@pytest.mark.slow
 def test_the_past_is_told_only_when_asked_for(desk: Desk) -> None:
     hand_over(desk)
     assert sorted(outcomes(desk)) == [2, 3]
@@ -66,6 +67,7 @@ def test_the_past_is_told_only_when_asked_for(desk: Desk) -> None:
     assert sorted(outcomes(desk)) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_switch_stops_all_is_told_in_the_status_and_starts_again(desk: Desk) -> None:
     tickets("delivery", "stop")
     hand_over(desk)
@@ -81,6 +83,7 @@ def test_the_switch_stops_all_is_told_in_the_status_and_starts_again(desk: Desk)
     assert "stopped" not in tickets("status")
 
 
+@pytest.mark.slow
 def test_what_was_refused_is_told_again_on_demand(desk: Desk) -> None:
     hand_over(desk)
     with desk.warehouse.transaction() as connection:

@@ -192,6 +192,7 @@ def test_a_receiver_that_refuses_the_secret_is_left_alone_until_it_changes(
     assert other.told == [1]
 
 
+@pytest.mark.slow
 def test_many_failures_in_a_row_are_an_outage(settings: Settings) -> None:
     count = 3 * FAILURES_IN_A_ROW
     desk = decided_desk(settings, [ticket(number) for number in range(1, count + 1)])
@@ -213,6 +214,7 @@ def test_many_failures_in_a_row_are_an_outage(settings: Settings) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_ticket_that_always_fails_keeps_no_other_back(settings: Settings) -> None:
     desk = decided_desk(settings, [ticket(number) for number in range(1, 31)])
     notebook = Notebook({1: Outcome.FAILED})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.slow_cases import slow
 from ticket_assets.desk import Desk
 from ticket_assets.doctor.collection import examine_collection
 from ticket_assets.doctor.cursors import examine_cursors
@@ -90,7 +91,7 @@ def _contents(folder):
         examine_manifests,
         examine_cursors,
         examine_models,
-        examine_collection,
+        *slow(examine_collection),
     ],
 )
 def test_a_sound_desk_and_an_empty_one_have_no_findings(desk, tmp_path, examination):

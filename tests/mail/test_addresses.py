@@ -134,6 +134,7 @@ def test_recipients_are_told_apart_by_semicolons_too(header, addresses):
     assert [person.address for person in mailboxes_in(header)] == addresses
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "unit",

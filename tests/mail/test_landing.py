@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.services.s3 import KEY_ID, SECRET
+from tests.slow_cases import slow
 from ticket_assets.mail.landing import (
     DamagedOriginalError,
     IncomingMessage,
@@ -55,7 +56,7 @@ def label(category=None, priority=None, *, day=1, ticket_id=None, message_id=Non
     )
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", *slow("bucket")])
 def landing(request, tmp_path):
     if request.param == "folder":
         return LandingZone(FolderBlobs(tmp_path / "landing"))

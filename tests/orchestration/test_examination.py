@@ -9,6 +9,7 @@ import pytest
 from dagster import DagsterRunStatus as RunStatus
 
 from tests.orchestration.test_living_runs import nothing
+from tests.slow_cases import slow
 from ticket_assets.desk import Desk
 from ticket_assets.orchestration.examination import examine_instance, runs_at_work
 from ticket_assets.orchestration.instance import InstanceError, desk_instance
@@ -29,11 +30,16 @@ def altered(content: bytes) -> bytes:
     return content[:100] + b"?" * 3000 + content[3100:]
 
 
-@pytest.mark.parametrize("name", ["history/runs.db", "history/runs/index.db"])
+@pytest.mark.parametrize("name", ["history/runs.db", *slow("history/runs/index.db")])
 @pytest.mark.parametrize(
     "damage",
-    [altered, lambda content: content[: len(content) // 2], lambda _: b"no database"],
-    ids=["altered", "cut", "no database"],
+    [
+        pytest.param(altered, id="altered"),
+        pytest.param(
+            lambda content: content[: len(content) // 2], id="cut", marks=pytest.mark.slow
+        ),
+        pytest.param(lambda _: b"no database", id="no database", marks=pytest.mark.slow),
+    ],
 )
 def test_a_damaged_database_is_one_line_and_moved_away(
     desk: Desk, name: str, damage: Callable[[bytes], bytes]
@@ -70,7 +76,7 @@ def use(desk: Desk) -> None:
         instance.get_asset_keys()
 
 
-@pytest.mark.parametrize("text", ["storage: [unclosed\n", "no_such_key: 1\n", "\0"])
+@pytest.mark.parametrize("text", ["storage: [unclosed\n", *slow("no_such_key: 1\n", "\0")])
 def test_a_configuration_that_cannot_be_used_is_one_line_and_replaced(
     desk: Desk, text: str
 ) -> None:

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from tests.slow_cases import slow
 from ticket_assets.orchestration.history_erasure import erase_from_history
 
 ERASED_ID, OTHER_ID = "0123456789abcdef0123", "fedcba98765432100123"
@@ -11,9 +12,7 @@ ADDRESS = "zuzanna.quxhorn@example.net"
 OTHER_ADDRESS = "not.zuzanna.quxhorn@example.net"
 
 
-@pytest.fixture(
-    params=["new_instance", pytest.param("dagster_in_postgres", marks=pytest.mark.slow)]
-)
+@pytest.fixture(params=["new_instance", *slow("dagster_in_postgres")])
 def instance(request, tmp_path):
     with request.getfixturevalue(request.param)(tmp_path) as opened:
         yield opened

@@ -28,6 +28,7 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.partition_status_cache import get_partition_subsets
 from dagster._core.storage.runs import SqliteRunStorage
 
+from tests.slow_cases import slow
 from ticket_assets.orchestration import pruning
 from ticket_assets.orchestration.code_location import job_origin
 from ticket_assets.orchestration.pruning import prune_runs
@@ -59,7 +60,7 @@ JOB = dg.GraphDefinition(name="any").to_job()
 OpenInstance = Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.fixture(params=["memory", *slow("postgres")])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """All events in one database."""
     if request.param == "memory":

@@ -13,6 +13,7 @@ import pytest
 
 from tests.loopback import free_port
 from tests.services import skip_without, wait_until
+from tests.slow_cases import slow
 from ticket_assets.storage.bucket_blobs import BucketBlobs
 from ticket_assets.storage.folder_blobs import FolderBlobs
 from ticket_assets.storage.s3_access import S3Access
@@ -86,7 +87,7 @@ class S3Server:
         return False
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", *slow("bucket")])
 def file_store(request, tmp_path):
     """Blobs in a folder, and the same in a bucket."""
     if request.param == "folder":

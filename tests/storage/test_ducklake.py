@@ -18,6 +18,7 @@ from psycopg2.extensions import make_dsn
 
 from tests.services.postgres import PASSWORD
 from tests.services.s3 import KEY_ID, SECRET
+from tests.slow_cases import slow
 from ticket_assets.classification.decisions import follow_labels
 from ticket_assets.routing import Routing
 from ticket_assets.settings import LAKE, Settings, SettingsError
@@ -60,7 +61,7 @@ def database(postgres):
     return postgres.database()
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", *slow("bucket")])
 def warehouse(request, database, tmp_path):
     """An empty lake, its rows in a folder or in a bucket."""
     if request.param == "folder":
