@@ -25,6 +25,7 @@ from imapclient import IMAPClient
 
 from tests.days import QUICK_FILE, SLOW_FILE, seconds_to_wait
 from tests.loopback import free_port
+from tests.services import warm_processes
 from ticket_assets.mail.imap import ImapAccount
 
 pytest_plugins = (
@@ -128,10 +129,12 @@ what would keep one worker busy when the others have ended."""
 
 
 def pytest_configure(config):
-    """`make check` tries fewer examples of each property than the whole suite does."""
+    """`make check` tries fewer examples of each property than the whole suite does, and few
+    commands, which therefore load what they need themselves."""
     if config.option.markexpr == "not slow":
         from hypothesis import settings
 
+        warm_processes.LIBRARIES = ("ticket_assets.cli",)
         settings.register_profile("quick", max_examples=15)
         settings.load_profile("quick")
 

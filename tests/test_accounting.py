@@ -87,6 +87,7 @@ def test_a_desk_without_predictions_has_no_accounts(tmp_path):
     assert read_accounts(Desk(Settings(data_dir=tmp_path)).warehouse) == []
 
 
+@pytest.mark.slow
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

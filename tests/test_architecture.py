@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import ticket_assets
+from tests.slow_cases import slow
 from ticket_assets.settings import PREFIX
 
 PACKAGE = Path(ticket_assets.__file__).parent
@@ -172,15 +173,17 @@ def test_everything_that_is_printed_goes_through_the_console() -> None:
             "ticket_assets.cli",
             "pandas torch dagster transformers sklearn chromadb evidently matplotlib duckdb numpy",
         ),
-        (
-            "ticket_assets.definitions",
-            "torch transformers sklearn chromadb evidently matplotlib",
+        *slow(
+            (
+                "ticket_assets.definitions",
+                "torch transformers sklearn chromadb evidently matplotlib",
+            ),
+            # What `tickets dev` serves the drift reports with.
+            ("ticket_assets.drift.report_server", "pandas numpy sklearn evidently dagster"),
+            # What each of the processes that parse and clean mail imports.
+            ("ticket_assets.mail.raw_tickets", "pandas torch dagster duckdb numpy"),
+            ("ticket_assets.text.cleaning", "pandas torch dagster duckdb numpy"),
         ),
-        # What `tickets dev` serves the drift reports with.
-        ("ticket_assets.drift.report_server", "pandas numpy sklearn evidently dagster"),
-        # What each of the processes that parse and clean mail imports.
-        ("ticket_assets.mail.raw_tickets", "pandas torch dagster duckdb numpy"),
-        ("ticket_assets.text.cleaning", "pandas torch dagster duckdb numpy"),
     ],
 )
 def test_importing_a_way_in_loads_nothing_heavy(tmp_path: Path, module: str, unwanted: str) -> None:

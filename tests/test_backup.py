@@ -125,6 +125,7 @@ def test_a_lost_desk_is_the_same_again(desk, target, tmp_path):
     refuse_half_restored(again.files)
 
 
+@pytest.mark.slow
 def test_a_second_backup_copies_new_mail_alone_and_keeps_the_last_snapshots(desk, target, s3):
     first = back_up(desk, target, keep=2)
     desk.landing.land([mail(1)])
@@ -245,6 +246,7 @@ def test_a_restore_that_fails_among_the_tables_brings_all_of_them_the_next_time(
     assert {name: restored[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_messages_that_were_purged_go_from_the_backup_and_others_stay(desk, target, tmp_path):
     back_up(desk, target, keep=7)
     first, *_ = desk.landing.days()

@@ -19,6 +19,7 @@ import pytest
 
 from tests.days import days_ago, last_friday, today
 from tests.services.warm_processes import warm_processes
+from tests.slow_cases import slow
 from tests.traces import traces
 from ticket_assets.mail.exports import ticket_columns
 
@@ -120,14 +121,16 @@ def test_help_names_every_command_without_loading_what_they_need(tickets):
     [
         ("nonsense",),
         ("import",),
-        ("import", "x.csv", "--column", "body"),
-        ("classify",),
-        ("run", "--day", "yesterday"),
-        ("run", "--day", "2026-01-02", "--to", "2026-01-03"),
-        ("sample", "--messages", "1"),
-        ("sample", "--until", "9999-12-31"),
-        ("sample", "--seed", "-1"),
-        ("erase",),
+        *slow(
+            (("import", "x.csv", "--column", "body"),),
+            (("classify",),),
+            (("run", "--day", "yesterday"),),
+            (("run", "--day", "2026-01-02", "--to", "2026-01-03"),),
+            (("sample", "--messages", "1"),),
+            (("sample", "--until", "9999-12-31"),),
+            (("sample", "--seed", "-1"),),
+            (("erase",),),
+        ),
     ],
 )
 def test_a_command_that_is_not_well_formed_is_a_usage_error(tickets, arguments):
@@ -141,18 +144,25 @@ def test_a_command_that_is_not_well_formed_is_a_usage_error(tickets, arguments):
     ("name", "content", "options", "reason"),
     [
         ("missing.mbox", None, (), "Cannot read {path}: No such file or directory."),
-        ("missing.csv", None, (), "Cannot read {path}: No such file or directory."),
-        ("a.csv", "", (), "{path} is empty."),
-        ("a.csv", b"\x00\x01binary", (), "{path} is not text, whatever its name says"),
-        ("a.parquet", "PAR1", (), "{path} is not a readable Parquet file"),
-        ("a.mbox", b"\x89PNG\r\n", (), "{path} is not known as a mailbox or an export"),
-        ("a.csv", "x,y\n1,2\n", (), "like `--column body=MyColumn`"),
         ("a.csv", EXPORT, ("--column", "body=Zork"), "no column 'Zork' for body"),
-        ("a.csv", EXPORT, ("--column", "zork=body"), "There is no field 'zork' to map"),
-        ("a.csv", EXPORT, ("--labels", "."), ". is not a table"),
-        ("a.csv", EXPORT, ("--labels", "none.csv"), "Cannot read none.csv: No such file"),
-        ("a.csv", EXPORT + "a,b,Zork,low\n", (), "unknown categories: 'Zork' (1) (known: access,"),
-        ("a.csv", EXPORT + "a,b,Zork,low\n", (), "`--write-routing routing.yaml`"),
+        *slow(
+            ("missing.csv", None, (), "Cannot read {path}: No such file or directory."),
+            ("a.csv", "", (), "{path} is empty."),
+            ("a.csv", b"\x00\x01binary", (), "{path} is not text, whatever its name says"),
+            ("a.parquet", "PAR1", (), "{path} is not a readable Parquet file"),
+            ("a.mbox", b"\x89PNG\r\n", (), "{path} is not known as a mailbox or an export"),
+            ("a.csv", "x,y\n1,2\n", (), "like `--column body=MyColumn`"),
+            ("a.csv", EXPORT, ("--column", "zork=body"), "There is no field 'zork' to map"),
+            ("a.csv", EXPORT, ("--labels", "."), ". is not a table"),
+            ("a.csv", EXPORT, ("--labels", "none.csv"), "Cannot read none.csv: No such file"),
+            (
+                "a.csv",
+                EXPORT + "a,b,Zork,low\n",
+                (),
+                "unknown categories: 'Zork' (1) (known: access,",
+            ),
+            ("a.csv", EXPORT + "a,b,Zork,low\n", (), "`--write-routing routing.yaml`"),
+        ),
     ],
 )
 def test_an_import_that_cannot_be_used_is_one_line_and_lands_nothing(
@@ -201,6 +211,7 @@ def test_an_import_says_what_landed_what_is_doubtful_and_what_comes_next(tickets
     assert "No labels have landed yet" in unlabelled
 
 
+@pytest.mark.slow
 def test_an_import_says_how_many_categories_have_enough_labels_to_be_automatic(tickets):
     # Given 22 tickets of one category, which show 90 % at a risk of 10 %, and 21 of another
     rows = "".join(f"VPN,Down {n},network\nBadge,Lost {n},access\n" for n in range(21))
@@ -215,6 +226,7 @@ def test_an_import_says_how_many_categories_have_enough_labels_to_be_automatic(t
     ]
 
 
+@pytest.mark.slow
 def test_dates_that_could_be_read_both_ways_are_refused_until_the_option_or_setting_tells(tickets):
     export = tickets.write("a.csv", "Subject,Body,Created\nVPN,Down,03/04/2025\n")
 
@@ -232,6 +244,7 @@ def test_dates_that_could_be_read_both_ways_are_refused_until_the_option_or_sett
     assert "0 messages landed, 1 already there" in setting.stdout
 
 
+@pytest.mark.slow
 def test_a_strangers_export_is_imported_with_the_routing_written_from_it(tickets):
     export = tickets.write(
         "a.csv", "body,team,priority\nx,Paie,high\ny,Achats,medium\nz,Paie,low\n"
@@ -252,6 +265,7 @@ def test_the_help_of_column_names_every_field_of_a_table(tickets):
     assert set(ticket_columns()) <= set(re.findall(r"\w+", tickets("import", "--help").stdout))
 
 
+@pytest.mark.slow
 def test_columns_of_exports_are_set_once_and_overruled_by_the_option(tickets):
     export = tickets.write("a.csv", "Titre,Details,Team,Old\nVPN,coupé,network,access\n")
     mail = tickets.write("a.eml", "From: a@b.fr\nSubject: VPN\n\nx\n")
@@ -270,6 +284,7 @@ def test_columns_of_exports_are_set_once_and_overruled_by_the_option(tickets):
     assert "1 message landed, 0 already there, 0 new labels.\n" in mailbox.stdout
 
 
+@pytest.mark.slow
 def test_an_error_that_lists_much_keeps_its_beginning_and_what_to_do(tickets):
     columns = ",".join(
         f"a rather long name of a column, number {n}".replace(",", "") for n in range(40)
@@ -283,6 +298,7 @@ def test_an_error_that_lists_much_keeps_its_beginning_and_what_to_do(tickets):
     assert line.endswith("Say which one it is, like `--column body=MyColumn`.")
 
 
+@pytest.mark.slow
 def test_a_routing_file_that_cannot_be_written_is_one_line(tickets):
     export = tickets.write("a.csv", EXPORT)
 
@@ -303,6 +319,7 @@ def test_a_data_folder_that_is_a_file_is_one_line(tickets, arguments):
     assert line == f"TICKETS_DATA_DIR={path} is not a folder. Name one; it need not exist."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("sample",), ("import", "a.csv")])
 def test_a_disk_that_is_full_is_one_line(tickets, arguments):
     tickets.write("a.csv", EXPORT + "x," + "y" * LIMIT_BYTES + ",access,low\n")
@@ -341,6 +358,7 @@ def test_a_run_before_anything_has_landed_says_so(tickets, data):
     assert not data.exists()
 
 
+@pytest.mark.slow
 def test_there_is_nothing_to_prune_at_first(tickets):
     pruned = tickets("prune", "--dry-run")
 
@@ -357,6 +375,7 @@ def purge_until(tickets, data, day):
     (data / "landing/purged_until").write_text(f"{day}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--day",), ("--job", "collect_mail", "--to")])
 def test_a_run_for_a_purged_day_is_refused_before_anything_is_written(tickets, data, options):
     purge_until(tickets, data, "2025-06-02")
@@ -404,6 +423,7 @@ def test_the_status_of_an_empty_folder_is_shown(tickets, data):
     assert (status["data_dir"], status["champion"]) == (str(data), None)
 
 
+@pytest.mark.slow
 def test_shadow_mode_is_told_by_the_status(tickets):
     assert "Shadow mode" not in tickets("status").stdout
 
@@ -592,6 +612,7 @@ def test_a_labelled_table_is_evaluated_for_people_and_as_json(trained):
     assert json.loads(tickets("status", "--json").stdout)["landing"] == landed
 
 
+@pytest.mark.slow
 def test_a_table_that_is_too_small_to_evaluate_is_one_line(tickets):
     line = refused(tickets("evaluate", tickets.write("a.csv", EXPORT)))
 

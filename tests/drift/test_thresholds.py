@@ -37,6 +37,7 @@ def test_chance_distances_are_those_evidently_measures_on_the_same_samples(metho
     np.testing.assert_allclose(distances[:20], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", REFERENCES)
 def test_larger_windows_have_smaller_thresholds(method):
     chance = Chance(REFERENCES[method], method, seed=7)
@@ -47,6 +48,7 @@ def test_larger_windows_have_smaller_thresholds(method):
     assert thresholds[0] > 2 * thresholds[-1] > 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", REFERENCES)
 def test_about_one_sample_in_a_thousand_exceeds_its_threshold(method):
     reference = REFERENCES[method]

@@ -179,6 +179,7 @@ def test_links_and_devices_are_passed_over_and_counted(tmp_path):
         assert ignored == {NO_FILES: count}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_tar_bomb_is_refused_wherever_it_lies(landing, tmp_path, compress):
     # In a file that is passed over: its bytes count all the same.

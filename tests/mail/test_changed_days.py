@@ -124,6 +124,7 @@ def dying(landing, lives):
     return LandingZone(blobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lives", range(9))
 def test_a_landing_that_dies_anywhere_hides_no_day(landing, lives):
     landing.land([message(0)])
@@ -228,6 +229,7 @@ def test_readers_and_a_landing_that_meet_anywhere_forget_nothing(
     assert fingerprints(landing) == listed(landing)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.sampled_from(["land", "die", "remove", "read"]), st.integers(0, 5)),

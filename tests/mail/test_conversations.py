@@ -168,6 +168,7 @@ def test_rows_of_an_export_with_an_author_alone_are_told_by_the_author():
     assert threads(*rows) == ["1", "2", "1", "4"]
 
 
+@pytest.mark.slow
 def test_days_one_by_one_give_what_one_run_gives_and_so_does_a_day_again():
     mails = []
     for day in range(70):

@@ -549,6 +549,7 @@ def damaged(content, rng):
     return bytes(damage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_every_damaged_table_is_read_or_refused_by_one_line_with_its_name(tmp_path, kind):
     columns = ["message_id", "category", "labelled_at", "subject"]

@@ -375,6 +375,7 @@ def test_a_connection_cut_ten_times_loses_and_doubles_nothing(fetch, landing, ma
     assert fetch().already_there == 0
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_lost_for_good_ends_the_fetch_and_keeps_what_came(
     fetch, landing, mailbox, proxy
 ):

@@ -464,6 +464,7 @@ def landed_numbers(landing):
     return sorted(int(landing.read(message).split(b"\n")[0]) for message in messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files_before_the_kill", [1, 60])
 def test_a_landing_that_is_killed_leaves_no_torn_file_and_is_completed_by_the_next(
     landing, files_before_the_kill
@@ -502,6 +503,7 @@ def test_processes_that_land_the_same_at_once_leave_each_message_once(landing):
     )
 
 
+@pytest.mark.slow
 def test_a_reader_sees_whole_messages_with_their_source_while_another_process_lands(landing):
     process = land_in_a_process(landing, many(landing))
     seen = 0
@@ -525,6 +527,7 @@ def test_a_zone_that_cannot_be_written_is_explained(tmp_path):
         LandingZone(FolderBlobs(tmp_path / "landing")).land_labels([label("vpn", ticket_id="t")])
 
 
+@pytest.mark.slow
 def test_three_landings_at_once_report_each_what_it_has_landed(tmp_path):
     labels = [Label("a", None, NOON, "x", f"{number:020x}", None) for number in range(9)]
     start = Barrier(3)

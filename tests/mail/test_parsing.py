@@ -373,6 +373,7 @@ def test_winmail_dat_is_named_and_left_alone():
     assert (message.body_text, message.attachments) == ("Voir le tableau", ["winmail.dat"])
 
 
+@pytest.mark.slow
 def test_a_mail_of_25_mb_keeps_its_text_and_the_names_of_its_attachments():
     photo = b"Content-Type: image/jpeg; name=photo.jpg\r\nContent-Transfer-Encoding: base64"
     content = multipart(

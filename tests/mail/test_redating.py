@@ -59,6 +59,7 @@ def test_it_is_the_same_mail_for_later_imports_and_labels(landed):
     assert named == {f"mail {day}@x" for day in OWN_DAYS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["write", "create_many", "delete"])
 def test_interrupted_it_is_completed_by_the_same_again(landed, monkeypatch, step):
     def stop(names):

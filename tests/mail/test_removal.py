@@ -146,6 +146,7 @@ def test_a_sender_is_told_however_the_address_is_written(landing, spelling):
     assert as_written == sent
 
 
+@pytest.mark.slow
 def test_no_mail_lands_while_an_erasure_looks_for_it_and_what_lands_now_ends_before(
     file_store, tmp_path
 ):

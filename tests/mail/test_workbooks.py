@@ -276,6 +276,7 @@ def test_shared_texts_whose_entities_grow_are_refused(tmp_path):
         list(read_mailbox(path))
 
 
+@pytest.mark.slow
 def test_a_row_or_shared_texts_without_end_are_refused(tmp_path, monkeypatch):
     rng = Random(3)  # noqa: S311
     long = "".join(rng.choices("abcdefgh", k=3 << 20))
@@ -314,6 +315,7 @@ def test_a_workbook_without_a_table_is_explained(tmp_path):
         list(read_mailbox(saved(tmp_path / "a.xlsx", T=[["Notes"], ["x"], ["y"]])))
 
 
+@pytest.mark.slow
 def test_every_damage_inside_a_workbook_is_read_or_refused_by_one_line(tmp_path):
     whole, rng = saved(tmp_path / "whole.xlsx", T=[HEADER, *ROWS]), Random(7)  # noqa: S311
     path, refusals = tmp_path / "a.xlsx", []

@@ -89,6 +89,7 @@ def test_no_template_is_left_unfilled(tickets: list[Ticket]) -> None:
     assert unfilled == []
 
 
+@pytest.mark.slow
 def test_few_texts_are_repeated(tickets: list[Ticket]) -> None:
     own_words = Counter(
         re.split(r"\n-- \n|\n(?:Le|On) .*(?:écrit\s:|wrote:)\n|\n_{32}|\n-----", ticket.text)[0]

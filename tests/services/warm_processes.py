@@ -22,9 +22,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import IO, Any
 
@@ -97,11 +97,11 @@ class WarmProcess:
 class WarmProcesses:
     """The process that others are forked from, seen from the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, libraries: Sequence[str]) -> None:
         self._lock = threading.Lock()
         self._started: dict[int, WarmProcess] = {}
         self._parent = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, *libraries],
             cwd=Path(__file__).parents[2],
             env={**os.environ, **THREADS},
             stdin=subprocess.PIPE,
@@ -182,7 +182,7 @@ class WarmProcesses:
 @functools.cache
 def warm_processes() -> WarmProcesses:
     """Those of this process of pytest; they end with it."""
-    return WarmProcesses()
+    return WarmProcesses(LIBRARIES)
 
 
 def send(process: int, number: int) -> None:
@@ -200,12 +200,13 @@ def _open(stream: IO[str] | None) -> IO[str]:
 
 
 def main() -> None:
-    for library in LIBRARIES:
+    for library in sys.argv[1:]:
         importlib.import_module(library)
-    # As the product loads it: without PyTorch.
-    sys.modules["ticket_assets.classification.model_store"]._skops()
+    if store := sys.modules.get("ticket_assets.classification.model_store"):
+        # As the product loads it: without PyTorch.
+        store._skops()
     scripts = entry_points(group="console_scripts")
-    commands = {name: scripts[name].load() for name in COMMANDS}
+    commands = {name: scripts[name] for name in COMMANDS}
     children: dict[int, int] = {}
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -234,7 +235,7 @@ def main() -> None:
 
 
 def start(
-    order: dict[str, Any], commands: Mapping[str, Callable[[], Any]], children: dict[int, int]
+    order: dict[str, Any], commands: Mapping[str, EntryPoint], children: dict[int, int]
 ) -> None:
     process = os.fork()
     if process == 0:
@@ -243,7 +244,7 @@ def start(
     answer(order["number"], process, None)
 
 
-def become(order: dict[str, Any], commands: Mapping[str, Callable[[], Any]]) -> None:
+def become(order: dict[str, Any], commands: Mapping[str, EntryPoint]) -> None:
     """Runs the command in this process, and does not return."""
     code = 70
     try:
@@ -266,7 +267,7 @@ def become(order: dict[str, Any], commands: Mapping[str, Callable[[], Any]]) -> 
         if order["largest_file"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"],) * 2)
         sys.argv = order["command"]
-        commands[sys.argv[0]]()
+        commands[sys.argv[0]].load()()
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))

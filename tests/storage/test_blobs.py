@@ -277,6 +277,7 @@ def test_obstore_is_imported_for_a_bucket_alone():
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.slow
 def test_of_several_writers_at_once_each_is_told_what_it_has_written(blobs):
     names = [f"day/{number}.eml" for number in range(200)]
     start = Barrier(3)

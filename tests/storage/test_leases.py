@@ -72,6 +72,7 @@ def test_an_error_of_the_holder_frees_the_lease(leases):
         pass
 
 
+@pytest.mark.slow
 def test_a_lease_is_free_as_soon_as_its_holder_has_left_it(leases):
     for _ in range(200):
         with leases.hold(NAME):

@@ -101,6 +101,7 @@ def test_a_writer_goes_on_while_a_sweep_is_at_work(
     assert files(tmp_path) == {"a.eml"}
 
 
+@pytest.mark.slow
 def test_no_sweep_takes_a_file_from_its_writer(tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
 
