@@ -107,6 +107,7 @@ def mail(number):
     )
 
 
+@pytest.mark.slow
 def test_a_lost_desk_is_the_same_again(desk, target, tmp_path):
     before, mail_before = table_rows(desk.warehouse), files(desk)
     made = back_up(desk, target, keep=7)
@@ -260,6 +261,7 @@ def test_messages_that_were_purged_go_from_the_backup_and_others_stay(desk, targ
     assert again.landing.days() == desk.landing.days()
 
 
+@pytest.mark.slow
 def test_a_damaged_original_is_left_out_and_named_until_it_is_healed(desk, target, tmp_path):
     desk.landing.land([mail(1), mail(2)])
     day = mail(1).received_at.date()
@@ -277,6 +279,7 @@ def test_a_damaged_original_is_left_out_and_named_until_it_is_healed(desk, targe
     assert back_up(desk, target, keep=7).messages == 202
 
 
+@pytest.mark.slow
 def test_a_whole_copy_in_the_backup_outlives_the_damage(desk, target, tmp_path):
     back_up(desk, target, keep=7)
     day, *_ = desk.landing.days()
@@ -292,6 +295,7 @@ def test_a_whole_copy_in_the_backup_outlives_the_damage(desk, target, tmp_path):
     assert again.landing.read(damaged) == content
 
 
+@pytest.mark.slow
 def test_a_backup_without_news_asks_the_bucket_little(desk, s3):
     target = f"{s3.bucket()}/desk"
     back_up(desk, target, keep=7)
@@ -313,6 +317,7 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_desk_that_holds_something_is_not_overwritten(desk, target, tmp_path):
     back_up(desk, target, keep=7)
     before = table_rows(desk.warehouse), files(desk)
@@ -332,6 +337,7 @@ def test_a_target_takes_one_desk(desk, target, tmp_path):
         back_up(other, target, keep=7)
 
 
+@pytest.mark.slow
 def test_a_desk_that_lost_its_mail_does_not_take_it_from_the_backup(desk, target, tmp_path):
     back_up(desk, target, keep=7)
     shutil.rmtree(tmp_path / "data" / "landing" / "2026-03-30")
@@ -339,6 +345,7 @@ def test_a_desk_that_lost_its_mail_does_not_take_it_from_the_backup(desk, target
     assert back_up(desk, target, keep=7).messages == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["damaged", "missing"])
 def test_a_backup_that_is_not_whole_is_one_line(desk, tmp_path, kind):
     made = back_up(desk, str(tmp_path / "backups"), keep=7)
@@ -355,6 +362,7 @@ def test_a_backup_that_is_not_whole_is_one_line(desk, tmp_path, kind):
     assert str(refusal.value).startswith(expected[kind])
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_was_not_completed_is_none(desk, tmp_path):
     first = back_up(desk, str(tmp_path / "backups"), keep=7)
     half = tmp_path / "backups" / "snapshots" / "29991231T000000Z"
@@ -364,6 +372,7 @@ def test_a_snapshot_that_was_not_completed_is_none(desk, tmp_path):
     assert snapshots(desk, str(tmp_path / "backups")) == [first]
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_a_newer_version_is_refused(desk, tmp_path):
     made = back_up(desk, str(tmp_path / "backups"), keep=7)
     described = tmp_path / "backups" / "snapshots" / made.name / "snapshot.json"
@@ -379,6 +388,7 @@ def test_a_bucket_that_is_not_there_is_one_line(desk, s3):
         back_up(desk, "s3://nowhere/desk", keep=7)
 
 
+@pytest.mark.slow
 def test_the_parquet_files_can_be_read_by_anything(desk, tmp_path):
     made = back_up(desk, str(tmp_path / "backups"), keep=7)
     folder = tmp_path / "backups" / "snapshots" / made.name / "tables" / "clean_tickets"

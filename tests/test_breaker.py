@@ -58,6 +58,7 @@ def look(desk, champion="1", now=NOW):
 BROKEN = "...x.x..x..x.xx.xx"
 
 
+@pytest.mark.slow
 def test_a_broken_promise_suspends_the_label_and_no_other(desk):
     answer(desk, "email", BROKEN)
     answer(desk, "network", "." * 20 + "x")
@@ -91,6 +92,7 @@ def test_what_people_label_of_their_own_accord_is_no_evidence(desk, decision):
     assert look(desk) == {}
 
 
+@pytest.mark.slow
 def test_looking_again_changes_nothing(desk):
     answer(desk, "email", BROKEN)
     first = look(desk)
@@ -99,6 +101,7 @@ def test_looking_again_changes_nothing(desk):
     assert read_evidence(desk.warehouse, 0.95, "1") == list(first.values())
 
 
+@pytest.mark.slow
 def test_a_person_puts_a_label_back_and_it_starts_anew(desk):
     answer(desk, "email", BROKEN)
     look(desk)
@@ -114,6 +117,7 @@ def test_a_person_puts_a_label_back_and_it_starts_anew(desk):
     assert look(desk, now=later)["email"].suspended_since == later
 
 
+@pytest.mark.slow
 def test_another_champion_puts_it_back(desk):
     answer(desk, "email", BROKEN)
     look(desk)
@@ -157,6 +161,7 @@ def test_a_desk_without_tables_has_no_evidence(desk):
     assert read_evidence(desk.warehouse, 0.95, "1") == []
 
 
+@pytest.mark.slow
 def test_the_commands_show_a_suspended_label_and_put_it_back(desk, monkeypatch):
     def tickets(*arguments):
         load_settings.cache_clear()
@@ -234,6 +239,7 @@ def test_two_machines_that_look_at_once_suspend_a_label_once(shared_stores):
     assert rows == [("email", "2", None), ("network", "1", "promotion")]
 
 
+@pytest.mark.slow
 def test_right_answers_that_come_late_do_not_undo_a_suspension(desk):
     """They stand before those that were too much."""
     answer(desk, "email", BROKEN, since=DAY + timedelta(days=1))

@@ -185,6 +185,7 @@ def tables(tmp_path):
     return Tables(tmp_path, messages)
 
 
+@pytest.mark.slow
 def test_late_mail_names_the_later_days_whose_links_change_and_no_other(tables):
     for day in (5, 6, 7, 8, 70):
         assert tables.process([day]) == set()
@@ -193,6 +194,7 @@ def test_late_mail_names_the_later_days_whose_links_change_and_no_other(tables):
     assert list(chain(*(tables.process([day]) for day in (5, 8, 70)))) == []
 
 
+@pytest.mark.slow
 def test_days_processed_again_without_a_change_name_none(tables):
     tables.process([0, 70])
 

@@ -77,6 +77,7 @@ def test_an_empty_zone_has_nothing_to_purge(settings):
     assert not settings.data_dir.exists()
 
 
+@pytest.mark.slow
 def test_old_days_lose_their_mail_and_who_wrote_what_and_keep_the_rest(settings, landing):
     process(settings, DAYS)
     warehouse = DuckDBFile(settings.warehouse_path)
@@ -102,6 +103,7 @@ def test_old_days_lose_their_mail_and_who_wrote_what_and_keep_the_rest(settings,
     assert purge(Desk(settings), TODAY).messages == 0
 
 
+@pytest.mark.slow
 def test_a_day_that_was_not_processed_keeps_its_mail_and_that_of_later_days(settings, landing):
     process(settings, [DAYS[0], DAYS[2]])
 
@@ -120,6 +122,7 @@ def test_a_day_whose_clean_tickets_are_missing_is_not_processed(settings, landin
     assert landing.days() == DAYS
 
 
+@pytest.mark.slow
 def test_labels_still_find_purged_messages_by_their_id(settings, landing):
     process(settings, DAYS)
     given = datetime(2025, 4, 1, tzinfo=UTC)
@@ -133,6 +136,7 @@ def test_labels_still_find_purged_messages_by_their_id(settings, landing):
     assert after.labels.equals(before.labels)
 
 
+@pytest.mark.slow
 def test_purged_messages_do_not_land_again_and_late_ones_wait(settings, landing):
     process(settings, DAYS)
     purge(Desk(settings), TODAY)
@@ -146,6 +150,7 @@ def test_purged_messages_do_not_land_again_and_late_ones_wait(settings, landing)
     assert purge(Desk(settings), in_a_month, large=True).never_processed == 1
 
 
+@pytest.mark.slow
 def test_a_purged_day_is_not_parsed_again(settings, landing):
     process(settings, DAYS)
     purge(Desk(settings), TODAY)
@@ -155,6 +160,7 @@ def test_a_purged_day_is_not_parsed_again(settings, landing):
     assert len(raw_tickets(landing, DAYS[3:], max_message_bytes=10**6).tickets) == 2
 
 
+@pytest.mark.slow
 def test_a_purge_that_died_after_its_mark_is_completed_by_the_next(settings, landing, monkeypatch):
     process(settings, DAYS)
     with monkeypatch.context() as power_cut:
@@ -186,6 +192,7 @@ def test_a_purge_of_most_of_what_there_is_has_to_be_meant(settings):
     assert purge(desk, late, large=True).messages == 10
 
 
+@pytest.mark.slow
 def test_a_purge_that_takes_the_newest_mail_has_to_be_meant(settings, landing):
     """A desk of few days, and a clock that is a month ahead."""
     process(settings, DAYS)

@@ -104,6 +104,7 @@ def desk(settings):
     return Desk(settings)
 
 
+@pytest.mark.slow
 def test_what_waits_is_listed_and_the_strangest_first(desk):
     waiting = review_queue(desk, days=30)
 
@@ -112,6 +113,7 @@ def test_what_waits_is_listed_and_the_strangest_first(desk):
     assert len(review_queue(desk, days=90)) == 4
 
 
+@pytest.mark.slow
 def test_a_table_that_was_filled_in_is_taken(desk, tmp_path):
     path = tmp_path / "monday.csv"
     write_review_csv(review_queue(desk, days=30), path)
@@ -128,6 +130,7 @@ def test_a_table_that_was_filled_in_is_taken(desk, tmp_path):
     assert list(report.problems) == [f"row 2: there is no ticket {'a' * 20!r} here"]
 
 
+@pytest.mark.slow
 def test_a_table_that_is_there_is_not_written_over(desk, tmp_path):
     path = tmp_path / "monday.csv"
     path.write_text("filled in")

@@ -198,6 +198,7 @@ STYLES = {
 }
 
 
+@pytest.mark.slow
 @given(
     styles=st.lists(st.sampled_from(sorted(STYLES)), min_size=4, max_size=4),
     place=st.integers(0, 3),

@@ -71,6 +71,7 @@ def tickets(*rows, labelled=()):
     )
 
 
+@pytest.mark.slow
 def test_a_trained_model_keeps_the_thresholds_of_each_target(really_trained):
     scores = really_trained.evaluation.targets["category"]
 
@@ -207,6 +208,7 @@ def test_weeks_that_differ_make_the_forecast_of_the_share_less_sure(trained):
     assert unlike.share_high - unlike.share_low > 10 * (alike.share_high - alike.share_low)
 
 
+@pytest.mark.slow
 @given_examples(
     confidences=st.lists(st.floats(0.3, 1), min_size=1, max_size=60),
     thresholds=st.lists(st.floats(0.5, 1), min_size=2, max_size=6).map(sorted),

@@ -121,6 +121,7 @@ def test_another_share_holds_for_other_tickets_and_leaves_what_was_decided(mail)
     assert of(mail, "sure")["review_reason"] == "audit"
 
 
+@pytest.mark.slow
 def test_a_reply_to_an_audit_waits_with_it_until_a_person_has_looked(mail):
     predict(mail, "sure", "unsure reply", audit_share=ALL)
     assert of(mail, "unsure reply")["decision"] == "review"
@@ -195,6 +196,7 @@ def test_no_new_ticket_of_a_suspended_label_is_automatic(mail):
     assert rows == [("printing",)]
 
 
+@pytest.mark.slow
 def test_a_reply_to_what_was_automatic_before_waits_and_what_was_handed_on_stays(mail):
     predict(mail, "sure")
     suspend(mail, "email")
@@ -210,6 +212,7 @@ def test_a_reply_to_what_was_automatic_before_waits_and_what_was_handed_on_stays
     assert of(mail, "unsure reply")["decided_by"] == "conversation"
 
 
+@pytest.mark.slow
 def test_another_champion_is_not_suspended_for_what_the_former_one_did(mail):
     suspend(mail, "email")
     predict(mail, "sure")

@@ -150,6 +150,7 @@ def test_another_error_never_lowers_a_threshold(data):
     assert after >= before
 
 
+@pytest.mark.slow
 def test_a_class_just_below_the_target_is_automatic_no_more_often_than_the_risk():
     # Given 1,000 desks with 400 tickets of a label that is right 94 % of the time, sure or not: any
     # threshold breaks the promise. The smallest one of all that pass at 80 % confidence, the former

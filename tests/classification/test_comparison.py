@@ -52,6 +52,7 @@ def test_a_candidate_that_learnt_wrong_labels_is_worse(
     assert not comparison.not_worse
 
 
+@pytest.mark.slow
 def test_copies_of_mails_the_champion_knows_do_not_count_as_new(
     trained: TrainedClassifier, champion: TrainedClassifier, training_set: TrainingSet
 ):

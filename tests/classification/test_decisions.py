@@ -102,6 +102,7 @@ UNTOUCHED = {
 }
 
 
+@pytest.mark.slow
 def test_without_a_label_the_model_decides_and_else_the_conversation(warehouse):
     assert held(warehouse) == UNTOUCHED
 
@@ -129,6 +130,7 @@ def test_a_first_ticket_that_is_decided_otherwise_takes_its_unsure_replies_with_
     assert held(warehouse)["unsure reply"] == alone
 
 
+@pytest.mark.slow
 def test_a_label_of_the_first_ticket_holds_for_its_unsure_replies(warehouse):
     changed = follow_labels(warehouse, labels({"unsure": ("email", None)}), ROUTING)
 

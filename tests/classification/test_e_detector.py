@@ -45,6 +45,7 @@ def test_one_error_multiplies_the_first_bets():
     assert values[1] == pytest.approx(np.mean(second))
 
 
+@pytest.mark.slow
 def test_a_fall_to_080_is_noticed_within_60_outcomes_and_097_is_no_fall():
     rng = np.random.default_rng(0)
     delays = []

@@ -208,6 +208,7 @@ def test_a_topic_answers_with_its_most_frequent_label():
     assert answers.tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_only_priorities_in_an_order_the_desk_gives_have_order_errors(
     trained: TrainedClassifier, training_set: TrainingSet, options: TrainingOptions
 ):

@@ -114,6 +114,7 @@ def copies() -> TrainingSet:
     return TrainingSet(pd.DataFrame(rows), np.array(vectors, np.float32), "words")
 
 
+@pytest.mark.slow
 def test_a_ticket_is_compared_with_other_wordings_not_with_its_near_copies(
     copies: TrainingSet, options: TrainingOptions
 ):
@@ -144,6 +145,7 @@ def test_words_of_the_desk_in_no_order(copies: TrainingSet, options: TrainingOpt
     assert (reasons == UNLIKE_LEARNT).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_more_tickets_than_are_compared_at_once(familiarity, training_set: TrainingSet, lonely):
     many = pd.concat([ticket("vpn réseau connexion wifi coupure")] * 2100)
     vectors = np.repeat(training_set.vectors[:1], 2100, axis=0)

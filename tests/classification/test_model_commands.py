@@ -71,6 +71,7 @@ def test_a_desk_without_models_is_told_what_to_do(tickets: Tickets):
     assert "No model yet: label tickets, then tickets run" in tickets("list").stdout
 
 
+@pytest.mark.slow
 def test_the_list_says_which_model_is_in_use(tickets: Tickets, versions: tuple[str, str]):
     former, present = versions
 

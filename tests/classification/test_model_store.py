@@ -230,6 +230,7 @@ def test_a_version_that_does_not_exist_is_refused(version: str, store: ModelStor
         store.load(version)
 
 
+@pytest.mark.slow
 def test_the_champion_changes_by_promotion_and_rollback(
     store: ModelStore, saved: ModelVersion, other: TrainedClassifier
 ):

@@ -62,6 +62,7 @@ def test_texts_that_say_nothing_still_get_a_label(text: str, trained: TrainedCla
     assert predicted["category_confidence"].notna().all()
 
 
+@pytest.mark.slow
 def test_batches_do_not_change_the_answer(
     trained: TrainedClassifier, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
 ):
@@ -140,6 +141,7 @@ def test_weights_of_all_words_add_up_to_what_the_terms_say_for_the_label_against
     assert difference - 1e-6 <= sum(weight for _, weight in explained) <= difference * 1.05
 
 
+@pytest.mark.slow
 def test_two_categories_are_explained_from_the_one_row_of_weights_they_have(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -170,6 +172,7 @@ def test_texts_are_explained_alike_alone_and_together(
     assert reader.explain(["", "☃"], vectors[:2]) == [[], []]
 
 
+@pytest.mark.slow
 def test_terms_come_with_the_predictions_of_tickets_for_review(
     reader: Classifier, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
 ):
@@ -189,6 +192,7 @@ def test_terms_come_with_the_predictions_of_tickets_for_review(
     assert list(nothing.columns) == list(predicted.columns)
 
 
+@pytest.mark.slow
 def test_a_person_looks_at_certain_tickets_however_sure_their_labels_are(
     reader: Classifier, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
 ):

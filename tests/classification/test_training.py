@@ -43,6 +43,7 @@ def test_holdout_is_the_most_recent_share(trained: TrainedClassifier, training_s
     assert trained.evaluation.holdout_from == "2025-03-14 08:00:00"
 
 
+@pytest.mark.slow
 def test_a_text_is_never_on_both_sides_of_the_evaluation(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):
@@ -61,6 +62,7 @@ def test_a_text_is_never_on_both_sides_of_the_evaluation(
     assert len(trained.training_tickets) == 300  # the final model learns from the copies too
 
 
+@pytest.mark.slow
 def test_copies_never_help_across_folds(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):
@@ -182,6 +184,7 @@ def test_a_desk_without_priorities_gets_a_category_classifier(
     assert set(predicted["decision"]) == {"auto", "review"}
 
 
+@pytest.mark.slow
 def test_tickets_without_a_priority_still_teach_the_category(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -208,6 +211,7 @@ def test_priorities_known_only_after_the_cut_are_skipped_with_the_reason(
     assert "before the hold-out begins" in trained.evaluation.skipped_targets["priority"]
 
 
+@pytest.mark.slow
 def test_rare_categories_are_left_out_and_reported(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -222,6 +226,7 @@ def test_rare_categories_are_left_out_and_reported(
     assert trained.evaluation.unusable_rows == 9
 
 
+@pytest.mark.slow
 def test_only_the_most_recent_tickets_are_learnt_from_and_the_others_are_counted(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -240,6 +245,7 @@ def test_only_the_most_recent_tickets_are_learnt_from_and_the_others_are_counted
     assert capped.evaluation.targets == train(recent, options).evaluation.targets
 
 
+@pytest.mark.slow
 def test_tickets_too_old_to_be_learnt_from_need_not_be_read(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -256,6 +262,7 @@ def test_tickets_too_old_to_be_learnt_from_need_not_be_read(
     assert train(recent, capped).evaluation == train(training_set, capped).evaluation
 
 
+@pytest.mark.slow
 def test_copies_of_one_mail_are_not_enough_for_a_category(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -279,6 +286,7 @@ def test_one_category_is_not_enough(training_set: TrainingSet, options: Training
     assert "Import" in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_category_that_only_begins_in_the_holdout_counts_as_errors_there(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -292,6 +300,7 @@ def test_a_category_that_only_begins_in_the_holdout_counts_as_errors_there(
     assert "telephony" in trained.classifier.targets["category"].labels
 
 
+@pytest.mark.slow
 def test_what_came_back_of_late_is_judged_by_what_began_last(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -314,6 +323,7 @@ def test_copies_of_a_few_texts_are_refused(training_set: TrainingSet, options: T
         train(replace(training_set, tickets=tickets), replace(options, min_class_tickets=2))
 
 
+@pytest.mark.slow
 def test_near_copies_are_never_on_both_sides_of_the_folds(
     make_training_set: MakeTrainingSet, options: TrainingOptions
 ):
@@ -339,6 +349,7 @@ def test_near_copies_are_never_on_both_sides_of_the_folds(
     assert (unlearnt[copies["ticket_id"]].to_numpy() == copies["category"]).mean() > 0.7
 
 
+@pytest.mark.slow
 def test_a_category_of_a_single_wording_is_learnt_and_never_automatic(
     training_set: TrainingSet, options: TrainingOptions
 ):
@@ -366,6 +377,7 @@ def test_a_category_of_a_single_wording_is_learnt_and_never_automatic(
     )
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_does_not_matter(
     trained: TrainedClassifier, training_set: TrainingSet, options: TrainingOptions
 ):
@@ -409,6 +421,7 @@ def test_fingerprint_follows_encoder_and_options(
     assert len(marks) == 4
 
 
+@pytest.mark.slow
 def test_reference_is_out_of_fold_and_leave_one_out(
     training_set: TrainingSet, options: TrainingOptions
 ):

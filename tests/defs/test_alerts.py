@@ -138,6 +138,7 @@ def make(instance: dg.DagsterInstance, day: str = DAY) -> str:
     return made.run_id
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_and_succeeds_again(instance: dg.DagsterInstance, look: Callable):
     assert look() == []
     RULES["raw"] = False
@@ -157,6 +158,7 @@ def test_a_run_that_fails_and_succeeds_again(instance: dg.DagsterInstance, look:
     assert look() == [f"What a run had failed to make is there: {DAY}."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("severity", "failed", "well"),
     [
@@ -186,6 +188,7 @@ def test_a_check_that_fails_and_passes_again(
     assert look() == [f"{well}: {check}."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instance", ["memory", *slow("desk", "dagster")], indirect=True)
 def test_a_job_without_assets(instance: dg.DagsterInstance, look: Callable):
     RULES["raw"] = False
@@ -198,6 +201,7 @@ def test_a_job_without_assets(instance: dg.DagsterInstance, look: Callable):
     assert look() == ["What a run had failed to make is there: purge_mail."]
 
 
+@pytest.mark.slow
 def test_the_first_look_at_an_old_desk_is_one_summary_without_words_of_tickets(
     instance: dg.DagsterInstance, look: Callable
 ):
@@ -332,6 +336,7 @@ def test_a_source_that_is_left_alone_until_its_next_try_is_not_well(
     assert look() == [WORKS]
 
 
+@pytest.mark.slow
 def test_a_refused_file(desk: Desk, look: Callable, tick: Callable):
     folder = desk.settings.drop_folder
     assert folder is not None

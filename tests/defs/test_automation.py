@@ -175,11 +175,13 @@ def desk(quiet_desk: Desk, instance: dg.DagsterInstance) -> Desk:
     return desk
 
 
+@pytest.mark.slow
 def test_nothing_is_made_anew_as_long_as_nothing_happens(desk: Desk):
     assert desk.tick() == {}
     assert desk.tick() == {}
 
 
+@pytest.mark.slow
 def test_landed_mail_goes_through_the_whole_chain_of_its_day_once(desk: Desk):
     desk.land(DAYS[0], "b")
 
@@ -193,6 +195,7 @@ def test_mail_that_was_reported_again_unchanged_is_left_alone(desk: Desk):
     assert desk.tick() == {}
 
 
+@pytest.mark.slow
 def test_late_mail_makes_no_later_day_anew(desk: Desk):
     desk.land("2025-06-01", "first mail of an earlier day")
 
@@ -261,6 +264,7 @@ def test_a_blocking_check_that_failed_earlier_holds_back_what_comes_after(desk: 
     assert desk.tick() == requested(["ticket_collection", *SORTING], DAYS[1])
 
 
+@pytest.mark.slow
 def test_a_desk_without_champion_predicts_nothing(product, instance):
     desk = Desk(product, instance)
     collected = CHAIN[:5]
@@ -293,6 +297,7 @@ def test_a_late_champion_is_trained_anew(desk: Desk):
     assert desk.tick() == requested([*LEARNING, SUSPENSIONS, QUEUE], None)
 
 
+@pytest.mark.slow
 def test_drift_of_a_day_is_reported_once_more_when_the_day_has_ended(desk: Desk):
     desk.now = datetime(2025, 6, 4, 0, 14, 45, tzinfo=UTC)
     assert desk.tick() == {}
@@ -301,6 +306,7 @@ def test_drift_of_a_day_is_reported_once_more_when_the_day_has_ended(desk: Desk)
     assert desk.tick() == {}
 
 
+@pytest.mark.slow
 def test_all_days_are_audited_once_a_night_and_in_no_run_of_a_day(desk: Desk):
     audits = [next(iter(audit.check_keys)).name for audit in AUDITS]
     desk.now = datetime(2025, 6, 4, 2, 59, 45, tzinfo=UTC)
@@ -310,6 +316,7 @@ def test_all_days_are_audited_once_a_night_and_in_no_run_of_a_day(desk: Desk):
     assert desk.tick() == {}
 
 
+@pytest.mark.slow
 def test_mail_is_not_forgotten_when_the_code_location_is_reloaded(
     desk: Desk, product: dg.Definitions
 ):

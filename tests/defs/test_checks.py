@@ -339,6 +339,7 @@ def test_personal_data_is_looked_for_in_the_days_of_the_run(
 # ticket_embeddings
 
 
+@pytest.mark.slow
 def test_every_clean_ticket_needs_a_vector_of_its_present_text(put: Put, verdict: Verdict):
     put("clean_tickets", {"ticket_id": "a", "text_hash": "1"}, {"ticket_id": "b", "text_hash": "2"})
     put("ticket_embeddings", {"ticket_id": "a", "text_hash": "1"})
@@ -411,6 +412,7 @@ def test_a_missing_vector_is_stopped(put: Put, verdict: Verdict):
     assert not verdict(vectors_are_finite_and_of_unit_length).passed
 
 
+@pytest.mark.slow
 def test_a_table_without_vectors_breaks_no_promise(put: Put, verdict: Verdict):
     put("clean_tickets")
     put("ticket_embeddings")
@@ -459,6 +461,7 @@ def three_tickets(put: Put) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_tickets")
 def test_a_collection_equal_to_the_table_passes(settings: Settings, verdict: Verdict):
     collect(settings, VECTORS)
@@ -467,6 +470,7 @@ def test_a_collection_equal_to_the_table_passes(settings: Settings, verdict: Ver
     assert verdict(a_vector_finds_itself).passed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_tickets")
 def test_a_collection_that_lacks_a_ticket_is_stopped(settings: Settings, verdict: Verdict):
     collect(settings, {name: VECTORS[name] for name in "ab"})
@@ -488,6 +492,7 @@ def test_a_collection_with_a_ticket_too_many_is_stopped(settings: Settings, verd
     assert figures(result)["left_over"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stored", [unit(0.1, 1, 1), unit(1, 0.2, 0)], ids=["far from its own", "near its own"]
 )
@@ -552,6 +557,7 @@ def wait_with(settings: Settings, trained: TrainedClassifier) -> Callable[..., N
     return save
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("low", "passed"), [(0.41, True), (0.40, False), (0.3, False)])
 def test_a_candidate_not_surely_better_than_the_majority_is_stopped(
     wait_with: Callable[..., None], verdict: Verdict, low: float, passed: bool
@@ -605,6 +611,7 @@ def test_the_first_candidate_has_no_champion_to_be_worse_than(
 # ticket_predictions
 
 
+@pytest.mark.slow
 def test_every_clean_ticket_of_the_days_needs_a_prediction(
     put: Put, verdict: Verdict, verdicts: Verdicts
 ):
@@ -791,6 +798,7 @@ def test_a_day_without_mail_has_no_drift(put: Put, verdict: Verdict):
     assert evaluation.description == "Nothing was received."
 
 
+@pytest.mark.slow
 def test_automatic_tickets_labelled_after_the_training_are_held_against_the_target(
     settings: Settings, put: Put, verdict: Verdict, trained: TrainedClassifier
 ):

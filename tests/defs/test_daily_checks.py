@@ -143,6 +143,7 @@ def test_a_checks_page_shows_the_figures_of_the_latest_day_with_mail(
     assert evaluation.metadata["repeated_ids"].value == 1
 
 
+@pytest.mark.slow
 def test_automation_conditions_see_the_verdicts_of_a_run_of_three_days(
     put: Put,
     executions: Callable[[], dict[str | None, str]],
@@ -294,6 +295,7 @@ def test_a_day_that_another_run_is_at_work_on_fails_no_check(
 BROKEN = breaks(Settings(), lambda: None, OF_THE_RUN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -324,6 +326,7 @@ def test_a_desk_without_faults_passes_its_audit(
     assert failed(settings, instance, audit.AUDITS) == set()
 
 
+@pytest.mark.slow
 def test_a_desk_that_has_collected_mail_only_passes_its_audit(
     settings: Settings, put: Put, instance: dg.DagsterInstance
 ):

@@ -34,6 +34,7 @@ def delivering(settings: Settings, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"delivery_folder": tmp_path / "decisions"})
 
 
+@pytest.mark.slow
 def test_the_exporter_tells_what_the_latest_run_left(delivering: Settings) -> None:
     desk = decided_desk(delivering, [ticket(1), ticket(2)])
     with dg.DagsterInstance.ephemeral() as instance:
@@ -67,6 +68,7 @@ def made(
     return {name: entry.value for name, entry in event.metadata.items()}, verdicts
 
 
+@pytest.mark.slow
 def test_without_a_receiver_nothing_is_written(settings: Settings) -> None:
     desk = decided_desk(settings, [ticket(1)])
 
@@ -77,6 +79,7 @@ def test_without_a_receiver_nothing_is_written(settings: Settings) -> None:
     assert all(verdicts.values())
 
 
+@pytest.mark.slow
 def test_a_run_delivers_and_says_what_came_of_it(delivering: Settings) -> None:
     desk = decided_desk(delivering, [ticket(1), ticket(2, decision="review")])
 
@@ -90,6 +93,7 @@ def test_a_run_delivers_and_says_what_came_of_it(delivering: Settings) -> None:
     assert len(list(Path(str(delivering.delivery_folder)).glob("decisions-*.csv"))) == 1
 
 
+@pytest.mark.slow
 def test_the_checks_warn_of_what_is_over_a_label_and_of_what_waits(delivering: Settings) -> None:
     desk = decided_desk(delivering, [ticket(1), ticket(2), ticket(3)])
     made(desk)

@@ -203,6 +203,7 @@ def test_a_slot_that_a_run_holds_after_its_end(instance: dg.DagsterInstance) -> 
     assert figures["dagster_pool_slot_info", "warehouse", run_id, "raw_tickets"] == 1
 
 
+@pytest.mark.slow
 def test_the_texts_of_a_run_over_many_days_count_once(instance: dg.DagsterInstance) -> None:
     job = GRAPH.resolve_implicit_job_def_def_for_assets([ticket_embeddings.key])
     assert job is not None
@@ -256,6 +257,7 @@ def test_the_state_of_assets_and_their_days(
     assert timedelta(hours=23).total_seconds() < remaining <= timedelta(days=1).total_seconds()
 
 
+@pytest.mark.slow
 def test_tickets_that_people_label_later_count_as_labelled(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
@@ -475,6 +477,7 @@ def test_every_part_of_an_instance_in_postgres_can_be_read(
     assert float(size) > 0
 
 
+@pytest.mark.slow
 def test_every_part_can_be_read_where_the_launcher_of_pods_cannot_be_made(
     new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]],
     settings: Settings,

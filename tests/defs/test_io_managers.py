@@ -115,6 +115,7 @@ def test_writing_days_again_replaces_those_days_only(write: Write, warehouse: Wa
     assert reasons(warehouse) == [("06-01", "old"), ("06-02", "new"), ("06-04", "old")]
 
 
+@pytest.mark.slow
 def test_a_day_ends_at_midnight(write: Write, warehouse: Warehouse):
     edges = rejected("2025-06-01", "2025-06-02", "2025-06-02", "2025-06-03")
     edges["received_at"] = pd.to_datetime(
@@ -168,6 +169,7 @@ def test_rows_of_a_day_that_is_empty_now_go(write: Write, warehouse: Warehouse):
     assert [day for day, _ in reasons(warehouse)] == ["06-02"]
 
 
+@pytest.mark.slow
 def test_columns_have_the_declared_types_when_the_first_day_is_empty_and_the_next_all_null(
     write: Write, warehouse: Warehouse
 ):
@@ -274,6 +276,7 @@ def test_vectors_come_back_bit_by_bit_to_the_next_asset(
     assert column_types(warehouse, "ticket_embeddings")["vector"] == "FLOAT[4]"
 
 
+@pytest.mark.slow
 def test_vectors_of_another_length_start_the_table_afresh(write: Write, warehouse: Warehouse):
     for day in ("2025-06-01", "2025-06-02"):
         write("ticket_embeddings", embeddings(day, np.eye(2, 4, dtype=np.float32)), day)
@@ -322,6 +325,7 @@ def test_a_day_without_mail_takes_no_vector_from_the_other_days(
     assert column_types(warehouse, "ticket_embeddings")["vector"] == "FLOAT[4]"
 
 
+@pytest.mark.slow
 def test_the_first_day_of_a_desk_may_be_without_mail(write: Write, warehouse: Warehouse):
     empty = embeddings("2025-06-01", np.zeros((0, 4), dtype=np.float32))
 

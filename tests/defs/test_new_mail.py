@@ -387,6 +387,7 @@ def reported(result: dg.SensorResult) -> dict[str | None, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("champion")
 def test_what_has_landed_is_reported_for_automation_once_and_again_when_it_changes(
     tick, land, settings, automation_run, instance
@@ -449,6 +450,7 @@ def test_a_day_that_fails_by_automation_is_the_sensors(
     assert windows(tick()) == [("classify_mail", day(3), day(3))]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("champion")
 def test_days_that_other_links_or_settings_make_anew_are_requested_and_not_reported(
     tick, land, settings
@@ -480,6 +482,7 @@ def test_a_warehouse_that_is_being_written_is_no_failed_tick(
     assert windows(tick()) == [("collect_mail", day(4), day(4))]
 
 
+@pytest.mark.slow
 def test_labels_for_a_first_champion_have_the_whole_graph_run_over_all_days_once(
     tick, land, end, landing
 ):
@@ -500,6 +503,7 @@ def test_labels_for_a_first_champion_have_the_whole_graph_run_over_all_days_once
     assert windows(tick()) == [("collect_mail", day(6), day(6))]
 
 
+@pytest.mark.slow
 def test_days_that_follow_each_other_are_several_runs_where_a_run_has_a_limit(tick, land, end):
     land(3, 4, 5, 6, 7, 9)
 

@@ -34,6 +34,7 @@ def sunday(settings: Settings, instance: dg.DagsterInstance) -> Any:
     return retraining.weekly_retraining(context)
 
 
+@pytest.mark.slow
 def test_an_empty_desk_leaves_the_first_model_to_new_mail(
     settings: Settings, instance: dg.DagsterInstance
 ):
@@ -43,6 +44,7 @@ def test_an_empty_desk_leaves_the_first_model_to_new_mail(
     assert sunday(settings, instance).skip_message == "No new labels since the last training."
 
 
+@pytest.mark.slow
 def test_a_training_says_why_and_follows_no_other_too_soon(
     settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -87,6 +89,7 @@ def test_a_warehouse_that_is_being_written_is_looked_at_again(
     )
 
 
+@pytest.mark.slow
 def test_tickets_labelled_and_labelled_anew_since_the_training_are_new_labels(
     settings: Settings, trained: TrainedClassifier, fill: Callable[..., None]
 ):

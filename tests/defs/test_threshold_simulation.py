@@ -43,6 +43,7 @@ def simulated(
     return desk.warehouse.frame("select * from threshold_simulation"), made.metadata
 
 
+@pytest.mark.slow
 def test_the_exporter_tells_the_latest_simulation(
     sorted_desk: Settings, trained: TrainedClassifier
 ):

@@ -63,6 +63,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_each_decision_is_told_once_whatever_model_comes_later(settings: Settings) -> None:
     desk = decided_desk(settings, [ticket(number) for number in range(1, 9)])
     notebook = Notebook()
@@ -109,6 +110,7 @@ def test_a_receiver_that_is_set_again_begins_with_that_day(settings: Settings) -
     assert state.first_days == {"webhook": datetime.now(UTC).date().isoformat()}
 
 
+@pytest.mark.slow
 def test_in_shadow_mode_nothing_is_told_nor_after_it_what_was_decided_in_it(
     settings: Settings,
 ) -> None:
@@ -125,6 +127,7 @@ def test_in_shadow_mode_nothing_is_told_nor_after_it_what_was_decided_in_it(
     assert notebook.told == []
 
 
+@pytest.mark.slow
 def test_one_switch_stops_all_and_what_was_not_told_waits(settings: Settings) -> None:
     desk = decided_desk(settings, [ticket(number) for number in range(1, 6)])
     notebook = Notebook()
@@ -159,6 +162,7 @@ def label_of(number: int) -> Label:
     )
 
 
+@pytest.mark.slow
 def test_what_the_receiver_does_not_take_for_good_is_told_again_when_its_settings_change(
     settings: Settings,
 ) -> None:
@@ -175,6 +179,7 @@ def test_what_the_receiver_does_not_take_for_good_is_told_again_when_its_setting
     assert outcomes(desk) == {1: "delivered", 2: "taken"}
 
 
+@pytest.mark.slow
 def test_a_receiver_that_refuses_the_secret_is_left_alone_until_it_changes(
     settings: Settings,
 ) -> None:
@@ -224,6 +229,7 @@ def test_a_ticket_that_always_fails_keeps_no_other_back(settings: Settings) -> N
     assert outcomes(desk) == {1: "failed"} | dict.fromkeys(range(2, 31), "delivered")
 
 
+@pytest.mark.slow
 def test_a_decision_of_a_ticket_that_a_person_labels_meanwhile_is_withdrawn(
     settings: Settings,
 ) -> None:
@@ -250,6 +256,7 @@ def test_reviews_are_told_as_the_settings_say(settings: Settings, *, reviews: bo
     assert notebook.told == ([1, 2] if reviews else [1])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_interrupted_writes_down_the_receipts_it_has(
     settings: Settings,
 ) -> None:

@@ -265,6 +265,7 @@ def test_an_account_that_keeps_no_keywords_is_told_and_nothing_is_done(
     assert (held(mailbox, "INBOX"), keywords(mailbox, "a")) == (["a"], set())
 
 
+@pytest.mark.slow
 def test_what_a_person_flags_is_a_label_and_what_we_flagged_is_none(flagging, mailbox, landing):
     a, b, c, d = land(landing, "a", "b", "c", "d")
     deliver(mailbox, "a", "b", "c", "d", "unknown", "before")

@@ -123,6 +123,7 @@ def test_only_tickets_from_the_day_on_that_no_person_has_labelled(
     assert intended(ledger, excluded=[f"{5:020d}"]) == ["2"]
 
 
+@pytest.mark.slow
 def test_an_intent_without_a_receipt_comes_again_with_its_key_and_what_it_said(
     settings: Settings, ledger: Ledger
 ) -> None:
@@ -158,6 +159,7 @@ def test_each_receiver_has_its_own_keys(settings: Settings, ledger: Ledger) -> N
     assert UUID(one.key)
 
 
+@pytest.mark.slow
 def test_what_failed_comes_again_later_and_what_was_refused_never(
     settings: Settings, ledger: Ledger
 ) -> None:
@@ -186,6 +188,7 @@ def test_what_failed_comes_again_later_and_what_was_refused_never(
     assert rows["3"]["next_try_at"] - rows["3"]["outcome_at"] == timedelta(hours=3)
 
 
+@pytest.mark.slow
 def test_a_ticket_that_the_receiver_does_not_know_is_refused_after_some_days(
     settings: Settings, ledger: Ledger
 ) -> None:
@@ -204,6 +207,7 @@ def test_a_ticket_that_the_receiver_does_not_know_is_refused_after_some_days(
     assert stored(settings)["1"]["outcome"] == "refused"
 
 
+@pytest.mark.slow
 def test_a_ticket_that_a_person_labels_before_it_is_delivered_is_withdrawn(
     settings: Settings, ledger: Ledger
 ) -> None:

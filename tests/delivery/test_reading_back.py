@@ -103,6 +103,7 @@ def test_a_refused_token_is_not_insisted_on(desk, zammad, tmp_path):
     assert (again.error, again.waits_for) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_run_tells_it_once_and_leaves_what_people_have_said(desk, zammad):
     a, b = land(desk.landing, "a", "b")
     first, second = (zammad.new_ticket(message_id=f"<{name}@example.org>") for name in "ab")

@@ -301,6 +301,7 @@ def test_a_secret_that_is_none_is_told(tmp_path: Path, secret: str, reason: str)
         configured(Desk(settings))
 
 
+@pytest.mark.slow
 def test_a_desk_tells_what_it_has_decided(server: WebhookServer, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     settings = Settings(

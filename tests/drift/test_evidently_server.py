@@ -102,6 +102,7 @@ def series(browser, group):
     return {line["params"]["label"]: line["values"] for line in answer.json()["series"]}
 
 
+@pytest.mark.slow
 def test_each_day_has_a_page_whose_address_does_not_change(workspace, browser, keep):
     keep(document(FIRST, **FIGURES))
     look(workspace)
@@ -140,6 +141,7 @@ def test_the_estimated_precision_is_that_of_all_categories_together(workspace, b
     assert series(browser, "estimated precision") == {"precision": [0.97], "precision low": [0.9]}
 
 
+@pytest.mark.slow
 def test_every_panel_of_the_dashboard_has_a_series_of_its_own(workspace, browser):
     panels = browser.get(f"/api/v2/dashboards/{PROJECT}").json()["panels"]
 

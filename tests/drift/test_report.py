@@ -123,6 +123,7 @@ def test_smallest_distance_that_counts_can_be_raised():
     assert not report.drifted
 
 
+@pytest.mark.slow
 def test_distances_and_verdicts_are_those_of_evidently():
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
@@ -279,6 +280,7 @@ def test_html_is_self_contained_and_holds_no_ticket():
     assert "category_confidence" in html
 
 
+@pytest.mark.slow
 def test_drifted_day_has_html_unless_it_would_not_be_kept():
     shifted = mail(80, seed=5, oov_share=0.2)
 
@@ -321,6 +323,7 @@ def test_empty_day_has_no_figures_and_does_not_warn():
     assert json.loads(report.json)["metrics"] == []
 
 
+@pytest.mark.slow
 def test_one_category_and_constant_columns_are_compared():
     constant = {"language": "fr", "category": "network", "oov_share": 0.0}
     reference = REFERENCE.assign(**constant)
@@ -347,6 +350,7 @@ def test_missing_values_are_left_out_and_counted():
     assert "oov_share" not in metrics.index
 
 
+@pytest.mark.slow
 def test_side_without_any_vector_is_compared_by_the_rest():
     current = mail(50, seed=5)
 

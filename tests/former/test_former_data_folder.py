@@ -41,6 +41,7 @@ def former_desk(tmp_path, monkeypatch):
     load_settings.cache_clear()
 
 
+@pytest.mark.slow
 def test_its_mail_tables_and_champion_are_there(former_desk):
     result = CliRunner().invoke(app, ["status", "--json"])
 

@@ -31,6 +31,7 @@ def objects():
     }
 
 
+@pytest.mark.slow
 def test_the_pods_have_the_names_of_their_services_and_stores_begin(objects):
     names = [name for kind, name in objects if kind == "Pod"]
 
@@ -68,6 +69,7 @@ def test_no_port_is_published_and_no_pod_launched(objects):
     assert "run_launcher" not in text
 
 
+@pytest.mark.slow
 def test_a_job_is_played_alone_with_what_it_reads():
     text = played(rendered(MINIMAL, SAME_PORT, upgrade=True), "--job", "migrate").stdout
     kinds = [item["kind"] for item in yaml.safe_load_all(text)]
@@ -75,6 +77,7 @@ def test_a_job_is_played_alone_with_what_it_reads():
     assert sorted(kinds) == ["ConfigMap", "Pod", "Secret"]
 
 
+@pytest.mark.slow
 def test_a_service_with_a_port_of_its_own_is_refused_with_a_sentence():
     done = played(rendered(MINIMAL), check=False)
 

@@ -233,6 +233,7 @@ def test_a_bomb_in_small_parts_is_refused_before_it_takes_memory(landing, tmp_pa
     assert not landing.files.folder.exists()
 
 
+@pytest.mark.slow
 def test_an_archive_of_mails_that_are_much_alike_is_no_bomb(landing, tmp_path):
     """As a monitoring system writes them: in tar.gz they take a fiftieth of their size."""
     table = b"<table><tr><td>Notification Type</td><td>PROBLEM</td></tr></table>\n" * 40

@@ -188,6 +188,7 @@ def test_a_column_of_a_text_that_is_mapped_makes_an_export(tmp_path):
     assert open_corrections(InputFile(path), {"body": "Details"}) is None
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(

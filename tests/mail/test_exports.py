@@ -249,6 +249,7 @@ def test_the_exports_of_desks_are_understood_in_their_languages(tmp_path, export
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_file_of_words_adds_the_columns_and_dates_of_a_language(tmp_path):
     for path in FOLDER.glob("*.yaml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())

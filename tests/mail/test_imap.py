@@ -340,6 +340,7 @@ def test_a_server_that_refuses_every_message_is_an_outage(fetch, landing, mailbo
     assert landed(landing) == sorted(contents)
 
 
+@pytest.mark.slow
 def test_a_message_at_which_the_server_hangs_up_is_passed_over(
     fetch, landing, mailbox, dovecot, user
 ):

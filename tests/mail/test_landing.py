@@ -405,6 +405,7 @@ def test_no_labels_are_an_empty_frame_of_the_same_types(landing):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 20), max_size=30), st.sampled_from(["date", "received", "landed"]))
 def test_any_two_imports_hold_each_message_once(tmp_path_factory, numbers, source):

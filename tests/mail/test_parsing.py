@@ -354,6 +354,7 @@ def test_what_is_not_a_mail_is_refused_with_a_reason(content, reason):
         parsed(content)
 
 
+@pytest.mark.slow
 def test_a_mail_nested_beyond_reason_is_refused():
     content = b"From: a@b.fr\n" + b"".join(
         b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (depth, depth)
@@ -553,6 +554,7 @@ def mutated_mails(draw):
     return bytes(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(mutated_mails(), st.binary(max_size=400)), st.sampled_from(["eml", "json"]))
 def test_whatever_the_bytes_the_result_is_valid_unicode_or_a_reason(content, extension):

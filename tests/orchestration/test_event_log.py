@@ -67,6 +67,7 @@ def test_an_event_log_that_was_wiped_is_written_again(event_log: SqliteEventLogS
     assert len(event_log.get_logs_for_run("a")) == 1
 
 
+@pytest.mark.slow
 def test_the_event_log_of_a_desk_is_held_open_and_no_other(
     tmp_path: Path, new_instance: Callable[[Path], AbstractContextManager[dg.DagsterInstance]]
 ):

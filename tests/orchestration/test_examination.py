@@ -30,6 +30,7 @@ def altered(content: bytes) -> bytes:
     return content[:100] + b"?" * 3000 + content[3100:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["history/runs.db", *slow("history/runs/index.db")])
 @pytest.mark.parametrize(
     "damage",
@@ -93,6 +94,7 @@ def test_a_configuration_that_cannot_be_used_is_one_line_and_replaced(
     use(desk)
 
 
+@pytest.mark.slow
 def test_a_dead_run_is_found_and_ended(desk: Desk) -> None:
     with desk_instance(desk.folder) as instance:
         run = instance.create_run_for_job(
@@ -116,6 +118,7 @@ def test_a_dead_run_is_found_and_ended(desk: Desk) -> None:
         assert ended.status == RunStatus.FAILURE
 
 
+@pytest.mark.slow
 def test_a_living_run_is_no_finding(desk: Desk) -> None:
     with desk_instance(desk.folder) as instance:
         instance.create_run_for_job(nothing, status=RunStatus.STARTED)

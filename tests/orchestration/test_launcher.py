@@ -90,6 +90,7 @@ def instance(
         yield instance
 
 
+@pytest.mark.slow
 def test_the_sensor_removes_jobs_and_says_which(instance: dg.DagsterInstance, api: JobsApi) -> None:
     run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTING)
     instance.report_run_failed(run)

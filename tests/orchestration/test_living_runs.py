@@ -154,6 +154,7 @@ def test_a_run_that_may_be_dead_is_waited_for_with_a_word_about_it(
     ]
 
 
+@pytest.mark.slow
 def test_a_sign_of_a_clock_that_was_ahead_keeps_no_dead_run_alive(
     instance: dg.DagsterInstance, later: Callable[[float], None]
 ) -> None:
@@ -288,6 +289,7 @@ def test_a_pod_notices_that_its_run_was_ended(
     assert was_ended_elsewhere(instance_of_pods, run.run_id)
 
 
+@pytest.mark.slow
 def test_the_slot_of_a_dead_run_goes_to_the_run_that_waits_for_it(
     instance: dg.DagsterInstance,
 ) -> None:

@@ -99,6 +99,7 @@ def test_runs_events_and_schedules_are_in_the_database_over_one_connection(
     assert not list(tmp_path.rglob("*.db"))
 
 
+@pytest.mark.slow
 def test_a_connection_that_the_server_has_closed_is_replaced(
     database: Parameters, use: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_server_that_restarts_is_waited_for(
         assert asked.result(timeout=60) == [run_id]
 
 
+@pytest.mark.slow
 def test_what_a_run_is_started_with_names_the_storage_and_not_the_password(
     database: Parameters, use: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -148,6 +150,7 @@ def test_what_a_run_is_started_with_names_the_storage_and_not_the_password(
     assert home["storage"]["custom"]["class"] == "PooledPostgresStorage"
 
 
+@pytest.mark.slow
 def test_a_desk_that_goes_back_to_its_folder_finds_its_former_runs(
     database: Parameters, use: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -303,6 +303,7 @@ def test_one_call_removes_so_many_and_says_how_many_wait(
     assert prune_runs(instance, now()).runs == 1
 
 
+@pytest.mark.slow
 def test_a_run_stays_as_long_as_a_sensor_remembers_its_key(desk: dg.DagsterInstance):
     """new_mail would try the failed day again."""
     key = "classify_mail 2025-06-01..2025-06-01 1a2b"

@@ -79,6 +79,7 @@ def test_the_job_of_a_run_that_was_deleted_is_removed(
     assert removed(instance, later()) == [name]
 
 
+@pytest.mark.slow
 def test_other_jobs_stay(instance: dg.DagsterInstance, api: JobsApi) -> None:
     """Those at work, those whose run has just ended, those that have finished, and those of another
     desk in the namespace."""

@@ -58,6 +58,7 @@ def test_a_new_desk_needs_everything(settings):
     assert needed_runs(desk).everything
 
 
+@pytest.mark.slow
 def test_days_whose_mail_has_changed_are_needed_alone(desk):
     assert needed_runs(desk).days == []
 
@@ -66,6 +67,7 @@ def test_days_whose_mail_has_changed_are_needed_alone(desk):
     assert needed_runs(desk).days == [DayRange(day(3), day(3))]
 
 
+@pytest.mark.slow
 def test_a_day_that_has_lost_all_its_mail_is_needed_until_its_rows_are_gone(desk):
     (only,) = desk.landing.messages(day(3))
     desk.landing.files.delete([only.name])
@@ -85,6 +87,7 @@ def test_a_day_whose_mail_is_purged_keeps_its_rows(desk):
     assert needed_runs(desk).days == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"languages": ("fr",)}, {"neighbours": 9}, {"drift_distances": {"language": 0.3}}]
 )
@@ -102,6 +105,7 @@ def test_new_labels_make_everything_needed(desk):
     assert needed_runs(desk).everything
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "needed"),
     [
@@ -127,6 +131,7 @@ def test_collected_days_that_the_champion_has_not_sorted_to_the_end_are_sorted(d
     assert needed_runs(desk).sorting == needed
 
 
+@pytest.mark.slow
 def test_shadow_mode_and_its_end_make_the_queues_of_all_days_anew(settings, desk):
     in_shadow = Desk(settings.model_copy(update={"shadow_mode": True}))
 

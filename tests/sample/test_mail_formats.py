@@ -52,6 +52,7 @@ def test_every_part_decodes_without_a_defect(messages: list[EmailMessage]) -> No
             part.get_payload(decode=True).decode(part.get_content_charset("ascii"), "strict")
 
 
+@pytest.mark.slow
 def test_all_structures_charsets_and_encodings_occur(messages: list[EmailMessage]) -> None:
     roots = Counter(message.get_content_type() for message in messages)
     parts = [part for message in messages for part in message.walk() if not part.is_multipart()]

@@ -108,6 +108,7 @@ def test_listings_are_by_name_and_begin_after_one(blobs, names, after):
     assert listed == sorted(name for name in names if after is None or name > after)
 
 
+@pytest.mark.slow
 def test_many_are_written_and_read_at_once(blobs):
     contents = {f"{number % 3}/{number}": b"%d" % number for number in range(150)}
 

@@ -63,6 +63,7 @@ def ids(stores):
         return collection.ids()
 
 
+@pytest.mark.slow
 def test_a_collection_that_was_deleted_is_missed_and_made_anew(warehouse, stores):
     progress = []
     assert lost_tickets(warehouse, **stores) == 12
@@ -76,6 +77,7 @@ def test_a_collection_that_was_deleted_is_missed_and_made_anew(warehouse, stores
     assert not stores["folder"].exists()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_damaged_is_replaced(warehouse, stores):
     stores["folder"].mkdir()
     (stores["folder"] / "chroma.sqlite3").write_text("not a database " * 500)
@@ -94,6 +96,7 @@ def test_a_file_in_the_place_of_the_folder_stays(warehouse, stores):
     assert stores["folder"].read_text() == "a letter, perhaps"
 
 
+@pytest.mark.slow
 def test_an_earlier_copy_of_the_folder_is_noticed(warehouse, stores):
     with TicketCollection.open(MODEL, **stores) as collection:
         fill(collection, warehouse, DAYS[0], DAYS[1])
@@ -107,6 +110,7 @@ def test_days_whose_vectors_were_made_anew_are_not_missed(warehouse, stores):
     assert lost_tickets(warehouse, **stores) == 4
 
 
+@pytest.mark.slow
 def test_it_is_filled_in_parts_without_what_the_tables_lack(warehouse, stores, monkeypatch):
     rebuild(warehouse, **stores)
     with warehouse.transaction() as connection:

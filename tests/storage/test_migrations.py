@@ -26,6 +26,7 @@ def with_columns(warehouse):
     return {name: warehouse.columns(name) for name in warehouse.tables()}
 
 
+@pytest.mark.slow
 def test_a_warehouse_of_0_1_0_gets_every_declared_column_and_keeps_its_rows(former):
     before = with_columns(former)
     assert "reference" not in before["raw_tickets"]
@@ -52,6 +53,7 @@ def test_the_steps_are_made_once(former):
     assert former.rows("select distinct reference from raw_tickets") == [("r",)]
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_leaves_the_warehouse_as_it_was(former, monkeypatch):
     before = with_columns(former)
 
@@ -84,6 +86,7 @@ def test_a_warehouse_of_a_newer_version_is_one_line_and_untouched(former, way):
         assert connection.execute("from tickets.schema_version").fetchall() == [(99,)]
 
 
+@pytest.mark.slow
 def test_files_of_a_former_schema_are_brought_to_the_present_one(former, tmp_path):
     files = tmp_path / "files"
     files.mkdir()

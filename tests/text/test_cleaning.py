@@ -163,6 +163,7 @@ PIECES = [
 mail = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=10)), max_size=12).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(mail, mail, mail)
 def test_any_message_is_cleaned_and_satisfies_the_gate(subject: str, text: str, html: str) -> None:

@@ -222,6 +222,7 @@ def test_texts_of_signs_alone_are_not_all_the_same():
     assert linked(ticket("???"), ticket("!!!"), ticket("???")) == [None, None, "t0"]
 
 
+@pytest.mark.slow
 def test_days_one_by_one_give_what_one_run_gives():
     rows = []
     for day in range(80):

@@ -76,6 +76,7 @@ def test_footers_and_names_of_secrets_are_not_overlooked_for_want_of_a_plain_wor
         assert [entry for entry in plain if not any(hint in entry for hint in hints)] == []
 
 
+@pytest.mark.slow
 def test_one_file_adds_a_language(tmp_path: Path) -> None:
     """Without a line of Python: a made-up language is read, cleaned and split like the others."""
     for path in FILES.values():
@@ -157,6 +158,7 @@ def test_a_language_without_a_file_has_no_words() -> None:
     assert words_of("../xx") == words_of("xx") == Words(*[()] * len(KEYS))
 
 
+@pytest.mark.slow
 def test_the_files_are_read_when_the_first_mail_is() -> None:
     """Not when the command starts, nor when Dagster reads the definitions."""
     program = (

@@ -40,12 +40,14 @@ def masked(text: str) -> str:
 
 
 # Not a test for each: what pytest does for one costs as much as the masking of its text.
+@pytest.mark.slow
 def test_personal_data_becomes_a_typed_placeholder() -> None:
     others = {text: got for text, expected in PERSONAL if (got := masked(text)) != expected}
 
     assert others == {}
 
 
+@pytest.mark.slow
 def test_what_only_looks_like_personal_data_stays_and_passes_the_gate() -> None:
     changed = {text: got for text in NOT_PERSONAL if (got := masked(text)) != text}
     suspected = {
@@ -157,6 +159,7 @@ PLANTED = [text for text, _ in PERSONAL]
 noise = st.text(alphabet="0123456789 +-./()@:aFRx\n,é#[]", max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(PLANTED), noise), max_size=6).map("".join))
 @example("a@b.fr0612345678")

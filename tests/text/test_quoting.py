@@ -94,6 +94,7 @@ LINES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(LINES), st.text(max_size=20)), max_size=20).map("\n".join)
@@ -112,6 +113,7 @@ def test_a_sentence_above_everything_is_never_lost(text: str) -> None:
     assert own in split_reply(f"{own}\n{text}").own
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(10, func_only=True)
 @pytest.mark.parametrize(
     "unit",

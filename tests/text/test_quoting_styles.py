@@ -75,6 +75,7 @@ def test_words_above_an_unmarked_quote_are_all_that_is_left(style: Style) -> Non
         assert own_lines(text) == [own], text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", INTRODUCTIONS, ids=[style.name for style in INTRODUCTIONS])
 def test_words_below_a_quote_inside_an_unmarked_one_stay(style: Style) -> None:
     for own, above in product(OWN, ("", OWN[0])):
@@ -123,6 +124,7 @@ BLOCKS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(BLOCKS, st.sampled_from(GAPS)), min_size=1, max_size=8))
 def test_own_lines_woven_into_quotes_of_all_styles_stay(
