@@ -131,6 +131,7 @@ class WarmProcesses:
             largest_file: bytes that it may write into a file.
             clock_offset: seconds by which its clock is wrong.
         """
+        log.touch()  # killed before it has opened it, a process has said nothing
         order = {
             "command": list(command),
             "environment": dict(environment),
