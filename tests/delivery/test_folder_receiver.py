@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.delivery.decided import ticket_id
+from tests.delivery.decided import decided_desk, let_time_pass, ticket, ticket_id
 from tests.delivery.test_webhook_receiver import DECISION, INTENT
 from ticket_assets.delivery.decisions import Intent
 from ticket_assets.delivery.folder_receiver import Folder
+from ticket_assets.delivery.handover import hand_over
 from ticket_assets.delivery.receivers import Outcome, ReceiverError
+from ticket_assets.settings import Settings
 
 
 def intent(number: int, **changes: Any) -> Intent:
@@ -86,6 +88,26 @@ def test_marks_of_former_batches_do_not_pile_up(tmp_path: Path) -> None:
         list(folder.deliver([replace(intent(number), batch=f"b{number}")]))
 
     assert [path.name for path in (tmp_path / ".ticket-assets").iterdir()] == ["b2.published"]
+
+
+def test_a_folder_of_another_desk_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "decisions"
+    folder.mkdir()
+    desks = [
+        decided_desk(
+            Settings(_env_file=None, data_dir=tmp_path / name, delivery_folder=folder), [ticket(1)]
+        )
+        for name in ("first", "second")
+    ]
+
+    told = [hand_over(desk)["folder"] for desk in (*desks, desks[0])]
+
+    assert [dict(one.outcomes) for one in told] == [{"delivered": 1}, {}, {}]
+    assert told[1].problem.startswith(f"The folder {folder} belongs to another desk.")
+    (folder / ".ticket-assets" / "desk").unlink()
+    let_time_pass(desks[1])
+    assert hand_over(desks[1])["folder"].outcomes == {"delivered": 1}
+    assert len(visible(folder)) == 2
 
 
 @pytest.fixture

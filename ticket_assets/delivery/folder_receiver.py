@@ -7,11 +7,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ticket_assets.delivery.receivers import Outcome, Receipt, Receiver, ReceiverError
+from ticket_assets.delivery.state import read_state
 from ticket_assets.delivery.told import told
 from ticket_assets.routing import FORMULA_SIGNS
 from ticket_assets.storage.whole_file import replace_file
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ticket_assets.delivery.decisions import Intent
     from ticket_assets.desk import Desk
 
+_OWNER = "desk"
 _TICKET_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")
 
 
@@ -34,8 +36,15 @@ class Folder(Receiver):
     name = "folder"
     batch_size = 100_000
 
-    def __init__(self, folder: Path, file_format: str) -> None:
+    def __init__(
+        self, folder: Path, file_format: str, desk: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            desk: the desk's own UUID, where it has one.
+        """
         self._folder = folder
+        self._desk = desk
         self._format = file_format
         self._hidden = folder / ".ticket-assets"
 
@@ -64,7 +73,7 @@ class Folder(Receiver):
         naming = [
             path
             for path in (self._hidden.iterdir() if self._hidden.is_dir() else ())
-            if not sought.isdisjoint(_TICKET_ID.findall(path.read_bytes()))
+            if path.is_file() and not sought.isdisjoint(_TICKET_ID.findall(path.read_bytes()))
         ]
         for path in () if dry_run else naming:
             # The mark first: without its file it would say that all of them were handed over.
@@ -77,6 +86,7 @@ class Folder(Receiver):
         if not self._folder.is_dir():
             raise ReceiverError(f"There is no folder {self._folder}.")
         self._hidden.mkdir(exist_ok=True)
+        self._require_own()
         file, mark = self._hidden / f"{name}.{self._format}", self._hidden / f"{name}.published"
         self._forget_others(name)
         if mark.exists() and not file.exists():
@@ -87,18 +97,36 @@ class Folder(Receiver):
         file.replace(self._folder / f"decisions-{name}.{self._format}")
         _sync(self._folder)
 
+    def _require_own(self) -> None:
+        """Two desks would take each other's marks away, by which each knows what it has told."""
+        desk, owner = self._desk(), self._hidden / _OWNER
+        if desk is None:
+            return
+        if not owner.exists():
+            replace_file(owner, desk)
+        if owner.read_text("utf-8", "replace").strip() != desk:
+            raise ReceiverError(
+                f"The folder {self._folder} belongs to another desk. Name a folder of this desk's"
+                f" own in TICKETS_DELIVERY_FOLDER; or remove {owner} if that desk is gone."
+            )
+
     def _forget_others(self, name: str) -> None:
         """Remove what is left of former batches, whose receipts are in the ledger by now."""
         for path in self._hidden.iterdir():
-            if path.name.partition(".")[0] != name:
+            if path.is_file() and path.name.partition(".")[0] not in {name, _OWNER}:
                 path.unlink()
 
 
 def configured(desk: Desk) -> Folder | None:
     settings = desk.settings
+
+    def desk_id() -> str | None:
+        state = read_state(desk.cursors)
+        return state.desk if state else None
+
     return (
-        Folder(settings.delivery_folder, settings.delivery_format)
-        if (settings.delivery_folder)
+        Folder(settings.delivery_folder, settings.delivery_format, desk_id)
+        if settings.delivery_folder
         else None
     )
 
