@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ticket_assets.cli.removal import print_erasure
 from ticket_assets.desk import Desk
 from ticket_assets.drift.store import REVIEW_QUEUE
 from ticket_assets.erasure import ErasureError, erase, find_tickets
+from ticket_assets.mail.back_off import FORGOTTEN, BackOff, read_back_off, write_back_off
 from ticket_assets.mail.landing import IncomingMessage, Label, LandingError
 from ticket_assets.mail.raw_tickets import raw_tickets
 from ticket_assets.mail.removal import removing
@@ -242,6 +244,19 @@ def test_a_person_of_whom_nothing_is_kept_is_told(desk):
     assert find_tickets(desk, [SENDER], [], on_unknown=unknown.append) == set()
 
     assert unknown == ["no@x.fr", SENDER]
+
+
+def test_what_a_server_quoted_when_it_failed_is_removed_and_the_wait_stays(desk):
+    now = datetime.now(UTC)
+    quoted = f"It answers 503: cannot take {MESSAGE_IDS[IDS['first']]} of {SENDER}."
+    failed = BackOff().failed(now, "login", quoted, b"secret")
+    write_back_off(desk.cursors, "delivery webhook", failed)
+
+    erase(desk, HERS)
+
+    assert_erased(desk)
+    kept_back_off = read_back_off(desk.cursors, "delivery webhook")
+    assert kept_back_off == replace(failed, error=FORGOTTEN)
 
 
 def whole_landing(desk):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ticket_assets.errors import TicketAssetsError
 from ticket_assets.mail.addresses import canonical_address, is_address
+from ticket_assets.mail.back_off import forget_errors
 from ticket_assets.mail.removal import (
     bury,
     landed_tickets,
@@ -163,6 +164,8 @@ def _remove(desk: Desk, ticket_ids: Collection[str], *, dry_run: bool) -> Erasur
         dry_run=dry_run,
     )
     delivered, unpublished = _deliveries(desk, erased, dry_run=dry_run)
+    if not dry_run:
+        forget_errors(desk.cursors)
     rows, references = _tables(desk.warehouse, erased, dry_run=dry_run)
     mail = remove_messages(desk.landing, erased, dry_run=dry_run)
     return Erasure(

@@ -22,6 +22,7 @@ from ticket_assets.delivery.handover import FAILURES_IN_A_ROW, hand_over
 from ticket_assets.delivery.receivers import Finished, Outcome, Receipt, Receiver, ReceiverError
 from ticket_assets.delivery.state import change_state, read_state
 from ticket_assets.desk import Desk
+from ticket_assets.mail.back_off import BackOff, write_back_off
 from ticket_assets.mail.landing import Label
 from ticket_assets.settings import Settings
 
@@ -195,6 +196,20 @@ def test_a_receiver_that_refuses_the_secret_is_left_alone_until_it_changes(
     assert second["webhook"].problem.startswith("It answers 401. The next try is at ")
     assert patient.told == []
     assert other.told == [1]
+
+
+def test_a_receiver_that_failed_under_a_clock_that_was_ahead_is_told_when_it_is_right_again(
+    settings: Settings,
+) -> None:
+    desk = decided_desk(settings, [ticket(1)])
+    in_a_year = datetime.now(UTC) + timedelta(days=365)
+    back_off = BackOff().failed(in_a_year, "outage", "It answers 503.", b"")
+    write_back_off(desk.cursors, "delivery webhook", back_off)
+    notebook = Notebook()
+
+    hand_over(desk, [notebook])
+
+    assert notebook.told == [1]
 
 
 @pytest.mark.slow

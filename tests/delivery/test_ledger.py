@@ -188,6 +188,21 @@ def test_what_failed_comes_again_later_and_what_was_refused_never(
     assert rows["3"]["next_try_at"] - rows["3"]["outcome_at"] == timedelta(hours=3)
 
 
+def test_what_failed_under_a_clock_that_was_ahead_is_due_when_it_is_right_again(
+    settings: Settings, ledger: Ledger
+) -> None:
+    append_rows(settings, "ticket_predictions", [ticket(1)])
+    intended(ledger)
+    intended(ledger, receipts=receipts(Outcome.FAILED, 1))
+    with Desk(settings).warehouse.transaction() as connection:
+        connection.execute(
+            "update tickets.delivered_tickets set outcome_at = outcome_at + interval 1 year,"
+            " next_try_at = next_try_at + interval 1 year"
+        )
+
+    assert intended(ledger) == ["1"]
+
+
 @pytest.mark.slow
 def test_a_ticket_that_the_receiver_does_not_know_is_refused_after_some_days(
     settings: Settings, ledger: Ledger

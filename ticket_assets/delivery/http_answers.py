@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-LONGEST_RETRY_AFTER = timedelta(days=1)
+from ticket_assets.mail.back_off import LONGEST_DELAY
 
 
 def retry_after(header: str | None) -> timedelta | None:
@@ -18,14 +18,14 @@ def retry_after(header: str | None) -> timedelta | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):  # the year may have any number of digits
             return None
         if moment.tzinfo is None:
             return None
         seconds = (moment - datetime.now(UTC)).total_seconds()
     if not 0 < seconds < float("inf"):
         return None
-    return min(timedelta(seconds=min(seconds, 1e6)), LONGEST_RETRY_AFTER)
+    return min(timedelta(seconds=min(seconds, 1e6)), LONGEST_DELAY)
 
 
 def cause(error: BaseException) -> str:

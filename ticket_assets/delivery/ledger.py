@@ -219,7 +219,9 @@ class _Rows:
         rows = self._execute(
             "with due as ("
             " from delivered_tickets where receiver = $receiver"
-            " and outcome in (select unnest($unfinished)) and coalesce(next_try_at, $now) <= $now)"
+            " and outcome in (select unnest($unfinished))"
+            # After a clock that was ahead: who failed in the future would wait until then.
+            " and (coalesce(next_try_at, $now) <= $now or outcome_at > $now))"
             " select ticket_id from due"
             " where batch = (select arg_min(batch, (intended_at, batch)) from due)"
             " order by received_at, ticket_id limit $limit",

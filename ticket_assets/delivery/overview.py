@@ -148,8 +148,8 @@ def _first_due_row(desk: Desk, receiver: str, now: datetime) -> list[date]:
         return []
     (day,) = desk.warehouse.row(
         "select min(received_at)::date from delivered_tickets where receiver = ?"
-        " and outcome in (select unnest(?)) and coalesce(next_try_at, ?) <= ?",
-        [receiver, list(UNFINISHED), *[now.replace(tzinfo=None)] * 2],
+        " and outcome in (select unnest(?)) and (coalesce(next_try_at, ?) <= ? or outcome_at > ?)",
+        [receiver, list(UNFINISHED), *[now.replace(tzinfo=None)] * 3],
     )
     return [day] if day else []
 
