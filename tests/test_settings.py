@@ -408,6 +408,7 @@ def test_the_example_says_of_a_setting_what_its_description_says() -> None:
         ("CHROMA_URL", "http://desk:correct-horse/@chroma:8000"),
         ("S3_ENDPOINT", "https://desk:correct-horse@s3.example.org:9000x"),
         ("REPORTS_URL", "//correct-horse@host"),
+        ("ZAMMAD_URL", "https://correct-horse@zammad.example.org"),
         ("FILES", "s3://desk:correct-horse@bucket/x"),
     ],
 )

@@ -59,7 +59,8 @@ _LANGUAGES = Path(__file__).parent / "text" / "languages"
 # TICKETS_WEB_SERVICE_HOST or TICKETS_PORT_80_TCP_ADDR.
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _WINDOW = re.compile(r"(\w+)=(\d{1,5})([mhdw])")
-_URL = r"^https?://[^/\s:]+(:\d{1,5})?(/\S*)?$"
+# Without an account: no request would tell it, and messages name the address.
+_URL = r"^https?://[^/\s:@]+(:\d{1,5})?(/\S*)?$"
 _USER_INFO = re.compile(r"(?<=//)\S*@")
 """The account and password in an address, where somebody has put them."""
 _SERVICE_LINK = re.compile(r"tickets_(\w+_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp)\w*)?)")
@@ -694,8 +695,9 @@ class Settings(BaseSettings):
         if not file:
             return value.get_secret_value() if value else None
         try:
-            # Of a line, whose ends alone are not the secret's own.
-            return str(file.read_text(encoding="utf-8").strip("\r\n"))
+            # Of a line, whose ends alone are not the secret's own, nor is the mark with which
+            # editors of Windows begin a file.
+            return str(file.read_text(encoding="utf-8-sig").strip("\r\n"))
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"Cannot read {variable}_FILE={file}: {error}. Name a file that holds the secret"

@@ -55,6 +55,17 @@ def a_receiver(zammad, landing, names=NAMES, token=TOKEN, timeout=20):
     return ZammadReceiver(api, names, landing)
 
 
+@pytest.mark.parametrize("token", ["a-token\nof two lines", "a–token"])
+def test_a_token_that_no_header_can_hold_is_told_without_it(zammad, landing, token):
+    receiver = a_receiver(zammad, landing, token=token)
+
+    with pytest.raises(ReceiverError, match="A token of Zammad is none: ") as error:
+        tell(receiver, decision())
+
+    assert error.value.is_refusal
+    assert "token\nof" not in str(error.value)
+
+
 def decision(message_id="<a@example.org>", **changes):
     fields = {
         "ticket_id": "0" * 20,

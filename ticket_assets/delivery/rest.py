@@ -126,7 +126,14 @@ class RestApi:
     @property
     def _secret_headers(self) -> Mapping[str, str]:
         if self._credentials is None:
-            self._credentials = self.credentials()
+            credentials = self.credentials()
+            if not all(value.isascii() and value.isprintable() for value in credentials.values()):
+                raise ReceiverError(
+                    f"A token of {self.name} is none: it holds more than the letters, digits and"
+                    " signs of ASCII. Its file has to hold the token alone, on one line.",
+                    is_refusal=True,
+                )
+            self._credentials = credentials
         return self._credentials
 
     def close(self) -> None:
