@@ -61,9 +61,13 @@ def champion():
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory):
-    warehouse = DuckDBFile(tmp_path_factory.mktemp("data") / "warehouse.duckdb")
+    return warehouse_of(mail(PER_DAY), tmp_path_factory.mktemp("data"))
+
+
+def warehouse_of(mail, folder):
+    warehouse = DuckDBFile(folder / "warehouse.duckdb")
     with warehouse.transaction() as connection:
-        connection.register("mail", mail(PER_DAY))
+        connection.register("mail", mail)
         connection.execute("create schema if not exists tickets")
         connection.execute(
             "create table tickets.clean_tickets as"
@@ -113,6 +117,37 @@ def test_every_day_is_compared_with_its_own_window(warehouse, champion):
     assert [report.drifted_metrics for report in compared] == (
         [[]] * CHANGED + [["language"], ["language"], []]
     )
+
+
+def test_the_order_in_which_rows_were_written_changes_no_digit(champion, tmp_path):
+    """As after a run that was killed: the next one writes some days anew, behind the others."""
+    learnt = mail({9: 120})[["ticket_id", "category", "category_confidence"]]
+    champion = SimpleNamespace(
+        **{
+            **vars(champion),
+            "training_tickets": learnt.assign(oov_share=0.0),
+            "classifier": SimpleNamespace(
+                targets={"category": SimpleNamespace(labels=["printing"], thresholds=[0.5])}
+            ),
+            "evaluation": SimpleNamespace(target_precision=0.95),
+        }
+    )
+    metrics = []
+    for seed in range(5):
+        (tmp_path / str(seed)).mkdir()
+        rows = mail(PER_DAY).sample(frac=1, random_state=seed)
+        warehouse = warehouse_of(rows, tmp_path / str(seed))
+        with warehouse.transaction() as connection:
+            connection.register("learnt", learnt)
+            connection.execute(
+                "create table tickets.ticket_labels as select ticket_id, category from learnt"
+            )
+        compared = reports(warehouse, champion, **NO_HTML)
+        metrics.append(pd.concat([report.metrics for report in compared]))
+
+    assert "automatic_errors" in set(metrics[0]["metric"])
+    for other in metrics[1:]:
+        pd.testing.assert_frame_equal(metrics[0], other, check_exact=True)
 
 
 def test_figures_are_of_the_day_alone(warehouse, champion):

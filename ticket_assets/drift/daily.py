@@ -114,7 +114,9 @@ def _tickets(
         " p.model_decision as decision, e.vector"
         " from clean_tickets c join ticket_predictions p using (ticket_id)"
         " join ticket_embeddings e using (ticket_id)"
-        " where c.received_at::date between ? and ?",
+        " where c.received_at::date between ? and ?"
+        # In one order: sums differ in their last digits by the order of what is added.
+        " order by c.received_at, c.ticket_id",
         [max(_first_day(page), champion.reference_from or date.min), page[-1][0].last_day],
     )
     tickets = rows.drop_columns(["vector"]).to_pandas()
