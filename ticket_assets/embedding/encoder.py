@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import Precision
 from ticket_assets.embedding.presets import EncoderModel
 from ticket_assets.free_memory import give_back_free_memory
@@ -32,6 +34,11 @@ _TOKENISED_TEXTS = 512
 """Texts that are tokenised while the preceding ones are encoded."""
 _GIVEN_BACK_TEXTS = 256
 """Texts after which freed memory is returned: tensors of different sizes leave gaps in it."""
+_REPEATED_PER_STREAM = 2
+"""Batches of each shape of which a text is computed twice: those in which each stream meets it."""
+_SAME_VECTOR = 0.14
+"""Distance within which a text's two vectors are the same: a cosine of 0.99. Rounding makes less of
+it, and vectors of other texts are 0.3 and more apart."""
 _COMPUTED_BY = "openvino"
 """Part of the key of vectors. Change it when the same weights give other vectors."""
 
@@ -64,33 +71,88 @@ class Encoder:
         self._backend = backend
         self._max_tokens = min(max_tokens, model.max_tokens)
         self._batch_tokens = batch_tokens
+        self._repeated: Counter[tuple[int, int]] = Counter()
+        """Of how many batches of a shape a text was computed twice."""
 
     def encode(self, texts: Sequence[str], on_progress: Progress | None = None) -> Vectors:
-        """Vectors of unit length, shape (len(texts), dimension), in the order of `texts`."""
+        """Vectors of unit length, shape (len(texts), dimension), in the order of `texts`.
+
+        Raises:
+            EncoderError: the same text gets one vector and then another.
+        """
         vectors = np.empty((len(texts), self.dimension), np.float32)
         done = given_back = 0
+
+        def advance(count: int) -> None:
+            nonlocal done, given_back
+            done += count
+            if done - given_back >= _GIVEN_BACK_TEXTS:
+                give_back_free_memory()
+                given_back = done
+            if on_progress is not None:
+                on_progress(done, len(texts))
+
         # With a batch per core the cores need no synchronisation; one batch for all would.
         pool = ThreadPoolExecutor(self.streams, "encoder")
         try:
             for start in range(0, len(texts), _CHUNK_TEXTS):
                 chunk = texts[start : start + _CHUNK_TEXTS]
-                rows_of: dict[Future[Vectors], list[int]] = {
-                    pool.submit(self._encode_batch, tokens): rows
-                    for rows, tokens in self._batches(chunk)
-                }
-                for batch in as_completed(rows_of):
-                    rows = rows_of[batch]
-                    vectors[start:][rows] = batch.result()
-                    done += len(rows)
-                    if done - given_back >= _GIVEN_BACK_TEXTS:
-                        give_back_free_memory()
-                        given_back = done
-                    if on_progress is not None:
-                        on_progress(done, len(texts))
+                part = vectors[start : start + len(chunk)]
+                if self._encode_chunk(pool, chunk, part, advance):
+                    continue
+                self._backend.reload()
+                self._repeated.clear()
+                if not self._encode_chunk(pool, chunk, part, lambda _: None):
+                    raise EncoderError(
+                        f"{self.path} gives the same text one vector and then another, also after"
+                        " the encoder was loaded anew: none was kept. Start again; if that does not"
+                        " help, look at the memory of this machine."
+                    )
         finally:
             # After an error or Ctrl-C the remaining batches are not computed.
             pool.shutdown(cancel_futures=True)
         return vectors
+
+    def _encode_chunk(
+        self,
+        pool: ThreadPoolExecutor,
+        texts: Sequence[str],
+        vectors: Vectors,
+        advance: Callable[[int], None],
+    ) -> bool:
+        """Fills in the vectors; whether those that were computed twice are the same."""
+        rows_of: dict[Future[Vectors], list[int]] = {}
+        repeated: dict[int, list[int]] = {}
+        for rows, tokens in self._batches(texts):
+            rows_of[pool.submit(self._encode_batch, tokens)] = rows
+            shape = self._shape(tokens)
+            if self._repeated[shape] < _REPEATED_PER_STREAM * self.streams:
+                self._repeated[shape] += 1
+                repeated[rows[0]] = tokens[0]
+        for batch in as_completed(rows_of):
+            rows = rows_of[batch]
+            vectors[rows] = batch.result()
+            advance(len(rows))
+        # One batch, or one at a time, has nothing to be disturbed by.
+        return min(len(rows_of), self.streams) < 2 or self._are_repeated(repeated, vectors)
+
+    def _are_repeated(self, tokens_of: Mapping[int, list[int]], vectors: Vectors) -> bool:
+        """Whether these rows get the same vectors again, while nothing else is computed.
+
+        OpenVINO lays out weights when it meets a shape, for all streams. Of some thousand runs on
+        busy cores one had a batch whose 16 vectors had nothing to do with their texts (cosines
+        around 0), and a model was trained on them.
+        """
+        rows, tokens = list(tokens_of), list(tokens_of.values())
+        return all(
+            np.linalg.norm(
+                self._encode_batch([tokens[index] for index in batch])
+                - vectors[[rows[index] for index in batch]],
+                axis=1,
+            ).max()
+            < _SAME_VECTOR
+            for batch in batches_by_length(self._padded_lengths(tokens), self._batch_tokens)
+        )
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text's tokens, at least one."""
@@ -115,8 +177,11 @@ class Encoder:
             min(-(-len(ids) // _LENGTH_STEP) * _LENGTH_STEP, self._max_tokens) for ids in tokens
         ]
 
+    def _shape(self, tokens: list[list[int]]) -> tuple[int, int]:
+        return len(tokens), max(self._padded_lengths(tokens))
+
     def _encode_batch(self, tokens: list[list[int]]) -> Vectors:
-        shape = len(tokens), max(self._padded_lengths(tokens))
+        shape = self._shape(tokens)
         ids = np.full(shape, self._backend.padding_id, np.int64)
         mask = np.zeros(shape, np.int64)
         for row, text in enumerate(tokens):

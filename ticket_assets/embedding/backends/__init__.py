@@ -31,3 +31,6 @@ class Backend(Protocol):
             ids: token ids, shape (texts, tokens), padded at the end.
             mask: 1 at each text's own tokens, else 0.
         """
+
+    def reload(self) -> None:
+        """Load what computes anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +40,11 @@ class OpenVinoBackend:
             # Processes that pin their threads pin them to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+        self._compile = functools.partial(
+            openvino.Core().compile_model, folder / NETWORK, "CPU", options
+        )
         with ThreadPoolExecutor(1) as pool:
-            network = pool.submit(openvino.Core().compile_model, folder / NETWORK, "CPU", options)
+            network = pool.submit(self._compile)
             # A second of its own, for a vocabulary of 250,000.
             tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER))
             self._network = network.result()
@@ -60,3 +64,7 @@ class OpenVinoBackend:
         request.infer([ids, mask], share_inputs=True)
         hidden: Floats = request.get_output_tensor().data
         return hidden
+
+    def reload(self) -> None:
+        self._network = self._compile()
+        self._of_thread = threading.local()

@@ -92,6 +92,9 @@ class TransformersBackend:
             states: Floats = hidden.float().cpu().numpy()
         return states
 
+    def reload(self) -> None:
+        """Nothing: one batch is computed at a time, which none disturbs."""
+
 
 def _load(model: EncoderModel, precision: Precision) -> tuple[Any, Any]:
     import torch
