@@ -83,7 +83,7 @@ class Tries:
 QUICK_TRIES = Tries(quiet=8, drifted=8, windows=20, sizes=(200,))
 
 
-def sample_mail(messages: int, encode: Encode, days: int | None = None) -> Mail:
+def sample_mail(messages: int, encode: Encode, days: int | None = None, seed: int = 7) -> Mail:
     """The requests of a quiet sample mailbox, with the categories that people give; by default of
     48 messages a day."""
     days = messages // 48 if days is None else days + DRIFT_DAYS
@@ -91,7 +91,7 @@ def sample_mail(messages: int, encode: Encode, days: int | None = None) -> Mail:
     first_drifted = FIRST - timedelta(days=DRIFT_DAYS - 1)
     mails = [
         mail
-        for mail in generate(messages=messages, days=days, until=FIRST)
+        for mail in generate(messages=messages, days=days, until=FIRST, seed=seed)
         if mail.group == "ticket" and mail.received_at.date() < first_drifted
     ]
     parsed = [parse_message(mail.content, "eml") for mail in mails]

@@ -1,8 +1,8 @@
-"""Whether what `tickets simulate` forecasts of 30 days comes, on 18 months of generated mail."""
+"""Whether what `tickets simulate` forecasts of 30 days comes, on 18 months of three desks' mail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,11 @@ PART = "simulation"
 DAYS = 540
 SIMULATED_DAYS = 90
 FIRST_WINDOW = 120
-STEP = 10
-"""Days from one forecast to the next."""
-TRAINED_EVERY = 30
-"""Days from one training to the next: a forecast is of a model up to so old."""
+STEP = FORECAST_DAYS
+"""Days from one forecast to the next, for which a model is trained: what comes of two forecasts is
+other mail, so that each counts as one trial."""
+STREAMS = (7, 8, 9)
+"""Seeds of the generated mail."""
 WINDOWS = (DAYS - FORECAST_DAYS - FIRST_WINDOW) // STEP + 1
 LABELLED_SHARE = 0.7
 OPTIONS = TrainingOptions(max_tickets=2_000)
@@ -58,7 +59,9 @@ Forecasts = dict[float, list[Forecast]]
 
 
 def forecasts(
-    mail: Mail, windows: int = WINDOWS, on_progress: Callable[[str], None] = lambda _: None
+    streams: Iterable[Mail],
+    windows: int = WINDOWS,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Forecasts, Forecasts]:
     """Forecasts of the automatic share, and of the precision where one was given and any ticket was
     automatic.
@@ -67,54 +70,50 @@ def forecasts(
     that they give or would give.
 
     Args:
-        mail: tickets of `DAYS` days, each with a category.
-        windows: so many, the first ones.
+        streams: tickets of `DAYS` days of a desk, each with a category.
+        windows: so many of each desk, the first ones.
     """
-    tickets = mail.tickets
-    start = tickets["received_at"].min().normalize()
-    day = (tickets["received_at"] - start).dt.days.to_numpy()
-    is_labelled = np.random.default_rng(0).random(len(tickets)) < LABELLED_SHARE
-    given = tickets.set_index("ticket_id")["category"]
     shares: Forecasts = {}
     precisions: Forecasts = {}
-    trained, trained_on = None, -1
-    for window in range(windows):
-        today = FIRST_WINDOW + window * STEP
-        if trained is None or today - trained_on >= TRAINED_EVERY:
-            trained, trained_on = (
-                _train(mail.rows(np.flatnonzero(is_labelled & (day < today)))),
-                today,
+    for number, mail in enumerate(streams, 1):
+        tickets = mail.tickets
+        start = tickets["received_at"].min().normalize()
+        day = (tickets["received_at"] - start).dt.days.to_numpy()
+        is_labelled = np.random.default_rng(0).random(len(tickets)) < LABELLED_SHARE
+        given = tickets.set_index("ticket_id")["category"]
+        for window in range(windows):
+            today = FIRST_WINDOW + window * STEP
+            trained = _train(mail.rows(np.flatnonzero(is_labelled & (day < today))))
+            recent = np.flatnonzero((day >= today - SIMULATED_DAYS) & (day < today))
+            coming = np.flatnonzero((day >= today) & (day < today + FORECAST_DAYS))
+            simulated = simulated_targets(
+                _sorted(mail.rows(recent), trained).assign(is_labelled=is_labelled[recent]),
+                trained,
+                given.loc[given.index.isin(trained.training_tickets["ticket_id"])],
+                Costs(1, 1),
             )
-        recent = np.flatnonzero((day >= today - SIMULATED_DAYS) & (day < today))
-        coming = np.flatnonzero((day >= today) & (day < today + FORECAST_DAYS))
-        simulated = simulated_targets(
-            _sorted(mail.rows(recent), trained).assign(is_labelled=is_labelled[recent]),
-            trained,
-            given.loc[given.index.isin(trained.training_tickets["ticket_id"])],
-            Costs(1, 1),
-        )
-        came = _sorted(mail.rows(coming), trained)
-        is_right = (came["category"] == tickets["category"].to_numpy()[coming]).to_numpy()
-        model = trained.classifier.targets["category"]
-        codes = pd.Categorical(came["category"], categories=list(model.labels)).codes
-        least = trained.evaluation.targets["category"].simulated_thresholds
-        for target, thresholds in zip(simulated, least.values(), strict=True):
-            automatic = (came["confidence"] >= np.array(thresholds)[codes]).to_numpy()
-            automatic &= came["review_reason"].isna().to_numpy()
-            told = target.mail
-            shares.setdefault(target.target_precision, []).append(
-                Forecast.of(told.share, told.share_low, told.share_high, automatic)
-            )
-            if told.precision is not None and automatic.any():
-                precisions.setdefault(target.target_precision, []).append(
-                    Forecast.of(
-                        told.precision,
-                        told.precision_low,
-                        told.precision_high,
-                        is_right[automatic],
-                    )
+            came = _sorted(mail.rows(coming), trained)
+            is_right = (came["category"] == tickets["category"].to_numpy()[coming]).to_numpy()
+            model = trained.classifier.targets["category"]
+            codes = pd.Categorical(came["category"], categories=list(model.labels)).codes
+            least = trained.evaluation.targets["category"].simulated_thresholds
+            for target, thresholds in zip(simulated, least.values(), strict=True):
+                automatic = (came["confidence"] >= np.array(thresholds)[codes]).to_numpy()
+                automatic &= came["review_reason"].isna().to_numpy()
+                told = target.mail
+                shares.setdefault(target.target_precision, []).append(
+                    Forecast.of(told.share, told.share_low, told.share_high, automatic)
                 )
-        on_progress(f"Window {window + 1} of {windows}")
+                if told.precision is not None and automatic.any():
+                    precisions.setdefault(target.target_precision, []).append(
+                        Forecast.of(
+                            told.precision,
+                            told.precision_low,
+                            told.precision_high,
+                            is_right[automatic],
+                        )
+                    )
+            on_progress(f"Desk {number}: window {window + 1} of {windows}")
     return shares, precisions
 
 

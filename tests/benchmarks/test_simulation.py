@@ -29,9 +29,9 @@ def test_a_stream_that_stays_as_it_is_comes_as_forecast():
     tickets["received_at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(days, unit="D")
     mail = Mail(tickets, bag_vectors(tickets["text"].tolist()))
 
-    shares, precisions = forecasts(mail, windows=2)
+    shares, precisions = forecasts([mail, mail], windows=2)
 
     assert len(shares) == 20
-    assert {len(windows) for windows in shares.values()} == {2}
+    assert {len(windows) for windows in shares.values()} == {4}
     assert all(one.low <= one.expected <= one.high for one in shares[0.8])
     assert all(0.8 < one.realised <= 1 for one in precisions[0.8])
