@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CODE_VERSIONS = {
     "raw_tickets": "3",
     "rejected_messages": "1",
-    "clean_tickets": "7",
+    "clean_tickets": "8",
     "ticket_embeddings": "2",
     "ticket_collection": "1",
     "ticket_predictions": "6",
