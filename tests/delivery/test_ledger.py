@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from tests.days import now
 from tests.delivery.decided import decided_desk
 from tests.delivery.decided import ticket as a_ticket
 from tests.warehouse_rows import append_rows
@@ -214,7 +215,7 @@ def test_a_ticket_that_the_receiver_does_not_know_is_refused_after_some_days(
     with Desk(settings).warehouse.transaction() as connection:
         connection.execute(
             "update tickets.delivered_tickets set next_try_at = null, intended_at = ?",
-            [datetime.now(UTC).replace(tzinfo=None) - UNKNOWN_LIMIT],
+            [now() - UNKNOWN_LIMIT],
         )
 
     assert intended(ledger) == ["1"]

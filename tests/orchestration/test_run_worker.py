@@ -4,7 +4,6 @@ write nothing beside the dagster.yaml that they are given."""
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +18,7 @@ from dagster._core.origin import (
 )
 from psycopg2.extensions import make_dsn
 
+from tests.days import days_ago
 from tests.services.stores import Stores
 from ticket_assets.orchestration.code_location import MODULE, job_origin
 from ticket_assets.orchestration.instance import desk_instance
@@ -45,9 +45,8 @@ READ_ONLY = {
 @pytest.fixture
 def stores(tmp_path: Path) -> Stores:
     stores = Stores(tmp_path / "desk")
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
     sample = write_mailbox(
-        tmp_path / "sample", list(generate(messages=30, days=2, until=yesterday))
+        tmp_path / "sample", list(generate(messages=30, days=2, until=days_ago(1)))
     )
     stores.tickets("import", sample.mailbox)
     return stores
