@@ -51,9 +51,9 @@ demo: $(SAMPLE)/mailbox.mbox  ## Sample mailbox in; tickets, champion model and 
 dev: $(VENV)/.product  ## Dagster's UI and daemon on http://127.0.0.1:3000
 	$(BIN)/tickets dev
 
-# One worker more than there are cores: one mostly waits for Dagster's daemon.
+# Two workers more than there are cores: they wait for daemons and pods two fifths of their time.
 test: $(VENV)/.tests  ## The whole test suite
-	$(BIN)/python -m pytest $(PARALLEL) $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+	$(BIN)/python -m pytest $(PARALLEL) $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 
 check: $(VENV)/.tests  ## The quick part of the test suite
 	$(BIN)/python -m pytest $(PARALLEL) auto -m 'not slow'

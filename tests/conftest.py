@@ -123,6 +123,9 @@ FIRST = (
     "embedding/",
     "drift/",
     "defs/",
+    "helm/",
+    "mail/",
+    "text/",
 )
 """What takes longest begins first: the image that others wait for, what itself mostly waits, and
 what would keep one worker busy when the others have ended."""

@@ -178,6 +178,7 @@ def test_an_import_that_cannot_be_used_is_one_line_and_lands_nothing(
     assert not (tickets.folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_mail_is_refused(tickets):
     (tickets.folder / "empty").mkdir()
 
@@ -345,6 +346,7 @@ def test_a_fetch_without_an_account_says_what_to_set(tickets, data):
     assert not data.exists()
 
 
+@pytest.mark.slow
 def test_a_dotenv_file_that_is_not_text_is_one_line(tickets):
     tickets.write(".env", b"\xff\xfe\x00")
 
@@ -413,6 +415,7 @@ def test_classifying_before_any_training_says_how_to_train(tickets):
     assert "`tickets import PATH --labels FILE`, then train with `tickets run`" in line
 
 
+@pytest.mark.slow
 def test_the_status_of_an_empty_folder_is_shown(tickets, data):
     shown = tickets("status")
     status = json.loads(tickets("status", "--json").stdout)

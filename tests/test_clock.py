@@ -70,6 +70,7 @@ def test_a_file_that_is_still_to_be_written_is_refused(tmp_path):
         refuse_early_clock(landing, tmp_path / "mail.mbox")
 
 
+@pytest.mark.slow
 def test_commands_refuse_an_early_clock_and_go_on_with_the_flag(tickets):  # noqa: F811
     """414 dated mails were filed under one day, and a run ended in an IndexError."""
     now = datetime.now(UTC)

@@ -201,6 +201,7 @@ def test_days_processed_again_without_a_change_name_none(tables):
     assert [tables.process([day]) for day in (0, 5, 8)] == [set(), set(), set()]
 
 
+@pytest.mark.slow
 def test_purged_mail_is_no_reason_to_process_a_later_day_again(tables):
     tables.process([0, 70])
     with tables.warehouse.transaction() as connection:

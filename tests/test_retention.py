@@ -113,6 +113,7 @@ def test_a_day_that_was_not_processed_keeps_its_mail_and_that_of_later_days(sett
     assert landing.days() == DAYS[1:]
 
 
+@pytest.mark.slow
 def test_a_day_whose_clean_tickets_are_missing_is_not_processed(settings, landing):
     process(settings, DAYS)
     with duckdb.connect(str(settings.warehouse_path)) as connection:

@@ -166,6 +166,7 @@ def test_what_was_decided_before_a_person_spoke_is_kept_whatever_comes_later(mai
     assert {former(mail, ticket) for ticket in said} == {(None, None, None)}
 
 
+@pytest.mark.slow
 def test_a_label_that_was_there_first_leaves_nothing_decided_before_it(mail):
     insert(mail, "ticket_labels", labels({"sure": ("email", None)}))
 

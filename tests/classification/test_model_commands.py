@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from tests.loopback import free_port
 from tests.services.s3 import S3Server, settings_of
+from tests.slow_cases import slow
 from ticket_assets.classification.model_store import ModelError, ModelStore
 from ticket_assets.classification.promotion import Candidate, write_candidate
 from ticket_assets.classification.training import TrainedClassifier, train
@@ -134,7 +135,7 @@ def test_without_a_former_champion_there_is_nothing_to_go_back_to(
         ),
     ],
 )
-@pytest.mark.parametrize("command", [["list"], ["show"], ["rollback"]])
+@pytest.mark.parametrize("command", [["list"], *slow(["show"], ["rollback"])])
 def test_a_bucket_that_cannot_be_reached_is_named_in_one_line(
     s3: S3Server,
     monkeypatch: pytest.MonkeyPatch,

@@ -362,6 +362,7 @@ def test_a_vector_of_a_former_text_is_stopped(put: Put, verdict: Verdict):
     assert not verdict(every_clean_ticket_has_one_vector).passed
 
 
+@pytest.mark.slow
 def test_vectors_of_two_encoders_are_stopped(put: Put, verdict: Verdict):
     put("ticket_embeddings")
     assert verdict(vectors_come_from_one_encoder).passed
@@ -880,6 +881,7 @@ def test_audits_alone_are_judged_where_there_are_enough(
     assert audited == (pytest.approx(1 - wrong / audits) if audits >= ENOUGH_AUDITS else None)
 
 
+@pytest.mark.slow
 def test_labels_of_one_category_do_not_speak_for_the_others(
     settings: Settings, put: Put, verdict: Verdict, trained: TrainedClassifier
 ):

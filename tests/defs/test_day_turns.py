@@ -61,6 +61,7 @@ def test_a_run_waits_for_the_one_that_is_at_work_on_its_day(
     assert message.startswith(f"{WAITS_FOR}run {first.run_id[:8]} ")
 
 
+@pytest.mark.slow
 def test_runs_for_other_days_and_for_none_do_not_wait(
     instance: dg.DagsterInstance, leases: FileLeases
 ) -> None:

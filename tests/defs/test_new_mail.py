@@ -253,6 +253,7 @@ def test_a_day_whose_links_to_earlier_mail_changed_is_requested_again_and_once(
     assert windows(tick()) == []
 
 
+@pytest.mark.slow
 def test_mail_that_comes_while_a_run_is_at_work_on_its_day_waits_for_the_end_of_the_run(
     tick, land, settings, instance
 ):
@@ -466,6 +467,7 @@ def test_days_that_other_links_or_settings_make_anew_are_requested_and_not_repor
     assert reported(result) == {}
 
 
+@pytest.mark.slow
 def test_a_warehouse_that_is_being_written_is_no_failed_tick(
     tick, land, end, settings, monkeypatch
 ):

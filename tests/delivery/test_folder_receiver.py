@@ -90,6 +90,7 @@ def test_marks_of_former_batches_do_not_pile_up(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / ".ticket-assets").iterdir()] == ["b2.published"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_desk_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "decisions"
     folder.mkdir()

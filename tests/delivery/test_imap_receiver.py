@@ -97,6 +97,7 @@ def test_what_a_person_has_moved_stays(receiver, mailbox):
     assert held(mailbox, "Printing") == ["a"]
 
 
+@pytest.mark.slow
 def test_a_kill_between_keyword_and_move_is_made_up_for(receiver, mailbox, landing):
     land(landing, "a")
     cursor = receiver.read_back(None).cursor
@@ -156,6 +157,7 @@ def test_a_folder_that_is_not_there_is_told(account, mailbox, landing):
             look()
 
 
+@pytest.mark.slow
 def test_a_refused_login_is_told_as_one(account, landing):
     receiver = ImapReceiver(account(password="wr0ng-and-secret"), NAMES, landing)  # noqa: S106
 
@@ -292,6 +294,7 @@ def test_what_a_person_flags_is_a_label_and_what_we_flagged_is_none(flagging, ma
     assert values(flagging.read_back(second.cursor)) == []
 
 
+@pytest.mark.slow
 def test_a_keyword_given_once_more_is_a_label_once_more(flagging, mailbox, landing):
     (a,) = land(landing, "a")
     deliver(mailbox, "a")
@@ -305,6 +308,7 @@ def test_a_keyword_given_once_more_is_a_label_once_more(flagging, mailbox, landi
     assert [values(look) for look in looks] == [[(a, "printing")], [], [(a, "printing")]]
 
 
+@pytest.mark.slow
 def test_two_keywords_of_people_are_told_once_and_no_label_until_one_is_gone(
     flagging, mailbox, landing
 ):
@@ -327,6 +331,7 @@ def test_two_keywords_of_people_are_told_once_and_no_label_until_one_is_gone(
     assert (values(one), one.problems) == ([(a, "printing")], ())
 
 
+@pytest.mark.slow
 def test_a_flagged_mail_that_is_moved_to_a_folder_is_labelled_by_the_folder(
     flagging, mailbox, landing
 ):
@@ -343,6 +348,7 @@ def test_a_flagged_mail_that_is_moved_to_a_folder_is_labelled_by_the_folder(
     assert values(flagging.read_back(moved.cursor)) == []
 
 
+@pytest.mark.slow
 def test_more_flags_than_one_look_takes_are_read_by_the_next(
     flagging, mailbox, landing, monkeypatch
 ):
@@ -360,6 +366,7 @@ def test_more_flags_than_one_look_takes_are_read_by_the_next(
     assert {item.ticket_id for look in looks for item in look.values} == set(tickets)
 
 
+@pytest.mark.slow
 def test_keywords_that_stand_when_the_routing_file_gets_them_count_for_nothing(
     account, mailbox, landing
 ):

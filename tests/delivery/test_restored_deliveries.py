@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.delivery.decided import decided_desk, outcomes, ticket
 from tests.delivery.test_handover import Notebook
 from tests.warehouse_rows import append_rows
@@ -16,6 +18,7 @@ from ticket_assets.desk import Desk
 from ticket_assets.settings import Settings
 
 
+@pytest.mark.slow
 def test_what_was_delivered_before_the_backup_is_never_told_again_and_the_rest_when_asked(
     tmp_path: Path,
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.delivery.decided import decided_desk, ticket, ticket_id
 from tests.loopback import LoopbackServer
 from tests.services.webhook import SECRET, WebhookServer, webhook_server
+from ticket_assets.delivery import webhook_receiver
 from ticket_assets.delivery.decisions import Decision, Intent
 from ticket_assets.delivery.handover import hand_over
 from ticket_assets.delivery.receivers import Finished, Outcome, Receipt, ReceiverError
@@ -40,6 +41,11 @@ DECISION = Decision(
     model_version="m1",
 )
 INTENT = Intent("0f9f5b7e-8f0e-5b6e-9a36-2f4d6a1c0b11", "b1", datetime(2026, 11, 20, 9), DECISION)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_receiver, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -119,6 +125,7 @@ class AByteNowAndThen(StreamRequestHandler):
             self.wfile.write(b"\r\nContent-Length: 0\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_byte_by_byte_is_none() -> None:
     server = LoopbackServer(AByteNowAndThen)
     receiver = Webhook(f"{server.url}/hook", SECRET, timeout=0.5)

@@ -119,6 +119,7 @@ def test_every_day_is_compared_with_its_own_window(warehouse, champion):
     )
 
 
+@pytest.mark.slow
 def test_the_order_in_which_rows_were_written_changes_no_digit(champion, tmp_path):
     """As after a run that was killed: the next one writes some days anew, behind the others."""
     learnt = mail({9: 120})[["ticket_id", "category", "category_confidence"]]
@@ -150,6 +151,7 @@ def test_the_order_in_which_rows_were_written_changes_no_digit(champion, tmp_pat
         pd.testing.assert_frame_equal(metrics[0], other, check_exact=True)
 
 
+@pytest.mark.slow
 def test_figures_are_of_the_day_alone(warehouse, champion):
     figures = [
         json.loads(report.json)["figures"] for report in reports(warehouse, champion, **NO_HTML)

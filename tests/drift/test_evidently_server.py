@@ -285,6 +285,7 @@ def test_an_address_of_another_machine_is_served_from_the_usual_port(monkeypatch
     assert addresses == [("192.0.2.1", 3002)]
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_named(closed_port):
     access = S3Access(f"http://127.0.0.1:{closed_port}", "eu-west-1", KEY_ID, SECRET)
 

@@ -5,6 +5,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ticket_assets.drift.plots import drift_history_png, drift_markdown, drift_png
 from ticket_assets.drift.report import DriftReport
@@ -30,11 +31,13 @@ def has_red(png):
     return bool((np.abs(pixels - RED).max(axis=2) < 0.01).any())
 
 
+@pytest.mark.slow
 def test_chart_of_a_day_shows_drifted_metrics_in_red():
     assert has_red(drift_png(METRICS))
     assert not has_red(drift_png(METRICS.assign(drifted=False)))
 
 
+@pytest.mark.slow
 def test_history_draws_every_day():
     days = pd.concat(
         [

@@ -184,6 +184,7 @@ def test_a_category_that_grows_by_half_is_noticed_in_a_thousand_tickets():
     assert "category_share" in report.drifted_metrics
 
 
+@pytest.mark.slow
 def test_a_new_product_is_noticed_by_its_name():
     current = mail(80, seed=5)
     named = with_new_word(current)

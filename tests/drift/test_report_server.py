@@ -80,6 +80,7 @@ def test_an_address_of_another_machine_is_served_by_others(reports):
     assert not serve_reports(reports, "https://reports.example.org/desk")
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_named(closed_port):
     access = S3Access(f"http://127.0.0.1:{closed_port}", "eu-west-1", KEY_ID, SECRET)
     blobs = BucketBlobs("s3://bucket", access)

@@ -68,6 +68,7 @@ def write(content: bytes, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_four_bit_blocks_become_the_numbers_they_stand_for(tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 

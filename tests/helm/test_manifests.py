@@ -296,6 +296,7 @@ def test_there_is_one_daemon_even_while_it_is_replaced():
         assert spec["strategy"] == {"type": "Recreate"}
 
 
+@pytest.mark.slow
 def test_pods_start_anew_when_what_they_read_at_their_start_changes():
     def checksums(**values):
         return {

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.services import skip_without
 from tests.services.containers import PROJECT
 
@@ -51,6 +53,7 @@ def test_nothing_else_than_the_named_base_is_pulled() -> None:
     assert {next(filter(None, names)) for names in sources} <= stages | {"${BASE}"}
 
 
+@pytest.mark.slow
 def test_what_converts_encoders_is_copied_whole(tmp_path: Path) -> None:
     """Its modules are copied by name, so that another change converts nothing anew."""
     text = DOCKERFILE.read_text().replace("\\\n", " ")

@@ -45,7 +45,7 @@ class Registry(BaseHTTPRequestHandler):
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     skip_without(shutil.which("skopeo") is not None, "skopeo")
     with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"127.0.0.1:{server.server_port}"
         settings = tmp_path / ".config" / "containers" / "registries.conf"
         settings.parent.mkdir(parents=True)

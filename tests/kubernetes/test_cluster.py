@@ -186,6 +186,7 @@ def test_variables_and_files_come_from_config_maps_and_secrets(cluster, jobs, po
     assert log(pods) == "blue\nsésame"
 
 
+@pytest.mark.slow
 def test_a_pod_waits_for_its_secret(cluster, jobs, pods):
     reference = {"secretKeyRef": {"name": "secret", "key": "word"}}
     waiting = job("test $WORD = x", container={"env": [{"name": "WORD", "valueFrom": reference}]})
@@ -220,6 +221,7 @@ def test_a_deleted_job_ends_its_pod_when_told_so(jobs, pods):
     eventually(lambda: not pods.list_namespaced_pod(NAMESPACE).items)
 
 
+@pytest.mark.slow
 def test_a_pod_that_does_not_end_is_killed_after_its_grace(jobs, pods):
     stubborn = job("trap '' TERM; while :; do sleep 1; done", terminationGracePeriodSeconds=1)
     jobs.create_namespaced_job(NAMESPACE, stubborn)
@@ -230,6 +232,7 @@ def test_a_pod_that_does_not_end_is_killed_after_its_grace(jobs, pods):
     assert ended(jobs).failed == 1
 
 
+@pytest.mark.slow
 def test_a_pod_has_its_deadline_from_when_it_has_a_node(cluster, jobs, pods):
     cluster.node.is_full = True
     jobs.create_namespaced_job(NAMESPACE, job("sleep 60", activeDeadlineSeconds=1))
@@ -266,6 +269,7 @@ def test_what_the_node_does_to_pods(cluster, jobs, pods, fail, reasons):
     assert (only_pod(pods).status.reason, terminated(only_pod(pods)).reason) == reasons
 
 
+@pytest.mark.slow
 def test_a_node_that_is_gone_says_nothing_until_its_pods_are_given_up(cluster, jobs, pods):
     jobs.create_namespaced_job(NAMESPACE, job("exec sleep 60"))
     pod = only_pod_in_phase(pods, "Running")
@@ -277,6 +281,7 @@ def test_a_node_that_is_gone_says_nothing_until_its_pods_are_given_up(cluster, j
     assert ended(jobs).failed == 1
 
 
+@pytest.mark.slow
 def test_finished_jobs_are_removed_after_their_time(jobs, pods):
     jobs.create_namespaced_job(NAMESPACE, job("true", job={"ttlSecondsAfterFinished": 1}))
     ended(jobs)
@@ -330,6 +335,7 @@ def test_an_answer_that_is_lost(cluster, jobs):
     assert [name_of(made) for made in cluster.store.list("jobs")] == ["run"]
 
 
+@pytest.mark.slow
 def test_a_deployment_has_one_pod_and_a_new_one_after_a_restart(cluster, pods):
     labels = {"app": "daemon"}
     container = {"name": "dagster", "image": "tickets:1", "args": ["sleep", "60"]}

@@ -73,6 +73,7 @@ def test_a_year_of_days_costs_few_requests(s3, landing):
     ]
 
 
+@pytest.mark.slow
 def test_what_landed_and_what_was_removed_is_seen(landing):
     landing.land([message(1), message(2), message(3, 1)])
     before = fingerprints(landing)

@@ -199,6 +199,7 @@ def test_a_damaged_cursor_costs_a_second_reading(fetch, landing, mailbox, tmp_pa
     assert fetch().already_there == 0
 
 
+@pytest.mark.slow
 def test_a_message_deleted_before_it_is_fetched_is_skipped(fetch, landing, mailbox, proxy):
     contents = deliver(mailbox, mails(3))
 
@@ -216,6 +217,7 @@ def test_a_message_deleted_before_it_is_fetched_is_skipped(fetch, landing, mailb
     assert fetch().landed == 0
 
 
+@pytest.mark.slow
 def test_a_message_larger_than_allowed_lands_and_is_rejected_with_its_bytes_kept(
     fetch, landing, mailbox
 ):
@@ -231,6 +233,7 @@ def test_a_message_larger_than_allowed_lands_and_is_rejected_with_its_bytes_kept
     assert (landing.files.folder / rejected["path"]).read_bytes() == large
 
 
+@pytest.mark.slow
 def test_a_message_that_is_too_large_for_a_mail_is_not_read_and_told(
     fetch, landing, mailbox, monkeypatch
 ):
@@ -249,6 +252,7 @@ def test_a_message_that_is_too_large_for_a_mail_is_not_read_and_told(
     assert [report.refused[0].asked_now for report in reports] == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_folder_that_has_not_changed_is_not_searched(fetch, mailbox, proxy):
     """The last message is gone, so that UIDNEXT alone would not say that all is read."""
     asked = []
@@ -271,6 +275,7 @@ def test_a_folder_that_has_not_changed_is_not_searched(fetch, mailbox, proxy):
     assert searches() == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_server_without_condstore_is_searched_each_time(fetch, landing, mailbox, proxy):
     contents = deliver(mailbox, mails(2))
     before = proxy(hidden=b"CONDSTORE")
@@ -281,6 +286,7 @@ def test_a_server_without_condstore_is_searched_each_time(fetch, landing, mailbo
     assert landed(landing) == sorted(contents)
 
 
+@pytest.mark.slow
 def test_a_fetch_that_has_no_time_left_leaves_the_rest_to_the_next(
     fetch, landing, mailbox, monkeypatch
 ):
@@ -298,6 +304,7 @@ def test_a_fetch_that_has_no_time_left_leaves_the_rest_to_the_next(
     assert landed(landing) == sorted(contents)
 
 
+@pytest.mark.slow
 def test_a_message_that_the_server_refuses_is_passed_over_and_asked_for_again(
     fetch, landing, mailbox, proxy, tmp_path
 ):
@@ -328,6 +335,7 @@ def test_a_message_that_the_server_refuses_is_passed_over_and_asked_for_again(
     assert landed(landing) == sorted(contents)
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_every_message_is_an_outage(fetch, landing, mailbox, proxy):
     contents = deliver(mailbox, mails(12))
     before = proxy(refused=range(1, 13))
@@ -423,6 +431,7 @@ def test_a_killed_fetch_is_completed_by_the_next(fetch, landing, mailbox, accoun
     assert landed(landing) == sorted(contents)
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_one_line_after_one_attempt(fetch, account, dovecot, user):
     message = refusal(fetch, account(password="no"))  # noqa: S106
 
@@ -461,6 +470,7 @@ def token(user, key):
     return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")])
 
 
+@pytest.mark.slow
 def test_an_access_token_is_taken_instead_of_a_password(fetch, mailbox, account, dovecot, tmp_path):
     deliver(mailbox, mails(1))
     chosen = account(password=None, token_file=tmp_path / "token")

@@ -102,7 +102,7 @@ def jobs_api(folder: Path) -> Iterator[JobsApi]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         api = JobsApi(f"http://127.0.0.1:{server.server_port}", folder)
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
 
         def stop() -> None:

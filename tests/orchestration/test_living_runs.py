@@ -302,6 +302,7 @@ def test_the_slot_of_a_dead_run_goes_to_the_run_that_waits_for_it(
             assert claims.interval_to_next_pending_claim_check() > 0
 
 
+@pytest.mark.slow
 def test_a_run_says_once_for_which_run_it_waits(instance: dg.DagsterInstance) -> None:
     holder = started_run(instance, **{"dagster/sensor_name": "new_mail"})
     run = instance.create_run_for_job(nothing)
@@ -323,6 +324,7 @@ def test_a_run_says_once_for_which_run_it_waits(instance: dg.DagsterInstance) ->
     assert describe(record).startswith(f"run {holder.run_id[:8]} (started ")
 
 
+@pytest.mark.slow
 def test_a_run_of_the_command_is_described_as_such(instance: dg.DagsterInstance) -> None:
     run = started_run(instance, **{STARTED_BY_TAG: "the command"})
     record = instance.get_run_record_by_id(run.run_id)

@@ -276,6 +276,7 @@ def test_what_deleting_a_run_in_the_ui_leaves_goes_as_well(
     assert files_of(tmp_path, deleted) == []
 
 
+@pytest.mark.slow
 def test_no_number_of_an_event_is_given_twice(desk: dg.DagsterInstance):
     """A cursor that has passed the number would not see the event."""
     run(desk, model)

@@ -141,6 +141,7 @@ def test_an_api_that_is_down_is_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_more_jobs_than_fit_one_page_are_all_seen(
     instance: dg.DagsterInstance, api: JobsApi
 ) -> None:

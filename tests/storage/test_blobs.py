@@ -252,6 +252,7 @@ def test_keys_that_are_refused_are_told_without_the_secret(s3):
         only_known_keys(s3, "inf")
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_named(s3):
     endpoint = f"http://127.0.0.1:{free_port()}"
     blobs = BucketBlobs("s3://bucket", access(s3, endpoint=endpoint))

@@ -244,6 +244,7 @@ def test_an_empty_collection_has_no_neighbours(collection: TicketCollection) -> 
     assert collection.nearest(directions(), 3) == []
 
 
+@pytest.mark.slow
 def test_more_tickets_than_one_batch_holds(
     collection: TicketCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,7 +381,7 @@ def test_a_server_that_is_not_chroma_is_named_and_what_it_quotes_left_out(
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         message = message_of_opening(tmp_path, ChromaServer(url, TOKEN))
         server.shutdown()

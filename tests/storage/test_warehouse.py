@@ -127,6 +127,7 @@ def test_the_tables_are_listed_and_there_are_none_without_a_warehouse(path: Path
     assert DuckDBFile(path.with_name("nothing.duckdb")).tables() == set()
 
 
+@pytest.mark.slow
 def test_a_reader_waits_for_another_process_that_writes(path: Path) -> None:
     writer = start_writer(path, "0.5")
 

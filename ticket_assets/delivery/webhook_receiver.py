@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PREFIX = "whsec_"
 IN_FLIGHT = 8
 TRIES = 4
-LONGEST_PAUSE_SECONDS = 8.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
 TIMEOUT_SECONDS = 15.0
 """From the beginning of a request to what is read of its answer."""
 _REPLY_BYTES = 2048
@@ -144,7 +144,7 @@ class Webhook(Receiver):
 
         tries = Retrying(
             stop=stop_after_attempt(TRIES),
-            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
+            wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
             retry=retry_if_result(lambda answer: answer.is_tried_again_soon),
             retry_error_callback=last,
         )
