@@ -51,9 +51,9 @@ demo: $(SAMPLE)/mailbox.mbox  ## Sample mailbox in; tickets, champion model and 
 dev: $(VENV)/.product  ## Dagster's UI and daemon on http://127.0.0.1:3000
 	$(BIN)/tickets dev
 
-# Two workers more than there are cores: they wait for daemons and pods two fifths of their time.
+# One worker more than there are cores: one mostly waits for Dagster's daemon.
 test: $(VENV)/.tests  ## The whole test suite
-	$(BIN)/python -m pytest $(PARALLEL) $$(($$(getconf _NPROCESSORS_ONLN) + 2))
+	$(BIN)/python -m pytest $(PARALLEL) $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 check: $(VENV)/.tests  ## The quick part of the test suite
 	$(BIN)/python -m pytest $(PARALLEL) auto -m 'not slow'
