@@ -275,17 +275,23 @@ def test_what_serves_is_watched(manifests):
                 assert "readinessProbe" in container, pod.name
 
 
+@pytest.mark.parametrize(
+    "manifests", [name for name in VARIANTS if name != "nothing more"], indirect=True
+)
 def test_runs_give_way_to_the_daemon(manifests):
     classes = {
         item["metadata"]["name"]: item for item in manifests if item["kind"] == "PriorityClass"
     }
-    if not classes:
-        pytest.skip("these values leave priority classes out")
     for pod in pods(manifests):
         chosen = classes[pod.spec["priorityClassName"]]
         is_run = pod.name.startswith(("run/", "CronJob/"))
         assert chosen["value"] == (0 if is_run else 1000), pod.name
         assert chosen["preemptionPolicy"] == ("Never" if is_run else "PreemptLowerPriority")
+
+
+@pytest.mark.parametrize("manifests", ["nothing more"], indirect=True)
+def test_no_pod_names_a_priority_class_that_is_left_out(manifests):
+    assert {pod.spec.get("priorityClassName") for pod in pods(manifests)} == {None}
 
 
 def test_there_is_one_daemon_even_while_it_is_replaced():
