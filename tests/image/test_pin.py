@@ -10,12 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
+from tests.loopback import LoopbackServer
 from tests.services import skip_without
 from tests.services.containers import PROJECT
 
@@ -44,15 +44,14 @@ class Registry(BaseHTTPRequestHandler):
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     skip_without(shutil.which("skopeo") is not None, "skopeo")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        address = f"127.0.0.1:{server.server_port}"
-        settings = tmp_path / ".config" / "containers" / "registries.conf"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
-        monkeypatch.setenv("HOME", str(tmp_path))
-        yield address
-        server.shutdown()
+    server = LoopbackServer(Registry)
+    address = f"127.0.0.1:{server.port}"
+    settings = tmp_path / ".config" / "containers" / "registries.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield address
+    server.close()
 
 
 pin = partial(subprocess.run, capture_output=True, check=False, text=True)

@@ -148,4 +148,4 @@ def serve(system, port):
 
         def log_message(self, *_): ...
 
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever(0.01)
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()

@@ -206,4 +206,4 @@ if __name__ == "__main__":
         context.load_cert_chain(certificate[0])
         server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
-    server.serve_forever(0.01)
+    server.serve_forever()

@@ -5,15 +5,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.loopback import free_port
+from tests.loopback import LoopbackServer, free_port
 from tests.services.tls_proxy import TOKEN, TlsProxy
 from ticket_assets.settings import Settings, SettingsError
 from ticket_assets.storage import collection as collection_module
@@ -380,13 +379,11 @@ def test_a_server_that_is_not_chroma_is_named_and_what_it_quotes_left_out(
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        message = message_of_opening(tmp_path, ChromaServer(url, TOKEN))
-        server.shutdown()
+    server = LoopbackServer(Website)
+    message = message_of_opening(tmp_path, ChromaServer(server.url, TOKEN))
+    server.close()
 
-    assert message.startswith(f"Cannot use the Chroma server at {url}: ")
+    assert message.startswith(f"Cannot use the Chroma server at {server.url}: ")
     assert message.endswith(". Check TICKETS_CHROMA_URL and that the server runs.")
     assert TOKEN not in message
 
