@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ticket_assets.storage.collection import TicketCollection
     from ticket_assets.storage.leases import Leases
     from ticket_assets.storage.warehouse import Warehouse
+    from ticket_assets.text.secrets_in_context import SecretsInContext
 
 TICK_PATIENCE_SECONDS = 5.0
 """Dagster gives a tick 60 seconds, and it may open the warehouse several times."""
@@ -230,6 +231,29 @@ class Desk:
 
         recorded = self._recorded(self._present)
         return configured_encoder(self.settings, recorded.encoder_precision if recorded else None)
+
+    @cached_property
+    def secrets_in_context(self) -> SecretsInContext | None:
+        """What finds the passwords that no rule knows; None where the desk does without.
+
+        Raises:
+            EncoderError: the encoder that it reads with is not on this machine.
+        """
+        if not self.settings.secrets_in_context:
+            return None
+        from ticket_assets.embedding.token_scores import packaged_reader
+        from ticket_assets.text.secrets_in_context import SecretsInContext, weights
+
+        learnt = weights()
+        return SecretsInContext(
+            packaged_reader(
+                learnt.encoder,
+                learnt.states,
+                learnt.adapters,
+                encoders_dir=self.settings.unpacked_encoders_dir,
+                threads=self.settings.encoder_threads,
+            )
+        )
 
     @property
     def routing(self) -> Routing:

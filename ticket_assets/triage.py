@@ -74,6 +74,7 @@ def triage(text: str, desk: Desk) -> SortedTicket:
         phone_regions=desk.settings.phone_regions,
         mask_ip_addresses=desk.settings.mask_ip_addresses,
         reply_delimiter=desk.settings.reply_delimiter,
+        secrets=desk.secrets_in_context,
     )
     if not clean.text:
         raise TriageError("There is no text to classify. Give one, or `-` and standard input.")

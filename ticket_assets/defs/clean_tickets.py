@@ -8,6 +8,7 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
+from ticket_assets.defs.encoder_conversion import report_conversion
 from ticket_assets.defs.io_managers import ORIGINS, inherit_origins
 from ticket_assets.defs.partitions import (
     BACKFILLS,
@@ -50,12 +51,16 @@ def clean_tickets(
     from ticket_assets.text.duplicates import link_duplicates
 
     inherit_origins(context, "clean_tickets", raw_tickets.attrs.pop(ORIGINS, {}), recipe(desk))
+    secrets = desk.secrets_in_context
+    if secrets is not None and secrets.needs_conversion:
+        report_conversion(context, secrets.encoder)
     cleaned = clean(
         raw_tickets,
         languages=desk.settings.languages,
         phone_regions=desk.settings.phone_regions,
         mask_ip_addresses=desk.settings.mask_ip_addresses,
         reply_delimiter=desk.settings.reply_delimiter,
+        secrets=secrets,
     )
     days = unpurged_days(context)
     compared = described(cleaned.tickets, raw_tickets)
@@ -157,16 +162,25 @@ def no_personal_data_is_left(
         " from clean_tickets where day between ? and ?",
         [days[0], days[-1]],
     )
+    secrets = desk.secrets_in_context
     find = functools.partial(
         find_personal_data,
         phone_regions=desk.settings.phone_regions,
         mask_ip_addresses=desk.settings.mask_ip_addresses,
+        passwords=secrets is None,
     )
+    suspicious: set[str] = set()
+    if secrets is not None:
+        are_suspicious = secrets.are_suspicious([text for *_, text, _ in rows])
+        suspicious.update(row[1] for row, is_so in zip(rows, are_suspicious, strict=True) if is_so)
     left: dict[date, dict[str, list[str]]] = {day: {} for day, *_ in rows}
     certain = set()
     for day, ticket_id, text, tokens in rows:
         # Tokens have no sentences, in which a suspicion looks for what belongs together.
-        if kinds := find(text) or find(tokens, suspicions=False):
+        kinds = find(text) or find(tokens, suspicions=False)
+        if ticket_id in suspicious:
+            kinds = sorted({*kinds, "PASSWORD"})
+        if kinds:
             left[day][ticket_id] = kinds
             if find(text, suspicions=False) or find(tokens, suspicions=False):
                 certain.add(day)

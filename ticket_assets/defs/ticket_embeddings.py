@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 import pyarrow as pa
 
+from ticket_assets.defs.encoder_conversion import report_conversion
 from ticket_assets.defs.io_managers import inherit_origins
 from ticket_assets.defs.partitions import (
     BACKFILLS,
@@ -47,14 +48,12 @@ def ticket_embeddings(
     origins = read_origins(desk.warehouse, "clean_tickets")
     inherit_origins(context, "ticket_embeddings", origins, recipe(desk))
     warehouse = desk.warehouse
+    if desk.secrets_in_context is not None:
+        # Texts are clean and checked, and the weights of two encoders take memory.
+        desk.secrets_in_context.unload()
     configured = desk.encoder
     if configured.needs_conversion:
-        # `tickets run` shows it.
-        context.instance.report_engine_event(
-            f"Converts {configured.model.name} for OpenVINO and compares its vectors on this kind"
-            " of CPU: once, for a minute or two",
-            context.run,
-        )
+        report_conversion(context, configured.model.name)
     desk.record_precision()
     for former, tickets in former_vectors(warehouse, days, configured.model_id):
         context.instance.report_engine_event(

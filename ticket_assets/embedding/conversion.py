@@ -93,20 +93,40 @@ def reason_against(model: EncoderModel, precision: Precision) -> str | None:
                 return reason
             if importlib.util.find_spec("nncf") is None:
                 return "the Python package nncf, which makes it, is not installed"
-        else:
-            require_packages(model, f"is not converted in {folder.parent}")
-        try:
-            # PyTorch would stay in the memory of this process.
-            alone = "torch" not in sys.modules
-            record = run_alone(_made, model, folder) if alone else _made(model, folder)
-        except OSError as error:
-            raise EncoderError(
-                f"Cannot write the converted encoder to {folder}: {error.strerror or error}. It"
-                " needs 1 GB and the right to write there; TICKETS_ENCODERS_DIR moves it."
-            ) from error
+        record = _converted(model, folder)
     if record["refused"]:
         return str(record["refused"])
     return _difference_here(model, precision, record)
+
+
+def converted_floats(model: EncoderModel) -> Path:
+    """The folder of the encoder in fp32, converted where it was not.
+
+    Its vectors are not compared on this kind of CPU, as those in other formats have to be.
+
+    Raises:
+        EncoderError: OpenVINO cannot compute it, its files cannot be used, or the converted ones
+            not be written.
+    """
+    folder = folder_of(model, "fp32")
+    record = _record(model, folder) or _converted(model, folder)
+    if record["refused"]:
+        raise EncoderError(f"{model.name} cannot be computed by OpenVINO: {record['refused']}")
+    return folder
+
+
+def _converted(model: EncoderModel, folder: Path) -> Record:
+    if folder.name != "int8":
+        require_packages(model, f"is not converted in {folder.parent}")
+    try:
+        # PyTorch would stay in the memory of this process.
+        alone = "torch" not in sys.modules
+        return run_alone(_made, model, folder) if alone else _made(model, folder)
+    except OSError as error:
+        raise EncoderError(
+            f"Cannot write the converted encoder to {folder}: {error.strerror or error}. It"
+            " needs 1 GB and the right to write there; TICKETS_ENCODERS_DIR moves it."
+        ) from error
 
 
 def _record(model: EncoderModel, folder: Path) -> Record | None:

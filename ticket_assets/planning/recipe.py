@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CODE_VERSIONS = {
     "raw_tickets": "3",
     "rejected_messages": "1",
-    "clean_tickets": "8",
+    "clean_tickets": "9",
     "ticket_embeddings": "2",
     "ticket_collection": "1",
     "ticket_predictions": "6",
@@ -27,6 +27,7 @@ _SETTINGS = {
     "languages",
     "phone_regions",
     "mask_ip_addresses",
+    "secrets_in_context",
     "reply_delimiter",
     "encoder",
     "encoder_precision",

@@ -6,7 +6,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,11 +20,16 @@ from ticket_assets.text.language import detect_language
 from ticket_assets.text.languages import all_words, small_phrases
 from ticket_assets.text.privacy import mask_personal_data
 from ticket_assets.text.quoting import split_reply
+from ticket_assets.text.secret_passages import Passage, secret_passages
 from ticket_assets.text.subjects import is_forwarded, without_prefixes
 from ticket_assets.text.tokens import tokens
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ticket_assets.text.privacy import Masked
+    from ticket_assets.text.secrets_in_context import SecretsInContext
+    from ticket_assets.text.stated_secrets import Span
 
 MAX_CHARACTERS = 100_000
 """A ticket's text is cut here: pasted logs go on for megabytes and encoders read a few hundred
@@ -77,13 +83,55 @@ def clean_text(
     mask_ip_addresses: bool = True,
     sender_name: str | None = None,
     reply_delimiter: str | None = None,
+    secrets: SecretsInContext | None = None,
 ) -> CleanText:
     """What the requester wrote, without quotes, signature and personal data.
 
     `text` is the subject without its "Re:" and "TR:", a line break, and the body; `languages` are
     those the desk receives, the main one first. `sender_name` helps to recognise the signature, and
-    `reply_delimiter`, the line above which the desk wants answers, its own text.
+    `reply_delimiter`, the line above which the desk wants answers, its own text. `secrets` finds
+    passwords that no rule knows.
     """
+    mask = _masking(phone_regions, mask_ip_addresses, secrets is not None)
+    clean = _clean_by_rules(
+        subject,
+        body_text,
+        body_html,
+        mask=mask,
+        languages=languages,
+        sender_name=sender_name,
+        reply_delimiter=reply_delimiter,
+    )
+    if secrets is not None:
+        (clean,) = _read_in_context(
+            [(clean, secret_passages(clean.text))], secrets, mask, languages
+        )
+    return clean
+
+
+_Mask = Callable[[str], "Masked"]
+
+
+def _masking(phone_regions: Sequence[str], mask_ip_addresses: bool, in_context: bool) -> _Mask:
+    """What the rules mask; `in_context`: a `SecretsInContext` follows them."""
+    return functools.partial(
+        mask_personal_data,
+        phone_regions=phone_regions,
+        mask_ip_addresses=mask_ip_addresses,
+        by_words=not in_context,
+    )
+
+
+def _clean_by_rules(
+    subject: str | None,
+    body_text: str | None,
+    body_html: str | None,
+    *,
+    mask: _Mask,
+    languages: Sequence[str],
+    sender_name: str | None,
+    reply_delimiter: str | None,
+) -> CleanText:
     whole_subject = _tidy(readable(subject or "")).replace("\n", " ")
     own_subject = without_prefixes(whole_subject)
     parts = split_reply(
@@ -92,9 +140,6 @@ def clean_text(
         author=sender_name,
         reply_delimiter=reply_delimiter,
     )
-    mask = functools.partial(
-        mask_personal_data, phone_regions=phone_regions, mask_ip_addresses=mask_ip_addresses
-    )
     whole = f"{own_subject}\n{_tidy(parts.own)}".strip()[: 2 * MAX_CHARACTERS]
     text, counts = mask(whole)
     if len(text) > MAX_CHARACTERS:
@@ -102,15 +147,50 @@ def clean_text(
         tail = (MAX_CHARACTERS - 200, MAX_CHARACTERS)
         between = max(text.rfind(" ", *tail), text.rfind("\n", *tail))
         text = mask(text[: between if between > 0 else MAX_CHARACTERS]).text
+    return _described(text, bool(own_subject), counts, languages)
+
+
+def _described(
+    text: str, has_subject: bool, masked: dict[str, int], languages: Sequence[str]
+) -> CleanText:
     language = detect_language(text, languages)
     return CleanText(
-        subject=text.partition("\n")[0] if own_subject else "",
+        subject=text.partition("\n")[0] if has_subject else "",
         text=text,
         tokens=tokens(text, language),
         language=language,
         text_hash=hashlib.sha256(text.encode()).hexdigest(),
-        masked=counts,
+        masked=masked,
     )
+
+
+def _read_in_context(
+    chunk: Sequence[tuple[CleanText, list[Passage]]],
+    secrets: SecretsInContext | None,
+    mask: _Mask,
+    languages: Sequence[str],
+) -> Iterator[CleanText]:
+    """The texts of a chunk, with the secrets masked that only `secrets` finds."""
+    if secrets is None:
+        return (clean for clean, _ in chunk)
+    spans = secrets.spans([clean.text for clean, _ in chunk], [passages for _, passages in chunk])
+    return (
+        _without_secrets(clean, of_text, mask, languages) if of_text else clean
+        for (clean, _), of_text in zip(chunk, spans, strict=True)
+    )
+
+
+def _without_secrets(
+    clean: CleanText, spans: Sequence[Span], mask: _Mask, languages: Sequence[str]
+) -> CleanText:
+    pieces, done = [], 0
+    for start, end in spans:
+        pieces += [clean.text[done:start], "[PASSWORD]"]
+        done = end
+    # Once more by the rules: a placeholder can uncover what the secret touched.
+    text, counts = mask("".join([*pieces, clean.text[done:]]))
+    masked = Counter(clean.masked) + Counter(counts) + Counter(PASSWORD=len(spans))
+    return _described(text, bool(clean.subject), dict(masked), languages)
 
 
 def clean_tickets(
@@ -120,34 +200,40 @@ def clean_tickets(
     phone_regions: Sequence[str],
     mask_ip_addresses: bool = True,
     reply_delimiter: str | None = None,
+    secrets: SecretsInContext | None = None,
     cores: int | None = None,
 ) -> CleanTickets:
     """The `clean_tickets` table made from rows of `raw_tickets`, in the same order.
 
     `duplicate_of` is left out, since it depends on what was received before.
-    Automatic replies, bounces, list mail and messages without any text are left out.
+    Automatic replies, bounces, list mail and messages without any text are left out. `secrets`
+    finds passwords that no rule knows.
     Many messages are cleaned on all cores, or on as many as `cores` says.
     """
+    mask = _masking(tuple(phone_regions), mask_ip_addresses, secrets is not None)
     others = raw[raw["kind"].isin(NOT_REQUESTS)]
     reasons = dict(zip(others["ticket_id"], others["kind"], strict=True))
     requests = raw[~raw["kind"].isin(NOT_REQUESTS)]
     messages = requests[["subject", "body_text", "body_html", "sender_name"]]
     cleaned = map_chunks(
         functools.partial(
-            _clean_rows,
+            _clean_messages,
+            mask=mask,
             languages=tuple(languages),
-            phone_regions=tuple(phone_regions),
-            mask_ip_addresses=mask_ip_addresses,
             reply_delimiter=reply_delimiter,
+            with_passages=secrets is not None,
         ),
         (tuple(map(_string, message)) for message in messages.itertuples(index=False, name=None)),
         cores=cores,
     )
     rows: list[dict[str, Any]] = []
     named = requests[["ticket_id", "received_at"]].itertuples(index=False, name=None)
-    for (ticket_id, received_at), row in zip(named, chain.from_iterable(cleaned), strict=True):
-        if row["text"]:
-            rows.append({"ticket_id": ticket_id, "received_at": received_at, **row})
+    texts = chain.from_iterable(
+        _read_in_context(chunk, secrets, mask, languages) for chunk in cleaned
+    )
+    for (ticket_id, received_at), clean in zip(named, texts, strict=True):
+        if clean.text:
+            rows.append({"ticket_id": ticket_id, "received_at": received_at, **_row(clean)})
         else:
             reasons[ticket_id] = "no text"
     tickets = TABLES["clean_tickets"].frame(rows, without=["duplicate_of"])
@@ -155,40 +241,42 @@ def clean_tickets(
     return CleanTickets(tickets, left_out.dropna(subset=["reason"]))
 
 
-def _clean_rows(
+def _clean_messages(
     messages: Sequence[tuple[str | None, ...]],
     *,
+    mask: _Mask,
     languages: Sequence[str],
-    phone_regions: Sequence[str],
-    mask_ip_addresses: bool,
     reply_delimiter: str | None,
-) -> list[dict[str, Any]]:
-    """What the table holds of each message's text, however empty."""
-    rows = []
+    with_passages: bool,
+) -> list[tuple[CleanText, list[Passage]]]:
+    """Each message's text, however empty, with the passages that may state a secret."""
+    cleaned = []
     for subject, body_text, body_html, sender_name in messages:
-        clean = clean_text(
+        clean = _clean_by_rules(
             subject,
             body_text,
             body_html,
+            mask=mask,
             languages=languages,
-            phone_regions=phone_regions,
-            mask_ip_addresses=mask_ip_addresses,
             sender_name=sender_name,
             reply_delimiter=reply_delimiter,
         )
-        rows.append(
-            {
-                "language": clean.language,
-                "subject": clean.subject,
-                "text": clean.text,
-                "tokens": " ".join(clean.tokens),
-                "text_hash": clean.text_hash,
-                "token_count": len(clean.tokens),
-                "character_count": len(clean.text),
-                "masked": json.dumps(clean.masked, sort_keys=True),
-            }
-        )
-    return rows
+        cleaned.append((clean, secret_passages(clean.text) if with_passages else []))
+    return cleaned
+
+
+def _row(clean: CleanText) -> dict[str, Any]:
+    """What the table holds of a text."""
+    return {
+        "language": clean.language,
+        "subject": clean.subject,
+        "text": clean.text,
+        "tokens": " ".join(clean.tokens),
+        "text_hash": clean.text_hash,
+        "token_count": len(clean.tokens),
+        "character_count": len(clean.text),
+        "masked": json.dumps(clean.masked, sort_keys=True),
+    }
 
 
 def _body(body_text: str | None, body_html: str | None) -> str:

@@ -96,7 +96,9 @@ def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str
         rf"(?:[\w-]+(?:\.| \.{last}| ?[\[({{](?:{dot}|\.)[\])}}] ?| {dot} {last}))+[^\W\d_]{{2,}}"
     )
     bracketed = rf"(?: ?[\[({{]{dot}[\])}}] ?[\w+-]{{1,40}}){{0,3}}"
-    written = rf"{start}{local}{bracketed}{at_sign}{domain}"
+    # "logo@2x.png" is an image for fine screens.
+    fine = r"(?![0-9]x\.(?:png|jpe?g|gif|webp|avif|svg)(?!\w))"
+    written = rf"{start}{local}{bracketed}{at_sign}{fine}{domain}"
     # "j.roux (a) exemple.fr" and "contact (a) mairie-exemple.fr", but not "réunion (a) paris.fr".
     apart = rf" \( ?a ?\) (?!{_ITEM_OF_A_LIST})"
     written += (
@@ -108,6 +110,8 @@ def _email_patterns(words: Words) -> tuple[tuple[re.Pattern[str], re.Pattern[str
         rf"{start}(?:(?=[\w+-]{{1,40}}[._]\w){local} {spoken} {domain}"
         rf"|{local} {named} {domain}"
         rf"|{joined} {spoken} (?:[\w-]{{1,60}} {dot} ){{1,3}}[^\W\d_]{{2,}})"
+        # "reach me at nadia dot petrov at example dot org"
+        rf"(?![\w-]| {spoken} [\w-]{{1,60}}(?:\.| {dot} ))"
     )
     return (
         (
@@ -125,7 +129,11 @@ _patterns = functools.cache(_Patterns)
 
 
 def mask_personal_data(
-    text: str, *, phone_regions: Sequence[str], mask_ip_addresses: bool = True
+    text: str,
+    *,
+    phone_regions: Sequence[str],
+    mask_ip_addresses: bool = True,
+    by_words: bool = True,
 ) -> Masked:
     """`text` with addresses, telephone and card numbers, secrets... as `[EMAIL]`, `[PHONE]`...
 
@@ -135,6 +143,9 @@ def mask_personal_data(
     verified, so that serial numbers, versions, dates and error codes stay. A number that a mail
     client wrapped over two lines is masked with its line break. Masking the result again changes
     nothing, and `find_personal_data` finds nothing in it.
+
+    Without `by_words` the secrets that `said_secrets` finds stay: `secrets_in_context` is surer of
+    them.
     """
     counts: Counter[str] = Counter()
     # A placeholder can uncover what it touched ("a@b.fr0612345678"), hence the second look.
@@ -149,15 +160,7 @@ def mask_personal_data(
             if hint.search(text):
                 text = _replace(text, "EMAIL", functools.partial(_spans, email), counts)
         if _MANY_DIGITS.search(text):
-            text = _replace(text, "TAX_ID", _tax_ids, counts)
-            text = _replace(text, "NATIONAL_ID", _national_ids, counts)
-            text = _replace(text, "IBAN", _ibans, counts)
-            text = _replace(text, "NIR", _social_security_numbers, counts)
-            text = _replace(text, "CARD", _cards, counts)
-            if _BREAK.search(text):
-                text = _replace(text, "IBAN", _over_two_lines(_ibans), counts)
-                text = _replace(text, "NIR", _over_two_lines(_social_security_numbers), counts)
-                text = _replace(text, "CARD", _over_two_lines(_cards, in_prose=True), counts)
+            text = _without_numbers(text, counts)
         if mask_ip_addresses:
             text = _replace(text, "IP", _ip_addresses, counts)
         if _MANY_DIGITS.search(text):
@@ -167,12 +170,27 @@ def mask_personal_data(
                 for find in wrapped_phone_finders(tuple(phone_regions)):
                     text = _replace(text, "PHONE", _over_two_lines(find, in_prose=True), counts)
         text = _replace(text, "PHONE", spans_in_words, counts)
-        text = _replace(text, "PASSWORD", said_secrets, counts)
+        if by_words:
+            text = _replace(text, "PASSWORD", said_secrets, counts)
         if counts.total() == before or not (
             _UNCOVERED.search(text) or may_state_secret(text.lower())
         ):
             break
     return Masked(text, dict(counts))
+
+
+def _without_numbers(text: str, counts: Counter[str]) -> str:
+    """Without the numbers of persons, accounts and cards."""
+    text = _replace(text, "TAX_ID", _tax_ids, counts)
+    text = _replace(text, "NATIONAL_ID", _national_ids, counts)
+    text = _replace(text, "IBAN", _ibans, counts)
+    text = _replace(text, "NIR", _social_security_numbers, counts)
+    text = _replace(text, "CARD", _cards, counts)
+    if _BREAK.search(text):
+        text = _replace(text, "IBAN", _over_two_lines(_ibans), counts)
+        text = _replace(text, "NIR", _over_two_lines(_social_security_numbers), counts)
+        text = _replace(text, "CARD", _over_two_lines(_cards, in_prose=True), counts)
+    return text
 
 
 _MAX_PASSES = 6
@@ -306,7 +324,9 @@ def _national_ids(text: str) -> Iterator[tuple[int, int]]:
 
 
 _NIR = re.compile(
-    r"(?<![0-9])[12][ .\-]?[0-9]{2}[ .\-]?[0-9]{2}[ .\-]?[0-9][0-9AB][ .\-]?[0-9]{3}[ .\-]?[0-9]{3}"
+    r"(?<![0-9])[12][ .\-]?[0-9]{2}[ .\-]?[0-9]{2}[ .\-]?"
+    # A department, overseas with three digits, and a municipality.
+    r"(?:[0-9][0-9AB][ .\-]?[0-9]{3}|9[78][0-9][ .\-]?[0-9]{2})[ .\-]?[0-9]{3}"
     r"(?:[ .\-/]{0,3}|[ ,]{1,2}[^\W\d_]{2,4} ?:? ?)[0-9]{2}(?![0-9])"  # "... 025, clé 38"
 )
 
@@ -317,12 +337,12 @@ def _social_security_numbers(text: str) -> Iterator[tuple[int, int]]:
     return _verified(_NIR, text, nir.is_valid)
 
 
-# Issuers' ranges (Visa, Mastercard, Amex, Discover, Diners; Maestro in groups): an IMEI passes
-# Luhn too.
+# Issuers' ranges (Visa, Mastercard, Amex, Discover, Diners; Maestro and JCB in groups): an IMEI
+# passes Luhn too.
 _CARD = re.compile(
     r"(?<![\w.])(?:"
     r"(?:4[0-9]{3}|5[1-5][0-9]{2}|2[2-7][0-9]{2}|6011|65[0-9]{2})(?:[ .\-]?[0-9]{4}){3}"
-    r"|(?:5018|5020|5038|5893|6304|67[5-7][0-9])(?:[ .\-][0-9]{4}){3}"
+    r"|(?:5018|5020|5038|5893|6304|67[5-7][0-9]|35(?:2[89]|[3-8][0-9]))(?:[ .\-][0-9]{4}){3}"
     r"|3[47][0-9]{2}[ \-]?[0-9]{6}[ \-]?[0-9]{5}"
     r"|3[068][0-9]{2}[ \-]?[0-9]{6}[ \-]?[0-9]{4}"
     r")(?!\w)"
@@ -423,7 +443,7 @@ def _checked(
 
 # In every number below but an IBAN, and much faster to look for.
 _GATE_DIGITS = re.compile(r"[0-9](?:[ .\-]?[0-9]){7}")
-_GATE_EMAIL = re.compile(r"\w@(?:[\w-]+\.)+[^\W\d_]{2,}")
+_GATE_EMAIL = re.compile(r"\w@(?![0-9]x\.)(?:[\w-]+\.)+[^\W\d_]{2,}")
 _GATE_URL_CREDENTIALS = re.compile(r"://[\w.\-]+:[\w.\-]+@")
 _GATE_PHONES = (
     re.compile(r"(?<![\w+])\+[1-9][0-9]?(?: ?\(0\))?(?:[ .\-]?[0-9]){8,10}(?![0-9])"),
@@ -444,16 +464,23 @@ def find_personal_data(
     phone_regions: Sequence[str],
     mask_ip_addresses: bool = True,
     suspicions: bool = True,
+    passwords: bool = True,
 ) -> list[str]:
     """Kinds of personal data that remain in `text`, sorted; empty for most masked texts.
 
     The quality gate: its own, simpler and blunter patterns, so that a flaw in the masking does
     not hide itself. With `suspicions` it also names the kinds of what only looks like personal
-    data in a way that the masking does not know.
+    data in a way that the masking does not know; without `passwords` not of those, of which
+    `secrets_in_context` knows more.
     """
     kinds = _certain_kinds(text, tuple(phone_regions), mask_ip_addresses)
     if suspicions:
-        kinds |= suspected_kinds(text, phone_regions=tuple(phone_regions), hosts=mask_ip_addresses)
+        kinds |= suspected_kinds(
+            text,
+            phone_regions=tuple(phone_regions),
+            hosts=mask_ip_addresses,
+            passwords=passwords,
+        )
     return sorted(kinds)
 
 

@@ -6,8 +6,8 @@ import functools
 import math
 import re
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Container, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -63,6 +63,7 @@ _LETTER_GROUPS = 3
 _RUN = re.compile(r"(.)\1+")
 _ELISION = re.compile("^(?:[a-z]|qu)['’]", re.IGNORECASE)
 _FEW_WORDS = re.compile(r" {0,2}|(?: [^\W\d_]+){1,3} ")  # "le chat dort sur le toit"
+_NEXT = re.compile(r" (?:[^\W\d_]{1,3} )?")  # "contas à moda do porto"
 _LONGEST_PATH = 4
 _LONGEST_QUOTE = 6
 
@@ -139,7 +140,8 @@ def _folded(word: str) -> str:
 
 
 @functools.lru_cache(maxsize=50_000)
-def _class(token: str) -> str:
+def word_class(token: str) -> str:
+    """The list of words that a word is of, what it is made of, or whether ordinary mail has it."""
     if not any(map(str.isalnum, token)):
         return token[:1]
     if token[0] == "[" and token[-1] == "]":
@@ -156,10 +158,27 @@ def _class(token: str) -> str:
 
 def is_unknown_word(word: str) -> bool:
     """Whether a word is in no list of a language, not of ordinary mail and not a product."""
-    return _class(word) in _UNKNOWN and _look(word).may_be_secret
+    return word_class(word) in _UNKNOWN and _look(word).may_be_secret
 
 
 _UNKNOWN = frozenset(["other", "mixed", "perhaps remark"])
+
+
+def may_be_secret(word: str) -> bool:
+    """Whether a word is long enough for a secret and no path, date, version, product..."""
+    return _look(word).may_be_secret
+
+
+def word_spans(text: str) -> list[Span]:
+    """Where the words and signs of a text are."""
+    return [token.span() for token in _TOKEN.finditer(text)]
+
+
+def secret_places(text: str, spans: Sequence[Span]) -> list[int]:
+    """Which of the words at `spans` begin a secret's name or are about what secrets open."""
+    names = [bisect_right(spans, (name.start(), len(text))) - 1 for name in secret_names(text)]
+    topics = (at for at, (start, end) in enumerate(spans) if _look(text[start:end]).is_topic)
+    return [*names, *topics]
 
 
 def may_speak_of_secret(sentence: str) -> bool:
@@ -207,7 +226,7 @@ def _letter_groups() -> tuple[dict[str, int], dict[str, int]]:
     return threes, twos
 
 
-class _Form(NamedTuple):
+class WordForm(NamedTuple):
     """What a word looks like, wherever it stands; `is_capitalised`: as the first of a sentence."""
 
     category: str
@@ -219,7 +238,8 @@ class _Form(NamedTuple):
 
 
 @functools.lru_cache(maxsize=50_000)
-def _form(word: str) -> _Form:
+def word_form(word: str) -> WordForm:
+    """What `word` looks like."""
     has_digit, has_letter = any(map(str.isdigit, word)), any(map(str.isalpha, word))
     category = (
         "number"
@@ -246,7 +266,7 @@ def _form(word: str) -> _Form:
     surprise = -sum(
         math.log((threes.get(three, 0) + 0.1) / (twos.get(three[:2], 0) + 4)) for three in groups
     ) / len(groups)
-    return _Form(
+    return WordForm(
         category=category,
         is_capitalised=category == "word" and word[0].isupper(),
         length=_step(len(word)),
@@ -279,7 +299,7 @@ def _words_of(text: str, written: list[str]) -> _Words:
         written=written,
         starts=[*limits[0], *(start for start, _ in spans), *limits[1]],
         ends=[*limits[0], *(end for _, end in spans), *limits[1]],
-        classes=list(map(_class, written)),
+        classes=list(map(word_class, written)),
         sentences=[
             *(0, 0),
             *accumulate(
@@ -308,7 +328,7 @@ def candidates(text: str, *, unknown: Container[str] = ()) -> Iterator[Candidate
         for at, place in _near(topics, len(written) - 3)
         if looks[at].may_be_secret
         and (looks[at].is_more or written[at - 1] in _ANNOUNCING)
-        and _class(written[at]) in _STRANGE
+        and word_class(written[at]) in _STRANGE
     ]
     if not names and not near_topics:
         return
@@ -402,7 +422,7 @@ def _candidate(words: _Words, at: int, first: int, last: int, kind: str) -> Cand
     side = "after" if at > last else "before"
     if sentences[at] != sentences[first]:
         side += " in another"
-    form = _form(written[at])
+    form = word_form(written[at])
     is_first = written[at - 1] in _SENTENCE_STARTS
     is_quoted = not (
         _QUOTES.isdisjoint(written[max(at - _LONGEST_QUOTE, 0) : at])
@@ -431,8 +451,8 @@ def _candidate(words: _Words, at: int, first: int, last: int, kind: str) -> Cand
 
 def _is_strange(candidate: Candidate) -> bool:
     """Whether a name is near a word in small letters that no ordinary mail has."""
-    category, word_class, name = _description_of_strange(candidate.values)
-    return (category, word_class) == ("word", "other") and str(name) != "topic"
+    category, class_of_word, name = _description_of_strange(candidate.values)
+    return (category, class_of_word) == ("word", "other") and str(name) != "topic"
 
 
 _description_of_strange = itemgetter(*map(ATTRIBUTES.index, ("category", "class", "name")))
@@ -480,42 +500,54 @@ class _Model:
 _model = functools.cache(_Model)
 
 
-_Probable = tuple[int, int, float]
+ProbableWord = tuple[int, int, float]
 """Start, end and probability."""
 
 
 def said_secrets(text: str) -> Iterator[Span]:
-    """Spans of words that are likely secrets, with the less likely ones and few words between.
+    """Spans of words that are likely secrets, with the less likely ones and few words between."""
+    words = ((word.start, word.end, probability) for word, probability in probable_words(text))
+    return joined_spans(text, words, MASKED_FROM, SUSPECTED_FROM, EDGE_FROM)
 
-    At either end of several words one more that touches them needs little: "coffre ⟦pluie tambour
-    abricot⟧".
+
+def joined_spans(
+    text: str,
+    words: Iterable[ProbableWord],
+    masked_from: float,
+    joined_from: float,
+    edge_from: float,
+) -> Iterator[Span]:
+    """Spans from the first to the last of likely words with few others between, in order.
+
+    Each of them is at least `joined_from` probable and one at least `masked_from`. At either end of
+    several words one more that is next to them needs little: "coffre ⟦pluie tambour abricot⟧".
     """
-    run: list[_Probable] = []
-    words = sorted(
-        (word.start, word.end, probability)
-        for word, probability in _probabilities(text)
-        if probability >= EDGE_FROM
-    )
-    likely = [word for word in words if word[2] >= SUSPECTED_FROM]
-    edges = [word for word in words if word[2] < SUSPECTED_FROM]
-    for start, end, probability in likely:
+    run: list[ProbableWord] = []
+    probable = sorted(word for word in words if word[2] >= edge_from)
+    edges = [word for word in probable if word[2] < joined_from]
+    for start, end, probability in probable:
+        if probability < joined_from:
+            continue
         if run and not _FEW_WORDS.fullmatch(text, run[-1][1], start):
-            yield from _span(text, run, edges)
+            yield from _span(text, run, edges, masked_from)
             run = []
         run.append((start, end, probability))
-    yield from _span(text, run, edges)
+    yield from _span(text, run, edges, masked_from)
 
 
-def _span(text: str, run: list[_Probable], edges: list[_Probable]) -> Iterator[Span]:
-    if not any(probability >= MASKED_FROM for *_, probability in run):
+def _span(
+    text: str, run: list[ProbableWord], edges: list[ProbableWord], masked_from: float
+) -> Iterator[Span]:
+    if not any(probability >= masked_from for *_, probability in run):
         return
     start, end = run[0][0], run[-1][1]
     if len(run) > 1:
         for first, last, _ in edges:
-            if text[last:start] == " ":
-                start = first
-            elif text[end:first] == " ":
+            if _NEXT.fullmatch(text, end, first):
                 end = last
+        for first, last, _ in reversed(edges):
+            if _NEXT.fullmatch(text, last, start):
+                start = first
     yield start, end
 
 
@@ -523,10 +555,11 @@ def may_say_secret(text: str) -> bool:
     """Whether a word of `text` is somewhat likely a secret."""
     return any(
         probability >= (STRANGE_FROM if _is_strange(word) else SUSPECTED_FROM)
-        for word, probability in _probabilities(text)
+        for word, probability in probable_words(text)
     )
 
 
-def _probabilities(text: str) -> Iterator[tuple[Candidate, float]]:
+def probable_words(text: str) -> Iterator[tuple[Candidate, float]]:
+    """The words near a secret's name, or near what secrets open, with their probabilities."""
     model = _model()
     return ((candidate, model.probability(candidate)) for candidate in candidates(text))

@@ -99,7 +99,7 @@ class _Patterns:
         sign = r"(?:\s{0,2}\\?[@＠]{1,2}\s{0,2}|&#0?64;|%40)"
         self.email = re.compile(
             rf"(?<![\w.+\-])[\w.+\-]{{2,64}}(?:{sign}|{opening}{at}{closing}| {at_apart} )"
-            rf"[\w\-]{{2,64}}(?:[.,;·]| [.·] ?|\. | {one_of(words.dot_words)} )"
+            rf"(?![0-9]x\.)[\w\-]{{2,64}}(?:[.,;·]| [.·] ?|\. | {one_of(words.dot_words)} )"
             r"(?:[a-z] ?[a-z]{1,2}|info)(?![^\W_])"
         )
         self.phone_word = phrases(words.phone_announcements, r"(?<![^\W_])", r"[^\n]{0,48}$")
@@ -145,14 +145,18 @@ _CARD = re.compile(rf"(?<![0-9])(?:4|5{_GAP}[1-5]|2{_GAP}[2-7])(?:{_GAP}[0-9]){{
 _LOCAL_HOST = re.compile(rf"(?<![\w.])(?=192|172){_FOUR_NUMBERS}")
 
 
-def suspected_kinds(text: str, *, phone_regions: tuple[str, ...], hosts: bool) -> set[str]:
-    """Kinds of personal data of which `text` may still hold some; `hosts`: addresses of machines.
+def suspected_kinds(
+    text: str, *, phone_regions: tuple[str, ...], hosts: bool, passwords: bool
+) -> set[str]:
+    """Kinds of personal data of which `text` may still hold some.
+
+    `hosts`: addresses of machines, too; `passwords`: those, too.
 
     Blunter than the masking on purpose: any signs between the digits, and for a password nothing
     but a word about passwords nearby. So it is wrong now and then, and its answer is for a person.
     """
     kinds = set()
-    if _may_hold_secret(text) or any(map(_is_strong, _WITH_SIGN.findall(text))):
+    if passwords and (_may_hold_secret(text) or any(map(_is_strong, _WITH_SIGN.findall(text)))):
         kinds.add("PASSWORD")
     if _patterns().email.search(text):
         kinds.add("EMAIL")

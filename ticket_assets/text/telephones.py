@@ -27,10 +27,10 @@ class _Patterns:
             r"|2[0-9] [0-9]{3} [0-9]{2} ?[0-9]{2}|9[0-9] [0-9]{3} [0-9]{4}"
             r"|9[0-9][ .\-][0-9]{3}(?:[ .\-][0-9]{2}){2}"
             r"|[69][0-9]{2}(?P<gap>[ .\-])[0-9]{3}(?P=gap)[0-9]{3})"
-            r"(?![ .,\-]?[0-9\w%€$£])"
+            r"(?![ .,\-]?[0-9%€$£]|\w)"
         )
         self.unit_after = re.compile(
-            rf" ?(?:[€%$£]|(?:[KMG][ob]|[kmg]b)\b|{one_of(words.units)}\b)"
+            rf" ?(?:[€%$£]|(?:[KMG][ob]|[kmg]b|[kMGT]?Wh?|[kMG]?Hz)\b|{one_of(words.units)}\b)"
         )
         self.announcement = phrases(
             words.phone_announcements,
@@ -53,7 +53,18 @@ class _Patterns:
             zeros, r"(?<![^\W_])", rf"(?:[ ,.\-]{{1,2}}{word}(?![^\W_])){{5,16}}"
         )
         numbered = rf"\s?(?:{one_of(words.number_words)}|:|\.|#|=|\s){{0,4}}$"
-        self.reference_before = phrases(words.reference_words, r"(?<![^\W_])", numbered)
+        # "dossier MDPH 0478 12 55 90"
+        self.reference_before = phrases(
+            words.reference_words, r"(?<![^\W_])", rf"(?-i:(?: [A-Z]{{2,6}})?){numbered}"
+        )
+        # "contrat de maintenance n° 0478-2219-33"
+        self.numbered_reference = phrases(
+            words.reference_words,
+            r"(?<![^\W_])",
+            rf"(?: [^\W\d_][\w'’\-]{{0,20}}){{1,3}} {one_of(words.number_words)}[ .:]{{0,3}}$",
+        )
+        # What is above a number names it; what ends with such a word is "Chargé d'affaires".
+        self.line_of_reference = phrases(words.reference_words + words.number_words, r"^\W*")
         self.customer_before = phrases(words.customer_words, r"(?<![^\W_])", numbered)
 
 
@@ -73,9 +84,8 @@ _FOUR_APART = re.compile(r"0([ .\-/])[1-9]\1[0-9]\1[0-9]\1")  # far faster to lo
 _FARTHEST = 80  # characters from what announces a number to it
 _FEWEST_DIGITS = 4
 """Different ones in a number written digit by digit, which no row of a table of 0 and 1 has."""
-_FRENCH_PAIRS = re.compile(
-    rf"{_APART}(?<![0-9] )0[1-9](?:[ .\-][0-9]{{2}}){{4}}(?![ .\-]?[0-9]|\w)"
-)
+_PAIRS = re.compile(r"0[1-9](?:[ .\-][0-9]{2}){4}(?![ .\-]?[0-9]|\w)")
+_FRENCH_PAIRS = re.compile(rf"{_APART}(?<![0-9] ){_PAIRS.pattern}")
 _AMERICAN = re.compile(
     r"(?<![\w.,+#/\-])(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.\-])"
     r"[0-9]{3}[ .\-][0-9]{4}(?!\w)"
@@ -102,14 +112,29 @@ _DATE_OR_VERSION = re.compile(
 )
 
 
+# "6A 1582 ⟦0394 7716⟧", "IMEI 356938 ⟦03 564380 9⟧", "1Z 999 AA1 ⟦01 2345 6784⟧"
+_LONGER = re.compile(
+    r"(?<![\w/@.+\-])(?:[0-9]{5,8}|[A-Z]{1,3}[0-9]{1,6}|(?:[0-9]{1,2}[A-Z]{1,2}|[A-Z]{1,2}[0-9]{1,2})"
+    r"(?: [0-9]{3,4}){1,3}) $"
+)
+
+
 def follows_reference(text: str, start: int, *, bare: bool = True) -> bool:
     """Whether the digits at `start` are announced as a serial, order, ticket... number.
 
     A customer's number is one when it is bare digits: in groups it is their telephone's.
     """
+    if text.startswith(("+", "(+"), start):
+        return False
     before = text[max(start - 48, 0) : start]
+    if _LONGER.search(before) and not _PAIRS.match(text, start):
+        return True
     line = before.rpartition("\n")[2]
-    return _announces_reference(line if line.strip() else before, bare)
+    if line.strip():
+        return _announces_reference(line, bare)
+    above = before.rstrip().rpartition("\n")[2]
+    is_named = bool(_patterns().line_of_reference.search(above))
+    return is_named and _announces_reference(f"{above}\n", bare)
 
 
 @functools.lru_cache(maxsize=20_000)  # "Tél. : " stands before most numbers
@@ -117,6 +142,7 @@ def _announces_reference(before: str, bare: bool) -> bool:
     patterns = _patterns()
     return bool(
         patterns.reference_before.search(before)
+        or patterns.numbered_reference.search(before)
         or (bare and patterns.customer_before.search(before))
     )
 
