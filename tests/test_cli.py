@@ -744,7 +744,13 @@ with desk_instance(DESK.folder) as instance:
 verdicts = result.get_asset_check_evaluations()
 print(
     len(verdicts),
-    [verdict.check_name for verdict in verdicts if verdict.blocking and not verdict.passed],
+    [
+        verdict.check_name
+        for verdict in verdicts
+        if verdict.blocking
+        and not verdict.passed
+        and verdict.severity == dg.AssetCheckSeverity.ERROR
+    ],
 )
 """
 
