@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ticket_assets.embedding.conversion import converted_floats
 from ticket_assets.embedding.encoder import LENGTH_STEP
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.presets import EncoderModel
@@ -14,6 +17,27 @@ from ticket_assets.embedding.token_scores import MAX_TOKENS, TokenScores, packag
 
 TEXTS = ["The printer says no, again", "x", "", "mot de passe \n Tulipe99 ?!", "word " * 400]
 CHANGED = ("encoder.layer.0.attention.self.query", "encoder.layer.2.output.dense")
+
+FREED = """
+import gc
+import os
+import signal
+import sys
+from pathlib import Path
+from ticket_assets.embedding.backends.openvino import NETWORK, openvino_core
+
+first, second = (
+    openvino_core().compile_model(Path(sys.argv[1]) / NETWORK, "CPU") for _ in range(2)
+)
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 def random_weights(model: EncoderModel) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, ...]]]:
@@ -100,3 +124,15 @@ def test_another_revision_of_the_encoder_is_refused_with_what_to_do(minilm: Enco
             encoders_dir=minilm.converted.parents[1],
             threads=None,
         )
+
+
+@pytest.mark.slow
+def test_a_signal_finds_its_stack_after_networks_were_freed(minilm: EncoderModel) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FREED, str(converted_floats(minilm))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -22,7 +22,13 @@ import numpy as np
 
 from ticket_assets.cores import available_cores
 from ticket_assets.embedding.backends import Backend
-from ticket_assets.embedding.backends.openvino import FILES, NETWORK, TOKENIZER, OpenVinoBackend
+from ticket_assets.embedding.backends.openvino import (
+    FILES,
+    NETWORK,
+    TOKENIZER,
+    OpenVinoBackend,
+    openvino_core,
+)
 from ticket_assets.embedding.backends.transformers import TransformersBackend, require_packages
 from ticket_assets.embedding.encoder import Encoder, Vectors
 from ticket_assets.embedding.errors import EncoderError
@@ -314,7 +320,7 @@ def _save_quantised(floats: Path, exact: Encoder, folder: Path) -> None:
     import nncf
     import openvino
 
-    network = openvino.Core().read_model(floats / NETWORK)
+    network = openvino_core().read_model(floats / NETWORK)
     texts = _calibration_texts() + request_texts(_CALIBRATION_REQUESTS, seed=11)
     names = [port.get_any_name() for port in network.inputs]
     samples = [

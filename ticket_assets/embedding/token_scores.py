@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ticket_assets.cores import available_cores
-from ticket_assets.embedding.backends.openvino import NETWORK, TOKENIZER
+from ticket_assets.embedding.backends.openvino import NETWORK, TOKENIZER, openvino_core
 from ticket_assets.embedding.conversion import converted_floats, is_converted
 from ticket_assets.embedding.encoder import CPU_BATCH_TOKENS, LENGTH_STEP, batches_by_length
 from ticket_assets.embedding.errors import EncoderError
@@ -105,11 +105,10 @@ class TokenScores:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """The tokenizer, and OpenVINO's request with the network."""
-        import openvino
         from tokenizers import Tokenizer
 
         folder = converted_floats(self.model)
-        core = openvino.Core()
+        core = openvino_core()
         network = _scoring(core.read_model(folder / NETWORK), self._states, self._adapters)
         options = {
             "INFERENCE_PRECISION_HINT": "f32",

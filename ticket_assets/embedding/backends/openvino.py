@@ -18,6 +18,19 @@ FILES: tuple[str, ...] = ("encoder.xml", "encoder.bin", "tokenizer.json")
 NETWORK, _, TOKENIZER = FILES
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's `Core`, one for the process.
+
+    Each sets the alternate stack for signals of its thread, and sets again, when it is freed, the
+    one that was there before it: of another one that may be gone. Then the next signal ends the
+    process (SIGSEGV in kill, seen with 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoBackend:
     """A converted encoder. A thread computes a batch, so the number of cores changes no bit."""
 
@@ -41,7 +54,7 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
         }
         self._compile = functools.partial(
-            openvino.Core().compile_model, folder / NETWORK, "CPU", options
+            openvino_core().compile_model, folder / NETWORK, "CPU", options
         )
         with ThreadPoolExecutor(1) as pool:
             network = pool.submit(self._compile)
