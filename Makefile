@@ -74,8 +74,9 @@ torture: $(VENV)/.tests  ## 200 faults on a desk, each followed by its repair (a
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-weights: $(VENV)/.product  ## Learn what a secret looks like from training/said_secrets.yaml anew
+weights: $(VENV)/.product  ## Learn what a secret looks like from training/ anew (a quarter of an hour)
 	$(BIN)/python -m training.said_secrets
+	$(BIN)/python -m training.secrets_in_context
 
 explore: $(VENV)/.notebook  ## Look at the desk's mail in a browser: notebooks/exploration.ipynb
 	$(BIN)/jupyter lab notebooks/exploration.ipynb
