@@ -1,6 +1,7 @@
 """Learns the weights of ticket_assets/text/secrets_in_context.py from the examples here.
 
-A quarter of an hour on two cores. Not to the bit the same on another machine, as sums of PyTorch are not.
+A quarter of an hour on two cores. Not to the bit the same on another machine, as PyTorch's sums are
+not.
 """
 
 from __future__ import annotations
