@@ -164,11 +164,6 @@ def is_unknown_word(word: str) -> bool:
 _UNKNOWN = frozenset(["other", "mixed", "perhaps remark"])
 
 
-def may_be_secret(word: str) -> bool:
-    """Whether a word is long enough for a secret and no path, date, version, product..."""
-    return _look(word).may_be_secret
-
-
 def word_spans(text: str) -> list[Span]:
     """Where the words and signs of a text are."""
     return [token.span() for token in _TOKEN.finditer(text)]
