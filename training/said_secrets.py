@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import yaml
 from ticket_assets.text.said_secrets import (
     ORDINARY_WORDS,
     WEIGHTS,
-    Candidate,
     Feature,
     candidates,
     features,
     plain_words,
 )
+from ticket_assets.text.stated_secrets import Span
 
 EXAMPLES = Path(__file__).with_name("said_secrets.yaml")
 _INVERSE_REGULARISATION = 3.0
@@ -92,12 +92,10 @@ def _examples() -> Iterator[tuple[tuple[Feature, ...], bool, bool]]:
     seen: set[tuple[tuple[Feature, ...], bool]] = set()
     marked_texts = [(group, marked) for group, examples in texts.items() for marked in examples]
     for group, marked in marked_texts:
-        pieces = re.split("[⟦⟧]", marked)
-        ends = np.cumsum([0, *map(len, pieces)])
-        spans = list(zip(ends[1:-1:2], ends[2::2], strict=True))
+        text, spans = unmarked(marked)
         unknown = of_one_text & plain_words(_SECRET.sub(" ", marked))
-        for candidate in candidates("".join(pieces), unknown=unknown):
-            example = tuple(features(candidate)), _is_of(candidate, spans)
+        for candidate in candidates(text, unknown=unknown):
+            example = tuple(features(candidate)), is_of(candidate.start, candidate.end, spans)
             if example not in seen:
                 seen.add(example)
                 yield *example, group == "ordinary"
@@ -106,8 +104,16 @@ def _examples() -> Iterator[tuple[tuple[Feature, ...], bool, bool]]:
 _SECRET = re.compile("⟦.*?⟧", re.DOTALL)
 
 
-def _is_of(candidate: Candidate, spans: list[tuple[int, int]]) -> bool:
-    return any(candidate.start < end and candidate.end > start for start, end in spans)
+def unmarked(marked: str) -> tuple[str, list[Span]]:
+    """A text without its ⟦⟧, and where the secrets are that those stand around."""
+    pieces = re.split("[⟦⟧]", marked)
+    ends = np.cumsum([0, *map(len, pieces)]).tolist()
+    return "".join(pieces), list(zip(ends[1:-1:2], ends[2::2], strict=True))
+
+
+def is_of(start: int, end: int, secrets: Sequence[Span]) -> bool:
+    """Whether a word from `start` to `end` is a secret or a part of one."""
+    return any(start < last and end > first for first, last in secrets)
 
 
 def write() -> None:

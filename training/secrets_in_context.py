@@ -18,6 +18,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from ticket_assets.embedding.encoder import padded_batch
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
 from ticket_assets.embedding.token_scores import MAX_TOKENS
 from ticket_assets.sample.mailbox import request_texts
@@ -27,6 +28,7 @@ from ticket_assets.text.secret_passages import FEATURES, features_of, secret_pas
 from ticket_assets.text.secrets_in_context import WEIGHTS, Weights
 from ticket_assets.text.stated_secrets import Span
 from training.said_secrets import EXAMPLES as SAID_SECRETS
+from training.said_secrets import is_of, unmarked
 
 EXAMPLES = Path(__file__).with_name("secrets_in_context.yaml")
 ENCODER = "multilingual-e5-small"
@@ -108,11 +110,8 @@ class SecretReader(nn.Module):
     def forward(self, examples: Sequence[Example]) -> Tensor:
         """The log-odds of the words of all examples, one after the other."""
         longest = max(len(example.tokens) for example in examples)
-        ids = torch.zeros((len(examples), longest), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, example in enumerate(examples):
-            ids[row, : len(example.tokens)] = torch.tensor(example.tokens)
-            mask[row, : len(example.tokens)] = 1
+        batch = padded_batch([example.tokens for example in examples], longest, padding_id=0)
+        ids, mask = map(torch.from_numpy, batch)
         states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state.flatten(0, 1)
         words = [
             [row * longest + token for token in word]
@@ -159,12 +158,6 @@ def _masked(text: str) -> str:
     return mask_personal_data(text, phone_regions=regions, by_words=False).text
 
 
-def unmarked(marked: str) -> tuple[str, list[Span]]:
-    pieces = re.split("[⟦⟧]", marked)
-    ends = np.cumsum([0, *map(len, pieces)]).tolist()
-    return "".join(pieces), list(zip(ends[1:-1:2], ends[2::2], strict=True))
-
-
 def of_text(
     text: str, secrets: Sequence[Span], tokenizer: Any, prefix: str, weight: float
 ) -> Iterator[Example]:
@@ -183,9 +176,7 @@ def of_text(
             if len(tokens):
                 example.words.append(tokens.tolist())
                 example.features.append(features_of(text[start:end]))
-                example.are_secret.append(
-                    float(any(start < last and end > first for first, last in secrets))
-                )
+                example.are_secret.append(float(is_of(start, end, secrets)))
         if example.words:
             yield example
 

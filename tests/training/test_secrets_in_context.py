@@ -16,7 +16,8 @@ def test_the_package_gives_the_probabilities_of_what_was_trained() -> None:
     import torch
     from transformers import AutoTokenizer
 
-    from training.secrets_in_context import SecretReader, of_text, unmarked
+    from training.said_secrets import unmarked
+    from training.secrets_in_context import SecretReader, of_text
 
     settings = Settings(_env_file=None)
     encoder = resolve_model(

@@ -173,18 +173,14 @@ class Encoder:
                 yield [rows[index] for index in batch], [tokens[index] for index in batch]
 
     def _padded_lengths(self, tokens: Sequence[list[int]]) -> list[int]:
-        return [min(-(-len(ids) // LENGTH_STEP) * LENGTH_STEP, self._max_tokens) for ids in tokens]
+        return [min(padded_length(len(ids)), self._max_tokens) for ids in tokens]
 
     def _shape(self, tokens: list[list[int]]) -> tuple[int, int]:
         return len(tokens), max(self._padded_lengths(tokens))
 
     def _encode_batch(self, tokens: list[list[int]]) -> Vectors:
-        shape = self._shape(tokens)
-        ids = np.full(shape, self._backend.padding_id, np.int64)
-        mask = np.zeros(shape, np.int64)
-        for row, text in enumerate(tokens):
-            ids[row, : len(text)] = text
-            mask[row, : len(text)] = 1
+        _, length = self._shape(tokens)
+        ids, mask = padded_batch(tokens, length, self._backend.padding_id)
         hidden = self._backend.hidden_states(ids, mask)
         if self._model.pooling == "cls":
             pooled = hidden[:, 0]
@@ -205,6 +201,23 @@ def model_id(model: EncoderModel, precision: Precision, max_tokens: int) -> str:
     tokens = min(max_tokens, model.max_tokens)
     cut = f"/{model.dimension}" if model.dimension < model.hidden_size else ""
     return f"{model.name}@{model.revision}-{_COMPUTED_BY}/{precision}/{tokens}{cut}"
+
+
+def padded_length(tokens: int) -> int:
+    """The length of a batch whose longest text has so many tokens."""
+    return -(-tokens // LENGTH_STEP) * LENGTH_STEP
+
+
+def padded_batch(
+    tokens: Sequence[list[int]], length: int, padding_id: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Token ids and the mask of those that are no padding, both of shape (len(tokens), length)."""
+    ids = np.full((len(tokens), length), padding_id, np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(tokens):
+        ids[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    return ids, mask
 
 
 def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -15,7 +15,12 @@ import numpy.typing as npt
 from ticket_assets.cores import available_cores
 from ticket_assets.embedding.backends.openvino import NETWORK, TOKENIZER, openvino_core
 from ticket_assets.embedding.conversion import converted_floats, is_converted
-from ticket_assets.embedding.encoder import CPU_BATCH_TOKENS, LENGTH_STEP, batches_by_length
+from ticket_assets.embedding.encoder import (
+    CPU_BATCH_TOKENS,
+    batches_by_length,
+    padded_batch,
+    padded_length,
+)
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.presets import resolve_model
 
@@ -88,7 +93,7 @@ class TokenScores:
         encoded = tokenizer.encode_batch([prefix + text for text in texts])
         scored: list[ScoredTokens | None] = [None] * len(texts)
         for rows in batches_by_length(
-            [_padded(len(text.ids)) for text in encoded], CPU_BATCH_TOKENS
+            [padded_length(len(text.ids)) for text in encoded], CPU_BATCH_TOKENS
         ):
             scores_of = self._batch([encoded[row].ids for row in rows])
             for row, scores in zip(rows, scores_of, strict=True):
@@ -124,12 +129,8 @@ class TokenScores:
         return tokenizer, request
 
     def _batch(self, tokens: Sequence[list[int]]) -> Iterator[Floats]:
-        shape = len(tokens), _padded(max(map(len, tokens)))
         # What pads does not matter where the mask is 0.
-        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for row, text in enumerate(tokens):
-            ids[row, : len(text)] = text
-            mask[row, : len(text)] = 1
+        ids, mask = padded_batch(tokens, padded_length(max(map(len, tokens))), padding_id=0)
         _, request = self._loaded
         request.infer([ids, mask], share_inputs=True)
         scores = request.get_output_tensor().data
@@ -162,10 +163,6 @@ def packaged_reader(
             f" {model.revision}: learn anew with `make weights`. {remedy}"
         )
     return TokenScores(model, states, adapters, threads=threads)
-
-
-def _padded(length: int) -> int:
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 def _scoring(network: Any, states: Floats, adapters: Adapters) -> Any:

@@ -18,7 +18,7 @@ from ticket_assets.text.enclosures import open_enclosures
 from ticket_assets.text.html import html_to_text
 from ticket_assets.text.language import detect_language
 from ticket_assets.text.languages import all_words, small_phrases
-from ticket_assets.text.privacy import mask_personal_data
+from ticket_assets.text.privacy import mask_personal_data, with_placeholders
 from ticket_assets.text.quoting import split_reply
 from ticket_assets.text.secret_passages import Passage, secret_passages
 from ticket_assets.text.subjects import is_forwarded, without_prefixes
@@ -93,19 +93,14 @@ def clean_text(
     passwords that no rule knows.
     """
     mask = _masking(phone_regions, mask_ip_addresses, secrets is not None)
-    clean = _clean_by_rules(
-        subject,
-        body_text,
-        body_html,
+    chunk = _clean_messages(
+        [(subject, body_text, body_html, sender_name)],
         mask=mask,
         languages=languages,
-        sender_name=sender_name,
         reply_delimiter=reply_delimiter,
+        with_passages=secrets is not None,
     )
-    if secrets is not None:
-        (clean,) = _read_in_context(
-            [(clean, secret_passages(clean.text))], secrets, mask, languages
-        )
+    (clean,) = _read_in_context(chunk, secrets, mask, languages)
     return clean
 
 
@@ -183,14 +178,10 @@ def _read_in_context(
 def _without_secrets(
     clean: CleanText, spans: Sequence[Span], mask: _Mask, languages: Sequence[str]
 ) -> CleanText:
-    pieces, done = [], 0
-    for start, end in spans:
-        pieces += [clean.text[done:start], "[PASSWORD]"]
-        done = end
+    masked = Counter(clean.masked)
     # Once more by the rules: a placeholder can uncover what the secret touched.
-    text, counts = mask("".join([*pieces, clean.text[done:]]))
-    masked = Counter(clean.masked) + Counter(counts) + Counter(PASSWORD=len(spans))
-    return _described(text, bool(clean.subject), dict(masked), languages)
+    text, counts = mask(with_placeholders(clean.text, "PASSWORD", spans, masked))
+    return _described(text, bool(clean.subject), dict(masked + Counter(counts)), languages)
 
 
 def clean_tickets(

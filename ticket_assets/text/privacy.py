@@ -6,7 +6,7 @@ import functools
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ticket_assets.text.languages import Words, all_words, one_of, phrases
@@ -208,10 +208,17 @@ def _replace(
     find: Callable[[str], Iterator[tuple[int, int]]],
     counts: Counter[str],
 ) -> str:
+    return with_placeholders(text, kind, find(text), counts)
+
+
+def with_placeholders(
+    text: str, kind: str, spans: Iterable[tuple[int, int]], counts: Counter[str]
+) -> str:
+    """`text` with `[KIND]` for each span, counted; of those that overlap, for the first."""
     pieces: list[str] = []
     done = 0
     # In order of place: a finder of several notations gives them one after the other.
-    for start, end in sorted(find(text)):
+    for start, end in sorted(spans):
         if start < done:
             continue
         pieces += [text[done:start], f"[{kind}]"]
