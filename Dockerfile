@@ -42,7 +42,7 @@ RUN --mount=type=bind,source=wheels,target=/wheels \
     && /tmp/pip/bin/pip --python /opt/ticket-assets/venv/bin/python install --no-compile \
       --find-links /wheels ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
       -c /requirements/constraints.txt -r /requirements/conversion.txt
-ARG ENCODERS=multilingual-e5-small
+ARG ENCODERS="multilingual-e5-small-tickets multilingual-e5-small"
 COPY ticket_assets/__init__.py ticket_assets/cores.py ticket_assets/errors.py \
      ticket_assets/free_memory.py ticket_assets/parallel.py /src/ticket_assets/
 COPY ticket_assets/embedding /src/ticket_assets/embedding

@@ -74,7 +74,8 @@ torture: $(VENV)/.tests  ## 200 faults on a desk, each followed by its repair (a
 bench: $(VENV)/.bench  ## Speed, memory and quality beside the usual tools (about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-weights: $(VENV)/.product  ## Learn what a secret looks like from training/ anew (a quarter of an hour)
+weights: $(VENV)/.product  ## Learn the packaged models of secrets and of tickets from training/ anew (an hour)
+	$(BIN)/python -m training.ticket_encoder
 	$(BIN)/python -m training.said_secrets
 	$(BIN)/python -m training.secrets_in_context
 

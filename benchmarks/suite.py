@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -208,6 +208,17 @@ def thresholds(setup: Setup) -> Iterator[Line]:
     yield from realised_lines("generated French", realised(french, vectors, sentences))
 
 
+def desks(setup: Setup) -> Iterator[Line]:
+    """How well desks that no encoder has learnt are sorted from few labels."""
+    from benchmarks.desks import desk_lines, desk_tickets, sorted_by
+
+    tables = desk_tickets()
+    splits = 1 if setup.sizes == QUICK else 5
+    plain = replace(setup, encoder="multilingual-e5-small")
+    found = (sorted_by(tables, _encode(one), splits) for one in (setup, plain))
+    yield from desk_lines(*found)
+
+
 def unfamiliar(setup: Setup) -> Iterator[Line]:
     """What becomes of senseless, foreign and off-topic texts, and of ordinary tickets."""
     from benchmarks.drift import sample_mail
@@ -308,6 +319,7 @@ PARTS: Mapping[str, Callable[[Setup], Iterator[Line]]] = {
     "growth": growth,
     "memory": memory,
     "drift": drift,
+    "desks": desks,
     "thresholds": thresholds,
     "breaker": breaker,
     "simulation": simulation,

@@ -145,6 +145,29 @@ def test_another_encoder_is_refused_until_it_is_accepted(tmp_path, setting, word
         Desk(made).require_same_settings()
 
 
+def test_a_desk_of_the_former_default_keeps_its_encoder_until_another_is_chosen(tmp_path):
+    chosen = Settings(_env_file=None, data_dir=tmp_path / "data", encoder="multilingual-e5-small")
+    Desk(chosen).record_settings()
+
+    # When nobody names an encoder, after the upgrade
+    unset = Settings(_env_file=None, data_dir=tmp_path / "data")
+    upgraded = Desk(unset)
+    upgraded.require_same_settings()
+    upgraded.record_settings(accept=True)
+
+    assert unset.encoder == "multilingual-e5-small-tickets"
+    assert read_record(upgraded.files)[0].encoder == "multilingual-e5-small"
+    assert upgraded.encoder.model.name == "multilingual-e5-small"
+    # And when it is named, it is refused until it is accepted.
+    named = Desk(unset.model_copy(update={"encoder": unset.encoder}))
+    with pytest.raises(
+        DeskRecordError, match=r"TICKETS_ENCODER: multilingual-e5-small-tickets, was"
+    ):
+        named.require_same_settings()
+    named.record_settings(accept=True)
+    assert Desk(unset).encoder.model.name == "multilingual-e5-small-tickets"
+
+
 def test_auto_keeps_the_precision_that_the_desk_was_made_with(tmp_path):
     settings = Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2")
     first = Desk(settings.model_copy(update={"encoder_precision": "fp32"}))

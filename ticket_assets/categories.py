@@ -24,6 +24,7 @@ from ticket_assets.desk_record import (
     present_record,
     read_record,
     refuse_differences,
+    with_former_encoder,
     write_record,
 )
 from ticket_assets.mail.category_changes import CategoryChange, CategoryChangeError
@@ -255,8 +256,10 @@ def _require_known(names: Sequence[str], queues: dict[str, str]) -> None:
 
 def _new_routing(desk: Desk, change: CategoryChange) -> tuple[Path, str] | None:
     """The routing file and the text it has to get; None where it has the new names already."""
-    present = present_record(desk.settings, desk.routing)
     record = _record(desk)
+    present = with_former_encoder(
+        present_record(desk.settings, desk.routing), record, desk.settings
+    )
     if not differences(replace(record, queues=change.new_queues), present):
         return None
     refuse_differences(replace(record, queues=change.queues), present)

@@ -14,6 +14,7 @@ from ticket_assets.desk_record import (
     present_record,
     read_record,
     refuse_differences,
+    with_former_encoder,
     write_record,
 )
 from ticket_assets.half_restored import refuse_half_restored
@@ -69,8 +70,8 @@ class Desk:
             CategoryChangeError: a change of its categories was interrupted, or is under way.
         """
         self._refuse_unfinished()
-        present = self._present
-        if recorded := self._recorded(present):
+        present, recorded = self._present_and_recorded
+        if recorded:
             refuse_differences(recorded, present)
 
     def record_settings(self, *, accept: bool = False) -> None:
@@ -86,9 +87,12 @@ class Desk:
             CategoryChangeError: a change of its categories was interrupted, or is under way.
         """
         self._refuse_unfinished()
-        present, (written, version) = self._present, read_record(self.files)
-        recorded = written if accept else self._recorded(present)
-        if recorded and not accept:
+        # In this order: a record that another process writes meanwhile is compared with.
+        written, version = read_record(self.files)
+        present, recorded = self._present_and_recorded
+        if accept:
+            recorded = written
+        elif recorded:
             refuse_differences(recorded, present)
         record = merged(recorded, present)
         if record != written:
@@ -100,7 +104,7 @@ class Desk:
     def record_precision(self) -> None:
         """Record the number format of the encoder, before its first vectors are written."""
         recorded, version = read_record(self.files)
-        recorded = recorded or self._present
+        recorded = recorded or self._present_and_recorded[0]
         if recorded.encoder_precision != self.encoder.precision:
             changed = replace(recorded, encoder_precision=self.encoder.precision)
             try:
@@ -113,14 +117,13 @@ class Desk:
         CategoryChanges(self.files.under("landing")).refuse_pending()
 
     @property
-    def _present(self) -> DeskRecord:
-        return present_record(self.settings, self.routing)
-
-    def _recorded(self, present: DeskRecord) -> DeskRecord | None:
+    def _present_and_recorded(self) -> tuple[DeskRecord, DeskRecord | None]:
+        """The settings as they are, and as the desk was made with; None where it was not yet."""
+        present = present_record(self.settings, self.routing)
         recorded, _ = read_record(self.files)
         if recorded is None and self.warehouse.exists:
-            return adopted_record(self.warehouse, present)
-        return recorded
+            recorded = adopted_record(self.warehouse, present)
+        return with_former_encoder(present, recorded, self.settings), recorded
 
     def remove_unfinished(self, *, dry_run: bool = False) -> list[Path]:
         """Remove the files that writers which died, or filled the disk, have left unfinished;
@@ -229,8 +232,11 @@ class Desk:
         """
         from ticket_assets.embedding.configured import configured_encoder
 
-        recorded = self._recorded(self._present)
-        return configured_encoder(self.settings, recorded.encoder_precision if recorded else None)
+        present, recorded = self._present_and_recorded
+        return configured_encoder(
+            self.settings.model_copy(update={"encoder": present.encoder}),
+            recorded.encoder_precision if recorded else None,
+        )
 
     @cached_property
     def secrets_in_context(self) -> SecretsInContext | None:

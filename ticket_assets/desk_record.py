@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FILE = "desk.json"
 ACCEPT = "--accept-settings"
+FORMER_ENCODER = "multilingual-e5-small"
+"""The default of TICKETS_ENCODER before multilingual-e5-small-tickets."""
 
 
 class DeskRecordError(TicketAssetsError):
@@ -157,6 +159,17 @@ def merged(recorded: DeskRecord | None, present: DeskRecord) -> DeskRecord:
     open."""
     if recorded and recorded.encoder == present.encoder and present.encoder_precision is None:
         return replace(present, encoder_precision=recorded.encoder_precision)
+    return present
+
+
+def with_former_encoder(
+    present: DeskRecord, recorded: DeskRecord | None, settings: Settings
+) -> DeskRecord:
+    """The present settings, in which a desk that was made with the default encoder of before keeps
+    it until somebody chooses another: it goes on by itself after an upgrade."""
+    is_chosen = "encoder" in settings.model_fields_set
+    if recorded and recorded.encoder == FORMER_ENCODER and not is_chosen:
+        return replace(present, encoder=FORMER_ENCODER)
     return present
 
 

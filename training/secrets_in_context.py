@@ -18,6 +18,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from ticket_assets.embedding.adapters import as_arrays
 from ticket_assets.embedding.encoder import padded_batch
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
 from ticket_assets.embedding.token_scores import MAX_TOKENS
@@ -27,6 +28,7 @@ from ticket_assets.text.privacy import mask_personal_data
 from ticket_assets.text.secret_passages import FEATURES, features_of, secret_passages
 from ticket_assets.text.secrets_in_context import WEIGHTS, Weights
 from ticket_assets.text.stated_secrets import Span
+from training.adapted import SCALE, adapt, learnt_adapters
 from training.said_secrets import EXAMPLES as SAID_SECRETS
 from training.said_secrets import is_of, unmarked
 
@@ -34,8 +36,6 @@ EXAMPLES = Path(__file__).with_name("secrets_in_context.yaml")
 ENCODER = "multilingual-e5-small"
 LAYERS = 6
 """Of the encoder's twelve, that are kept and changed."""
-RANK = 16
-SCALE = 2
 _EPOCHS = 3
 _DROPOUT = 0.15
 _RATE, _RATE_OF_SCORES = 5e-4, 1e-3
@@ -45,10 +45,6 @@ _WEIGHT_OF_TICKETS = 3
 """Of whole tickets, which are what the texts of a desk look like, among single sentences."""
 _SAMPLE_TICKETS, _SAMPLE_SEED = 10_000, 990
 _WEIGHT_OF_SAMPLE = 2
-_CHANGED = (
-    *("attention.self.query", "attention.self.key", "attention.self.value"),
-    *("attention.output.dense", "intermediate.dense", "output.dense"),
-)
 
 
 class Example(NamedTuple):
@@ -62,20 +58,6 @@ class Example(NamedTuple):
     weight: float
 
 
-class Adapted(nn.Module):
-    """A linear layer with the product of two small matrices added to its weights (LoRA)."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.layer = layer
-        self.down = nn.Parameter(torch.randn(RANK, layer.in_features) / layer.in_features**0.5)
-        self.up = nn.Parameter(torch.zeros(layer.out_features, RANK))
-
-    def forward(self, states: Tensor) -> Tensor:
-        changed: Tensor = self.layer(states) + SCALE * (states @ self.down.T) @ self.up.T
-        return changed
-
-
 class SecretReader(nn.Module):
     """The encoder's lower layers, adapted, and the linear function of words."""
 
@@ -87,16 +69,7 @@ class SecretReader(nn.Module):
             encoder.folder, hidden_dropout_prob=_DROPOUT, attention_probs_dropout_prob=_DROPOUT
         )
         self.network.encoder.layer = self.network.encoder.layer[:LAYERS]
-        for parameter in self.network.parameters():
-            parameter.requires_grad = False
-        self.adapted: dict[str, Adapted] = {}
-        for number, layer in enumerate(self.network.encoder.layer):
-            for name in _CHANGED:
-                parent, _, last = name.rpartition(".")
-                module = layer.get_submodule(parent)
-                adapted = Adapted(getattr(module, last))
-                setattr(module, last, adapted)
-                self.adapted[f"encoder.layer.{number}.{name}"] = adapted
+        self.adapted = adapt(self.network)
         self.scores = nn.Linear(encoder.hidden_size + len(FEATURES), 1)
 
     def take(self, learnt: Weights) -> None:
@@ -242,14 +215,8 @@ def write() -> None:
         "features": scores[encoder.hidden_size :].numpy(),
         "bias": reader.scores.bias.detach()[0].numpy(),
     }
-    for name, adapted in reader.adapted.items():
-        arrays[f"{name}.up"] = SCALE * adapted.up.detach().numpy()
-        arrays[f"{name}.down"] = adapted.down.detach().numpy()
-    halved = {
-        name: array.astype(np.float16) if array.ndim == 2 else array
-        for name, array in arrays.items()
-    }
-    np.savez(WEIGHTS, allow_pickle=False, **halved)
+    changes = as_arrays(learnt_adapters(reader.adapted))
+    np.savez(WEIGHTS, allow_pickle=False, **arrays, **changes)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200, func_only=True)]
 
 PRODUCT_FOLDER = "/opt/ticket-assets"
 SAMPLE = ("--messages", 260, "--days", 14, "--until", "2026-05-31", "--seed", 5)
-ENCODER = {"encoder": "multilingual-e5-small"}
+ENCODER = {"encoder": "multilingual-e5-small-tickets"}
 UID = random.SystemRandom().randrange(20_000, 60_000)
 ALONE = (*HARDENED, "--network", "none", "--user", f"{UID}:{UID}")
 # Empty, as a volume of Kubernetes is: not a copy of the image's folder.

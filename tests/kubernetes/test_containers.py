@@ -12,7 +12,7 @@ from tests.services.stores import Stores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200, func_only=True)]
 
-ENCODER = {"encoder": "multilingual-e5-small"}
+ENCODER = {"encoder": "multilingual-e5-small-tickets"}
 """The one that is in the image."""
 LABELS = ["ticket_id", "category", "priority", "decision", "priority_decision", "queue"]
 CONFIDENCES = ["category_confidence", "priority_confidence"]

