@@ -76,10 +76,10 @@ def test_mails_of_one_intent_are_drawn_together(capsys: pytest.CaptureFixture[st
     from training import ticket_encoder
 
     (mails, *_) = desks(FOLDER)
-    few = mails[mails["category"].isin(sorted(set(mails["category"]))[:3])]
+    few = mails[mails["category"].isin(sorted(set(mails["category"]))[:2])]
 
-    adapters = ticket_encoder.learn([few], 21)
+    adapters = ticket_encoder.learn([few], 41)
 
-    first, last = map(float, re.findall(r"loss ([\d.]+)", capsys.readouterr().out))
+    first, _, last = map(float, re.findall(r"loss ([\d.]+)", capsys.readouterr().out))
     assert last < first - 0.3
     assert len(adapters) == 12 * 6
