@@ -11,6 +11,7 @@ from tests.services.s3 import settings_of
 from ticket_assets.cli import app
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import DeskRecordError, read_record
+from ticket_assets.planning.recipe import recipe
 from ticket_assets.settings import PREFIX, Settings, load_settings
 
 FORMER = Path(__file__).parent / "former" / "desk-0.1.0.tar.xz"
@@ -158,6 +159,7 @@ def test_a_desk_of_the_former_default_keeps_its_encoder_until_another_is_chosen(
     assert unset.encoder == "multilingual-e5-small-tickets"
     assert read_record(upgraded.files)[0].encoder == "multilingual-e5-small"
     assert upgraded.encoder.model.name == "multilingual-e5-small"
+    assert recipe(upgraded) == recipe(Desk(chosen))
     # And when it is named, it is refused until it is accepted.
     named = Desk(unset.model_copy(update={"encoder": unset.encoder}))
     with pytest.raises(
@@ -165,6 +167,9 @@ def test_a_desk_of_the_former_default_keeps_its_encoder_until_another_is_chosen(
     ):
         named.require_same_settings()
     named.record_settings(accept=True)
+    # Which makes all days anew.
+    assert recipe(named) != recipe(Desk(chosen))
+    assert recipe(Desk(unset)) == recipe(named)
     assert Desk(unset).encoder.model.name == "multilingual-e5-small-tickets"
 
 
@@ -273,9 +278,9 @@ def test_two_first_starts_at_once_agree_or_the_second_is_refused(tmp_path, file_
 def overtaken(desk, first):
     """What the desk has recorded, until `first` records its settings right afterwards."""
 
-    def recorded(present):
+    def recorded():
         del desk._recorded
-        known = desk._recorded(present)
+        known = desk._recorded()
         first.record_settings()
         return known
 

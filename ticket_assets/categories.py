@@ -24,7 +24,7 @@ from ticket_assets.desk_record import (
     present_record,
     read_record,
     refuse_differences,
-    with_former_encoder,
+    settings_in_use,
     write_record,
 )
 from ticket_assets.mail.category_changes import CategoryChange, CategoryChangeError
@@ -257,9 +257,7 @@ def _require_known(names: Sequence[str], queues: dict[str, str]) -> None:
 def _new_routing(desk: Desk, change: CategoryChange) -> tuple[Path, str] | None:
     """The routing file and the text it has to get; None where it has the new names already."""
     record = _record(desk)
-    present = with_former_encoder(
-        present_record(desk.settings, desk.routing), record, desk.settings
-    )
+    present = present_record(settings_in_use(desk.settings, record), desk.routing)
     if not differences(replace(record, queues=change.new_queues), present):
         return None
     refuse_differences(replace(record, queues=change.queues), present)
@@ -295,7 +293,7 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
     former = list(change.former)
     routing = desk.routing
     recipes = [
-        recipe_with(desk.settings, replace(routing, queues=queues))
+        recipe_with(desk.settings_in_use, replace(routing, queues=queues))
         for queues in (change.new_queues, change.queues)
     ]
     with desk.warehouse.transaction() as connection:

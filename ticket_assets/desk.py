@@ -14,7 +14,7 @@ from ticket_assets.desk_record import (
     present_record,
     read_record,
     refuse_differences,
-    with_former_encoder,
+    settings_in_use,
     write_record,
 )
 from ticket_assets.half_restored import refuse_half_restored
@@ -117,13 +117,21 @@ class Desk:
         CategoryChanges(self.files.under("landing")).refuse_pending()
 
     @property
+    def settings_in_use(self) -> Settings:
+        """The settings, with the encoder that the desk keeps where nobody has chosen one."""
+        return settings_in_use(self.settings, self._recorded())
+
+    @property
     def _present_and_recorded(self) -> tuple[DeskRecord, DeskRecord | None]:
         """The settings as they are, and as the desk was made with; None where it was not yet."""
-        present = present_record(self.settings, self.routing)
+        recorded = self._recorded()
+        return present_record(settings_in_use(self.settings, recorded), self.routing), recorded
+
+    def _recorded(self) -> DeskRecord | None:
         recorded, _ = read_record(self.files)
         if recorded is None and self.warehouse.exists:
-            recorded = adopted_record(self.warehouse, present)
-        return with_former_encoder(present, recorded, self.settings), recorded
+            return adopted_record(self.warehouse, present_record(self.settings, self.routing))
+        return recorded
 
     def remove_unfinished(self, *, dry_run: bool = False) -> list[Path]:
         """Remove the files that writers which died, or filled the disk, have left unfinished;
@@ -232,9 +240,9 @@ class Desk:
         """
         from ticket_assets.embedding.configured import configured_encoder
 
-        present, recorded = self._present_and_recorded
+        recorded = self._recorded()
         return configured_encoder(
-            self.settings.model_copy(update={"encoder": present.encoder}),
+            settings_in_use(self.settings, recorded),
             recorded.encoder_precision if recorded else None,
         )
 

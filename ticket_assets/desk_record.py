@@ -162,15 +162,13 @@ def merged(recorded: DeskRecord | None, present: DeskRecord) -> DeskRecord:
     return present
 
 
-def with_former_encoder(
-    present: DeskRecord, recorded: DeskRecord | None, settings: Settings
-) -> DeskRecord:
-    """The present settings, in which a desk that was made with the default encoder of before keeps
-    it until somebody chooses another: it goes on by itself after an upgrade."""
+def settings_in_use(settings: Settings, recorded: DeskRecord | None) -> Settings:
+    """The settings, in which a desk that was made with the default encoder of before keeps it until
+    somebody chooses another: it goes on by itself after an upgrade."""
     is_chosen = "encoder" in settings.model_fields_set
     if recorded and recorded.encoder == FORMER_ENCODER and not is_chosen:
-        return replace(present, encoder=FORMER_ENCODER)
-    return present
+        return settings.model_copy(update={"encoder": FORMER_ENCODER})
+    return settings
 
 
 def refuse_differences(recorded: DeskRecord, present: DeskRecord) -> None:

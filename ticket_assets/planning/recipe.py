@@ -46,7 +46,7 @@ def recipe(desk: Desk) -> str:
     Raises:
         RoutingError: the routing file is missing or cannot be used.
     """
-    return recipe_with(desk.settings, desk.routing)
+    return recipe_with(desk.settings_in_use, desk.routing)
 
 
 def recipe_with(settings: Settings, routing: Routing) -> str:
