@@ -178,3 +178,20 @@ def test_a_part_of_the_desk_on_another_disk_is_swept_and_no_link_further_down(
 
     assert remove_unfinished(data) == [data / "landing" / "2025-03-03" / name]
     assert files(other) == {name}
+
+
+def test_a_scratch_folder_that_is_removed_before_it_is_held_is_made_again(monkeypatch) -> None:
+    made = []
+
+    def overtaken(*args: str, **options: str) -> str:
+        made.append(make(*args, **options))
+        if len(made) == 1:
+            remove_scratch()  # as another process does with what nobody holds
+        return made[-1]
+
+    make = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", overtaken)
+
+    with scratch_folder() as folder:
+        assert [str(folder)] == made[1:]
+        assert folder.is_dir()

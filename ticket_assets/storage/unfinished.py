@@ -50,7 +50,10 @@ def scratch_folder() -> Iterator[Path]:
     """A folder in the system's temporary folder, removed on leaving."""
     while True:
         folder = tempfile.mkdtemp(prefix=_SCRATCH)
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # Taken for that of a dead process before it was held.
         if _is_kept(folder, descriptor):
             break
         os.close(descriptor)
