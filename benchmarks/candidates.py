@@ -45,8 +45,11 @@ class Choices:
 
     def shortfall(self, chosen: Sequence[str]) -> float:
         """Mean macro-F1 of the candidate that is best in the mean, minus that of those chosen."""
-        reached = [self.macro_f1[name][split] for split, name in enumerate(chosen)]
-        return max(map(self.mean, self.macro_f1)) - float(np.mean(reached))
+        return max(map(self.mean, self.macro_f1)) - self.reached(chosen)
+
+    def reached(self, chosen: Sequence[str]) -> float:
+        """Mean macro-F1 of the candidates that were chosen, one per split."""
+        return float(np.mean([self.macro_f1[name][split] for split, name in enumerate(chosen)]))
 
 
 def compare_choices(

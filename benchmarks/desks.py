@@ -6,7 +6,7 @@ categories. The encoder has learnt from other desks, and must never learn from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,12 @@ FOLDER = Path(__file__).with_name("desks")
 
 
 def desk_tickets(folder: Path = FOLDER) -> dict[str, pd.DataFrame]:
-    """The tickets of each desk by its name, as in `TrainingSet`, with category and intent."""
+    """The tickets of each desk by its name, as in `TrainingSet`, without a priority."""
     tables = {}
     for path in sorted(folder.glob("*.csv")):
         mails = pd.read_csv(path, dtype=str, keep_default_na=False)
         tickets = as_tickets((mails["subject"] + "\n" + mails["body"]).tolist())
-        tables[path.stem] = tickets.assign(category=mails["category"], intent=mails["intent"])
+        tables[path.stem] = tickets.assign(category=mails["category"])
     return tables
 
 
@@ -47,9 +47,12 @@ def desk_lines(
     by_tickets_encoder: Mapping[str, Choices], by_e5: Mapping[str, Choices]
 ) -> Iterator[Line]:
     """Macro-F1 of what is chosen for each desk, and of all desks in the mean."""
-    reached = {name: (_f1(found), _f1(by_e5[name])) for name, found in by_tickets_encoder.items()}
+    reached = {
+        name: [choices.reached(choices.by_wording) for choices in (found, by_e5[name])]
+        for name, found in by_tickets_encoder.items()
+    }
     here, peer = np.mean(list(reached.values()), axis=0).tolist()
-    for name, (f1, e5_f1) in {**reached, "mean": (here, peer)}.items():
+    for name, (f1, e5_f1) in {**reached, "mean": [here, peer]}.items():
         yield Line(
             PART,
             f"{name.replace('_', ' ')}: macro-F1 of the category",
@@ -59,8 +62,3 @@ def desk_lines(
             "> 1" if name == "mean" else "",
             f1 > e5_f1 if name == "mean" else None,
         )
-
-
-def _f1(found: Choices) -> float:
-    chosen: Sequence[str] = found.by_wording
-    return float(np.mean([found.macro_f1[name][split] for split, name in enumerate(chosen)]))

@@ -291,9 +291,9 @@ def _change_tables(desk: Desk, change: CategoryChange) -> None:
     if not tables:
         return
     former = list(change.former)
-    routing = desk.routing
+    settings, routing = desk.settings_in_use, desk.routing
     recipes = [
-        recipe_with(desk.settings_in_use, replace(routing, queues=queues))
+        recipe_with(settings, replace(routing, queues=queues))
         for queues in (change.new_queues, change.queues)
     ]
     with desk.warehouse.transaction() as connection:

@@ -70,9 +70,8 @@ class Desk:
             CategoryChangeError: a change of its categories was interrupted, or is under way.
         """
         self._refuse_unfinished()
-        present, recorded = self._present_and_recorded
-        if recorded:
-            refuse_differences(recorded, present)
+        if recorded := self._recorded():
+            refuse_differences(recorded, self._present(recorded))
 
     def record_settings(self, *, accept: bool = False) -> None:
         """Record the settings that the desk is made with, before anything is written to it.
@@ -89,7 +88,8 @@ class Desk:
         self._refuse_unfinished()
         # In this order: a record that another process writes meanwhile is compared with.
         written, version = read_record(self.files)
-        present, recorded = self._present_and_recorded
+        recorded = self._recorded()
+        present = self._present(recorded)
         if accept:
             recorded = written
         elif recorded:
@@ -104,7 +104,7 @@ class Desk:
     def record_precision(self) -> None:
         """Record the number format of the encoder, before its first vectors are written."""
         recorded, version = read_record(self.files)
-        recorded = recorded or self._present_and_recorded[0]
+        recorded = recorded or self._present(self._recorded())
         if recorded.encoder_precision != self.encoder.precision:
             changed = replace(recorded, encoder_precision=self.encoder.precision)
             try:
@@ -121,11 +121,8 @@ class Desk:
         """The settings, with the encoder that the desk keeps where nobody has chosen one."""
         return settings_in_use(self.settings, self._recorded())
 
-    @property
-    def _present_and_recorded(self) -> tuple[DeskRecord, DeskRecord | None]:
-        """The settings as they are, and as the desk was made with; None where it was not yet."""
-        recorded = self._recorded()
-        return present_record(settings_in_use(self.settings, recorded), self.routing), recorded
+    def _present(self, recorded: DeskRecord | None) -> DeskRecord:
+        return present_record(settings_in_use(self.settings, recorded), self.routing)
 
     def _recorded(self) -> DeskRecord | None:
         recorded, _ = read_record(self.files)

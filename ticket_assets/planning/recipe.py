@@ -44,6 +44,7 @@ def recipe(desk: Desk) -> str:
     """Equal for code and settings that make the same rows from the same mail.
 
     Raises:
+        DeskRecordError: what the desk was made with cannot be read.
         RoutingError: the routing file is missing or cannot be used.
     """
     return recipe_with(desk.settings_in_use, desk.routing)
