@@ -301,10 +301,12 @@ def dovecot():
     # Not below pytest's own folder: the server's other user cannot look into it.
     folder = Path(tempfile.mkdtemp(prefix="imap-"))
     folder.chmod(0o755)
-    server = Dovecot(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    try:
+        server = Dovecot(folder)
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -281,7 +281,8 @@ def test_what_dockerignore_does_not_name_reaches_no_build(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(CANARY)
 
-    containers.build_product(tmp_path, f"{product_image}-canary", base_image)
+    with containers.only_builder():
+        containers.build_product(tmp_path, f"{product_image}-canary", base_image)
     built = [image_id(containers, name) for name in (f"{product_image}-canary", product_image)]
     containers.podman("untag", product_image, f"{product_image}-canary")
 

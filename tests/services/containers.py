@@ -33,8 +33,10 @@ PRODUCT = "localhost/ticket-assets"
 BASE_IMAGE = "localhost/ticket-assets-base:1"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates,tini"
 SUITE = "bookworm"
-KEPT_IMAGES = 6
-"""Images of earlier states of the project, whose layers a build takes where nothing changed."""
+KEPT_IMAGES = 2
+"""The image of today and the one before, whose layers a build takes where nothing changed."""
+KEPT_LAYERS = "48h"
+"""Layers without an image (stages of builds) are kept as long, in a store of these tests' own."""
 GRACE_SECONDS = 30
 
 # Root in a container of its own has neither the cgroups that crun wants, nor may it raise limits.
@@ -102,6 +104,8 @@ class Containers:
 
     folder: Path
     environment: dict[str, str]
+    own_store: bool
+    """Whether nothing but these tests keeps images there."""
     started: list[Container] = field(default_factory=list)
 
     def podman(
@@ -205,19 +209,20 @@ def _pip_paths() -> list[Path]:
     return sorted({path for path in folders if path.is_absolute() and path.exists()})
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """The environment for buildah and podman: the machine's own, but for root, whose images and
-    containers on the machine are left alone."""
+def _in_cache(folder: Path) -> Containers:
+    """Buildah and podman with the machine's own stores, but for root, whose images and containers
+    on the machine are left alone."""
     environment = dict(os.environ)
     if os.getuid() != 0 or "CONTAINERS_CONF" in environment:
-        return environment
+        return Containers(folder, environment, own_store=False)
     for name, content in {"containers": CONTAINERS_CONF, "storage": STORAGE_CONF}.items():
         (folder / f"{name}.conf").write_text(content.format(folder=folder), "utf-8")
-    return environment | {
+    environment |= {
         "CONTAINERS_CONF": str(folder / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
         "BUILDAH_ISOLATION": "chroot",
     }
+    return Containers(folder, environment, own_store=True)
 
 
 def _made_base(containers: Containers) -> str:
@@ -278,6 +283,11 @@ def _remove_former(containers: Containers) -> None:
     for name in newest_first[KEPT_IMAGES:]:
         # One that another session uses stays.
         containers.podman("rmi", name, check=False)
+    if containers.own_store:
+        # A killed build leaves a container, which holds its layers.
+        containers._call("buildah", "rm", "--all")
+        unused = ("image", "prune", "--force", "--filter", f"until={KEPT_LAYERS}")
+        containers.podman(*unused)
 
 
 @pytest.fixture(scope="session")
@@ -286,7 +296,7 @@ def containers() -> Iterator[Containers]:
     present = all(map(shutil.which, ("buildah", "podman")))
     skip_without(present, "buildah and podman (Debian: buildah podman runc netavark debootstrap)")
     CACHE.mkdir(parents=True, exist_ok=True)
-    containers = Containers(CACHE, _environment(CACHE))
+    containers = _in_cache(CACHE)
     yield containers
     for container in containers.started:
         container.remove()

@@ -89,10 +89,12 @@ def postgres():
     skip_without(INITDB is not None, "Postgres (Debian: postgresql)")
     # Not below pytest's own folder: the server's user cannot look into it.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    server = PostgresServer(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    try:
+        server = PostgresServer(folder)
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
