@@ -211,11 +211,12 @@ def thresholds(setup: Setup) -> Iterator[Line]:
 def desks(setup: Setup) -> Iterator[Line]:
     """How well desks that no encoder has learnt are sorted from few labels."""
     from benchmarks.desks import desk_lines, desk_tickets, sorted_by
+    from ticket_assets.embedding import ticket_encoder
 
     tables = desk_tickets()
     splits = 1 if setup.sizes == QUICK else 5
-    plain = replace(setup, encoder="multilingual-e5-small")
-    found = (sorted_by(tables, _encode(one), splits) for one in (setup, plain))
+    encoders = (ticket_encoder.NAME, "multilingual-e5-small")
+    found = (sorted_by(tables, _encode(replace(setup, encoder=name)), splits) for name in encoders)
     yield from desk_lines(*found)
 
 

@@ -1093,7 +1093,7 @@ def test_an_encoder_whose_candidate_fails_leaves_the_predictions_as_they_are(own
     )
 
     assert done.returncode == 1
-    assert "Set TICKETS_ENCODER back" in done.stderr
+    assert "go back: set TICKETS_ENCODER=all-minilm-l6-v2 and" in done.stderr
     assert rows(own_desk, "from tickets.ticket_predictions order by all") == before
 
 

@@ -12,6 +12,7 @@ from ticket_assets.cli import app
 from ticket_assets.desk import Desk
 from ticket_assets.desk_record import DeskRecordError, read_record
 from ticket_assets.planning.recipe import recipe
+from ticket_assets.routing import RoutingError
 from ticket_assets.settings import PREFIX, Settings, load_settings
 
 FORMER = Path(__file__).parent / "former" / "desk-0.1.0.tar.xz"
@@ -173,6 +174,26 @@ def test_a_desk_of_the_former_default_keeps_its_encoder_until_another_is_chosen(
     assert Desk(unset).encoder.model.name == "multilingual-e5-small-tickets"
 
 
+def test_a_process_that_encodes_goes_on_with_its_encoder_or_not_at_all(tmp_path):
+    chosen = Settings(_env_file=None, data_dir=tmp_path / "data", encoder="multilingual-e5-small")
+    Desk(chosen).record_settings()
+    unset = Settings(_env_file=None, data_dir=tmp_path / "data")
+    running = Desk(unset)
+    made_by = recipe(running)
+    assert running.encoder.model.name == "multilingual-e5-small"
+
+    # When the desk is moved to the new default meanwhile
+    Desk(unset.model_copy(update={"encoder": unset.encoder})).record_settings(accept=True)
+
+    # Then its rows do not count as made by the new one,
+    assert recipe(running) == made_by != recipe(Desk(unset))
+    # and it neither starts anything else nor records its number format.
+    for step in (running.require_same_settings, running.record_settings, running.record_precision):
+        with pytest.raises(DeskRecordError, match=r"multilingual-e5-small, was .*-tickets"):
+            step()
+    assert read_record(running.files)[0].encoder_precision is None
+
+
 def test_auto_keeps_the_precision_that_the_desk_was_made_with(tmp_path):
     settings = Settings(_env_file=None, data_dir=tmp_path / "data", encoder="all-minilm-l6-v2")
     first = Desk(settings.model_copy(update={"encoder_precision": "fp32"}))
@@ -206,6 +227,15 @@ def test_another_encoder_chooses_its_precision_anew(tmp_path):
     )
 
     assert read_record(desk.files)[0].encoder_precision is None
+
+
+def test_a_routing_file_that_is_missing_stops_an_empty_desk_too(tmp_path):
+    """A code location that came up with it would fail at each tick instead."""
+    missing = tmp_path / "missing.yaml"
+    desk = Desk(Settings(_env_file=None, data_dir=tmp_path / "data", routing=missing))
+
+    with pytest.raises(RoutingError, match=str(missing)):
+        desk.require_same_settings()
 
 
 def test_looking_at_an_empty_desk_makes_nothing(tickets, tmp_path):
@@ -246,8 +276,15 @@ def test_a_desk_of_before_is_not_started_with_another_encoder(former, setting, w
 
 
 def test_a_desk_of_before_is_not_started_with_other_labels(former, routing):
-    with pytest.raises(DeskRecordError, match="TICKETS_ROUTING"):
-        Desk(former.model_copy(update={"routing": routing})).record_settings()
+    other = Desk(former.model_copy(update={"routing": routing}))
+    with pytest.raises(DeskRecordError, match=r"TICKETS_ROUTING .* tickets run --accept-settings"):
+        other.record_settings()
+
+    other.record_settings(accept=True)
+
+    record, _ = read_record(other.files)
+    assert list(record.queues) == ["réseau", "paie"]
+    assert record.encoder == "all-minilm-l6-v2"
 
 
 def test_a_record_that_cannot_be_read_says_what_to_do(file_store):
@@ -278,9 +315,9 @@ def test_two_first_starts_at_once_agree_or_the_second_is_refused(tmp_path, file_
 def overtaken(desk, first):
     """What the desk has recorded, until `first` records its settings right afterwards."""
 
-    def recorded():
+    def recorded(**options):
         del desk._recorded
-        known = desk._recorded()
+        known = desk._recorded(**options)
         first.record_settings()
         return known
 

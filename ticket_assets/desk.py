@@ -14,6 +14,7 @@ from ticket_assets.desk_record import (
     present_record,
     read_record,
     refuse_differences,
+    refuse_unknown_labels,
     settings_in_use,
     write_record,
 )
@@ -54,6 +55,8 @@ class Desk:
         self.settings = settings
         self.folder = settings.data_dir
         self._patience = patience
+        self._encodes_with: Settings | None = None
+        """The settings of `encoder`, once it was made."""
 
     @cached_property
     def for_ticks(self) -> Desk:
@@ -70,8 +73,10 @@ class Desk:
             CategoryChangeError: a change of its categories was interrupted, or is under way.
         """
         self._refuse_unfinished()
-        if recorded := self._recorded():
-            refuse_differences(recorded, self._present(recorded))
+        recorded = self._recorded()
+        present = self._present(recorded)
+        if recorded:
+            refuse_differences(recorded, present)
 
     def record_settings(self, *, accept: bool = False) -> None:
         """Record the settings that the desk is made with, before anything is written to it.
@@ -84,11 +89,12 @@ class Desk:
             RoutingError: the routing file is missing or cannot be used.
             BackupError: a restore of the desk was interrupted.
             CategoryChangeError: a change of its categories was interrupted, or is under way.
+            WarehouseError: without a record, its tables cannot be asked either.
         """
         self._refuse_unfinished()
         # In this order: a record that another process writes meanwhile is compared with.
         written, version = read_record(self.files)
-        recorded = self._recorded()
+        recorded = self._recorded(accept=accept)
         present = self._present(recorded)
         if accept:
             recorded = written
@@ -102,9 +108,16 @@ class Desk:
                 self.record_settings(accept=accept)  # which now compares with the other's
 
     def record_precision(self) -> None:
-        """Record the number format of the encoder, before its first vectors are written."""
+        """Record the number format of the encoder, before its first vectors are written.
+
+        Raises:
+            DeskRecordError: another process has recorded another encoder since this one's was made.
+        """
         recorded, version = read_record(self.files)
-        recorded = recorded or self._present(self._recorded())
+        present = self._present(recorded or self._recorded())
+        recorded = recorded or present
+        if recorded.encoder != present.encoder:
+            refuse_differences(recorded, present)
         if recorded.encoder_precision != self.encoder.precision:
             changed = replace(recorded, encoder_precision=self.encoder.precision)
             try:
@@ -118,17 +131,30 @@ class Desk:
 
     @property
     def settings_in_use(self) -> Settings:
-        """The settings, with the encoder that the desk keeps where nobody has chosen one."""
-        return settings_in_use(self.settings, self._recorded())
+        """The settings, with the encoder that the desk keeps where nobody has chosen one.
+
+        Once `encoder` was made its settings stay, whatever another process records: the recipe of a
+        run's rows names what has made their vectors.
+        """
+        return self._encodes_with or settings_in_use(self.settings, self._recorded())
 
     def _present(self, recorded: DeskRecord | None) -> DeskRecord:
-        return present_record(settings_in_use(self.settings, recorded), self.routing)
+        settings = self._encodes_with or settings_in_use(self.settings, recorded)
+        return present_record(settings, self.routing)
 
-    def _recorded(self) -> DeskRecord | None:
+    def _recorded(self, *, accept: bool = False) -> DeskRecord | None:
+        """What is recorded, or what the tables of a desk without a record say; None of a new one.
+
+        Args:
+            accept: the tables may have labels that the routing file lacks.
+        """
         recorded, _ = read_record(self.files)
-        if recorded is None and self.warehouse.exists:
-            return adopted_record(self.warehouse, present_record(self.settings, self.routing))
-        return recorded
+        if recorded is not None or not self.warehouse.exists:
+            return recorded
+        present = present_record(self.settings, self.routing)
+        if not accept:
+            refuse_unknown_labels(self.warehouse, present)
+        return adopted_record(self.warehouse, present)
 
     def remove_unfinished(self, *, dry_run: bool = False) -> list[Path]:
         """Remove the files that writers which died, or filled the disk, have left unfinished;
@@ -238,8 +264,9 @@ class Desk:
         from ticket_assets.embedding.configured import configured_encoder
 
         recorded = self._recorded()
+        self._encodes_with = settings_in_use(self.settings, recorded)
         return configured_encoder(
-            settings_in_use(self.settings, recorded),
+            self._encodes_with,
             recorded.encoder_precision if recorded else None,
         )
 

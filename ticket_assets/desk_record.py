@@ -75,8 +75,8 @@ def read_record(files: Blobs) -> tuple[DeskRecord | None, str | None]:
     except (ValueError, TypeError) as error:
         raise DeskRecordError(
             f"{FILE} in {files.location} says what this desk was made with and cannot be read:"
-            f" {error}. Restore it, or remove it to take the present settings: the next start"
-            " records them."
+            f" {error}. Restore it, or remove it: the next start takes the encoder from the tables,"
+            " and the rest from the present settings."
         ) from None
     return replace(record, priorities=tuple(record.priorities)), version
 
@@ -97,26 +97,30 @@ def write_record(files: Blobs, record: DeskRecord, version: str | None) -> None:
         )
 
 
-def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
-    """The record of a desk that is older than the records, from its tables.
-
-    Its vectors name their encoder and precision. Its labels must be among the present ones.
+def refuse_unknown_labels(warehouse: Warehouse, present: DeskRecord) -> None:
+    """Refuse a routing file that lacks labels of a desk without a record.
 
     Raises:
         DeskRecordError: the desk has labels that the routing file lacks.
     """
-    tables = warehouse.tables()
-    if "ticket_labels" in tables:
-        rows = warehouse.rows(
-            "select distinct category from ticket_labels where category is not null order by all"
+    if "ticket_labels" not in warehouse.tables():
+        return
+    rows = warehouse.rows(
+        "select distinct category from ticket_labels where category is not null order by all"
+    )
+    unknown = [category for (category,) in rows if category not in present.queues]
+    if unknown:
+        raise DeskRecordError(
+            f"The labels of this desk are not those of the routing file: {', '.join(unknown)}. Set"
+            " TICKETS_ROUTING to the file that it was made with, or accept the change: tickets run"
+            f" {ACCEPT}"
         )
-        unknown = [category for (category,) in rows if category not in present.queues]
-        if unknown:
-            raise DeskRecordError(
-                f"The labels of this desk are not those of the routing file: {', '.join(unknown)}."
-                " Set TICKETS_ROUTING to the file that it was made with."
-            )
-    if "ticket_embeddings" not in tables:
+
+
+def adopted_record(warehouse: Warehouse, present: DeskRecord) -> DeskRecord:
+    """The record of a desk without one, from its tables: its vectors name their encoder and
+    precision."""
+    if "ticket_embeddings" not in warehouse.tables():
         return present
     models = warehouse.rows(
         "select model from ticket_embeddings where model like '%@%'"

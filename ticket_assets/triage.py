@@ -86,7 +86,7 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
 
     from ticket_assets.classification.decisions import queues
     from ticket_assets.classification.familiarity import SENTENCES
-    from ticket_assets.classification.prediction import DECISIONS
+    from ticket_assets.classification.prediction import DECISIONS, way_back_to
 
     store = desk.models
     champion = store.champion()
@@ -101,8 +101,7 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     if configured.model_id != champion.encoder:
         raise TriageError(
             f"The champion was trained on vectors of {champion.encoder}, and the desk's are now of"
-            f" {configured.model_id}. Train again: tickets run. If TICKETS_ENCODER was changed by"
-            " mistake, set it back."
+            f" {configured.model_id}. Train again (tickets run), or {way_back_to(champion.encoder)}"
         )
     vectors = configured.encoder.encode([clean.text])
     ticket = pd.DataFrame(

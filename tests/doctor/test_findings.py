@@ -16,10 +16,11 @@ from ticket_assets.doctor.collection import examine_collection
 from ticket_assets.doctor.cursors import examine_cursors
 from ticket_assets.doctor.findings import Finding, examine
 from ticket_assets.doctor.landing import examine_lists, examine_manifests, examine_originals
-from ticket_assets.doctor.models import examine_models
+from ticket_assets.doctor.models import examine_encoder, examine_models
 from ticket_assets.doctor.places import examine_places, examine_record, examine_remains
 from ticket_assets.doctor.sources import examine_sources
 from ticket_assets.doctor.tables import examine_tables
+from ticket_assets.embedding.conversion import RECORD, folder_of
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.mail.removal import bury, list_purged, mark_purged
 from ticket_assets.settings import Settings
@@ -379,6 +380,25 @@ def test_a_name_of_the_champion_that_cannot_be_read(desk, data):
     (finding,) = repaired(desk, examine_models)
 
     assert "`tickets run` chooses a champion anew" in finding.repair
+
+
+@pytest.mark.slow
+def test_a_damaged_encoder_is_found_and_so_is_the_one_that_reads_passwords(data, tmp_path):
+    settings = Settings(
+        _env_file=None, data_dir=data, encoder="all-minilm-l6-v2", encoders_dir=tmp_path
+    )
+    desk = Desk(settings)
+    vectors, passwords = folder_of(desk.encoder.model, "fp32"), desk.secrets_in_context.converted
+    for folder in (vectors, passwords):
+        folder.mkdir(parents=True)
+        (folder / RECORD).write_text("{}")
+
+    findings = repaired(desk, examine_encoder)
+
+    assert {finding.where for finding in findings} == {str(vectors), str(passwords)}
+    without = Desk(settings.model_copy(update={"secrets_in_context": False}))
+    passwords.mkdir()
+    assert found(without, examine_encoder) == []
 
 
 @pytest.mark.slow

