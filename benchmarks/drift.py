@@ -84,8 +84,8 @@ QUICK_TRIES = Tries(quiet=8, drifted=8, windows=20, sizes=(200,))
 
 
 def sample_mail(messages: int, encode: Encode, days: int | None = None, seed: int = 7) -> Mail:
-    """The requests of a quiet sample mailbox, with the categories that people give; by default of
-    48 messages a day."""
+    """The requests of a quiet sample mailbox, with the categories that people give and the name of
+    what has happened (`situation`); by default of 48 messages a day."""
     days = messages // 48 if days is None else days + DRIFT_DAYS
     # The drift of its last days stays out.
     first_drifted = FIRST - timedelta(days=DRIFT_DAYS - 1)
@@ -105,7 +105,11 @@ def sample_mail(messages: int, encode: Encode, days: int | None = None, seed: in
     clean = clean_tickets(
         raw, languages=DEFAULTS.languages, phone_regions=DEFAULTS.phone_regions
     ).tickets
-    given = pd.Series([mail.category for mail in mails], index=raw["ticket_id"], name="category")
+    given = pd.DataFrame(
+        [(mail.category, mail.situation) for mail in mails],
+        index=raw["ticket_id"],
+        columns=["category", "situation"],
+    )
     tickets = clean.join(given, on="ticket_id")
     return Mail(tickets, encode(tickets["text"].tolist()))
 

@@ -158,6 +158,17 @@ def test_message_ids_are_unique_but_for_the_duplicate(mails: list[SampleMail]) -
     assert first.content.split(b"From:", 1)[1] == second.content.split(b"From:", 1)[1]
 
 
+def test_a_request_names_its_situation_alike_in_each_language(mails: list[SampleMail]) -> None:
+    by_language = {
+        code: {mail.situation for mail in mails if mail.language == code and mail.group == "ticket"}
+        for code in ("fr", "en")
+    }
+
+    assert None not in by_language["fr"] | by_language["en"]
+    assert len(by_language["fr"] & by_language["en"]) > 50
+    assert {mail.situation for mail in mails if mail.group in {"broken", "auto_reply"}} == {None}
+
+
 def test_broken_messages_hold_nothing_to_sort(mails: list[SampleMail]) -> None:
     parsed = [
         message_from_bytes(mail.content, policy=default) for mail in mails if mail.group == "broken"

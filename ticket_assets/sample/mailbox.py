@@ -68,6 +68,8 @@ class SampleMail:
     language: str
     group: str
     """"ticket", "auto_reply", "duplicate" or "broken"."""
+    situation: str | None = None
+    """The name of what has happened, of requests."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,15 @@ class _Correspondence:
         category, priority = request.category, request.priority
         received_at = pen.moment.astimezone(UTC)
         return SampleMail(
-            content, message_id, received_at, category, priority, labelled, code, "ticket"
+            content=content,
+            message_id=message_id,
+            received_at=received_at,
+            category=category,
+            priority=priority,
+            labelled=labelled,
+            language=code,
+            group="ticket",
+            situation=request.situation.name,
         )
 
     def automatic_reply(self, pen: Pen) -> SampleMail:

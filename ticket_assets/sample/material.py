@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib import resources
+from pathlib import PurePosixPath
 from random import Random
 from typing import Any
 
@@ -21,6 +22,8 @@ _NEIGHBOUR = re.compile(r"\s~(\w+)$")
 class Situation:
     """Something that happens to people, with the ways they put it."""
 
+    name: str
+    """The same in each language."""
     category: str
     subjects: tuple[str, ...]
     problems: tuple[str, ...]
@@ -195,10 +198,13 @@ def _language(code: str) -> Language:
 
 
 def _situations(file: str) -> dict[str, tuple[Situation, ...]]:
-    return {category: tuple(_blocks(category, lines)) for category, lines in _lines(file).items()}
+    kind = PurePosixPath(file).stem
+    return {
+        category: tuple(_blocks(kind, category, lines)) for category, lines in _lines(file).items()
+    }
 
 
-def _blocks(category: str, lines: tuple[str, ...]) -> list[Situation]:
+def _blocks(kind: str, category: str, lines: tuple[str, ...]) -> list[Situation]:
     blocks: list[list[str]] = []
     for line in lines:
         if line.startswith("  "):
@@ -207,12 +213,13 @@ def _blocks(category: str, lines: tuple[str, ...]) -> list[Situation]:
             blocks.append([line])
     return [
         Situation(
+            name=f"{kind}/{category}/{number}",
             category=category,
             subjects=tuple(_NEIGHBOUR.sub("", heading).split(" | ")),
             problems=tuple(problems),
             neighbour=neighbour[1] if (neighbour := _NEIGHBOUR.search(heading)) else None,
         )
-        for heading, *problems in blocks
+        for number, (heading, *problems) in enumerate(blocks, 1)
     ]
 
 
