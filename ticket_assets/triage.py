@@ -101,7 +101,7 @@ def _triage(clean: CleanText, desk: Desk) -> SortedTicket:
     if configured.model_id != champion.encoder:
         raise TriageError(
             f"The champion was trained on vectors of {champion.encoder}, and the desk's are now of"
-            f" {configured.model_id}. Train again (tickets run), or {way_back_to(champion.encoder)}"
+            f" {configured.model_id}. Train again: tickets run. Or {way_back_to(champion.encoder)}"
         )
     vectors = configured.encoder.encode([clean.text])
     ticket = pd.DataFrame(
