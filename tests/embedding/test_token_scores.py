@@ -9,11 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ticket_assets.embedding import token_scores
 from ticket_assets.embedding.conversion import converted_floats
 from ticket_assets.embedding.encoder import LENGTH_STEP
 from ticket_assets.embedding.errors import EncoderError
 from ticket_assets.embedding.presets import EncoderModel
-from ticket_assets.embedding.token_scores import MAX_TOKENS, TokenScores, packaged_reader
+from ticket_assets.embedding.token_scores import (
+    MAX_TOKENS,
+    ScoredTokens,
+    TokenScores,
+    packaged_reader,
+)
 
 TEXTS = ["The printer says no, again", "x", "", "mot de passe \n Tulipe99 ?!", "word " * 400]
 CHANGED = ("encoder.layer.0.attention.self.query", "encoder.layer.2.output.dense")
@@ -73,6 +79,30 @@ def test_scores_are_those_of_transformers_with_the_changed_weights(minilm: Encod
             hidden = network(**encoded, output_hidden_states=True).hidden_states[3][0].numpy()
         # The first and the last are no part of the text.
         np.testing.assert_allclose(tokens.scores, (hidden @ states)[1:-1], atol=0.02)
+
+
+@pytest.mark.slow
+def test_a_text_that_was_read_is_not_read_again_until_it_is_forgotten(
+    minilm: EncoderModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = TokenScores(minilm, *random_weights(minilm), threads=1)
+    monkeypatch.setattr(token_scores, "_REMEMBERED_TEXTS", 2)
+    read, read_chunk = [], scores._of_chunk
+
+    def of_chunk(texts: list[str]) -> list[ScoredTokens]:
+        read.append(texts)
+        return read_chunk(texts)
+
+    monkeypatch.setattr(scores, "_of_chunk", of_chunk)
+
+    first, _, same = scores.of(["le mdp est Tulipe", "bonjour", "le mdp est Tulipe"])
+    again, _ = scores.of(["le mdp est Tulipe", "merci"])
+    scores.of(["le mdp est Tulipe"])
+
+    assert read == [["le mdp est Tulipe", "bonjour"], ["merci"], ["le mdp est Tulipe"]]
+    for other in (same, again):
+        np.testing.assert_array_equal(first.scores, other.scores)
+        np.testing.assert_array_equal(first.spans, other.spans)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 256
 _CHUNK_TEXTS = 512
+_REMEMBERED_TEXTS = 10_000
+"""Some 20 MB. What is read twice in a process, as by an asset and its check, is computed once."""
 
 
 class ScoredTokens(NamedTuple):
@@ -68,6 +70,7 @@ class TokenScores:
         self._states = states
         self._adapters = adapters
         self._threads = threads or available_cores()
+        self._remembered: dict[str, ScoredTokens] = {}
 
     @property
     def converted(self) -> Path:
@@ -85,8 +88,15 @@ class TokenScores:
         Raises:
             EncoderError: its files cannot be used or written, or OpenVINO cannot compute it.
         """
-        chunks = (texts[at : at + _CHUNK_TEXTS] for at in range(0, len(texts), _CHUNK_TEXTS))
-        return list(chain.from_iterable(map(self._of_chunk, chunks)))
+        known = self._remembered
+        unread = [text for text in dict.fromkeys(texts) if text not in known]
+        for at in range(0, len(unread), _CHUNK_TEXTS):
+            chunk = unread[at : at + _CHUNK_TEXTS]
+            known.update(zip(chunk, self._of_chunk(chunk), strict=True))
+        scored = [known[text] for text in texts]
+        for text in list(islice(known, max(0, len(known) - _REMEMBERED_TEXTS))):
+            del known[text]  # the oldest
+        return scored
 
     def _of_chunk(self, texts: Sequence[str]) -> list[ScoredTokens]:
         tokenizer, _ = self._loaded
