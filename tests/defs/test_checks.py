@@ -1,7 +1,7 @@
 """What each asset check lets pass and what it stops, on tables that hold just that."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,10 +53,12 @@ from ticket_assets.defs.ticket_predictions import (
 )
 from ticket_assets.desk import Desk
 from ticket_assets.drift.estimated_precision import ENOUGH_AUDITS
+from ticket_assets.embedding.token_scores import ScoredTokens, TokenScores
 from ticket_assets.mail.landing import IncomingMessage
 from ticket_assets.metrics.model import realised_families
 from ticket_assets.settings import Settings
 from ticket_assets.storage.collection import TicketCollection
+from ticket_assets.text.secret_passages import secret_passages
 
 FIRST = datetime(2025, 6, 1, 12)
 SECOND = datetime(2025, 6, 2, 12)
@@ -308,6 +310,24 @@ def test_what_only_looks_like_a_password_is_a_warning(put: Put, verdict: Verdict
     put("clean_tickets", {"ticket_id": "b", "received_at": FIRST, "text": "jane@example.com"})
 
     assert verdict(no_personal_data_is_left).severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_a_text_is_read_as_it_was_cleaned(put: Put, verdict: Verdict, monkeypatch):
+    """So its passages are known to the process that has cleaned it."""
+    text = "VPN\nThe docking station no longer charges the probook 450, its ports are dead."
+    read, of = [], TokenScores.of
+
+    def recording(self: TokenScores, texts: Sequence[str]) -> list[ScoredTokens]:
+        read.extend(texts)
+        return of(self, texts)
+
+    monkeypatch.setattr(TokenScores, "of", recording)
+    put("clean_tickets", {"ticket_id": "a", "received_at": FIRST, "subject": "VPN", "text": text})
+
+    assert verdict(no_personal_data_is_left).passed
+
+    passages = [text[part.start : part.end] for part in secret_passages(text)]
+    assert read == passages != []
 
 
 def test_words_without_their_sentence_are_no_suspicion(put: Put, verdict: Verdict):

@@ -157,8 +157,9 @@ def no_personal_data_is_left(
     from ticket_assets.text.privacy import find_personal_data
 
     rows = desk.warehouse.rows(
-        "select received_at::date as day, ticket_id, concat_ws(chr(10), subject, text),"
-        " coalesce(tokens, '')"
+        # A text begins with its subject: read as it was cleaned, its passages are known already.
+        "select received_at::date as day, ticket_id, case when starts_with(text, subject) then text"
+        " else concat_ws(chr(10), subject, text) end, coalesce(tokens, '')"
         " from clean_tickets where day between ? and ?",
         [days[0], days[-1]],
     )
