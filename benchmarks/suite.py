@@ -188,8 +188,6 @@ def drift(setup: Setup) -> Iterator[Line]:
 
 def thresholds(setup: Setup) -> Iterator[Line]:
     """Whether the thresholds of labels keep their promise: simulated labels, generated tickets."""
-    import pandas as pd
-
     from benchmarks.candidates import french_tickets
     from benchmarks.drift import sample_mail
     from benchmarks.steadiness import RETRAININGS, automatic_shares, steadiness_lines
@@ -202,9 +200,9 @@ def thresholds(setup: Setup) -> Iterator[Line]:
     tickets = mail.tickets.assign(priority=None)
     groups = wordings_of(tickets)
     yield from realised_lines("sample", realised(tickets, mail.vectors, groups))
-    situations = pd.factorize(tickets["situation"])[0]
-    by_situation = realised(tickets, mail.vectors, situations)
-    yield from realised_lines("sample, by situation", by_situation)
+    situations = tickets["situation"].factorize()[0]
+    found = realised(tickets, mail.vectors, situations)
+    yield from realised_lines("sample, by situation", found)
     count = 2 if setup.sizes == QUICK else RETRAININGS
     shares = automatic_shares(tickets, mail.vectors, groups, retrainings=count)
     yield from steadiness_lines("sample", shares)

@@ -24,7 +24,6 @@ from ticket_assets.desk_record import (
     present_record,
     read_record,
     refuse_differences,
-    settings_in_use,
     write_record,
 )
 from ticket_assets.mail.category_changes import CategoryChange, CategoryChangeError
@@ -257,7 +256,7 @@ def _require_known(names: Sequence[str], queues: dict[str, str]) -> None:
 def _new_routing(desk: Desk, change: CategoryChange) -> tuple[Path, str] | None:
     """The routing file and the text it has to get; None where it has the new names already."""
     record = _record(desk)
-    present = present_record(settings_in_use(desk.settings, record), desk.routing)
+    present = present_record(desk.settings_in_use, desk.routing)
     if not differences(replace(record, queues=change.new_queues), present):
         return None
     refuse_differences(replace(record, queues=change.queues), present)

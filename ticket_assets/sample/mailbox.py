@@ -181,14 +181,12 @@ class _Correspondence:
             file=file,
             urgent=rng.random() < (0.3 if request.priority == "urgent" else 0.02),
         )
-        category, priority = request.category, request.priority
-        received_at = pen.moment.astimezone(UTC)
         return SampleMail(
             content=content,
             message_id=message_id,
-            received_at=received_at,
-            category=category,
-            priority=priority,
+            received_at=pen.moment.astimezone(UTC),
+            category=request.category,
+            priority=request.priority,
             labelled=labelled,
             language=code,
             group="ticket",
